@@ -1,0 +1,13 @@
+//! The library of `systrail`: sensors, enrichment, pipeline, sinks. It never prints, exits or reads
+//! arguments; that is `main.rs` and `cli.rs`.
+//!
+//! Read `pipeline.rs` first: sensor -> enrich -> sinks.
+
+#![deny(unsafe_code)]
+
+pub mod account;
+pub mod clock;
+pub mod sensor;
+pub mod sink;
+pub mod sys;
+pub mod trail;

@@ -1,0 +1,2 @@
+//! `systrail`: parse, call, print, exit code; nothing else.
+fn main() {}

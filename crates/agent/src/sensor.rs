@@ -1,0 +1,202 @@
+//! What observes a system: the [`Sensor`] trait and the batches sensors hand over.
+
+use std::time::Duration;
+
+use event::{Event, Header, Kind, loss, wire};
+
+use crate::sys::wake::Waker;
+
+/// Code that observes one system. Runs on the sensor thread alone.
+///
+/// The life of a sensor: [`start`](Sensor::start) once, [`read`](Sensor::read) until told to stop,
+/// [`stop`](Sensor::stop) once. Dropping it at any moment detaches everything from the kernel.
+pub trait Sensor: Send {
+    /// The name in the trail: `ebpf`, `perf`, `connector`.
+    fn source(&self) -> &'static str;
+
+    /// Begins to record. On return every event from now on will be seen, and `batch` holds the
+    /// snapshot: what was there before, flagged `EXISTING`, with no gap and no duplicate where it
+    /// meets the stream. Stream records that came meanwhile may follow it in `batch`.
+    fn start(&mut self, batch: &mut Batch) -> Result<(), Error>;
+
+    /// Waits until there are events, or until the [`Waker`] it was built
+    /// with is woken, and appends records in time order. May return with none.
+    fn read(&mut self, batch: &mut Batch) -> Result<(), Error>;
+
+    /// Stops producing, then appends what is left, losses included.
+    fn stop(&mut self, batch: &mut Batch) -> Result<(), Error>;
+
+    /// What was produced and lost so far. After [`stop`](Sensor::stop) it is final.
+    fn counters(&mut self) -> Result<Counters, Error>;
+
+    /// The greatest fill of each kernel buffer so far: name, peak and limit in bytes.
+    fn buffer_peaks(&self) -> Vec<(&'static str, u64, u64)>;
+}
+
+/// What every sensor is told before it starts.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Whether to observe thread starts and exits. Processes are always observed: every other
+    /// event is told by its process.
+    pub threads: bool,
+    /// Whether to observe image loads.
+    pub images: bool,
+    /// Bytes of the kernel buffer for process events; a power of two and whole pages.
+    pub process_buffer_size: u32,
+    /// Bytes of the kernel buffer for thread and image events, and of each per-processor perf
+    /// buffer divided by the processor count; a power of two and whole pages.
+    pub event_buffer_size: u32,
+    /// The longest an event waits in a kernel buffer.
+    pub flush_interval: Duration,
+    /// Woken when the sensor is to stop waiting.
+    pub waker: Waker,
+}
+
+/// Per kind, by [`Kind::index`]: what the sensor saw and what it lost of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Events that happened.
+    pub produced: [u64; Kind::OBSERVED.len()],
+    /// Events that could not be stored.
+    pub lost: [u64; Kind::OBSERVED.len()],
+}
+
+/// Why a sensor does not run, or stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It cannot run here; another may. The message names the cause, `cure` what to do.
+    #[error("{cause}")]
+    Unavailable {
+        /// What is in the way.
+        cause: String,
+        /// The one thing to do about it.
+        cure: String,
+    },
+    /// It ran and broke.
+    #[error("{action}: {source}")]
+    Io {
+        /// What it was doing.
+        action: &'static str,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+/// The most bytes a batch holds before a sensor hands it over; what does not fit stays in the
+/// kernel's buffer.
+pub const BATCH_SIZE_MAX: usize = 4 * 1024 * 1024;
+
+/// Records on their way from the sensor to the pipeline.
+///
+/// # Invariants
+/// Every index entry names a whole record inside `bytes` whose header was read once.
+#[derive(Debug, Default)]
+pub struct Batch {
+    bytes: Vec<u8>,
+    index: Vec<Entry>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    time: u64,
+    offset: usize,
+    size: usize,
+}
+
+impl Batch {
+    /// Appends a record another party wrote. Fails when its header is not one.
+    pub fn push(&mut self, record: &[u8]) -> Result<(), wire::Invalid> {
+        let header = Header::read(&mut wire::Reader::new(record))?;
+        self.index.push(Entry {
+            time: header.time,
+            offset: self.bytes.len(),
+            size: record.len(),
+        });
+        self.bytes.extend_from_slice(record);
+        Ok(())
+    }
+
+    /// Appends a record this sensor makes. A text that is too long to be written is not possible
+    /// from the sources sensors read; such an event is refused with `false`.
+    #[must_use]
+    pub fn write(&mut self, header: Header, event: &Event<'_>) -> bool {
+        let offset = self.bytes.len();
+        self.bytes.resize(offset + event::RECORD_SIZE_MAX, 0);
+        let size = event::write(header, event, &mut self.bytes[offset..]).map(<[u8]>::len);
+        self.bytes.truncate(offset + size.unwrap_or(0));
+        if let Some(size) = size {
+            self.index.push(Entry {
+                time: header.time,
+                offset,
+                size,
+            });
+        }
+        size.is_some()
+    }
+
+    /// Appends a `lost` record.
+    pub fn write_lost(&mut self, time: u64, lost: loss::Lost) {
+        let written = self.write(
+            Header {
+                time,
+                ..Header::default()
+            },
+            &Event::Lost(lost),
+        );
+        debug_assert!(written, "a lost record has a fixed size");
+    }
+
+    /// Brings the records from index `from` on into time order; equal times keep their order.
+    pub fn sort_from(&mut self, from: usize) {
+        if let Some(tail) = self.index.get_mut(from..) {
+            tail.sort_by_key(|entry| entry.time);
+        }
+    }
+
+    /// The records, in order.
+    pub fn records(&self) -> impl Iterator<Item = &[u8]> {
+        self.index
+            .iter()
+            .map(|entry| &self.bytes[entry.offset..entry.offset + entry.size])
+    }
+
+    /// How many records there are.
+    pub fn count(&self) -> usize {
+        self.index.len()
+    }
+
+    /// Bytes of all records.
+    pub fn size(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.index.is_empty()
+    }
+
+    /// Forgets all records and keeps the memory.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.index.clear();
+    }
+
+    /// Moves the records whose time is after `watermark` into `later`; call it on a sorted batch.
+    pub fn split_after(&mut self, watermark: u64, later: &mut Self) {
+        let keep = self.index.partition_point(|entry| entry.time <= watermark);
+        for entry in self.index.drain(keep..) {
+            later.index.push(Entry {
+                offset: later.bytes.len(),
+                ..entry
+            });
+            later
+                .bytes
+                .extend_from_slice(&self.bytes[entry.offset..entry.offset + entry.size]);
+        }
+    }
+
+    /// Whether another record of any size is welcome.
+    pub fn has_room(&self) -> bool {
+        self.bytes.len() < BATCH_SIZE_MAX
+    }
+}

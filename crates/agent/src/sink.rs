@@ -1,0 +1,73 @@
+//! Where events go: the log file, the terminal, later the store. Each sink runs on its own thread.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use event::Kind;
+
+use crate::trail::Event;
+
+/// Where events go.
+///
+/// A sink never blocks on anything but its own medium, never panics on a bad one, and recovers by
+/// itself: an error of the medium loses events, which it counts in its [`Tally`].
+pub trait Sink: Send {
+    /// The name in the account, in metrics and in `lost_reason`: `log`, `terminal`.
+    fn name(&self) -> &'static str;
+
+    /// Takes a batch of events, in order. Whatever of it cannot be kept is counted as lost.
+    fn write(&mut self, events: &[Event], tally: &Tally);
+
+    /// Makes durable what was written. Called at most [`Sink::FLUSH_INTERVAL_MS`] after a write,
+    /// and not at all when nothing was written.
+    fn flush(&mut self, tally: &Tally);
+
+    /// Flushes and finishes; the last call.
+    fn close(&mut self, tally: &Tally);
+}
+
+/// The longest time from a write to its flush, for every sink.
+pub const FLUSH_INTERVAL_MS: u64 = 500;
+
+/// What one sink did, shared with the pipeline, which tells losses in the stream and in the account.
+#[derive(Debug, Default)]
+pub struct Tally {
+    written: AtomicU64,
+    lost: [AtomicU64; Kind::OBSERVED.len()],
+    lost_other: AtomicU64,
+}
+
+impl Tally {
+    /// Counts events that were written.
+    pub fn add_written(&self, count: u64) {
+        self.written.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// Counts an event that could not be written.
+    pub fn add_lost(&self, kind: Kind) {
+        let counter = kind.index().and_then(|index| self.lost.get(index));
+        counter
+            .unwrap_or(&self.lost_other)
+            .fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many events were written.
+    pub fn written(&self) -> u64 {
+        self.written.load(Ordering::Relaxed)
+    }
+
+    /// How many events of `kind` were lost.
+    pub fn lost(&self, kind: Kind) -> u64 {
+        let counter = kind.index().and_then(|index| self.lost.get(index));
+        counter.unwrap_or(&self.lost_other).load(Ordering::Relaxed)
+    }
+
+    /// How many events were lost in all.
+    pub fn lost_total(&self) -> u64 {
+        let observed: u64 = self
+            .lost
+            .iter()
+            .map(|counter| counter.load(Ordering::Relaxed))
+            .sum();
+        observed.saturating_add(self.lost_other.load(Ordering::Relaxed))
+    }
+}

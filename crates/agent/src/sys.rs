@@ -1,0 +1,5 @@
+//! The fence: the only module of the agent with `unsafe` code, and what few system interfaces no
+//! library wraps.
+
+#[cfg(target_os = "linux")]
+pub mod wake;

@@ -1,0 +1,3 @@
+//! The eBPF programs of the Linux sensor.
+#![no_std]
+#![no_main]

@@ -1,0 +1,170 @@
+//! Process start, exec and exit.
+
+use crate::wire::{Invalid, Reader, Writer};
+
+/// A process was created. The header names the new process; its thread is the first one.
+///
+/// On Linux this is `fork`, `vfork` or `clone`: the child runs its parent's program until it execs,
+/// so both texts are empty but for the snapshot, which sees the program that runs now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Start<'a> {
+    /// The process that will be told of the exit.
+    pub parent_process_id: u32,
+    /// The process that made the call; it differs from the parent under `CLONE_PARENT`.
+    pub creator_process_id: u32,
+    /// The thread that made the call.
+    pub creator_thread_id: u32,
+    /// The session (Linux: `setsid`; Windows: terminal services).
+    pub session_id: u32,
+    /// The effective user id (Linux); 0 on Windows, where the user has a SID.
+    pub user_id: u32,
+    /// When the parent started, on the sensor's clock; 0 where it is not known.
+    pub parent_start_time: u64,
+    /// When the creator started, on the sensor's clock; 0 where it is not known.
+    pub creator_start_time: u64,
+    /// The image path, as bytes of the system's own encoding.
+    pub image: &'a [u8],
+    /// The command line. On Linux the arguments, each ended by a NUL byte.
+    pub command_line: &'a [u8],
+}
+
+impl<'a> Start<'a> {
+    /// Bytes of the fixed fields.
+    pub const FIXED_SIZE: usize = 44;
+
+    /// Bytes of the body.
+    #[inline(always)]
+    pub fn size(&self) -> usize {
+        Self::FIXED_SIZE
+            .saturating_add(self.image.len())
+            .saturating_add(self.command_line.len())
+    }
+
+    /// Writes the body.
+    #[inline(always)]
+    pub fn write(&self, writer: &mut Writer<'_>) {
+        writer.u32(self.parent_process_id);
+        writer.u32(self.creator_process_id);
+        writer.u32(self.creator_thread_id);
+        writer.u32(self.session_id);
+        writer.u32(self.user_id);
+        writer.u64(self.parent_start_time);
+        writer.u64(self.creator_start_time);
+        writer.size(self.image);
+        writer.size(self.command_line);
+        writer.bytes(self.image);
+        writer.bytes(self.command_line);
+    }
+
+    /// Reads the body.
+    pub fn read(reader: &mut Reader<'a>) -> Result<Self, Invalid> {
+        let mut start = Self {
+            parent_process_id: reader.u32()?,
+            creator_process_id: reader.u32()?,
+            creator_thread_id: reader.u32()?,
+            session_id: reader.u32()?,
+            user_id: reader.u32()?,
+            parent_start_time: reader.u64()?,
+            creator_start_time: reader.u64()?,
+            image: &[],
+            command_line: &[],
+        };
+        let (image_size, command_line_size) = (reader.u32()?, reader.u32()?);
+        start.image = reader.bytes(image_size)?;
+        start.command_line = reader.bytes(command_line_size)?;
+        Ok(start)
+    }
+}
+
+/// A process replaced its program (Linux `execve`). The header's thread is the one that called it;
+/// it is the process's only thread now and has taken over the process id as its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Exec<'a> {
+    /// The effective user id after the exec, set-user-id honoured.
+    pub user_id: u32,
+    /// The session.
+    pub session_id: u32,
+    /// The image path as the kernel resolved it; for a script that of its interpreter.
+    pub image: &'a [u8],
+    /// The arguments, each ended by a NUL byte.
+    pub command_line: &'a [u8],
+    /// For a script: the script's path as the caller gave it. Empty otherwise.
+    pub script: &'a [u8],
+    /// For a script given by a relative path: the working directory, encoded as the image is.
+    pub directory: &'a [u8],
+}
+
+impl<'a> Exec<'a> {
+    /// Bytes of the fixed fields.
+    pub const FIXED_SIZE: usize = 24;
+
+    /// Bytes of the body.
+    #[inline(always)]
+    pub fn size(&self) -> usize {
+        [self.image, self.command_line, self.script, self.directory]
+            .into_iter()
+            .fold(Self::FIXED_SIZE, |size, text| {
+                size.saturating_add(text.len())
+            })
+    }
+
+    /// Writes the body.
+    #[inline(always)]
+    pub fn write(&self, writer: &mut Writer<'_>) {
+        writer.u32(self.user_id);
+        writer.u32(self.session_id);
+        writer.size(self.image);
+        writer.size(self.command_line);
+        writer.size(self.script);
+        writer.size(self.directory);
+        writer.bytes(self.image);
+        writer.bytes(self.command_line);
+        writer.bytes(self.script);
+        writer.bytes(self.directory);
+    }
+
+    /// Reads the body.
+    pub fn read(reader: &mut Reader<'a>) -> Result<Self, Invalid> {
+        let (user_id, session_id) = (reader.u32()?, reader.u32()?);
+        let (image_size, command_line_size) = (reader.u32()?, reader.u32()?);
+        let (script_size, directory_size) = (reader.u32()?, reader.u32()?);
+        Ok(Self {
+            user_id,
+            session_id,
+            image: reader.bytes(image_size)?,
+            command_line: reader.bytes(command_line_size)?,
+            script: reader.bytes(script_size)?,
+            directory: reader.bytes(directory_size)?,
+        })
+    }
+}
+
+/// A process ended: the last of its threads exited.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Exit {
+    /// As the kernel keeps it. Linux: the wait status, exit code in bits 8 to 15, signal in bits 0
+    /// to 6, core dump in bit 7. Windows: the NTSTATUS.
+    pub exit_status: u32,
+    /// The parent at the time of the exit.
+    pub parent_process_id: u32,
+}
+
+impl Exit {
+    /// Bytes of the body.
+    pub const SIZE: usize = 8;
+
+    /// Writes the body.
+    #[inline(always)]
+    pub fn write(&self, writer: &mut Writer<'_>) {
+        writer.u32(self.exit_status);
+        writer.u32(self.parent_process_id);
+    }
+
+    /// Reads the body.
+    pub fn read(reader: &mut Reader<'_>) -> Result<Self, Invalid> {
+        Ok(Self {
+            exit_status: reader.u32()?,
+            parent_process_id: reader.u32()?,
+        })
+    }
+}

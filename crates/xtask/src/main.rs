@@ -1,0 +1,2 @@
+//! All automation of the repository: `cargo xtask TASK`.
+fn main() {}
