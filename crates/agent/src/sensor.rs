@@ -120,18 +120,22 @@ impl Batch {
     /// from the sources sensors read; such an event is refused with `false`.
     #[must_use]
     pub fn write(&mut self, header: Header, event: &Event<'_>) -> bool {
+        let Some((_, size)) = event::kind_and_size(event) else {
+            return false;
+        };
         let offset = self.bytes.len();
-        self.bytes.resize(offset + event::RECORD_SIZE_MAX, 0);
-        let size = event::write(header, event, &mut self.bytes[offset..]).map(<[u8]>::len);
-        self.bytes.truncate(offset + size.unwrap_or(0));
-        if let Some(size) = size {
+        self.bytes.resize(offset + size, 0);
+        let written = event::write(header, event, &mut self.bytes[offset..]).is_some();
+        if written {
             self.index.push(Entry {
                 time: header.time,
                 offset,
                 size,
             });
+        } else {
+            self.bytes.truncate(offset);
         }
-        size.is_some()
+        written
     }
 
     /// Appends a `lost` record.

@@ -12,6 +12,10 @@
 
 #![no_std]
 #![forbid(unsafe_code)]
+#![expect(
+    clippy::inline_always,
+    reason = "in an eBPF program a check only folds away when the whole write is inlined"
+)]
 #![deny(
     clippy::arithmetic_side_effects,
     clippy::big_endian_bytes,
@@ -186,12 +190,10 @@ pub fn read(bytes: &[u8]) -> Result<(Header, Event<'_>), Invalid> {
     Ok((header, event))
 }
 
-/// Writes one record and returns its bytes, or `None` when it does not fit `buffer`.
-///
-/// `header.size` and `header.kind` are filled in from the event; what the caller put there is
-/// ignored. [`Event::Unknown`] cannot be written.
-#[inline]
-pub fn write<'b>(header: Header, event: &Event<'_>, buffer: &'b mut [u8]) -> Option<&'b [u8]> {
+/// The kind of `event` and the bytes of its record, header included; `None` for
+/// [`Event::Unknown`], which cannot be written.
+#[inline(always)]
+pub fn kind_and_size(event: &Event<'_>) -> Option<(Kind, usize)> {
     let (kind, size) = match event {
         Event::ProcessStart(start) => (Kind::PROCESS_START, start.size()),
         Event::ProcessExec(exec) => (Kind::PROCESS_EXEC, exec.size()),
@@ -202,7 +204,16 @@ pub fn write<'b>(header: Header, event: &Event<'_>, buffer: &'b mut [u8]) -> Opt
         Event::Lost(_) => (Kind::LOST, loss::Lost::SIZE),
         Event::Unknown => return None,
     };
-    let size = HEADER_SIZE.checked_add(size)?;
+    Some((kind, HEADER_SIZE.checked_add(size)?))
+}
+
+/// Writes one record and returns its bytes, or `None` when it does not fit `buffer`.
+///
+/// `header.size` and `header.kind` are filled in from the event; what the caller put there is
+/// ignored. [`Event::Unknown`] cannot be written.
+#[inline(always)]
+pub fn write<'b>(header: Header, event: &Event<'_>, buffer: &'b mut [u8]) -> Option<&'b [u8]> {
+    let (kind, size) = kind_and_size(event)?;
     let header = Header {
         size: u32::try_from(size).ok()?,
         kind,
