@@ -7,6 +7,10 @@
 
 pub mod account;
 pub mod clock;
+pub mod enrich;
+pub mod host;
+pub mod pipeline;
+pub mod rules;
 pub mod sensor;
 pub mod sink;
 pub mod sys;

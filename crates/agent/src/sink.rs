@@ -14,15 +14,30 @@ pub trait Sink: Send {
     /// The name in the account, in metrics and in `lost_reason`: `log`, `terminal`.
     fn name(&self) -> &'static str;
 
+    /// What to do when events come faster than this sink takes them.
+    fn when_behind(&self) -> WhenBehind {
+        WhenBehind::Wait
+    }
+
     /// Takes a batch of events, in order. Whatever of it cannot be kept is counted as lost.
     fn write(&mut self, events: &[Event], tally: &Tally);
 
-    /// Makes durable what was written. Called at most [`Sink::FLUSH_INTERVAL_MS`] after a write,
+    /// Makes durable what was written. Called at most [`FLUSH_INTERVAL_MS`] after a write,
     /// and not at all when nothing was written.
     fn flush(&mut self, tally: &Tally);
 
     /// Flushes and finishes; the last call.
     fn close(&mut self, tally: &Tally);
+}
+
+/// What the pipeline does when a sink is behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenBehind {
+    /// Waits for it; the kernel's buffers then hold what happens meanwhile, and count what they
+    /// cannot hold.
+    Wait,
+    /// Goes on without it; the sink loses those events, which is counted and told.
+    Lose,
 }
 
 /// The longest time from a write to its flush, for every sink.

@@ -2,4 +2,6 @@
 //! library wraps.
 
 #[cfg(target_os = "linux")]
+pub mod clock;
+#[cfg(target_os = "linux")]
 pub mod wake;

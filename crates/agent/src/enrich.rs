@@ -1,0 +1,381 @@
+//! Turns wire records into events of the trail: adds what user mode knows.
+//!
+//! The kernel side decodes nothing, so what a reader wants beyond its record comes from here: the
+//! identity of every process named, the program a forked child runs until it execs, names for user
+//! ids, whole paths, and for each field that could not be had the reason. All of it comes from
+//! caches with limits; `/proc` is asked only where a record says it lacks something.
+
+use std::sync::Arc;
+
+use event::{Event, Flags, Header, Kind, ProcessKey, image, process, thread};
+
+use crate::rules::Rules;
+use crate::trail::{self, Body, Text, missing};
+
+pub mod image_path;
+pub mod process_cache;
+pub mod program;
+pub mod user;
+
+use image_path::ImagePaths;
+use process_cache::{Process, ProcessCache};
+use program::Programs;
+
+/// Nanoseconds in the unit of a [`ProcessKey`]'s start time: the clock tick in which Linux tells
+/// start times (`USER_HZ` is 100 on every architecture this runs on).
+pub const START_TICK_NS: u64 = 10_000_000;
+
+/// What enrichment may keep at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Processes whose program is remembered.
+    pub processes: usize,
+    /// Distinct image paths that are remembered.
+    pub images: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            processes: 65_536,
+            images: 8_192,
+        }
+    }
+}
+
+/// An enriched event that still lacks its place in the trail: sequence, time and host.
+#[derive(Debug)]
+pub struct Enriched {
+    /// The process it is about.
+    pub process_id: u32,
+    /// Its identity.
+    pub process_key: ProcessKey,
+    /// When, on the sensor's clock.
+    pub time: u64,
+    /// What happened.
+    pub body: Body,
+    /// Fields that were cut.
+    pub truncated: Vec<trail::Field>,
+    /// Fields that could not be had.
+    pub missing: Vec<(trail::Field, trail::Field)>,
+    /// Whether the rules keep it.
+    pub kept: bool,
+}
+
+/// The caches, and the rules that are judged once a program instead of once an event.
+#[derive(Debug)]
+pub struct Enricher {
+    boot_id: [u8; 16],
+    rules: Rules,
+    processes: ProcessCache,
+    programs: Programs,
+    images: ImagePaths,
+}
+
+impl Enricher {
+    /// Empty caches.
+    pub fn new(boot_id: [u8; 16], rules: Rules, limits: Limits) -> Self {
+        Self {
+            boot_id,
+            rules,
+            processes: ProcessCache::new(limits.processes),
+            programs: Programs::default(),
+            images: ImagePaths::new(limits.images),
+        }
+    }
+
+    /// The event of one record; `None` for kinds that are not a process's (losses) or not known.
+    pub fn enrich(&mut self, header: &Header, event: &Event<'_>) -> Option<Enriched> {
+        Some(match event {
+            Event::ProcessStart(start) => self.process_start(header, start),
+            Event::ProcessExec(exec) => self.process_exec(header, exec),
+            Event::ProcessExit(exit) => self.process_exit(header, *exit),
+            Event::ThreadStart(start) => self.thread_start(header, *start),
+            Event::ThreadExit(thread::Exit) => self.thread_exit(header),
+            Event::ImageLoad(load) => self.image_load(header, load),
+            Event::Lost(_) | Event::Unknown => return None,
+        })
+    }
+
+    /// Exits of processes were lost: entries that no longer stand for a live process must go.
+    pub fn exits_were_lost(&mut self) {
+        self.processes.heal();
+    }
+
+    /// How many processes are remembered, and how many may be.
+    pub fn process_count(&self) -> (usize, usize) {
+        (self.processes.count(), self.processes.limit())
+    }
+
+    /// The identity of a process of this boot.
+    pub fn key(&self, process_id: u32, start_time: u64) -> ProcessKey {
+        ProcessKey::new(self.boot_id, process_id, start_time / START_TICK_NS)
+    }
+
+    fn process_start(&mut self, header: &Header, start: &process::Start<'_>) -> Enriched {
+        let origin = !header.flags.contains(Flags::ORIGIN_UNAVAILABLE);
+        let creator = self
+            .processes
+            .get(start.creator_process_id, start.creator_start_time);
+        let told = header.flags.contains(Flags::EXISTING) || !start.image.is_empty();
+        let inherited = creator
+            .filter(|_| !told)
+            .map(|creator| creator.program.clone());
+        let mut program = match inherited {
+            Some(program) => program,
+            None => self.programs.at_start(header, start),
+        };
+        if origin {
+            self.programs.set_user(&mut program, start.user_id);
+        } else {
+            program.user_unavailable();
+        }
+        let parent = origin.then_some(start.parent_process_id);
+        let parent_process_key =
+            parent.map(|id| self.known_key(id, start.parent_start_time, header.time));
+        let body = trail::ProcessStart {
+            parent_process_id: parent,
+            parent_process_key,
+            creator_process_id: origin.then_some(start.creator_process_id),
+            creator_thread_id: origin.then_some(start.creator_thread_id),
+            program: program.trail.clone(),
+            session_id: origin.then_some(start.session_id),
+            existing: header.flags.contains(Flags::EXISTING),
+        };
+        let mut missing = program.missing.clone();
+        if !origin {
+            let lacking = [
+                "parent_process_id",
+                "parent_process_key",
+                "creator_process_id",
+                "creator_thread_id",
+                "session_id",
+            ];
+            missing.extend(lacking.map(|field| (field.into(), missing::UNAVAILABLE.into())));
+        }
+        let truncated = program.truncated.clone();
+        self.remember(header, program);
+        let body = Body::ProcessStart(Box::new(body));
+        Enriched {
+            truncated,
+            missing,
+            ..self.about(header, body)
+        }
+    }
+
+    fn process_exec(&mut self, header: &Header, exec: &process::Exec<'_>) -> Enriched {
+        let mut program = self.programs.at_exec(header, exec);
+        if header.flags.contains(Flags::ORIGIN_UNAVAILABLE) {
+            program.user_unavailable();
+        } else {
+            self.programs.set_user(&mut program, exec.user_id);
+        }
+        let body = trail::ProcessExec {
+            program: program.trail.clone(),
+        };
+        let (truncated, missing) = (program.truncated.clone(), program.missing.clone());
+        self.remember(header, program);
+        let body = Body::ProcessExec(Box::new(body));
+        Enriched {
+            truncated,
+            missing,
+            ..self.about(header, body)
+        }
+    }
+
+    fn process_exit(&mut self, header: &Header, exit: process::Exit) -> Enriched {
+        let mut missing = Vec::new();
+        let process = self.processes.get(header.process_id, header.start_time);
+        let image = process.and_then(|process| process.program.trail.image.clone());
+        if image.is_none() {
+            let reason = process
+                .and_then(|process| process.program.missing_reason("image"))
+                .unwrap_or_else(|| missing::LOST.into());
+            missing.push(("image".into(), reason));
+        }
+        let start_time = self.start_time(header);
+        if start_time.is_none() {
+            missing.push(("run_time_ns".into(), missing::UNAVAILABLE.into()));
+        }
+        let status = exit_status(exit.exit_status);
+        let told = !header.flags.contains(Flags::EXIT_STATUS_UNAVAILABLE);
+        if !told {
+            missing.push(("exit_code".into(), missing::UNAVAILABLE.into()));
+        }
+        let body = Body::ProcessExit(trail::ProcessExit {
+            exit_code: told.then_some(status.exit_code),
+            signal: status.signal.filter(|_| told),
+            core_dumped: told && status.core_dumped,
+            image,
+            run_time_ns: start_time.map(|start| header.time.saturating_sub(start)),
+        });
+        let enriched = self.about(header, body);
+        self.processes
+            .exited(header.process_id, header.start_time, header.time);
+        Enriched {
+            missing,
+            ..enriched
+        }
+    }
+
+    fn thread_start(&mut self, header: &Header, start: thread::Start) -> Enriched {
+        let origin = !header.flags.contains(Flags::ORIGIN_UNAVAILABLE);
+        let body = Body::ThreadStart(trail::ThreadStart {
+            thread_id: header.thread_id,
+            creator_process_id: origin.then_some(start.creator_process_id),
+            creator_thread_id: origin.then_some(start.creator_thread_id),
+            remote: origin && start.creator_process_id != header.process_id,
+            start_address: Some(start.start_address).filter(|address| *address != 0),
+        });
+        let mut missing = Vec::new();
+        if !origin {
+            let lacking = ["creator_process_id", "creator_thread_id"];
+            missing.extend(lacking.map(|field| (field.into(), missing::UNAVAILABLE.into())));
+        }
+        Enriched {
+            missing,
+            ..self.about(header, body)
+        }
+    }
+
+    fn thread_exit(&mut self, header: &Header) -> Enriched {
+        let body = Body::ThreadExit(trail::ThreadExit {
+            thread_id: header.thread_id,
+        });
+        self.about(header, body)
+    }
+
+    fn image_load(&mut self, header: &Header, load: &image::Load<'_>) -> Enriched {
+        let unavailable = header.flags.contains(Flags::IMAGE_UNAVAILABLE);
+        let image = (!unavailable).then(|| self.images.text(load.image, header.flags));
+        let mut missing = Vec::new();
+        if unavailable {
+            missing.push(("image".into(), missing::GONE.into()));
+        }
+        let mut truncated = Vec::new();
+        if header.flags.contains(Flags::IMAGE_TRUNCATED) {
+            truncated.push("image".into());
+        }
+        let body = Body::ImageLoad(trail::ImageLoad {
+            image,
+            image_deleted: header.flags.contains(Flags::IMAGE_DELETED),
+            image_base: load.image_base,
+            image_size: load.image_size,
+            kernel_image: header.flags.contains(Flags::KERNEL_IMAGE),
+            existing: header.flags.contains(Flags::EXISTING),
+        });
+        Enriched {
+            truncated,
+            missing,
+            ..self.about(header, body)
+        }
+    }
+
+    /// What every event says of the process it is about, with the rules' word on it.
+    fn about(&self, header: &Header, body: Body) -> Enriched {
+        let process = self.processes.get(header.process_id, header.start_time);
+        let verdict = match process {
+            Some(process) => process.verdict,
+            None => self.rules.judge(&trail::Program::default()),
+        };
+        let kept = match &body {
+            Body::ImageLoad(load) => self.rules.keeps_image(verdict, load.image.as_ref()),
+            body => verdict.keeps(body.kind()),
+        };
+        let is_start = body.kind() == Kind::PROCESS_START;
+        let existing = is_start && header.flags.contains(Flags::EXISTING);
+        let time = if existing && header.start_time != 0 {
+            header.start_time
+        } else {
+            header.time
+        };
+        Enriched {
+            process_id: header.process_id,
+            process_key: self.known_key(header.process_id, header.start_time, header.time),
+            time,
+            body,
+            truncated: Vec::new(),
+            missing: Vec::new(),
+            kept,
+        }
+    }
+
+    /// The identity of a process whose start time may not be known to the sensor. A process that
+    /// nobody knows is taken to have started when it was first seen.
+    fn known_key(&self, process_id: u32, start_time: u64, seen: u64) -> ProcessKey {
+        match self.processes.get(process_id, start_time) {
+            Some(process) => process.key,
+            None if start_time == 0 => self.key(process_id, seen),
+            None => self.key(process_id, start_time),
+        }
+    }
+
+    /// When the header's process started, on the sensor's clock.
+    fn start_time(&self, header: &Header) -> Option<u64> {
+        let known = self.processes.get(header.process_id, header.start_time);
+        let known = known.map(|process| process.start_time);
+        Some(header.start_time).filter(|time| *time != 0).or(known)
+    }
+
+    fn remember(&mut self, header: &Header, program: program::Program) {
+        let start_time = self.start_time(header).unwrap_or(header.time);
+        let process_key = self.known_key(header.process_id, start_time, header.time);
+        let verdict = self.rules.judge(&program.trail);
+        let process = Process {
+            key: process_key,
+            start_time,
+            program,
+            verdict,
+        };
+        self.processes
+            .insert(header.process_id, process, header.time);
+    }
+}
+
+struct ExitStatus {
+    exit_code: u32,
+    signal: Option<u32>,
+    core_dumped: bool,
+}
+
+/// Takes a Linux wait status apart (`waitpid(2)`): the signal in bits 0 to 6, a core dump in bit 7,
+/// the exit code in bits 8 to 15.
+const fn exit_status(status: u32) -> ExitStatus {
+    match status & 0x7f {
+        0 => ExitStatus {
+            exit_code: (status >> 8) & 0xff,
+            signal: None,
+            core_dumped: false,
+        },
+        signal => ExitStatus {
+            exit_code: 128 + signal,
+            signal: Some(signal),
+            core_dumped: status & 0x80 != 0,
+        },
+    }
+}
+
+/// The text of an argument list as one line, the arguments joined by single spaces, as `ps` shows.
+fn joined(arguments: &[Text]) -> Text {
+    let mut bytes = Vec::new();
+    for (index, argument) in arguments.iter().enumerate() {
+        if index > 0 {
+            bytes.push(b' ');
+        }
+        bytes.extend_from_slice(argument.as_bytes());
+    }
+    Text::from_bytes(&bytes)
+}
+
+/// The arguments of a command line in which each is ended by a NUL byte.
+fn arguments(command_line: &[u8]) -> Arc<[Text]> {
+    let Some(rest) = command_line.strip_suffix(b"\0").or(Some(command_line)) else {
+        return Arc::default();
+    };
+    if command_line.is_empty() {
+        return Arc::default();
+    }
+    rest.split(|byte| *byte == 0)
+        .map(Text::from_bytes)
+        .collect()
+}

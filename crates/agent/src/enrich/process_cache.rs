@@ -1,0 +1,255 @@
+//! The processes that are there, by process id: identity and program.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use event::ProcessKey;
+
+use super::START_TICK_NS;
+use super::program::Program;
+use crate::rules::Verdict;
+
+/// How long an exited process is remembered, on the sensor's clock: threads and mappings of a dying
+/// process may be told a little after its exit.
+const EXITED_AGE_MAX_NS: u64 = 2_000_000_000;
+
+/// The most exited processes that are remembered.
+const EXITED_COUNT_MAX: usize = 4_096;
+
+/// The shortest time between two comparisons of the whole cache with `/proc`.
+const HEAL_INTERVAL: Duration = Duration::from_secs(10);
+
+/// A process that was seen to start, or to exist.
+#[derive(Debug)]
+pub struct Process {
+    /// Its identity.
+    pub key: ProcessKey,
+    /// When it started, on the sensor's clock.
+    pub start_time: u64,
+    /// What it runs.
+    pub program: Program,
+    /// What the rules say of its events.
+    pub verdict: Verdict,
+}
+
+/// Processes by id.
+///
+/// # Invariants
+/// At most `limit` processes. An entry goes when its process has exited, when its id is used again,
+/// or, where the exit was lost, when [`ProcessCache::heal`] finds the process gone.
+#[derive(Debug)]
+pub struct ProcessCache {
+    processes: HashMap<u32, Process>,
+    exited: VecDeque<Exited>,
+    limit: usize,
+    healed: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Exited {
+    process_id: u32,
+    key: ProcessKey,
+    time: u64,
+}
+
+impl ProcessCache {
+    /// An empty cache of at most `limit` processes.
+    pub fn new(limit: usize) -> Self {
+        Self {
+            processes: HashMap::new(),
+            exited: VecDeque::new(),
+            limit: limit.max(1),
+            healed: None,
+        }
+    }
+
+    /// The process with this id that started at this time; with 0, which is a sensor's word for
+    /// "not known", the one that has the id now.
+    pub fn get(&self, process_id: u32, start_time: u64) -> Option<&Process> {
+        let process = self.processes.get(&process_id)?;
+        let same = start_time == 0 || tick(process.start_time) == tick(start_time);
+        same.then_some(process)
+    }
+
+    /// Remembers a process, or what it runs now.
+    pub fn insert(&mut self, process_id: u32, process: Process, now: u64) {
+        self.forget_exited(now);
+        if self.processes.len() >= self.limit && !self.processes.contains_key(&process_id) {
+            self.make_room();
+        }
+        self.processes.insert(process_id, process);
+    }
+
+    /// Notes that a process exited at `time`.
+    pub fn exited(&mut self, process_id: u32, start_time: u64, time: u64) {
+        if let Some(process) = self.get(process_id, start_time) {
+            let exited = Exited {
+                process_id,
+                key: process.key,
+                time,
+            };
+            self.exited.push_back(exited);
+        }
+        self.forget_exited(time);
+    }
+
+    /// Forgets processes that are gone although nobody told of their exit. Asks `/proc` for each,
+    /// so it does nothing when it did so within [`HEAL_INTERVAL`].
+    pub fn heal(&mut self) {
+        let now = Instant::now();
+        if self
+            .healed
+            .is_some_and(|healed| now.duration_since(healed) < HEAL_INTERVAL)
+        {
+            return;
+        }
+        self.healed = Some(now);
+        let before = self.processes.len();
+        self.processes
+            .retain(|id, process| start_tick(*id) == Some(tick(process.start_time)));
+        tracing::debug!(
+            forgotten = before - self.processes.len(),
+            "process cache healed"
+        );
+    }
+
+    /// How many processes are remembered.
+    pub fn count(&self) -> usize {
+        self.processes.len()
+    }
+
+    /// The most that are.
+    pub const fn limit(&self) -> usize {
+        self.limit
+    }
+
+    fn forget_exited(&mut self, now: u64) {
+        while let Some(oldest) = self.exited.front() {
+            let old = now.saturating_sub(oldest.time) > EXITED_AGE_MAX_NS;
+            if !old && self.exited.len() <= EXITED_COUNT_MAX {
+                return;
+            }
+            self.forget_oldest_exited();
+        }
+    }
+
+    fn forget_oldest_exited(&mut self) {
+        let Some(oldest) = self.exited.pop_front() else {
+            return;
+        };
+        let same = |process: &Process| process.key == oldest.key;
+        if self.processes.get(&oldest.process_id).is_some_and(same) {
+            self.processes.remove(&oldest.process_id);
+        }
+    }
+
+    /// Forgets the process that exited first; where none has, those that are gone; where none is,
+    /// any one. Its later events then lack what only the cache knew, and say so.
+    fn make_room(&mut self) {
+        while self.processes.len() >= self.limit && !self.exited.is_empty() {
+            self.forget_oldest_exited();
+        }
+        if self.processes.len() >= self.limit {
+            self.heal();
+        }
+        if self.processes.len() >= self.limit
+            && let Some(any) = self.processes.keys().next().copied()
+        {
+            self.processes.remove(&any);
+        }
+    }
+}
+
+/// The tick of a time on the sensor's clock.
+const fn tick(time: u64) -> u64 {
+    time / START_TICK_NS
+}
+
+/// When the process that has this id now started, in ticks (`/proc/PID/stat`, field 22).
+#[cfg(target_os = "linux")]
+pub fn start_tick(process_id: u32) -> Option<u64> {
+    let process = procfs::process::Process::new(i32::try_from(process_id).ok()?).ok()?;
+    process.stat().ok().map(|stat| stat.starttime)
+}
+
+/// There is no such file on this system.
+#[cfg(not(target_os = "linux"))]
+pub fn start_tick(_process_id: u32) -> Option<u64> {
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn process(key: u64, start_time: u64) -> Process {
+        Process {
+            key: ProcessKey(key),
+            start_time,
+            program: Program::default(),
+            verdict: Verdict::default(),
+        }
+    }
+
+    #[test]
+    fn tells_two_users_of_one_id_apart() {
+        let mut cache = ProcessCache::new(8);
+        cache.insert(7, process(1, START_TICK_NS), 0);
+        assert!(cache.get(7, START_TICK_NS).is_some());
+        assert!(cache.get(7, 2 * START_TICK_NS).is_none());
+        cache.insert(7, process(2, 2 * START_TICK_NS), 0);
+        assert_eq!(
+            cache.get(7, 0).map(|process| process.key),
+            Some(ProcessKey(2))
+        );
+    }
+
+    #[test]
+    fn remembers_an_exited_process_for_a_while_only() {
+        let mut cache = ProcessCache::new(8);
+        cache.insert(7, process(1, START_TICK_NS), 0);
+        cache.exited(7, START_TICK_NS, 100);
+        assert!(
+            cache.get(7, START_TICK_NS).is_some(),
+            "its last threads are still told"
+        );
+        cache.insert(8, process(2, START_TICK_NS), EXITED_AGE_MAX_NS + 101);
+        assert!(cache.get(7, START_TICK_NS).is_none());
+    }
+
+    #[test]
+    fn keeps_a_reused_id_when_its_former_user_is_forgotten() {
+        let mut cache = ProcessCache::new(8);
+        cache.insert(7, process(1, START_TICK_NS), 0);
+        cache.exited(7, START_TICK_NS, 100);
+        cache.insert(7, process(2, 5 * START_TICK_NS), 200);
+        cache.insert(8, process(3, START_TICK_NS), 2 * EXITED_AGE_MAX_NS);
+        assert_eq!(
+            cache.get(7, 0).map(|process| process.key),
+            Some(ProcessKey(2))
+        );
+    }
+
+    #[test]
+    fn holds_its_limit_although_exits_are_lost() {
+        let mut cache = ProcessCache::new(16);
+        for id in 1..1_000 {
+            cache.insert(id, process(u64::from(id), START_TICK_NS), 0);
+            assert!(cache.count() <= 16);
+            assert!(cache.get(id, 0).is_some(), "the newest is there");
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn heals_when_exits_were_lost() {
+        let mut cache = ProcessCache::new(16);
+        let own = std::process::id();
+        let own_start = start_tick(own).unwrap() * START_TICK_NS;
+        cache.insert(own, process(1, own_start), 0);
+        cache.insert(4_194_304, process(2, START_TICK_NS), 0);
+        cache.heal();
+        assert_eq!(cache.count(), 1);
+        assert!(cache.get(own, own_start).is_some());
+    }
+}

@@ -1,0 +1,236 @@
+//! What a process runs: image, command line, user, script.
+
+use event::{Flags, Header, process};
+
+use super::image_path::path;
+use super::process_cache::start_tick;
+use super::user::Users;
+use super::{START_TICK_NS, arguments, joined};
+use crate::trail::{self, Field, Text, UserId, missing};
+
+/// The program of a process, with what is known to be wrong with each of its fields.
+#[derive(Clone, Debug, Default)]
+pub struct Program {
+    /// As the trail shows it.
+    pub trail: trail::Program,
+    /// Fields that were cut.
+    pub truncated: Vec<Field>,
+    /// Fields that could not be had.
+    pub missing: Vec<(Field, Field)>,
+}
+
+impl Program {
+    /// Why `field` is missing.
+    pub fn missing_reason(&self, field: &str) -> Option<Field> {
+        self.missing
+            .iter()
+            .find(|(name, _)| name == field)
+            .map(|(_, reason)| reason.clone())
+    }
+
+    /// The sensor cannot tell for whom the process runs.
+    pub fn user_unavailable(&mut self) {
+        self.trail.user = None;
+        self.trail.user_id = None;
+        self.forget_reasons(&["user", "user_id"]);
+        self.lacks(&["user", "user_id"], missing::UNAVAILABLE);
+    }
+
+    fn lacks(&mut self, fields: &[&'static str], reason: &'static str) {
+        self.missing.extend(
+            fields
+                .iter()
+                .map(|field| (Field::from(*field), reason.into())),
+        );
+    }
+
+    fn forget_reasons(&mut self, fields: &[&str]) {
+        self.missing
+            .retain(|(name, _)| !fields.contains(&name.as_ref()));
+    }
+
+    fn set_image(&mut self, image: &[u8], flags: Flags) {
+        if flags.contains(Flags::IMAGE_UNAVAILABLE) {
+            self.lacks(&["image"], missing::GONE);
+            return;
+        }
+        self.trail.image = Some(Text::from_bytes(&path(image, flags)));
+        self.trail.image_deleted = flags.contains(Flags::IMAGE_DELETED);
+        if flags.contains(Flags::IMAGE_TRUNCATED) {
+            self.truncated.push("image".into());
+        }
+    }
+
+    fn set_command_line(&mut self, command_line: &[u8], flags: Flags) {
+        if flags.contains(Flags::COMMAND_LINE_UNAVAILABLE) {
+            self.lacks(&["command_line", "arguments"], missing::GONE);
+            return;
+        }
+        let arguments = arguments(command_line);
+        self.trail.command_line = Some(joined(&arguments));
+        self.trail.arguments = Some(arguments);
+        if flags.contains(Flags::COMMAND_LINE_TRUNCATED) {
+            self.truncated
+                .extend(["command_line".into(), "arguments".into()]);
+        }
+    }
+}
+
+/// Makes programs from records; knows the users.
+#[derive(Debug, Default)]
+pub struct Programs {
+    users: Users,
+}
+
+impl Programs {
+    /// The program of a process whose start says it, or whose creator nobody knows.
+    pub fn at_start(&self, header: &Header, start: &process::Start<'_>) -> Program {
+        let mut program = Program::default();
+        if header.flags.contains(Flags::KERNEL_PROCESS) {
+            program.lacks(
+                &["image", "command_line", "arguments"],
+                missing::KERNEL_THREAD,
+            );
+        } else if !start.image.is_empty() || header.flags.contains(Flags::EXISTING) {
+            let unnamed = start.image.is_empty();
+            let flags = if unnamed {
+                header.flags.with(Flags::IMAGE_UNAVAILABLE)
+            } else {
+                header.flags
+            };
+            program.set_image(start.image, flags);
+            program.set_command_line(start.command_line, flags);
+        } else if !from_proc(&mut program, header) {
+            program.lacks(&["image", "command_line", "arguments"], missing::LOST);
+        }
+        program
+    }
+
+    /// The program an exec put in place.
+    pub fn at_exec(&self, header: &Header, exec: &process::Exec<'_>) -> Program {
+        let mut program = Program::default();
+        program.set_image(exec.image, header.flags);
+        program.set_command_line(exec.command_line, header.flags);
+        if !exec.script.is_empty() {
+            let directory = path(exec.directory, header.flags);
+            program.trail.script = Some(Text::from_bytes(&script(exec.script, &directory)));
+        }
+        program
+    }
+
+    /// Says for whom the program runs.
+    pub fn set_user(&mut self, program: &mut Program, user_id: u32) {
+        let user_id_now = Some(UserId::Uid(user_id));
+        program.forget_reasons(&["user", "user_id"]);
+        program.trail.user = self.users.name(user_id);
+        program.trail.user_id = user_id_now;
+        if program.trail.user.is_none() {
+            program.lacks(&["user"], missing::UNKNOWN);
+        }
+    }
+}
+
+/// The absolute path of a script: as it was given, or below the working directory.
+fn script(given: &[u8], directory: &[u8]) -> Vec<u8> {
+    if given.starts_with(b"/") || directory.is_empty() || directory == b"/" && given.is_empty() {
+        return given.to_vec();
+    }
+    let mut given = given;
+    while let Some(rest) = given.strip_prefix(b"./") {
+        given = rest;
+    }
+    let mut path = directory.to_vec();
+    if !path.ends_with(b"/") {
+        path.push(b'/');
+    }
+    path.extend_from_slice(given);
+    path
+}
+
+/// Asks `/proc` for a process whose creator's start was lost. What it says counts only when the
+/// process is the same one before and after.
+#[cfg(target_os = "linux")]
+fn from_proc(program: &mut Program, header: &Header) -> bool {
+    use std::os::unix::ffi::OsStrExt as _;
+    let process_id = header.process_id;
+    let tick = header.start_time / START_TICK_NS;
+    let image = std::fs::read_link(format!("/proc/{process_id}/exe"));
+    let command_line = std::fs::read(format!("/proc/{process_id}/cmdline"));
+    let (Ok(image), Ok(command_line)) = (image, command_line) else {
+        return false;
+    };
+    if header.start_time == 0 || start_tick(process_id) != Some(tick) {
+        return false;
+    }
+    let image = image.as_os_str().as_bytes();
+    let (image, flags) = match image.strip_suffix(b" (deleted)") {
+        Some(image) => (image, Flags::IMAGE_DELETED),
+        None => (image, Flags::NONE),
+    };
+    program.set_image(image, flags);
+    program.set_command_line(&command_line, flags);
+    true
+}
+
+#[cfg(not(target_os = "linux"))]
+fn from_proc(_program: &mut Program, _header: &Header) -> bool {
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_a_script_by_its_whole_path() {
+        assert_eq!(script(b"/bin/x.sh", b""), b"/bin/x.sh");
+        assert_eq!(script(b"./x.sh", b"/tmp"), b"/tmp/x.sh");
+        assert_eq!(script(b"x.sh", b"/"), b"/x.sh");
+        assert_eq!(script(b"../x.sh", b"/tmp/a"), b"/tmp/a/../x.sh");
+    }
+
+    #[test]
+    fn splits_arguments_and_keeps_empty_ones() {
+        let texts = |bytes: &[u8]| -> Vec<String> {
+            arguments(bytes)
+                .iter()
+                .map(|text| text.shown().to_owned())
+                .collect()
+        };
+        assert_eq!(texts(b"sh\0-c\0\0"), ["sh", "-c", ""]);
+        assert_eq!(texts(b"sh\0-c\0cut"), ["sh", "-c", "cut"]);
+        assert_eq!(texts(b"\0"), [""]);
+        assert!(texts(b"").is_empty());
+        assert_eq!(
+            joined(&arguments(b"sh\0-c\0exit 3\0")).shown(),
+            "sh -c exit 3"
+        );
+    }
+
+    #[test]
+    fn says_why_a_field_is_missing() {
+        let flags = Flags::IMAGE_UNAVAILABLE.with(Flags::COMMAND_LINE_UNAVAILABLE);
+        let header = Header {
+            flags,
+            ..Header::default()
+        };
+        let mut programs = Programs::default();
+        let mut program = programs.at_exec(&header, &process::Exec::default());
+        assert_eq!(
+            program.missing_reason("image").as_deref(),
+            Some(missing::GONE)
+        );
+        assert_eq!(
+            program.missing_reason("arguments").as_deref(),
+            Some(missing::GONE)
+        );
+        programs.set_user(&mut program, 3_999_999_999);
+        programs.set_user(&mut program, 3_999_999_998);
+        let users = program
+            .missing
+            .iter()
+            .filter(|(field, _)| field == "user")
+            .count();
+        assert_eq!(users, 1, "each field is missing for one reason");
+    }
+}

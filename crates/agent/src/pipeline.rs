@@ -1,0 +1,373 @@
+//! Sensor -> enrich -> sinks: the place to read first.
+//!
+//! Three kinds of threads, joined by bounded channels:
+//!
+//! ```text
+//! sensor thread --batches of wire records--> caller of `record` --chunks of events--> sink threads
+//!      ^-------------- emptied batches -----------+
+//! ```
+//!
+//! The caller's thread enriches, applies the rules, numbers and counts. When a sink is slow its
+//! channel fills, the enriching thread waits, the batches run out, the sensor thread waits, and in
+//! the end the kernel's own buffer fills and counts what it cannot hold: there is one place where
+//! events of a slow run are lost, and it counts by kind. A sink that says [`WhenBehind::Lose`] is
+//! passed over instead, at its own cost.
+//!
+//! [`WhenBehind::Lose`]: crate::sink::WhenBehind::Lose
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use event::{Header, Kind, loss};
+
+use crate::account::{Account, Counts};
+use crate::clock::Offset;
+use crate::enrich::{Enriched, Enricher, Limits};
+use crate::rules::Rules;
+use crate::sensor::{self, Sensor};
+use crate::sink::Sink;
+use crate::sys::wake::Waker;
+use crate::trail::{self, Body, Event, Time};
+
+mod feed;
+mod outlets;
+mod status;
+
+pub use status::Status;
+
+use feed::{Feed, Message};
+use outlets::Outlets;
+
+/// The version that `sensor_start` and `sensor_stop` tell.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// What a recording is told before it starts.
+#[derive(Debug)]
+pub struct Settings {
+    /// The machine's name, in every event.
+    pub host: Arc<str>,
+    /// The id of this boot, in every process key.
+    pub boot_id: [u8; 16],
+    /// Which events to keep.
+    pub rules: Rules,
+    /// Whether process events are kept; sensors observe them in any case.
+    pub process_events: bool,
+    /// What enrichment may remember.
+    pub limits: Limits,
+}
+
+/// Why a recording did not start, or broke.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The sensor.
+    #[error(transparent)]
+    Sensor(#[from] sensor::Error),
+    /// A thread could not be started.
+    #[error("starting the {name} thread: {source}")]
+    Thread {
+        /// Which.
+        name: &'static str,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+/// Records until `waker` is woken, then drains everything and closes the sinks.
+///
+/// `recording_fn` is called once, when every event from then on is seen.
+pub fn record(
+    sensor: Box<dyn Sensor>,
+    sinks: Vec<Box<dyn Sink>>,
+    settings: Settings,
+    waker: &Waker,
+    status: &Arc<Status>,
+    recording_fn: impl FnOnce(),
+) -> Result<Account, Error> {
+    let source = sensor.source();
+    let outlets = Outlets::open(sinks)?;
+    let feed = Feed::start(sensor, waker.clone(), Arc::clone(status))?;
+    let mut recorder = Recorder::new(source, settings, outlets, Arc::clone(status));
+    let result = recorder.run(&feed, recording_fn);
+    // Whatever went wrong, the sensor thread ends and the sinks keep what they were given.
+    waker.wake();
+    feed.join();
+    let account = recorder.finish();
+    result.map(|()| account)
+}
+
+/// Sends events that were recorded before to the sinks again, unchanged, until they end or `waker`
+/// is woken. Their losses are counted from the `lost` events among them.
+pub fn replay(
+    events: impl Iterator<Item = Event>,
+    sinks: Vec<Box<dyn Sink>>,
+    status: &Arc<Status>,
+    waker: &Waker,
+) -> Result<Account, Error> {
+    let began = Instant::now();
+    let mut outlets = Outlets::open(sinks)?;
+    let mut counts = Counts::default();
+    for event in events {
+        if waker.is_woken() {
+            break;
+        }
+        count_replayed(&mut counts, &event);
+        if outlets.push(event) {
+            status.set(&account("replay", began, counts, &outlets));
+            status.progress();
+        }
+    }
+    outlets.close();
+    let account = account("replay", began, counts, &outlets);
+    status.set(&account);
+    Ok(account)
+}
+
+fn count_replayed(counts: &mut Counts, event: &Event) {
+    let (kind, delivered, lost) = match &event.body {
+        Body::Lost(loss) => (loss.lost_kind, 0, loss.lost_count),
+        body => (body.kind(), 1, 0),
+    };
+    if let Some(count) = counts.of(kind) {
+        count.delivered += delivered;
+        count.lost = count.lost.saturating_add(lost);
+        count.produced = count
+            .produced
+            .saturating_add(delivered)
+            .saturating_add(lost);
+    }
+}
+
+fn account(source: &str, began: Instant, kinds: Counts, outlets: &Outlets) -> Account {
+    Account {
+        source: source.to_owned(),
+        duration_ns: u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX),
+        balanced: kinds.is_balanced(),
+        kinds,
+        queues: outlets.peaks(),
+        sinks: outlets.counts(),
+    }
+}
+
+/// The state of the enriching thread.
+struct Recorder {
+    source: &'static str,
+    host: Arc<str>,
+    process_events: bool,
+    own_process: (u32, event::ProcessKey),
+    enricher: Enricher,
+    outlets: Outlets,
+    status: Arc<Status>,
+    clock: Offset,
+    sequence: u64,
+    counts: Counts,
+    sensor_queues: Vec<crate::account::QueuePeak>,
+    processes_peak: u64,
+    began: Instant,
+}
+
+impl Recorder {
+    fn new(
+        source: &'static str,
+        settings: Settings,
+        outlets: Outlets,
+        status: Arc<Status>,
+    ) -> Self {
+        let enricher = Enricher::new(settings.boot_id, settings.rules, settings.limits);
+        let own_id = std::process::id();
+        let start_tick = crate::enrich::process_cache::start_tick(own_id).unwrap_or(0);
+        let start_time = start_tick.saturating_mul(crate::enrich::START_TICK_NS);
+        Self {
+            source,
+            host: settings.host,
+            process_events: settings.process_events,
+            own_process: (own_id, enricher.key(own_id, start_time)),
+            enricher,
+            outlets,
+            status,
+            clock: Offset::default(),
+            sequence: 0,
+            counts: Counts::default(),
+            sensor_queues: Vec::new(),
+            processes_peak: 0,
+            began: Instant::now(),
+        }
+    }
+
+    /// Takes messages until the sensor has said its last.
+    fn run(&mut self, feed: &Feed, recording_fn: impl FnOnce()) -> Result<(), Error> {
+        let mut recording_fn = Some(recording_fn);
+        while let Some(message) = feed.receive() {
+            let message = message?;
+            if let Some(recording_fn) = recording_fn.take() {
+                self.began = Instant::now();
+                self.clock = message.clock;
+                self.emit_mark(message.time, Body::SensorStart(self.sensor_start()));
+                self.status.recording();
+                recording_fn();
+            }
+            self.take(&message);
+            feed.give_back(message.batch);
+        }
+        Ok(())
+    }
+
+    /// Enriches one batch and hands it to the sinks.
+    fn take(&mut self, message: &Message) {
+        self.clock = self.clock.updated(message.clock);
+        for record in message.batch.records() {
+            match event::read(record) {
+                Ok((header, event::Event::Lost(lost))) => self.lose(header.time, lost),
+                Ok((header, event)) => self.deliver(&header, &event),
+                Err(error) => self.refuse(record, error),
+            }
+        }
+        for (kind, produced) in Kind::OBSERVED.into_iter().zip(message.counters.produced) {
+            if let Some(count) = self.counts.of(kind) {
+                count.produced = produced;
+            }
+        }
+        self.sensor_queues.clone_from(&message.queues);
+        let processes = u64::try_from(self.enricher.process_count().0).unwrap_or(u64::MAX);
+        self.processes_peak = self.processes_peak.max(processes);
+        self.tell_sink_losses(message.time);
+        self.outlets.send();
+        self.status.set(&self.account());
+    }
+
+    fn deliver(&mut self, header: &Header, event: &event::Event<'_>) {
+        let Some(enriched) = self.enricher.enrich(header, event) else {
+            return;
+        };
+        let kind = enriched.body.kind();
+        let kept = enriched.kept && (self.process_events || !is_process_event(kind));
+        if let Some(count) = self.counts.of(kind) {
+            count.delivered += 1;
+            count.excluded += u64::from(!kept);
+        }
+        if kept {
+            let time = self.clock.time(enriched.time);
+            self.emit(time, enriched);
+        }
+    }
+
+    /// Tells a loss where it happened.
+    fn lose(&mut self, time: u64, lost: loss::Lost) {
+        if let Some(count) = self.counts.of(lost.kind) {
+            count.lost = count.lost.saturating_add(lost.count);
+        }
+        if lost.kind == Kind::PROCESS_EXIT {
+            self.enricher.exits_were_lost();
+        }
+        self.emit_lost(time, lost.kind, lost.count, lost.reason.name().into());
+    }
+
+    /// A record that is not one: its event is lost, and told so.
+    fn refuse(&mut self, record: &[u8], error: event::wire::Invalid) {
+        tracing::warn!(%error, size = record.len(), "the sensor wrote an invalid record");
+        if let Ok(header) = Header::read(&mut event::wire::Reader::new(record)) {
+            let reason = loss::Reason::INVALID_RECORD;
+            self.lose(
+                header.time,
+                loss::Lost {
+                    kind: header.kind,
+                    reason,
+                    count: 1,
+                },
+            );
+        }
+    }
+
+    /// Tells, in the stream, what sinks have lost since the last batch.
+    fn tell_sink_losses(&mut self, time: u64) {
+        for loss in self.outlets.new_losses() {
+            self.emit_lost(time, loss.kind, loss.count, loss.reason.into());
+        }
+    }
+
+    fn emit_lost(&mut self, time: u64, kind: Kind, count: u64, reason: trail::Field) {
+        let lost = trail::Lost {
+            lost_kind: kind,
+            lost_count: count,
+            lost_reason: reason,
+        };
+        self.emit_mark(time, Body::Lost(lost));
+    }
+
+    /// Emits an event about the recording itself; its process is the agent.
+    fn emit_mark(&mut self, time: u64, body: Body) {
+        let (process_id, process_key) = self.own_process;
+        let time = self.clock.time(time);
+        let (truncated, missing) = (Vec::new(), Vec::new());
+        self.emit(
+            time,
+            Enriched {
+                process_id,
+                process_key,
+                time: 0,
+                body,
+                truncated,
+                missing,
+                kept: true,
+            },
+        );
+    }
+
+    fn emit(&mut self, time: Time, enriched: Enriched) {
+        self.sequence += 1;
+        self.outlets.push(Event {
+            sequence: self.sequence,
+            time,
+            host: Arc::clone(&self.host),
+            process_id: enriched.process_id,
+            process_key: enriched.process_key,
+            body: enriched.body,
+            truncated: enriched.truncated,
+            missing: enriched.missing,
+        });
+    }
+
+    fn sensor_start(&self) -> trail::SensorStart {
+        trail::SensorStart {
+            source: self.source.into(),
+            version: VERSION.into(),
+        }
+    }
+
+    fn account(&self) -> Account {
+        let mut account = account(self.source, self.began, self.counts, &self.outlets);
+        account.queues.extend(self.sensor_queues.iter().cloned());
+        account.queues.push(crate::account::QueuePeak {
+            name: "process_cache".to_owned(),
+            peak: self.processes_peak,
+            limit: u64::try_from(self.enricher.process_count().1).unwrap_or(u64::MAX),
+            unit: "processes".to_owned(),
+        });
+        account
+    }
+
+    /// Says the account where a recording was begun, closes the sinks, and returns the account with
+    /// what the closing lost.
+    fn finish(mut self) -> Account {
+        if self.status.is_recording() {
+            let (time, _offset) = crate::sys::clock::now();
+            self.tell_sink_losses(time);
+            let stop = trail::SensorStop {
+                source: self.source.into(),
+                version: VERSION.into(),
+                account: self.account(),
+            };
+            self.emit_mark(time, Body::SensorStop(Box::new(stop)));
+        }
+        self.outlets.close();
+        let account = self.account();
+        self.status.set(&account);
+        account
+    }
+}
+
+const fn is_process_event(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::PROCESS_START | Kind::PROCESS_EXEC | Kind::PROCESS_EXIT
+    )
+}
