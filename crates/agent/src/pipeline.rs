@@ -349,6 +349,7 @@ impl Recorder {
     /// what the closing lost.
     fn finish(mut self) -> Account {
         if self.status.is_recording() {
+            self.outlets.catch_up();
             let (time, _offset) = crate::sys::clock::now();
             self.tell_sink_losses(time);
             let stop = trail::SensorStop {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use event::{Kind, loss};
 
 use super::Error;
@@ -21,6 +21,15 @@ const CHUNK_COUNT_MAX: usize = 2_048;
 const QUEUE_COUNT_MAX: usize = 8;
 
 type Chunk = Arc<[Event]>;
+
+/// What goes to a sink's thread.
+#[derive(Debug)]
+enum Parcel {
+    /// Events to write.
+    Events(Chunk),
+    /// A request to flush, and to answer by dropping the sender.
+    CatchUp(Sender<()>),
+}
 
 /// Events of one kind that one sink lost.
 #[derive(Debug)]
@@ -52,7 +61,7 @@ struct Outlet {
     /// Told in the stream already: lost because the sink was behind, and by the sink itself.
     told: [Losses; 2],
     peak: AtomicU64,
-    chunks: Option<Sender<Chunk>>,
+    parcels: Option<Sender<Parcel>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -90,11 +99,28 @@ impl Outlets {
         }
     }
 
+    /// Sends what was pushed and waits until every sink has written and flushed it.
+    pub(super) fn catch_up(&mut self) {
+        self.send();
+        let (answer, answers) = bounded(0);
+        for parcels in self
+            .outlets
+            .iter()
+            .filter_map(|outlet| outlet.parcels.as_ref())
+        {
+            // A sink whose thread is gone has nothing to catch up with.
+            let _sent = parcels.send(Parcel::CatchUp(answer.clone()));
+        }
+        drop(answer);
+        // Nobody ever answers: the channel ends when the last sink has dropped its sender.
+        let _ended = answers.recv();
+    }
+
     /// Sends what was pushed and waits until every sink has closed.
     pub(super) fn close(&mut self) {
         self.send();
         for outlet in &mut self.outlets {
-            outlet.chunks = None;
+            outlet.parcels = None;
         }
         for outlet in &mut self.outlets {
             if outlet
@@ -142,7 +168,7 @@ impl Outlets {
 
 impl Outlet {
     fn open(sink: Box<dyn Sink>) -> Result<Self, Error> {
-        let (chunks, from_pipeline) = bounded(QUEUE_COUNT_MAX);
+        let (parcels, from_pipeline) = bounded(QUEUE_COUNT_MAX);
         let (name, when_behind) = (sink.name(), sink.when_behind());
         let tally = Arc::new(Tally::default());
         let shared = Arc::clone(&tally);
@@ -158,20 +184,18 @@ impl Outlet {
             behind_total: 0,
             told: Default::default(),
             peak: AtomicU64::new(0),
-            chunks: Some(chunks),
+            parcels: Some(parcels),
             thread: Some(thread),
         })
     }
 
     fn send(&mut self, chunk: &Chunk) {
-        let Some(chunks) = &self.chunks else { return };
-        let waiting = u64::try_from(chunks.len().saturating_add(1)).unwrap_or(u64::MAX);
+        let Some(parcels) = &self.parcels else { return };
+        let waiting = u64::try_from(parcels.len().saturating_add(1)).unwrap_or(u64::MAX);
+        let parcel = Parcel::Events(Arc::clone(chunk));
         let refused = match self.when_behind {
-            WhenBehind::Wait => chunks.send(Arc::clone(chunk)).is_err(),
-            WhenBehind::Lose => match chunks.try_send(Arc::clone(chunk)) {
-                Ok(()) => false,
-                Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => true,
-            },
+            WhenBehind::Wait => parcels.send(parcel).is_err(),
+            WhenBehind::Lose => parcels.try_send(parcel).is_err(),
         };
         if refused {
             self.lose(chunk);
@@ -216,17 +240,21 @@ impl Outlet {
 
 /// A sink's thread: writes what comes, and flushes at most [`FLUSH_INTERVAL_MS`] after a write.
 /// With nothing to write and nothing to flush it sleeps until something comes.
-fn drain(mut sink: Box<dyn Sink>, chunks: &Receiver<Chunk>, tally: &Tally) {
+fn drain(mut sink: Box<dyn Sink>, parcels: &Receiver<Parcel>, tally: &Tally) {
     let mut flush_at: Option<Instant> = None;
     loop {
         let received = match flush_at {
-            None => chunks
+            None => parcels
                 .recv()
                 .map_err(|_closed| RecvTimeoutError::Disconnected),
-            Some(deadline) => chunks.recv_deadline(deadline),
+            Some(deadline) => parcels.recv_deadline(deadline),
         };
         match received {
-            Ok(chunk) => {
+            Ok(Parcel::CatchUp(_answer)) => {
+                sink.flush(tally);
+                flush_at = None;
+            }
+            Ok(Parcel::Events(chunk)) => {
                 sink.write(&chunk, tally);
                 let soon = || Instant::now() + Duration::from_millis(FLUSH_INTERVAL_MS);
                 flush_at.get_or_insert_with(soon);

@@ -1,0 +1,459 @@
+//! The pipeline through its public door, with a sensor that plays a script and a sink that
+//! remembers: what goes in comes out, numbered and counted, and nothing goes missing in silence.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+
+use agent::account::Account;
+use agent::pipeline::{self, Settings, Status};
+use agent::rules::Rules;
+use agent::sensor::{self, Batch, Counters, Sensor};
+use agent::sink::{Sink, Tally, WhenBehind};
+use agent::sys::wake::Waker;
+use agent::trail::{Body, Event};
+use event::{Flags, Header, Kind, loss, process, thread};
+
+const TICK: u64 = 10_000_000;
+const BOOT_ID: [u8; 16] = [7; 16];
+
+/// One record of a script.
+#[derive(Clone)]
+struct Step {
+    header: Header,
+    event: event::Event<'static>,
+}
+
+fn step(header: Header, event: event::Event<'static>) -> Step {
+    Step { header, event }
+}
+
+fn fork(time: u64, parent: u32, child: u32) -> Step {
+    let header = Header {
+        time,
+        process_id: child,
+        start_time: time,
+        ..Header::default()
+    };
+    let start = process::Start {
+        parent_process_id: parent,
+        creator_process_id: parent,
+        creator_thread_id: parent,
+        ..process::Start::default()
+    };
+    step(header, event::Event::ProcessStart(start))
+}
+
+fn exec(time: u64, process_id: u32, image: &'static [u8], command_line: &'static [u8]) -> Step {
+    let flags = Flags::LEAF_FIRST;
+    let header = Header {
+        time,
+        process_id,
+        flags,
+        ..Header::default()
+    };
+    let exec = process::Exec {
+        image,
+        command_line,
+        ..process::Exec::default()
+    };
+    step(header, event::Event::ProcessExec(exec))
+}
+
+fn exit(time: u64, process_id: u32, exit_status: u32) -> Step {
+    let header = Header {
+        time,
+        process_id,
+        ..Header::default()
+    };
+    let exit = process::Exit {
+        exit_status,
+        ..process::Exit::default()
+    };
+    step(header, event::Event::ProcessExit(exit))
+}
+
+fn thread_exit(time: u64, process_id: u32, thread_id: u32) -> Step {
+    let header = Header {
+        time,
+        process_id,
+        thread_id,
+        ..Header::default()
+    };
+    step(header, event::Event::ThreadExit(thread::Exit))
+}
+
+fn lost(time: u64, kind: Kind, count: u64) -> Step {
+    let lost = loss::Lost {
+        kind,
+        reason: loss::Reason::BUFFER_FULL,
+        count,
+    };
+    step(
+        Header {
+            time,
+            ..Header::default()
+        },
+        event::Event::Lost(lost),
+    )
+}
+
+/// A sensor that plays batches, then asks for the end.
+struct Script {
+    batches: VecDeque<Vec<Step>>,
+    counters: Counters,
+    waker: Waker,
+    broken: bool,
+}
+
+impl Script {
+    fn new(waker: &Waker, batches: Vec<Vec<Step>>) -> Box<Self> {
+        let counters = Counters::default();
+        Box::new(Self {
+            batches: batches.into(),
+            counters,
+            waker: waker.clone(),
+            broken: false,
+        })
+    }
+
+    fn play(&mut self, batch: &mut Batch) {
+        for Step { header, event } in self.batches.pop_front().unwrap_or_default() {
+            assert!(batch.write(header, &event));
+            let (kind, produced, lost) = match event {
+                event::Event::Lost(lost) => (lost.kind, lost.count, lost.count),
+                event => (event::kind_and_size(&event).unwrap().0, 1, 0),
+            };
+            self.counters.produced[kind.index().unwrap()] += produced;
+            self.counters.lost[kind.index().unwrap()] += lost;
+        }
+    }
+}
+
+impl Sensor for Script {
+    fn source(&self) -> &'static str {
+        "script"
+    }
+
+    fn start(&mut self, batch: &mut Batch) -> Result<(), sensor::Error> {
+        if self.broken {
+            let (cause, cure) = ("no kernel".to_owned(), "find one".to_owned());
+            return Err(sensor::Error::Unavailable { cause, cure });
+        }
+        self.play(batch);
+        Ok(())
+    }
+
+    fn read(&mut self, batch: &mut Batch) -> Result<(), sensor::Error> {
+        self.play(batch);
+        if self.batches.is_empty() {
+            self.waker.wake();
+        }
+        Ok(())
+    }
+
+    fn stop(&mut self, _batch: &mut Batch) -> Result<(), sensor::Error> {
+        Ok(())
+    }
+
+    fn counters(&mut self) -> Result<Counters, sensor::Error> {
+        Ok(self.counters)
+    }
+
+    fn buffer_peaks(&self) -> Vec<(&'static str, u64, u64)> {
+        vec![("script", 1, 2)]
+    }
+}
+
+/// A sink that remembers; it can be held up, and can refuse.
+#[derive(Clone)]
+struct Memory {
+    events: Arc<Mutex<Vec<Event>>>,
+    closed: Arc<AtomicBool>,
+    gate: Arc<(Mutex<bool>, Condvar)>,
+    when_behind: WhenBehind,
+    refuses: Option<Kind>,
+}
+
+impl Memory {
+    fn new() -> Self {
+        Self {
+            events: Arc::default(),
+            closed: Arc::default(),
+            gate: Arc::new((Mutex::new(true), Condvar::new())),
+            when_behind: WhenBehind::Wait,
+            refuses: None,
+        }
+    }
+
+    fn open_gate(&self, open: bool) {
+        *self.gate.0.lock().unwrap() = open;
+        self.gate.1.notify_all();
+    }
+
+    fn events(&self) -> Vec<Event> {
+        assert!(
+            self.closed.load(Ordering::SeqCst),
+            "a sink is closed before the account is told"
+        );
+        self.events.lock().unwrap().clone()
+    }
+}
+
+impl Sink for Memory {
+    fn name(&self) -> &'static str {
+        "memory"
+    }
+
+    fn when_behind(&self) -> WhenBehind {
+        self.when_behind
+    }
+
+    fn write(&mut self, events: &[Event], tally: &Tally) {
+        let open = self.gate.0.lock().unwrap();
+        drop(self.gate.1.wait_while(open, |open| !*open).unwrap());
+        for event in events {
+            if self.refuses == Some(event.body.kind()) {
+                tally.add_lost(event.body.kind());
+            } else {
+                tally.add_written(1);
+                self.events.lock().unwrap().push(event.clone());
+            }
+        }
+    }
+
+    fn flush(&mut self, _tally: &Tally) {}
+
+    fn close(&mut self, _tally: &Tally) {
+        self.closed.store(true, Ordering::SeqCst);
+    }
+}
+
+fn settings() -> Settings {
+    Settings {
+        host: Arc::from("test"),
+        boot_id: BOOT_ID,
+        rules: Rules::default(),
+        process_events: true,
+        limits: agent::enrich::Limits::default(),
+    }
+}
+
+fn record(batches: Vec<Vec<Step>>) -> (Vec<Event>, Account) {
+    let (waker, sink) = (Waker::new().unwrap(), Memory::new());
+    let sensor = Script::new(&waker, batches);
+    let status = Arc::default();
+    let sinks: Vec<Box<dyn Sink>> = vec![Box::new(sink.clone())];
+    let account = pipeline::record(sensor, sinks, settings(), &waker, &status, || {}).unwrap();
+    assert_eq!(status.account(), account);
+    (sink.events(), account)
+}
+
+fn kinds(events: &[Event]) -> Vec<Kind> {
+    events.iter().map(|event| event.body.kind()).collect()
+}
+
+#[test]
+fn numbers_events_without_a_gap_between_start_and_stop() {
+    let first = vec![
+        fork(TICK, 1, 10),
+        exec(2 * TICK, 10, b"true\0bin\0", b"true\0"),
+    ];
+    let second = vec![thread_exit(3 * TICK, 10, 11), exit(4 * TICK, 10, 0x300)];
+    let (events, account) = record(vec![first, second]);
+    let expected = [
+        Kind::SENSOR_START,
+        Kind::PROCESS_START,
+        Kind::PROCESS_EXEC,
+        Kind::THREAD_EXIT,
+        Kind::PROCESS_EXIT,
+        Kind::SENSOR_STOP,
+    ];
+    assert_eq!(kinds(&events), expected);
+    assert!(events.iter().map(|event| event.sequence).eq(1..=6));
+    assert!(account.balanced);
+    assert_eq!(account.sinks[0].written, 6);
+}
+
+#[test]
+fn a_child_runs_its_creators_program_until_it_execs() {
+    let script = vec![
+        fork(TICK, 1, 10),
+        exec(2 * TICK, 10, b"sh\0bin\0", b"sh\0-c\0exit 3\0"),
+        fork(3 * TICK, 10, 20),
+        exit(4 * TICK, 20, 9),
+    ];
+    let (events, _account) = record(vec![script]);
+    let Body::ProcessStart(start) = &events[3].body else {
+        panic!("{:?}", events[3])
+    };
+    assert_eq!(start.program.image.as_ref().unwrap().shown(), "/bin/sh");
+    assert_eq!(
+        start.program.command_line.as_ref().unwrap().shown(),
+        "sh -c exit 3"
+    );
+    let Body::ProcessExit(exit) = &events[4].body else {
+        panic!("{:?}", events[4])
+    };
+    assert_eq!((exit.exit_code, exit.signal), (Some(137), Some(9)));
+    assert_eq!(exit.image.as_ref().unwrap().shown(), "/bin/sh");
+    assert_eq!(exit.run_time_ns, Some(TICK));
+}
+
+#[test]
+fn every_event_of_a_process_has_its_key_and_a_reused_id_another() {
+    let script = vec![
+        fork(TICK, 1, 10),
+        exit(2 * TICK, 10, 0),
+        fork(3 * TICK, 1, 10),
+        thread_exit(4 * TICK, 10, 12),
+        exit(5 * TICK, 10, 0),
+    ];
+    let (events, _account) = record(vec![script]);
+    let keys: Vec<_> = events[1..6].iter().map(|event| event.process_key).collect();
+    assert_eq!(keys[0], keys[1]);
+    assert_ne!(keys[0], keys[2]);
+    assert!(keys[2..].iter().all(|key| *key == keys[2]));
+    assert_eq!(keys[0], event::ProcessKey::new(BOOT_ID, 10, 1));
+}
+
+#[test]
+fn tells_a_loss_where_it_happened_and_balances() {
+    let script = vec![
+        fork(TICK, 1, 10),
+        lost(2 * TICK, Kind::THREAD_START, 5),
+        exit(3 * TICK, 10, 0),
+    ];
+    let (events, account) = record(vec![script]);
+    let Body::Lost(lost) = &events[2].body else {
+        panic!("{:?}", events[2])
+    };
+    assert_eq!((lost.lost_kind, lost.lost_count), (Kind::THREAD_START, 5));
+    assert_eq!(lost.lost_reason, "buffer_full");
+    assert_eq!(account.kinds.thread_start.produced, 5);
+    assert_eq!(account.kinds.thread_start.lost, 5);
+    assert!(account.balanced);
+}
+
+#[test]
+fn counts_process_events_that_nobody_asked_for_as_excluded() {
+    let (waker, sink) = (Waker::new().unwrap(), Memory::new());
+    let sensor = Script::new(
+        &waker,
+        vec![vec![fork(TICK, 1, 10), thread_exit(TICK, 10, 11)]],
+    );
+    let settings = Settings {
+        process_events: false,
+        ..settings()
+    };
+    let sinks: Vec<Box<dyn Sink>> = vec![Box::new(sink.clone())];
+    let status = Arc::default();
+    let account = pipeline::record(sensor, sinks, settings, &waker, &status, || {}).unwrap();
+    assert_eq!(
+        kinds(&sink.events()),
+        [Kind::SENSOR_START, Kind::THREAD_EXIT, Kind::SENSOR_STOP]
+    );
+    assert_eq!(account.kinds.process_start.excluded, 1);
+    assert!(account.balanced);
+}
+
+#[test]
+fn says_recording_when_the_sensor_has_started_and_not_when_it_cannot() {
+    for broken in [false, true] {
+        let (waker, sink) = (Waker::new().unwrap(), Memory::new());
+        let mut sensor = Script::new(&waker, vec![vec![]]);
+        sensor.broken = broken;
+        let sinks: Vec<Box<dyn Sink>> = vec![Box::new(sink.clone())];
+        let (status, said) = (Arc::default(), AtomicBool::new(false));
+        let say = || said.store(true, Ordering::SeqCst);
+        let result = pipeline::record(sensor, sinks, settings(), &waker, &status, say);
+        assert_eq!(result.is_err(), broken);
+        assert_eq!(said.into_inner(), !broken);
+        assert_eq!(
+            sink.events().is_empty(),
+            broken,
+            "nothing is told of a recording that was not"
+        );
+    }
+}
+
+#[test]
+fn a_sink_that_must_not_be_waited_for_loses_and_the_trail_says_so() {
+    let waker = Waker::new().unwrap();
+    let script: Vec<Vec<Step>> = (1..100)
+        .map(|time| vec![thread_exit(time, 10, 11)])
+        .collect();
+    let (kept, mut slow) = (Memory::new(), Memory::new());
+    slow.when_behind = WhenBehind::Lose;
+    slow.open_gate(false);
+    let sensor = Script::new(&waker, script);
+    let sinks: Vec<Box<dyn Sink>> = vec![Box::new(kept.clone()), Box::new(slow.clone())];
+    let (status, gate) = (Arc::<Status>::default(), slow.clone());
+    let watched = Arc::clone(&status);
+    let opener = std::thread::spawn(move || {
+        while watched.account().kinds.thread_exit.delivered < 99 {
+            std::thread::yield_now();
+        }
+        gate.open_gate(true);
+    });
+    let account = pipeline::record(sensor, sinks, settings(), &waker, &status, || {}).unwrap();
+    opener.join().unwrap();
+    let told = |event: &&Event| matches!(&event.body, Body::Lost(lost) if lost.lost_reason == "memory:sink_behind");
+    let events = kept.events();
+    assert!(
+        events.iter().any(|event| told(&event)),
+        "the loss is in the trail"
+    );
+    let exits = events
+        .iter()
+        .filter(|event| event.body.kind() == Kind::THREAD_EXIT)
+        .count();
+    assert_eq!(exits, 99, "a sink that is waited for has everything");
+    let slow_count = &account.sinks[1];
+    assert!(slow_count.lost > 0);
+    let all = u64::try_from(events.len()).unwrap();
+    assert_eq!(
+        slow_count.written + slow_count.lost,
+        all,
+        "each event is written or counted"
+    );
+    assert!(account.balanced);
+}
+
+#[test]
+fn a_sinks_own_loss_is_told_in_the_trail() {
+    let waker = Waker::new().unwrap();
+    let (kept, mut refusing) = (Memory::new(), Memory::new());
+    refusing.refuses = Some(Kind::THREAD_EXIT);
+    let sensor = Script::new(
+        &waker,
+        vec![vec![thread_exit(1, 10, 11), thread_exit(2, 10, 12)]],
+    );
+    let sinks: Vec<Box<dyn Sink>> = vec![Box::new(kept.clone()), Box::new(refusing.clone())];
+    let account =
+        pipeline::record(sensor, sinks, settings(), &waker, &Arc::default(), || {}).unwrap();
+    assert_eq!(account.sinks[1].lost, 2);
+    assert!(account.balanced, "a sink's loss is no loss of the sensor's");
+    assert_eq!(account.sinks[0].lost, 0);
+    let told = |event: &Event| match &event.body {
+        Body::Lost(lost) if lost.lost_reason == "memory:write_failed" => lost.lost_count,
+        _ => 0,
+    };
+    assert_eq!(kept.events().iter().map(told).sum::<u64>(), 2);
+}
+
+#[test]
+fn a_replay_passes_events_on_unchanged() {
+    let script = vec![
+        fork(TICK, 1, 10),
+        lost(2 * TICK, Kind::THREAD_START, 5),
+        exit(3 * TICK, 10, 0),
+    ];
+    let (events, recorded) = record(vec![script]);
+    let (waker, sink) = (Waker::new().unwrap(), Memory::new());
+    let sinks: Vec<Box<dyn Sink>> = vec![Box::new(sink.clone())];
+    let status = Arc::default();
+    let account = pipeline::replay(events.clone().into_iter(), sinks, &status, &waker).unwrap();
+    assert_eq!(sink.events(), events);
+    assert_eq!(account.kinds, recorded.kinds);
+}
