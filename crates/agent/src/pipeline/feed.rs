@@ -1,5 +1,6 @@
 //! The sensor thread: reads the sensor into batches and hands them over.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -97,9 +98,6 @@ struct Reader {
     from_pipeline: Receiver<Batch>,
 }
 
-/// The pipeline is gone; there is nobody to tell.
-struct Gone;
-
 impl Reader {
     fn run(mut self) {
         if let Err(error) = self.read_to_end() {
@@ -111,34 +109,34 @@ impl Reader {
     /// Start, read, stop. Every batch that holds anything is handed over; so are the first, which
     /// says that recording has begun, and the last, which carries the final counters.
     fn read_to_end(&mut self) -> Result<(), sensor::Error> {
-        let mut batch = Batch::default();
-        self.sensor.start(&mut batch)?;
-        if self.hand_over(batch).is_err() {
+        let Ok(mut batch) = self.from_pipeline.recv() else {
             return Ok(());
-        }
-        while !self.waker.is_woken() {
-            let Ok(mut batch) = self.from_pipeline.recv() else {
+        };
+        self.sensor.start(&mut batch)?;
+        while self.hand_over(batch)?.is_continue() {
+            let Ok(next) = self.from_pipeline.recv() else {
                 return Ok(());
             };
+            batch = next;
+            if self.waker.is_woken() {
+                self.sensor.stop(&mut batch)?;
+                return self.hand_over(batch).map(|_the_last| ());
+            }
             while batch.is_empty() && !self.waker.is_woken() {
                 self.sensor.read(&mut batch)?;
                 self.status.progress();
             }
-            if self.hand_over(batch).is_err() {
-                return Ok(());
-            }
         }
-        let mut batch = Batch::default();
-        self.sensor.stop(&mut batch)?;
-        // A pipeline that is gone needs no last batch.
-        let _handed = self.hand_over(batch);
         Ok(())
     }
 
-    fn hand_over(&mut self, batch: Batch) -> Result<(), Gone> {
-        let message = self.message(batch);
-        let sent = self.to_pipeline.send(message);
-        sent.map_err(|_disconnected| Gone)
+    /// Hands a batch over; says `Break` when the pipeline is gone and there is nobody to take it.
+    fn hand_over(&mut self, batch: Batch) -> Result<ControlFlow<()>, sensor::Error> {
+        let message = self.message(batch)?;
+        Ok(match self.to_pipeline.send(Ok(message)) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(_disconnected) => ControlFlow::Break(()),
+        })
     }
 
     fn message(&mut self, batch: Batch) -> Result<Message, sensor::Error> {
