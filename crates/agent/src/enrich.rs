@@ -86,6 +86,9 @@ impl Enricher {
 
     /// The event of one record; `None` for kinds that are not a process's (losses) or not known.
     pub fn enrich(&mut self, header: &Header, event: &Event<'_>) -> Option<Enriched> {
+        if header.kind.index().is_some() && header.kind != Kind::PROCESS_START {
+            self.adopt_unknown(header);
+        }
         Some(match event {
             Event::ProcessStart(start) => self.process_start(header, start),
             Event::ProcessExec(exec) => self.process_exec(header, exec),
@@ -188,9 +191,8 @@ impl Enricher {
         let process = self.processes.get(header.process_id, header.start_time);
         let image = process.and_then(|process| process.program.trail.image.clone());
         if image.is_none() {
-            let reason = process
-                .and_then(|process| process.program.missing_reason("image"))
-                .unwrap_or_else(|| missing::LOST.into());
+            let reason = process.and_then(|process| process.program.missing_reason("image"));
+            let reason = reason.unwrap_or_else(|| missing::LOST.into());
             missing.push(("image".into(), reason));
         }
         let start_time = self.start_time(header);
@@ -315,6 +317,28 @@ impl Enricher {
         let known = self.processes.get(header.process_id, header.start_time);
         let known = known.map(|process| process.start_time);
         Some(header.start_time).filter(|time| *time != 0).or(known)
+    }
+
+    /// Makes an entry for a process whose start nobody saw, so that all that is told of it later
+    /// has one key, and its program where `/proc` still knows it.
+    fn adopt_unknown(&mut self, header: &Header) {
+        if self
+            .processes
+            .get(header.process_id, header.start_time)
+            .is_some()
+        {
+            return;
+        }
+        let told = Some(header.start_time).filter(|time| *time != 0);
+        let in_proc = || process_cache::start_tick(header.process_id)?.checked_mul(START_TICK_NS);
+        let start_time = told.or_else(in_proc).filter(|start| *start <= header.time);
+        let start_time = start_time.unwrap_or(header.time);
+        let header = Header {
+            start_time,
+            ..*header
+        };
+        let program = self.programs.unknown(&header);
+        self.remember(&header, program);
     }
 
     fn remember(&mut self, header: &Header, program: program::Program) {

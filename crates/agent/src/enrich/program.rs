@@ -100,7 +100,16 @@ impl Programs {
             };
             program.set_image(start.image, flags);
             program.set_command_line(start.command_line, flags);
-        } else if !from_proc(&mut program, header) {
+        } else {
+            return self.unknown(header);
+        }
+        program
+    }
+
+    /// The program of a process whose start was not seen, from `/proc` if it is still there.
+    pub fn unknown(&self, header: &Header) -> Program {
+        let mut program = Program::default();
+        if !from_proc(&mut program, header) {
             program.lacks(&["image", "command_line", "arguments"], missing::LOST);
         }
         program
