@@ -1,5 +1,10 @@
 //! What observes a system: the [`Sensor`] trait and the batches sensors hand over.
 
+#[cfg(target_os = "linux")]
+pub mod perf_buffer;
+#[cfg(target_os = "linux")]
+pub mod perf_record;
+
 use std::time::Duration;
 
 use event::{Event, Header, Kind, loss, wire};

@@ -1,0 +1,508 @@
+//! Per-processor perf ring buffers: opening, waiting, draining, and an exact account of what they
+//! lost.
+//!
+//! The eBPF sensor takes image loads from here where its LSM program does not load; the perf
+//! sensor takes everything. Rings are drained in bulk; one wakes its reader only when
+//! [`WAKEUP_SIZE_MAX`] bytes wait in it, so a sensor drains at its flush interval as well.
+//!
+//! The *sentinel* is a second, tiny buffer a processor that wakes its reader on the first record.
+//! It lets an idle sensor sleep without a timer: [`Rings::arm`] makes room in it, and a full
+//! sentinel, which is what [`Rings::disarm`] leaves, wakes nobody. Neither costs a system call.
+//!
+//! Of what it loses a ring knows the number, not the kind: everything lost in it is told as
+//! [`RingsSettings::lost_kind`], mappings without a file included, so a loss of image loads is
+//! never told too small.
+
+use std::io;
+use std::os::fd::{AsFd as _, BorrowedFd};
+
+use event::{Event, Header, Kind, loss};
+
+use super::perf_record::{self, Body, Record};
+use super::{BATCH_SIZE_MAX, Batch, Error};
+use crate::sys::perf::{PerfEvent, Ring, flag, page_size};
+
+/// A ring wakes its reader when this much waits in it, or a quarter of its size.
+pub const WAKEUP_SIZE_MAX: usize = 64 * 1024;
+
+/// Bytes copied out of a ring at once; more than the largest record, whose size has 16 bits.
+const CHUNK_SIZE: usize = 128 * 1024;
+
+/// Processors beyond this number are not opened; the kernel's own limit is 8192.
+const CPUS_MAX: u32 = 8192;
+
+/// What the rings record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Records {
+    /// Executable mappings.
+    Images,
+    /// Forks, execs and exits of processes and threads.
+    Tasks,
+}
+
+impl Records {
+    const fn flags(self) -> u64 {
+        match self {
+            // `mmap` asks for executable mappings only (data mappings have their own bit), `mmap2`
+            // for the longer record.
+            Self::Images => flag::MMAP | flag::MMAP2,
+            Self::Tasks => flag::TASK | flag::COMM | flag::COMM_EXEC,
+        }
+    }
+}
+
+/// What [`Rings::open`] is told.
+#[derive(Clone, Copy, Debug)]
+pub struct RingsSettings {
+    /// What to record.
+    pub records: Records,
+    /// Bytes of all rings together; each processor gets a power of two of it, at least a page.
+    pub buffer_size: usize,
+    /// What losses are told as.
+    pub lost_kind: Kind,
+}
+
+/// How far a drain got.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Drained {
+    /// `Some` when records stayed behind in a ring because a batch has a limit: they may be as old
+    /// as this time, so nothing younger may be handed over yet.
+    pub incomplete_after: Option<u64>,
+}
+
+/// A ring buffer on every processor that is online.
+#[derive(Debug)]
+pub struct Rings {
+    cpus: Vec<CpuRing>,
+    settings: RingsSettings,
+    enabled: bool,
+    scratch: Vec<u8>,
+    produced: u64,
+    lost: u64,
+    peak: u64,
+}
+
+impl Rings {
+    /// Opens a disabled ring on every online processor.
+    pub fn open(settings: RingsSettings) -> Result<Self, Error> {
+        let cpus = online_cpus().map_err(|source| Error::Io {
+            action: "reading the list of processors",
+            source,
+        })?;
+        let data_size = ring_size(settings.buffer_size, cpus.len());
+        let cpus = cpus
+            .into_iter()
+            .map(|cpu| CpuRing::open(cpu, settings.records, data_size))
+            .collect::<io::Result<Vec<_>>>()
+            .map_err(unavailable)?;
+        Ok(Self {
+            cpus,
+            settings,
+            enabled: false,
+            scratch: Vec::with_capacity(CHUNK_SIZE),
+            produced: 0,
+            lost: 0,
+            peak: 0,
+        })
+    }
+
+    /// Begins to record.
+    pub fn enable(&mut self) -> io::Result<()> {
+        self.enabled = true;
+        self.cpus.iter().try_for_each(CpuRing::enable)
+    }
+
+    /// Stops recording. What is in the rings stays there to be drained.
+    pub fn disable(&mut self) -> io::Result<()> {
+        self.enabled = false;
+        self.cpus.iter().try_for_each(CpuRing::disable)
+    }
+
+    /// What to wait for. Each is readable once when its ring asks to be drained.
+    pub fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.cpus
+            .iter()
+            .flat_map(|cpu| [cpu.sentinel_event.as_fd(), cpu.event.as_fd()])
+    }
+
+    /// Makes the next record, on any processor, wake the reader. Returns whether the rings are
+    /// empty; where they are not, the wake-up may have been missed and the caller must not wait
+    /// for one.
+    #[must_use]
+    pub fn arm(&mut self) -> bool {
+        for cpu in &self.cpus {
+            cpu.arm();
+        }
+        // After arming: the kernel writes a record to the ring first and to the sentinel second,
+        // so a record the sentinel has missed is in its ring by now.
+        self.cpus.iter().all(CpuRing::is_empty)
+    }
+
+    /// From now on only rings that fill up wake the reader.
+    pub fn disarm(&mut self) {
+        for cpu in &self.cpus {
+            cpu.disarm();
+        }
+    }
+
+    /// Appends the image loads that wait in the rings, and a `lost` record where some were lost.
+    pub fn drain(&mut self, batch: &mut Batch) -> io::Result<Drained> {
+        self.drain_with(batch, &mut |record, batch| {
+            let Body::Mapping(mapping) = record.body else {
+                return 0;
+            };
+            let Some((flags, load)) = mapping.image() else {
+                return 0;
+            };
+            let header = Header {
+                flags,
+                time: record.time,
+                process_id: mapping.process_id,
+                thread_id: mapping.thread_id,
+                ..Header::default()
+            };
+            u64::from(batch.write(header, &Event::ImageLoad(load)))
+        })
+    }
+
+    /// Hands every record that waits in the rings to `write_fn`, which appends what it makes of
+    /// it and says how many events that is.
+    pub fn drain_with(
+        &mut self,
+        batch: &mut Batch,
+        write_fn: &mut dyn FnMut(&Record<'_>, &mut Batch) -> u64,
+    ) -> io::Result<Drained> {
+        let share = (BATCH_SIZE_MAX / self.cpus.len().max(1)).max(CHUNK_SIZE);
+        let mut drained = Drained::default();
+        for cpu in &mut self.cpus {
+            self.peak = self.peak.max(cpu.fill());
+            let end = cpu.drain(share, &mut self.scratch, &mut |record| match record {
+                Ok(record) => {
+                    if let Body::Lost(count) = record.body {
+                        self.lost += count;
+                        write_lost(batch, &self.settings, record.time, count);
+                        return count;
+                    }
+                    self.produced += write_fn(&record, batch);
+                    0
+                }
+                Err(time) => {
+                    self.lost += 1;
+                    let lost = loss::Lost {
+                        kind: self.settings.lost_kind,
+                        reason: loss::Reason::INVALID_RECORD,
+                        count: 1,
+                    };
+                    batch.write_lost(time, lost);
+                    0
+                }
+            });
+            if let Some(time) = end {
+                let earliest = drained.incomplete_after.unwrap_or(u64::MAX);
+                drained.incomplete_after = Some(earliest.min(time));
+            }
+        }
+        Ok(drained)
+    }
+
+    /// Appends a `lost` record for what the kernel has lost and no record in a ring has told yet;
+    /// that is so for the last losses before a stop. Call it disabled and drained.
+    pub fn settle(&mut self, time: u64, batch: &mut Batch) -> io::Result<()> {
+        for cpu in &mut self.cpus {
+            let untold = cpu.untold()?;
+            if untold > 0 {
+                self.lost += untold;
+                write_lost(batch, &self.settings, time, untold);
+            }
+        }
+        Ok(())
+    }
+
+    /// Follows processors that came or went since the rings were opened. Returns whether
+    /// [`fds`](Self::fds) changed.
+    ///
+    /// On a processor that came online, what ran before this call was not seen. The ring of one
+    /// that went is drained and given up; one that went and came back between two calls looks
+    /// unchanged here and records nothing until the rings are opened anew.
+    pub fn follow_cpus(&mut self, time: u64, batch: &mut Batch) -> io::Result<bool> {
+        let online = online_cpus()?;
+        if self
+            .cpus
+            .iter()
+            .map(|ring| ring.cpu)
+            .eq(online.iter().copied())
+        {
+            return Ok(false);
+        }
+        self.drain(batch)?;
+        self.settle(time, batch)?;
+        self.cpus.retain(|ring| online.contains(&ring.cpu));
+        let data_size = ring_size(self.settings.buffer_size, online.len());
+        for cpu in online {
+            if self.cpus.iter().any(|ring| ring.cpu == cpu) {
+                continue;
+            }
+            let ring = CpuRing::open(cpu, self.settings.records, data_size)?;
+            if self.enabled {
+                ring.enable()?;
+            }
+            self.cpus.push(ring);
+        }
+        self.cpus.sort_by_key(|ring| ring.cpu);
+        Ok(true)
+    }
+
+    /// Events handed over or lost so far.
+    pub const fn produced(&self) -> u64 {
+        self.produced + self.lost
+    }
+
+    /// Events lost so far, as told in the stream.
+    pub const fn lost(&self) -> u64 {
+        self.lost
+    }
+
+    /// The greatest fill of one processor's ring so far and its size, in bytes.
+    pub fn peaks(&self) -> (u64, u64) {
+        let limit = self.cpus.first().map_or(0, |cpu| cpu.ring.data_size());
+        (self.peak, limit as u64)
+    }
+}
+
+fn write_lost(batch: &mut Batch, settings: &RingsSettings, time: u64, count: u64) {
+    batch.write_lost(
+        time,
+        loss::Lost {
+            kind: settings.lost_kind,
+            reason: loss::Reason::BUFFER_FULL,
+            count,
+        },
+    );
+}
+
+/// One processor's ring and its sentinel. The mappings go before the events they belong to.
+#[derive(Debug)]
+struct CpuRing {
+    cpu: u32,
+    ring: Ring,
+    sentinel_ring: Ring,
+    event: PerfEvent,
+    sentinel_event: PerfEvent,
+    tail: u64,
+    last_time: u64,
+    told: u64,
+}
+
+impl CpuRing {
+    fn open(cpu: u32, records: Records, data_size: usize) -> io::Result<Self> {
+        // The kernel writes to the event opened last first. `arm` relies on the ring being
+        // written before the sentinel, so the sentinel is opened before the ring.
+        let sentinel_event = PerfEvent::open(cpu, records.flags(), 1)?;
+        let wakeup_size = WAKEUP_SIZE_MAX.min(data_size / 4);
+        let wakeup_size = u32::try_from(wakeup_size).unwrap_or(u32::MAX);
+        let event = PerfEvent::open(cpu, records.flags(), wakeup_size)?;
+        let ring = Ring::map(&event, data_size)?;
+        let sentinel_ring = Ring::map(&sentinel_event, page_size())?;
+        let cpu_ring = Self {
+            cpu,
+            ring,
+            sentinel_ring,
+            event,
+            sentinel_event,
+            tail: 0,
+            last_time: 0,
+            told: 0,
+        };
+        cpu_ring.disarm();
+        Ok(cpu_ring)
+    }
+
+    fn enable(&self) -> io::Result<()> {
+        self.event.enable()?;
+        self.sentinel_event.enable()
+    }
+
+    fn disable(&self) -> io::Result<()> {
+        self.event.disable()?;
+        self.sentinel_event.disable()
+    }
+
+    fn arm(&self) {
+        self.sentinel_ring.set_tail(self.sentinel_ring.head());
+    }
+
+    fn disarm(&self) {
+        // A ring has room for `tail - head - 1` bytes, modulo its size: none with this tail.
+        let head = self.sentinel_ring.head();
+        self.sentinel_ring.set_tail(head.wrapping_add(1));
+    }
+
+    fn is_empty(&self) -> bool {
+        self.ring.head() == self.tail
+    }
+
+    fn fill(&self) -> u64 {
+        let limit = self.ring.data_size() as u64;
+        self.ring.head().wrapping_sub(self.tail).min(limit)
+    }
+
+    /// Hands over the records up to the head as of now, but no more than about `share` bytes.
+    /// Returns the time of the last one when some stayed.
+    ///
+    /// `record_fn` gets a record, or the time where one was not readable, and returns how many
+    /// lost ones it told.
+    fn drain(
+        &mut self,
+        share: usize,
+        scratch: &mut Vec<u8>,
+        record_fn: &mut dyn FnMut(Result<Record<'_>, u64>) -> u64,
+    ) -> Option<u64> {
+        let head = self.ring.head();
+        let mut taken = 0;
+        while self.tail != head {
+            if taken >= share {
+                return Some(self.last_time);
+            }
+            let available = head.wrapping_sub(self.tail);
+            let size = usize::try_from(available).unwrap_or(usize::MAX);
+            scratch.clear();
+            if size <= self.ring.data_size() {
+                self.ring.copy(self.tail, size.min(CHUNK_SIZE), scratch);
+            }
+            let used = self.read_chunk(scratch, record_fn);
+            if used == 0 {
+                // No record begins here: the positions or the bytes are not what the kernel
+                // writes. The rest of what is there cannot be told apart; go on after it.
+                self.told += record_fn(Err(self.last_time));
+                self.tail = head;
+            } else {
+                self.tail = self.tail.wrapping_add(used as u64);
+            }
+            taken += used;
+            self.ring.set_tail(self.tail);
+        }
+        None
+    }
+
+    /// Reads the whole records in `chunk` and returns how many bytes they are.
+    fn read_chunk(
+        &mut self,
+        chunk: &[u8],
+        record_fn: &mut dyn FnMut(Result<Record<'_>, u64>) -> u64,
+    ) -> usize {
+        let mut rest = chunk;
+        while let Some(size) = perf_record::claimed_size(rest) {
+            let Some((bytes, after)) = rest.split_at_checked(size) else {
+                break;
+            };
+            rest = after;
+            match perf_record::read(bytes) {
+                Ok(record) => {
+                    self.last_time = record.time;
+                    self.told += record_fn(Ok(record));
+                }
+                Err(_invalid) => self.told += record_fn(Err(self.last_time)),
+            }
+        }
+        chunk.len() - rest.len()
+    }
+
+    /// What the kernel has lost beyond what records have told, told by this call.
+    fn untold(&mut self) -> io::Result<u64> {
+        let Some(lost) = self.event.lost()? else {
+            return Ok(0);
+        };
+        let untold = lost.saturating_sub(self.told);
+        self.told += untold;
+        Ok(untold)
+    }
+}
+
+/// A processor's share of `buffer_size`: a power of two, and at least a page.
+fn ring_size(buffer_size: usize, cpus: usize) -> usize {
+    let share = (buffer_size / cpus.max(1)).max(page_size());
+    // Rounded down, so that all together stay within what was asked for.
+    1 << share.ilog2()
+}
+
+/// The processors that are online, in order.
+fn online_cpus() -> io::Result<Vec<u32>> {
+    let list = std::fs::read_to_string("/sys/devices/system/cpu/online")?;
+    parse_cpu_list(&list)
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, list.trim().to_owned()))
+}
+
+/// Reads the kernel's form of a set of processors: `0-3,8`.
+fn parse_cpu_list(text: &str) -> Option<Vec<u32>> {
+    let mut cpus = Vec::new();
+    for part in text.trim().split(',') {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let (first, last): (u32, u32) = (first.parse().ok()?, last.parse().ok()?);
+        if first > last || last >= CPUS_MAX {
+            return None;
+        }
+        cpus.extend(first..=last);
+    }
+    Some(cpus)
+}
+
+/// Why perf events do not open here, and the cure.
+fn unavailable(error: io::Error) -> Error {
+    const PARANOID: &str = "/proc/sys/kernel/perf_event_paranoid";
+    let paranoid = std::fs::read_to_string(PARANOID);
+    let (cause, cure) = match error.raw_os_error() {
+        Some(libc::EPERM | libc::EACCES) => {
+            let level = paranoid.as_deref().map_or("unknown", str::trim);
+            (
+                format!(
+                    "perf events need CAP_PERFMON and CAP_IPC_LOCK here (perf_event_paranoid is {level})"
+                ),
+                "run it as root, or give it the capabilities CAP_PERFMON and CAP_IPC_LOCK",
+            )
+        }
+        Some(libc::ENOSYS | libc::ENOENT) => (
+            "this kernel has no perf events".to_owned(),
+            "use a kernel built with CONFIG_PERF_EVENTS",
+        ),
+        Some(libc::EMFILE | libc::ENFILE) => (
+            format!("too many open files for two perf events a processor ({error})"),
+            "raise the limit of open files (ulimit -n)",
+        ),
+        Some(libc::ENOMEM) => (
+            format!("no memory for the perf ring buffers ({error})"),
+            "set a smaller event buffer",
+        ),
+        _ => {
+            return Error::Io {
+                action: "opening perf events",
+                source: error,
+            };
+        }
+    };
+    Error::Unavailable {
+        cause,
+        cure: cure.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_of_processors_is_read_as_the_kernel_writes_it() {
+        assert_eq!(parse_cpu_list("0\n"), Some(vec![0]));
+        assert_eq!(parse_cpu_list("0-2,5,7-8\n"), Some(vec![0, 1, 2, 5, 7, 8]));
+        for broken in ["", "x", "3-1", "0-99999999", "1,,2"] {
+            assert_eq!(parse_cpu_list(broken), None, "{broken:?}");
+        }
+    }
+
+    #[test]
+    fn all_rings_together_stay_within_the_size_asked_for() {
+        let page = page_size();
+        assert_eq!(ring_size(8 * page, 2), 4 * page);
+        assert_eq!(ring_size(8 * page, 3), 2 * page);
+        assert_eq!(ring_size(0, 0), page);
+    }
+}
