@@ -4,6 +4,12 @@
 pub mod perf_buffer;
 #[cfg(target_os = "linux")]
 pub mod perf_record;
+#[cfg(target_os = "linux")]
+pub mod proc;
+#[cfg(target_os = "linux")]
+pub mod seam;
+#[cfg(target_os = "linux")]
+pub mod snapshot;
 
 use std::time::Duration;
 

@@ -146,27 +146,27 @@ fn read_task(reader: &mut Reader<'_>) -> Result<Task, Invalid> {
 }
 
 impl<'a> Mapping<'a> {
-    /// The image this mapping loads, or `None` where it maps no file: the vDSO, anonymous memory
-    /// (shared memory without a file is the kernel's unnamed `/dev/zero`).
+    /// The image this mapping loads, or `None` where it maps no file.
     pub fn image(&self) -> Option<(Flags, image::Load<'a>)> {
-        let load = |flags, image| {
-            let load = image::Load {
-                image_base: self.address,
-                image_size: self.size,
-                image,
-            };
-            Some((flags, load))
+        let (flags, image) = image_of_name(self.name)?;
+        let load = image::Load {
+            image_base: self.address,
+            image_size: self.size,
+            image,
         };
-        match self.name {
-            b"/dev/zero (deleted)" | b"//anon" => None,
-            // A file whose path the kernel could not put together.
-            b"//toolong" | b"//enomem" => load(Flags::IMAGE_UNAVAILABLE, &b""[..]),
-            name if !name.starts_with(b"/") => None,
-            name => {
-                let (flags, path) = split_deleted(name);
-                load(flags, path)
-            }
-        }
+        Some((flags, load))
+    }
+}
+
+/// The file that a mapping with this name maps, as records and `/proc/PID/maps` name it; `None`
+/// for the vDSO and anonymous memory (which is the unnamed `/dev/zero` where it is shared).
+pub fn image_of_name(name: &[u8]) -> Option<(Flags, &[u8])> {
+    match name {
+        b"/dev/zero (deleted)" | b"//anon" => None,
+        // A file whose path the kernel could not put together.
+        b"//toolong" | b"//enomem" => Some((Flags::IMAGE_UNAVAILABLE, b"")),
+        name if name.starts_with(b"/") => Some(split_deleted(name)),
+        _ => None,
     }
 }
 

@@ -1,0 +1,326 @@
+//! What `/proc` tells of one process, read as bytes.
+//!
+//! A process may vanish, or run another program, between any two reads. [`Process`] holds the
+//! process's directory open, so a later process with the same id is never taken for it: once it
+//! is gone, every read fails.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStringExt as _;
+
+use event::{Flags, image};
+use nix::fcntl::{OFlag, openat, readlinkat};
+use nix::sys::stat::Mode;
+
+use super::perf_record::{image_of_name, split_deleted};
+
+/// Nanoseconds of one tick, the unit of start times in `/proc` (`USER_HZ` is 100 everywhere).
+pub const TICK_NS: u64 = 10_000_000;
+
+/// Of a command line, no more than this is kept.
+pub const COMMAND_LINE_SIZE_MAX: usize = 32 * 1024;
+
+/// `PF_KTHREAD` of `include/linux/sched.h`.
+const TASK_FLAG_KERNEL: u32 = 0x0020_0000;
+
+/// Bytes of the largest `stat` and `status` we read; both are below 4 KiB.
+const STATUS_SIZE_MAX: u64 = 64 * 1024;
+
+/// Bytes of `maps` read of one process: 65,530 mappings (the kernel's default limit) of 1 KiB.
+const MAPS_SIZE_MAX: u64 = 64 * 1024 * 1024;
+
+/// The ids of all processes there are now.
+pub fn process_ids() -> io::Result<Vec<u32>> {
+    ids_in(std::fs::read_dir("/proc")?)
+}
+
+fn ids_in(directory: std::fs::ReadDir) -> io::Result<Vec<u32>> {
+    let mut ids = Vec::new();
+    for entry in directory {
+        if let Some(id) = entry?
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok())
+        {
+            ids.push(id);
+        }
+    }
+    Ok(ids)
+}
+
+/// One process, as long as it lasts.
+#[derive(Debug)]
+pub struct Process {
+    process_id: u32,
+    directory: OwnedFd,
+}
+
+/// What `/proc/PID/stat` tells, as far as we use it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stat {
+    /// The parent.
+    pub parent_process_id: u32,
+    /// The session.
+    pub session_id: u32,
+    /// When it started, in ticks since boot.
+    pub start_tick: u64,
+    /// Whether it is a kernel thread.
+    pub is_kernel: bool,
+    /// Whether its last thread has exited: what is left waits to be reaped.
+    pub has_ended: bool,
+}
+
+impl Process {
+    /// The process that has this id now.
+    pub fn open(process_id: u32) -> io::Result<Self> {
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let directory =
+            nix::fcntl::open(format!("/proc/{process_id}").as_str(), flags, Mode::empty())?;
+        Ok(Self {
+            process_id,
+            directory,
+        })
+    }
+
+    /// Its state.
+    pub fn stat(&self) -> io::Result<Stat> {
+        parse_stat(&self.read("stat", STATUS_SIZE_MAX)?)
+            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "stat is not what it was"))
+    }
+
+    /// Its effective user.
+    pub fn user_id(&self) -> io::Result<u32> {
+        parse_user_id(&self.read("status", STATUS_SIZE_MAX)?)
+            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "status has no user"))
+    }
+
+    /// The program it runs, with the flags that say how good the path is.
+    pub fn image(&self) -> (Flags, Vec<u8>) {
+        match readlinkat(&self.directory, "exe") {
+            Ok(path) => {
+                let path = path.into_vec();
+                let (flags, path) = split_deleted(&path);
+                (flags, path.to_vec())
+            }
+            Err(_gone) => (Flags::IMAGE_UNAVAILABLE, Vec::new()),
+        }
+    }
+
+    /// Its arguments, each ended by a NUL byte, with the flags that say how good they are.
+    pub fn command_line(&self) -> (Flags, Vec<u8>) {
+        let Ok(mut arguments) = self.read("cmdline", COMMAND_LINE_SIZE_MAX as u64 + 1) else {
+            return (Flags::COMMAND_LINE_UNAVAILABLE, Vec::new());
+        };
+        if arguments.len() > COMMAND_LINE_SIZE_MAX {
+            arguments.truncate(COMMAND_LINE_SIZE_MAX);
+            return (Flags::COMMAND_LINE_TRUNCATED, arguments);
+        }
+        // A program that has written over its arguments may have written over the last NUL.
+        if arguments.last().is_some_and(|&byte| byte != 0) {
+            arguments.push(0);
+        }
+        (Flags::NONE, arguments)
+    }
+
+    /// Hands over every image that is mapped now.
+    pub fn images(&self, mut image_fn: impl FnMut(Flags, image::Load<'_>)) -> io::Result<()> {
+        let maps = self.read("maps", MAPS_SIZE_MAX)?;
+        for line in maps.split(|&byte| byte == b'\n') {
+            let Some((image_base, image_size, name)) = parse_mapping(line) else {
+                continue;
+            };
+            let name = unescape_newlines(name);
+            if let Some((flags, image)) = image_of_name(&name) {
+                let load = image::Load {
+                    image_base,
+                    image_size,
+                    image,
+                };
+                image_fn(flags, load);
+            }
+        }
+        Ok(())
+    }
+
+    /// The ids of its threads.
+    pub fn thread_ids(&self) -> io::Result<Vec<u32>> {
+        // By name, because the standard library reads no directory by descriptor; that `stat`
+        // still answers afterwards shows that the name meant this process.
+        let directory = std::fs::read_dir(format!("/proc/{}/task", self.process_id))?;
+        let ids = ids_in(directory)?;
+        self.stat()?;
+        Ok(ids)
+    }
+
+    fn read(&self, name: &str, size_max: u64) -> io::Result<Vec<u8>> {
+        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+        let file = openat(&self.directory, name, flags, Mode::empty())?;
+        let mut bytes = Vec::new();
+        File::from(file).take(size_max).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+}
+
+fn parse_stat(bytes: &[u8]) -> Option<Stat> {
+    // The name before it may hold anything, closing parentheses and spaces included.
+    let name_end = bytes.iter().rposition(|&byte| byte == b')')?;
+    let text = std::str::from_utf8(bytes.get(name_end + 1..)?).ok()?;
+    let fields: Vec<&str> = text.split_ascii_whitespace().collect();
+    // Fields as proc(5) counts them; the first one here is the third.
+    let field = |number: usize| fields.get(number - 3).copied();
+    let number = |at: usize| field(at)?.parse::<u64>().ok();
+    let flags = u32::try_from(number(9)?).ok()?;
+    let is_dead = matches!(field(3)?, "Z" | "X" | "x");
+    Some(Stat {
+        parent_process_id: u32::try_from(number(4)?).ok()?,
+        // Kernel threads have session 0, and a session outside our pid namespace is -1.
+        session_id: field(6)?.parse().unwrap_or(0),
+        start_tick: number(22)?,
+        is_kernel: flags & TASK_FLAG_KERNEL != 0,
+        // A dead leader may have live threads.
+        has_ended: is_dead && number(20)? <= 1,
+    })
+}
+
+fn parse_user_id(bytes: &[u8]) -> Option<u32> {
+    let line = bytes
+        .split(|&byte| byte == b'\n')
+        .find_map(|line| line.strip_prefix(b"Uid:"))?;
+    let text = std::str::from_utf8(line).ok()?;
+    // Real, effective, saved, file system.
+    text.split_ascii_whitespace().nth(1)?.parse().ok()
+}
+
+/// Base, size and name of an executable mapping of a line of `maps`.
+fn parse_mapping(line: &[u8]) -> Option<(u64, u64, &[u8])> {
+    // start-end perms offset device inode, then blanks, then the name to the end of the line.
+    let mut rest = line;
+    let mut fields = [&b""[..]; 5];
+    for field in &mut fields {
+        let end = rest.iter().position(|&byte| byte == b' ')?;
+        *field = &rest[..end];
+        rest = &rest[end + 1..];
+    }
+    let [range, permissions, ..] = fields;
+    if permissions.get(2) != Some(&b'x') {
+        return None;
+    }
+    let (start, end) = std::str::from_utf8(range).ok()?.split_once('-')?;
+    let start = u64::from_str_radix(start, 16).ok()?;
+    let end = u64::from_str_radix(end, 16).ok()?;
+    let name_start = rest.iter().position(|&byte| byte != b' ')?;
+    Some((start, end.checked_sub(start)?, &rest[name_start..]))
+}
+
+/// Undoes the one thing the kernel escapes in `maps`: a newline is `\012`. It does not escape the
+/// backslash, so a name with those four characters is taken for one with a newline.
+fn unescape_newlines(name: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(name.len());
+    let mut rest = name;
+    while let Some((&byte, after)) = rest.split_first() {
+        if let Some(after) = rest.strip_prefix(b"\\012") {
+            plain.push(b'\n');
+            rest = after;
+        } else {
+            plain.push(byte);
+            rest = after;
+        }
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_name_full_of_parentheses_does_not_shift_the_fields() {
+        let stat = b"7 (a) R 9 (x) S 1 7 5 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 3 0 4711 99 9 1\n";
+        assert_eq!(
+            parse_stat(stat),
+            Some(Stat {
+                parent_process_id: 1,
+                session_id: 5,
+                start_tick: 4711,
+                is_kernel: false,
+                has_ended: false,
+            })
+        );
+    }
+
+    #[test]
+    fn a_dead_leader_with_live_threads_has_not_ended() {
+        let stat = |threads: u32| {
+            format!("7 (a) Z 1 7 5 0 -1 0 1 2 3 4 5 6 7 8 20 0 {threads} 0 1 0 0 0\n")
+        };
+        assert!(parse_stat(stat(1).as_bytes()).unwrap().has_ended);
+        assert!(!parse_stat(stat(2).as_bytes()).unwrap().has_ended);
+    }
+
+    #[test]
+    fn the_effective_user_is_the_second_one() {
+        assert_eq!(parse_user_id(b"Name:\tx\nUid:\t1000\t33\t0\t0\n"), Some(33));
+        assert_eq!(parse_user_id(b"Name:\tUid:\n"), None);
+    }
+
+    #[test]
+    fn only_executable_mappings_count() {
+        let line = b"7f00-7f80 r-xp 00001000 fe:00 123       /usr/lib/a b.so (deleted)";
+        assert_eq!(
+            parse_mapping(line),
+            Some((0x7f00, 0x80, &b"/usr/lib/a b.so (deleted)"[..]))
+        );
+        assert_eq!(parse_mapping(b"7f00-7f80 rw-p 00001000 fe:00 123 /a"), None);
+        assert_eq!(parse_mapping(b"7f00-7f80 r-xp 00000000 00:00 0 "), None);
+    }
+
+    #[test]
+    fn a_newline_in_a_path_is_a_newline_again() {
+        assert_eq!(unescape_newlines(b"/a\\012b\\01"), b"/a\nb\\01");
+    }
+
+    #[test]
+    fn this_process_is_read_as_it_knows_itself() {
+        let this = Process::open(std::process::id()).unwrap();
+        let stat = this.stat().unwrap();
+        assert_eq!(stat.parent_process_id, std::os::unix::process::parent_id());
+        assert!(!stat.is_kernel && !stat.has_ended);
+        assert_eq!(this.user_id().unwrap(), nix::unistd::geteuid().as_raw());
+        let image = std::env::current_exe().unwrap();
+        assert_eq!(this.image().1, image.into_os_string().into_vec());
+        let mut arguments = Vec::new();
+        for argument in std::env::args() {
+            arguments.extend_from_slice(argument.as_bytes());
+            arguments.push(0);
+        }
+        assert_eq!(this.command_line(), (Flags::NONE, arguments));
+        let mut own = 0;
+        this.images(|_, load| own += u32::from(load.image == this.image().1))
+            .unwrap();
+        assert_eq!(own, 1);
+    }
+
+    #[test]
+    fn a_process_that_is_gone_is_an_error() {
+        let mut child = std::process::Command::new("/bin/true").spawn().unwrap();
+        let process = Process::open(child.id()).unwrap();
+        child.wait().unwrap();
+        assert!(process.stat().is_err());
+        assert!(process.user_id().is_err());
+        assert_eq!(process.image().0, Flags::IMAGE_UNAVAILABLE);
+        assert_eq!(process.command_line().0, Flags::COMMAND_LINE_UNAVAILABLE);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_at_all_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let _stat = parse_stat(&bytes);
+            let _user = parse_user_id(&bytes);
+            let _mapping = parse_mapping(&bytes);
+            let _name = unescape_newlines(&bytes);
+        }
+    }
+}
