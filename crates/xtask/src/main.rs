@@ -1,2 +1,59 @@
-//! All automation of the repository: `cargo xtask TASK`.
-fn main() {}
+//! All automation of the repository: `cargo xtask TASK`. Each task is one file; what the continuous
+//! integration runs is what runs at home.
+
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a task talks to the person who started it"
+)]
+
+mod command;
+mod fuzz;
+mod lint;
+mod miri;
+mod test;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// All automation of the SysTrail repository.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Format, clippy and documentation, warnings being errors
+    Lint,
+    /// All tests of the workspace; as root also those against the running kernel
+    Test(test::Options),
+    /// The wire format's tests under Miri (nightly)
+    Miri,
+    /// Run every fuzz target for a while (nightly)
+    Fuzz(fuzz::Options),
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().task) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: Task) -> Result<()> {
+    match task {
+        Task::Lint => lint::run(),
+        Task::Test(options) => test::run(&options).map(|_tally| ()),
+        Task::Miri => miri::run().map(|_tally| ()),
+        Task::Fuzz(options) => fuzz::run(&options),
+    }
+}
