@@ -12,6 +12,7 @@ mod fuzz;
 mod lint;
 mod miri;
 mod test;
+mod tidy;
 mod workspace;
 
 use std::process::ExitCode;
@@ -31,6 +32,8 @@ struct Arguments {
 enum Task {
     /// Format, clippy and documentation, warnings being errors
     Lint,
+    /// The rules that no compiler checks: dependency table, unsafe list, sizes, documents
+    Tidy,
     /// All tests of the workspace; as root also those against the running kernel
     Test(test::Options),
     /// The wire format's tests under Miri (nightly)
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
 fn run(task: Task) -> Result<()> {
     match task {
         Task::Lint => lint::run(),
+        Task::Tidy => tidy::run(),
         Task::Test(options) => test::run(&options).map(|_tally| ()),
         Task::Miri => miri::run().map(|_tally| ()),
         Task::Fuzz(options) => fuzz::run(&options),
