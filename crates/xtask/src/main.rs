@@ -13,6 +13,7 @@ mod lint;
 mod miri;
 mod test;
 mod tidy;
+mod vm;
 mod workspace;
 
 use std::process::ExitCode;
@@ -38,6 +39,8 @@ enum Task {
     Test(test::Options),
     /// The wire format's tests under Miri (nightly)
     Miri,
+    /// Boot stock Debian kernels under qemu and run the integration tests there
+    Vm(vm::Options),
     /// Run every fuzz target for a while (nightly)
     Fuzz(fuzz::Options),
 }
@@ -58,6 +61,7 @@ fn run(task: Task) -> Result<()> {
         Task::Tidy => tidy::run(),
         Task::Test(options) => test::run(&options).map(|_tally| ()),
         Task::Miri => miri::run().map(|_tally| ()),
+        Task::Vm(options) => vm::run(&options).map(|_tally| ()),
         Task::Fuzz(options) => fuzz::run(&options),
     }
 }
