@@ -11,6 +11,7 @@ mod command;
 mod fuzz;
 mod lint;
 mod miri;
+mod setup;
 mod test;
 mod tidy;
 mod vm;
@@ -31,6 +32,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
+    /// Install what the other tasks need on a bare Debian 12 (needs root)
+    Setup,
     /// Format, clippy and documentation, warnings being errors
     Lint,
     /// The rules that no compiler checks: dependency table, unsafe list, sizes, documents
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
 
 fn run(task: Task) -> Result<()> {
     match task {
+        Task::Setup => setup::run(),
         Task::Lint => lint::run(),
         Task::Tidy => tidy::run(),
         Task::Test(options) => test::run(&options).map(|_tally| ()),
