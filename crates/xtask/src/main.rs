@@ -7,6 +7,7 @@
     reason = "a task talks to the person who started it"
 )]
 
+mod bench;
 mod command;
 mod fuzz;
 mod lint;
@@ -15,6 +16,7 @@ mod setup;
 mod test;
 mod tidy;
 mod vm;
+mod workload;
 mod workspace;
 
 use std::process::ExitCode;
@@ -46,6 +48,12 @@ enum Task {
     Vm(vm::Options),
     /// Run every fuzz target for a while (nightly)
     Fuzz(fuzz::Options),
+    /// Measure
+    #[command(subcommand)]
+    Bench(bench::Bench),
+    /// The programs the benches measure
+    #[command(subcommand, hide = true)]
+    Workload(workload::Workload),
 }
 
 fn main() -> ExitCode {
@@ -67,5 +75,7 @@ fn run(task: Task) -> Result<()> {
         Task::Miri => miri::run().map(|_tally| ()),
         Task::Vm(options) => vm::run(&options).map(|_tally| ()),
         Task::Fuzz(options) => fuzz::run(&options),
+        Task::Bench(bench) => bench::run(&bench),
+        Task::Workload(workload) => workload::run(&workload),
     }
 }
