@@ -8,7 +8,9 @@
 )]
 
 mod bench;
+mod ci;
 mod command;
+mod ebpf;
 mod fuzz;
 mod lint;
 mod miri;
@@ -36,6 +38,8 @@ struct Arguments {
 enum Task {
     /// Install what the other tasks need on a bare Debian 12 (needs root)
     Setup,
+    /// Everything the continuous integration checks, in its order, with a summary
+    Ci(ci::Options),
     /// Format, clippy and documentation, warnings being errors
     Lint,
     /// The rules that no compiler checks: dependency table, unsafe list, sizes, documents
@@ -44,6 +48,12 @@ enum Task {
     Test(test::Options),
     /// The wire format's tests under Miri (nightly)
     Miri,
+    /// Build the eBPF object
+    Ebpf {
+        /// Build it and compare it with the committed one, which stays as it is
+        #[arg(long)]
+        check: bool,
+    },
     /// Boot stock Debian kernels under qemu and run the integration tests there
     Vm(vm::Options),
     /// Run every fuzz target for a while (nightly)
@@ -69,10 +79,12 @@ fn main() -> ExitCode {
 fn run(task: Task) -> Result<()> {
     match task {
         Task::Setup => setup::run(),
+        Task::Ci(options) => ci::run(&options),
         Task::Lint => lint::run(),
         Task::Tidy => tidy::run(),
         Task::Test(options) => test::run(&options).map(|_tally| ()),
         Task::Miri => miri::run().map(|_tally| ()),
+        Task::Ebpf { check } => ebpf::run(check),
         Task::Vm(options) => vm::run(&options).map(|_tally| ()),
         Task::Fuzz(options) => fuzz::run(&options),
         Task::Bench(bench) => bench::run(&bench),
