@@ -1,0 +1,24 @@
+//! `cargo xtask bench`: what recording costs. Figures go to the terminal, to `target/bench` as JSON
+//! and into docs/BENCHMARKS.md, with the machine they were taken on.
+
+mod overhead;
+mod recorder;
+mod report;
+mod sample;
+
+use anyhow::Result;
+use clap::Subcommand;
+
+/// The benches.
+#[derive(Subcommand)]
+pub(crate) enum Bench {
+    /// What recording costs the programs recorded, and what the agent takes for itself
+    Overhead(overhead::Options),
+}
+
+/// Runs one.
+pub(crate) fn run(bench: &Bench) -> Result<()> {
+    match bench {
+        Bench::Overhead(options) => overhead::run(options),
+    }
+}

@@ -1,0 +1,206 @@
+//! A running `systrail run`, and what it takes from the machine.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ExitStatus, Stdio};
+use std::sync::mpsc::sync_channel;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::Value;
+
+use crate::command::{program, read};
+use crate::workspace;
+
+/// How long the agent may take to begin, snapshot included, and to end.
+const START_MAX: Duration = Duration::from_secs(30);
+const STOP_MAX: Duration = Duration::from_mins(1);
+
+/// `/proc` counts processor time in hundredths of a second.
+const NS_PER_TICK: u64 = 10_000_000;
+
+/// Where the events go.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Output {
+    /// A log file of JSON lines.
+    Log,
+    /// Nowhere: sensor, enrichment and account alone.
+    Nothing,
+}
+
+impl Output {
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Log => "JSON log",
+            Self::Nothing => "no log",
+        }
+    }
+}
+
+/// An agent that records. It is killed with this value unless it was stopped.
+pub(super) struct Recorder {
+    child: Child,
+    directory: PathBuf,
+}
+
+/// What an agent did, from its account.
+pub(super) struct Account {
+    pub(super) delivered: u64,
+    pub(super) lost: u64,
+    pub(super) source: String,
+}
+
+impl Recorder {
+    /// Starts the release build and returns when every event from then on is seen.
+    pub(super) fn start(output: Output) -> Result<Self> {
+        let directory = workspace::target().join("bench/run");
+        if directory.exists() {
+            fs::remove_dir_all(&directory).context("cannot remove the last run")?;
+        }
+        fs::create_dir_all(&directory)?;
+        let mut command = program(executable());
+        command
+            .args(["run", "--no-store", "--summary"])
+            .arg(directory.join("summary.json"))
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        match output {
+            Output::Log => command.arg("--log").arg(directory.join("log.jsonl")),
+            Output::Nothing => command.arg("--no-log"),
+        };
+        let child = command.spawn().context("cannot start systrail")?;
+        let mut recorder = Self { child, directory };
+        recorder.wait_until_recording()?;
+        Ok(recorder)
+    }
+
+    fn wait_until_recording(&mut self) -> Result<()> {
+        let errors = self.child.stderr.take().context("the output is a pipe")?;
+        let (sender, receiver) = sync_channel(1);
+        // It reads to the end, so that the agent never waits for us.
+        thread::Builder::new()
+            .name(String::from("agent output"))
+            .spawn(move || {
+                let mut begun = false;
+                for line in BufReader::new(errors).lines().map_while(Result::ok) {
+                    if !begun && line.contains("systrail: recording") {
+                        begun = true;
+                        if sender.send(()).is_err() {
+                            return;
+                        }
+                    } else if !begun {
+                        eprintln!("{line}");
+                    }
+                }
+            })
+            .context("cannot start a thread")?;
+        receiver
+            .recv_timeout(START_MAX)
+            .context("systrail did not begin to record; what it said is above")
+    }
+
+    /// Processor time of all its threads so far, in nanoseconds.
+    pub(super) fn cpu_ns(&self) -> Result<u64> {
+        let stat = fs::read_to_string(self.proc("stat")).context("systrail has ended")?;
+        cpu_ticks(&stat)
+            .map(|ticks| ticks * NS_PER_TICK)
+            .context("cannot read /proc/PID/stat")
+    }
+
+    /// The most memory it has had, in KiB.
+    pub(super) fn peak_memory_kib(&self) -> Result<u64> {
+        let status = fs::read_to_string(self.proc("status")).context("systrail has ended")?;
+        status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmHWM:"))
+            .and_then(|rest| rest.split_whitespace().next()?.parse().ok())
+            .context("cannot read /proc/PID/status")
+    }
+
+    /// Asks it to stop and returns its account.
+    pub(super) fn stop(mut self) -> Result<Account> {
+        read(program("kill").args(["-INT", &self.child.id().to_string()]))?;
+        let status = self.wait()?;
+        ensure!(status.success(), "systrail ended with {status}");
+        Account::read(&self.directory.join("summary.json"))
+    }
+
+    fn wait(&mut self) -> Result<ExitStatus> {
+        let end = Instant::now() + STOP_MAX;
+        while Instant::now() < end {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status);
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        bail!("systrail did not end within {} s", STOP_MAX.as_secs())
+    }
+
+    fn proc(&self, file: &str) -> PathBuf {
+        Path::new("/proc")
+            .join(self.child.id().to_string())
+            .join(file)
+    }
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(Some(_))) {
+            return;
+        }
+        let killed = self.child.kill().and_then(|()| self.child.wait());
+        if let Err(error) = killed {
+            eprintln!("cannot end systrail: {error}");
+        }
+    }
+}
+
+impl Account {
+    fn read(path: &Path) -> Result<Self> {
+        let text = fs::read_to_string(path)
+            .with_context(|| format!("systrail wrote no {}", path.display()))?;
+        let summary: Value = serde_json::from_str(&text).context("cannot read the summary")?;
+        let kinds = summary["kinds"]
+            .as_object()
+            .context("the summary has no kinds")?;
+        let sum = |counter: &str| {
+            kinds
+                .values()
+                .filter_map(|kind| kind[counter].as_u64())
+                .sum()
+        };
+        Ok(Self {
+            delivered: sum("delivered"),
+            lost: sum("lost"),
+            source: summary["source"].as_str().unwrap_or("unknown").to_owned(),
+        })
+    }
+}
+
+/// The agent as users get it.
+pub(super) fn executable() -> PathBuf {
+    workspace::target().join("release/systrail")
+}
+
+/// Ticks of user and system mode: fields 14 and 15, counted after the name, which may hold spaces.
+fn cpu_ticks(stat: &str) -> Option<u64> {
+    let (_, fields) = stat.rsplit_once(')')?;
+    let mut fields = fields.split_whitespace().skip(11);
+    let user: u64 = fields.next()?.parse().ok()?;
+    let system: u64 = fields.next()?.parse().ok()?;
+    Some(user + system)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_processor_time_past_a_name_with_spaces() {
+        let stat = "7 (a ) b) S 1 7 7 0 -1 4194560 100 0 0 0 31 11 0 0 20 0 5 0 100 0 0";
+        assert_eq!(cpu_ticks(stat), Some(42));
+        assert_eq!(cpu_ticks("7 (a"), None);
+    }
+}

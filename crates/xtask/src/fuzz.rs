@@ -1,0 +1,82 @@
+//! `cargo xtask fuzz`: every target of `fuzz/` for a while. A crash leaves its input in
+//! `fuzz/artifacts` and fails the task.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context as _, Result, ensure};
+use clap::Args;
+
+use crate::command::{cargo_nightly, run as run_command};
+use crate::workspace;
+
+/// Arguments of `cargo xtask fuzz`.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Only these targets
+    targets: Vec<String>,
+    /// How long each target runs
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub(crate) seconds: u32,
+}
+
+impl Options {
+    /// Every target for that long.
+    pub(crate) fn all(seconds: u32) -> Self {
+        Self {
+            targets: Vec::new(),
+            seconds,
+        }
+    }
+}
+
+/// The largest memory a target may use, in MiB; a claim in hostile bytes must not become a large
+/// allocation.
+const MEMORY_MAX_MIB: u32 = 512;
+
+/// The longest one input may take, in seconds.
+const INPUT_TIME_MAX: u32 = 10;
+
+/// Runs them one after the other.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let targets = if options.targets.is_empty() {
+        targets()?
+    } else {
+        options.targets.clone()
+    };
+    for target in targets {
+        run_command(
+            cargo_nightly()
+                // Cargo's own target directory would be shared with builds without sanitizers.
+                .env_remove("CARGO_TARGET_DIR")
+                .args(["fuzz", "run", &target, "--"])
+                .arg(format!("-max_total_time={}", options.seconds))
+                .arg(format!("-rss_limit_mb={MEMORY_MAX_MIB}"))
+                .arg(format!("-timeout={INPUT_TIME_MAX}"))
+                .arg("-print_final_stats=1"),
+        )
+        .with_context(|| format!("fuzz target {target}"))?;
+    }
+    Ok(())
+}
+
+/// The targets, by the names of their files.
+fn targets() -> Result<Vec<String>> {
+    let directory = workspace::root().join("fuzz/fuzz_targets");
+    let entries =
+        fs::read_dir(&directory).with_context(|| format!("cannot list {}", directory.display()))?;
+    let mut targets = Vec::new();
+    for entry in entries {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "rs") {
+            targets.extend(path.file_stem().and_then(name));
+        }
+    }
+    targets.sort();
+    ensure!(!targets.is_empty(), "there is no fuzz target");
+    Ok(targets)
+}
+
+fn name(stem: &std::ffi::OsStr) -> Option<String> {
+    Path::new(stem).to_str().map(str::to_owned)
+}

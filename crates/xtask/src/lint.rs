@@ -1,0 +1,37 @@
+//! `cargo xtask lint`: format, clippy and documentation. Warnings are errors here and only here, so
+//! a half-finished edit still builds at home.
+
+use anyhow::Result;
+
+use crate::command::{cargo, run as run_command};
+
+/// All of them, the quickest first.
+pub(crate) fn run() -> Result<()> {
+    format()?;
+    clippy()?;
+    documentation()
+}
+
+/// Every file is formatted as rustfmt would.
+pub(crate) fn format() -> Result<()> {
+    run_command(cargo().args(["fmt", "--all", "--check"]))
+}
+
+/// Clippy has nothing to say, tests included.
+pub(crate) fn clippy() -> Result<()> {
+    run_command(
+        cargo()
+            .args(["clippy", "--workspace", "--all-targets", "--locked"])
+            .args(["--", "-D", "warnings"]),
+    )
+}
+
+/// Every public thing is documented and every link in the documentation leads somewhere.
+pub(crate) fn documentation() -> Result<()> {
+    run_command(
+        cargo()
+            .args(["doc", "--workspace", "--no-deps", "--locked"])
+            .arg("--document-private-items")
+            .env("RUSTDOCFLAGS", "-D warnings"),
+    )
+}

@@ -1,0 +1,143 @@
+//! `cargo xtask setup`: makes a bare Debian 12 able to run every other task. What is there already
+//! stays as it is, so a second run does nothing.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use crate::command::{cargo, program, read, run as run_command};
+
+/// Debian's packages, each with who needs it.
+const PACKAGES: &[(&str, &str)] = &[
+    ("gcc", "linking, and the runtime of the fuzz targets"),
+    ("g++", "the runtime of the fuzz targets"),
+    ("libc6-dev", "linking"),
+    ("binutils", "stripping what goes into a virtual machine"),
+    ("git", "listing the tree"),
+    (
+        "rustc-web",
+        "the eBPF object: a compiler with its library's source",
+    ),
+    ("cargo-web", "the eBPF object"),
+    ("libstd-rust-web-dev-bpf", "the eBPF object"),
+    ("llvm-22-dev", "building bpf-linker"),
+    ("libpolly-22-dev", "building bpf-linker"),
+    ("libzstd-dev", "building bpf-linker"),
+    ("zlib1g-dev", "building bpf-linker"),
+    ("qemu-system-x86", "booting other kernels"),
+    ("busybox-static", "the first process of those kernels"),
+];
+
+/// Pinned, because the committed eBPF object is compared byte for byte with what it links.
+const BPF_LINKER: &str = "0.13.0";
+
+/// The tool that builds and starts fuzz targets.
+const CARGO_FUZZ: &str = "0.13.2";
+
+/// Installs what is missing.
+pub(crate) fn run() -> Result<()> {
+    ensure!(
+        fs::metadata("/proc/self")?.uid() == 0,
+        "setup installs packages and needs root; start it with sudo"
+    );
+    ensure!(
+        Path::new("/etc/debian_version").exists(),
+        "setup knows Debian 12 only; crates/xtask/src/setup.rs lists what other systems need"
+    );
+    packages()?;
+    toolchains()?;
+    cargo_tools()
+}
+
+fn packages() -> Result<()> {
+    let missing: Vec<&str> = PACKAGES
+        .iter()
+        .filter(|(name, _)| !is_installed(name))
+        .map(|(name, purpose)| {
+            println!("package {name}: missing ({purpose})");
+            *name
+        })
+        .collect();
+    if missing.is_empty() {
+        println!("packages: all {} there", PACKAGES.len());
+        return Ok(());
+    }
+    run_command(program("apt-get").arg("update").arg("--quiet"))?;
+    run_command(
+        program("apt-get")
+            .args(["install", "--quiet", "--yes", "--no-install-recommends"])
+            .args(&missing)
+            .env("DEBIAN_FRONTEND", "noninteractive"),
+    )
+}
+
+fn is_installed(package: &str) -> bool {
+    program("dpkg-query")
+        .args(["--show", "--showformat=${db:Status-Abbrev}", package])
+        .output()
+        .is_ok_and(|output| output.status.success() && output.stdout.starts_with(b"ii"))
+}
+
+/// Miri and the library's source for the nightly toolchain; any nightly will do.
+fn toolchains() -> Result<()> {
+    let installed = program("rustup")
+        .args(["component", "list", "--installed", "--toolchain", "nightly"])
+        .output()
+        .context("cannot start rustup; install it from Debian or rustup.rs")?;
+    let components = String::from_utf8_lossy(&installed.stdout).into_owned();
+    let is_missing = |name: &str| !components.lines().any(|line| line.starts_with(name));
+    if !installed.status.success() {
+        run_command(program("rustup").args([
+            "toolchain",
+            "install",
+            "nightly",
+            "--profile",
+            "minimal",
+        ]))?;
+    }
+    for component in ["miri", "rust-src"] {
+        if is_missing(component) {
+            run_command(program("rustup").args([
+                "component",
+                "add",
+                "--toolchain",
+                "nightly",
+                component,
+            ]))?;
+        }
+    }
+    println!("nightly: miri and rust-src are there");
+    Ok(())
+}
+
+fn cargo_tools() -> Result<()> {
+    let installed = read(cargo().args(["install", "--list"]))?;
+    let is_there = |name: &str, version: &str| {
+        installed
+            .lines()
+            .any(|line| line.starts_with(&format!("{name} v{version}")))
+    };
+    if !is_there("bpf-linker", BPF_LINKER) {
+        run_command(
+            cargo()
+                .args(["install", "bpf-linker", "--locked", "--version", BPF_LINKER])
+                .args(["--no-default-features", "--features", "llvm-22"])
+                .env("LLVM_PREFIX", "/usr/lib/llvm-22"),
+        )?;
+    }
+    if !is_there("cargo-fuzz", CARGO_FUZZ) {
+        // Not optimised: it only starts other programs, and this way it builds in half the time.
+        run_command(
+            cargo()
+                .args(["install", "cargo-fuzz", "--locked", "--debug"])
+                .args(["--version", CARGO_FUZZ]),
+        )?;
+    }
+    if !crate::command::is_there("bpf-linker") {
+        bail!("bpf-linker is installed and not found; put cargo's bin directory into PATH");
+    }
+    println!("bpf-linker {BPF_LINKER} and cargo-fuzz {CARGO_FUZZ} are there");
+    Ok(())
+}

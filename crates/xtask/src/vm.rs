@@ -1,0 +1,104 @@
+//! `cargo xtask vm`: the integration tests on stock Debian kernels, booted under qemu.
+//!
+//! The machine is a kernel from Debian's archive, never installed, and an initramfs made here: no
+//! modules, no disk, no network. It runs the very test executables that `cargo test` runs on the
+//! host, at the same paths, prints to its serial port and restarts, which ends qemu. Emulation and
+//! not KVM, so that it works inside containers and other virtual machines.
+
+mod executables;
+mod initramfs;
+mod kernel;
+mod machine;
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use clap::Args;
+
+use crate::command::{Tally, is_there};
+use executables::Executables;
+use initramfs::Archive;
+use kernel::Kernel;
+
+/// Arguments of `cargo xtask vm`.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Only these kernels; all that are known otherwise
+    #[arg(long = "kernel", value_name = "SERIES", value_parser = kernel::series)]
+    kernels: Vec<&'static kernel::Series>,
+    /// Which integration tests of the agent to run (a glob)
+    #[arg(long, value_name = "NAME", default_value = "linux_*")]
+    test: String,
+    /// Only the tests whose names contain this
+    #[arg(long, value_name = "TEXT")]
+    filter: Option<String>,
+    /// How long one machine may take
+    #[arg(long, value_name = "SECONDS", default_value_t = TIME_MAX_S)]
+    timeout: u64,
+}
+
+/// How long one machine may take by default; emulated, a test is about ten times slower.
+const TIME_MAX_S: u64 = 600;
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            kernels: Vec::new(),
+            test: String::from("linux_*"),
+            filter: None,
+            timeout: TIME_MAX_S,
+        }
+    }
+}
+
+/// Boots each kernel in turn. A kernel that fails does not stop the next one.
+pub(crate) fn run(options: &Options) -> Result<Tally> {
+    for program in ["qemu-system-x86_64", "busybox", "strip", "dpkg-deb"] {
+        ensure!(
+            is_there(program),
+            "{program} is not installed; run `cargo xtask setup`"
+        );
+    }
+    let kernels = if options.kernels.is_empty() {
+        kernel::SERIES.iter().collect()
+    } else {
+        options.kernels.clone()
+    };
+    let executables = Executables::build(&options.test)?;
+    let archive = initramfs::of(&executables, options.filter.as_deref())?;
+    let mut total = Tally::default();
+    let mut failed = Vec::new();
+    for series in kernels {
+        match boot(series, &archive, &executables, options) {
+            Ok(tally) => {
+                println!("kernel {}: {} tests passed", series.name, tally.passed);
+                total.passed += tally.passed;
+            }
+            Err(error) => {
+                println!("kernel {}: {error:#}", series.name);
+                failed.push(series.name);
+            }
+        }
+    }
+    if !failed.is_empty() {
+        bail!("kernels that failed: {}", failed.join(", "));
+    }
+    Ok(total)
+}
+
+fn boot(
+    series: &kernel::Series,
+    archive: &Archive,
+    executables: &Executables,
+    options: &Options,
+) -> Result<Tally> {
+    let kernel = Kernel::fetch(series)?;
+    let report = machine::run(&kernel, archive, Duration::from_secs(options.timeout))?;
+    for test in &executables.tests {
+        let status = report
+            .status(&test.name)
+            .with_context(|| format!("{} did not end in the machine", test.name))?;
+        ensure!(status == 0, "{} ended with status {status}", test.name);
+    }
+    report.tally.complete()
+}
