@@ -1,32 +1,352 @@
-//! Which events to keep.
+//! Which events the trail keeps: include and exclude rules over the program a process runs.
+//!
+//! A rule is a list of conditions; it matches when all of them do. Exclude wins. When there is an
+//! include rule at all, only what one of them matches is kept. `lost`, `sensor_start` and
+//! `sensor_stop` are never left out: a rule must not be able to hide a loss.
+//!
+//! Everything a rule asks but the path of a loaded image is a property of the process, so it is
+//! judged once a program ([`Rules::judge`]), not once an event.
+
+mod coverage;
+mod pattern;
 
 use event::Kind;
 
-use crate::trail::{Program, Text};
+pub use self::coverage::{Reason, never_fires};
+pub use self::pattern::{InvalidPattern, PATTERN_SIZE_MAX, Pattern};
 
-/// The rules of a configuration. The default keeps everything.
+use self::pattern::PatternSet;
+use crate::trail::{Program, Text, UserId};
+
+/// The most rules of both lists together that may ask for `loaded_image`: a [`Verdict`] remembers
+/// each in one bit.
+pub const LOADED_IMAGE_RULES_MAX: usize = 64;
+
+/// The most rules of both lists together.
+pub const RULES_MAX: usize = 1024;
+
+/// The most patterns in one condition.
+pub const PATTERNS_MAX: usize = 256;
+
+/// A set of observed kinds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Kinds(u8);
+
+impl Kinds {
+    /// No kind.
+    pub const NONE: Self = Self(0);
+    /// Every observed kind.
+    pub const ALL: Self = Self((1 << Kind::OBSERVED.len()) - 1);
+    /// Image loads.
+    pub const IMAGE_LOAD: Self = Self::NONE.with(Kind::IMAGE_LOAD);
+    /// Process starts, execs and exits.
+    pub const PROCESS: Self = Self::NONE
+        .with(Kind::PROCESS_START)
+        .with(Kind::PROCESS_EXEC)
+        .with(Kind::PROCESS_EXIT);
+    /// Thread starts and exits.
+    pub const THREAD: Self = Self::NONE.with(Kind::THREAD_START).with(Kind::THREAD_EXIT);
+
+    /// This set and `kind`; a kind no account is kept for changes nothing.
+    #[must_use]
+    pub const fn with(self, kind: Kind) -> Self {
+        match kind.index() {
+            Some(index) => Self(self.0 | 1 << index),
+            None => self,
+        }
+    }
+
+    /// Every kind of either set.
+    #[must_use]
+    pub const fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Every kind of both sets.
+    #[must_use]
+    pub const fn intersection(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    /// Every kind of this set that is not in `other`.
+    #[must_use]
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
+    /// Whether `kind` is in it.
+    pub const fn contains(self, kind: Kind) -> bool {
+        match kind.index() {
+            Some(index) => self.0 & 1 << index != 0,
+            None => false,
+        }
+    }
+
+    /// Whether every kind of `other` is in it.
+    pub const fn covers(self, other: Self) -> bool {
+        other.0 & !self.0 == 0
+    }
+
+    /// Whether there is none.
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+}
+
+/// The conditions of one rule. An empty list asks for nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conditions {
+    /// The kinds of events it is about.
+    pub events: Kinds,
+    /// Patterns of the path of the program.
+    pub image: Vec<Pattern>,
+    /// Patterns of the command line.
+    pub command_line: Vec<Pattern>,
+    /// Patterns of the user's name or number.
+    pub user: Vec<Pattern>,
+    /// Patterns of the path of the image that is loaded; such a rule is about `image_load` alone.
+    pub loaded_image: Vec<Pattern>,
+}
+
+impl Default for Conditions {
+    fn default() -> Self {
+        Self {
+            events: Kinds::ALL,
+            image: Vec::new(),
+            command_line: Vec::new(),
+            user: Vec::new(),
+            loaded_image: Vec::new(),
+        }
+    }
+}
+
+impl Conditions {
+    /// The kinds it can match.
+    pub const fn kinds(&self) -> Kinds {
+        if self.loaded_image.is_empty() {
+            self.events
+        } else {
+            self.events.intersection(Kinds::IMAGE_LOAD)
+        }
+    }
+}
+
+/// Why rules were refused.
+#[derive(Debug, thiserror::Error)]
+pub enum Invalid {
+    /// More than [`RULES_MAX`].
+    #[error("{count} rules; at most {RULES_MAX} are allowed")]
+    TooMany {
+        /// How many there were.
+        count: usize,
+    },
+    /// More than [`LOADED_IMAGE_RULES_MAX`].
+    #[error(
+        "{count} rules with loaded_image; at most {LOADED_IMAGE_RULES_MAX} are allowed: one rule \
+         can list several patterns"
+    )]
+    TooManyLoadedImage {
+        /// How many there were.
+        count: usize,
+    },
+    /// Patterns that are right each by itself make too large a matcher together.
+    #[error("the patterns of one condition are too large together: {0}")]
+    TooLarge(globset::Error),
+}
+
+/// Compiled rules. The default keeps everything.
 #[derive(Clone, Debug, Default)]
-pub struct Rules {}
+pub struct Rules {
+    include: Vec<Rule>,
+    exclude: Vec<Rule>,
+    /// The patterns of rules with `loaded_image`, by the rule's bit in a verdict.
+    loaded_images: Vec<LoadedImage>,
+}
 
-/// What the rules say of a process's events, judged once for each program it runs.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Verdict {}
+#[derive(Clone, Debug)]
+struct Rule {
+    kinds: Kinds,
+    image: PatternSet,
+    command_line: PatternSet,
+    user: PatternSet,
+    /// The index in `loaded_images`, for a rule with that condition.
+    loaded_image: Option<usize>,
+}
 
-impl Rules {
-    /// Judges what a process runs.
-    pub fn judge(&self, _program: &Program) -> Verdict {
-        Verdict {}
-    }
+#[derive(Clone, Debug)]
+struct LoadedImage {
+    patterns: PatternSet,
+    keeps: bool,
+}
 
-    /// Whether an image load of a process so judged is kept.
-    pub fn keeps_image(&self, verdict: Verdict, _image: Option<&Text>) -> bool {
-        verdict.keeps(Kind::IMAGE_LOAD)
-    }
+/// What the rules say about one program; to be cached until the process execs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// Kinds of which at least some events may be kept.
+    kinds: Kinds,
+    /// Whether an image load needs one of `loaded_images` to keep it.
+    asks_for_loaded_image: bool,
+    /// The rules with `loaded_image` whose other conditions the program meets, a bit each.
+    loaded_images: u64,
 }
 
 impl Verdict {
-    /// Whether events of this kind are kept.
-    pub fn keeps(self, _kind: Kind) -> bool {
-        true
+    /// Everything is kept.
+    pub const KEEP: Self = Self {
+        kinds: Kinds::ALL,
+        asks_for_loaded_image: false,
+        loaded_images: 0,
+    };
+
+    /// Whether an event of `kind` is kept. For `image_load` a yes means "unless
+    /// [`Rules::keeps_image`] says no". Kinds no rule can name are always kept.
+    pub const fn keeps(self, kind: Kind) -> bool {
+        kind.index().is_none() || self.kinds.contains(kind)
     }
 }
+
+impl Default for Verdict {
+    fn default() -> Self {
+        Self::KEEP
+    }
+}
+
+impl Rules {
+    /// Compiles rules.
+    pub fn new(include: &[Conditions], exclude: &[Conditions]) -> Result<Self, Invalid> {
+        let count = include.len() + exclude.len();
+        if count > RULES_MAX {
+            return Err(Invalid::TooMany { count });
+        }
+        let mut rules = Self::default();
+        for conditions in include {
+            let rule = rules.compile(conditions, true)?;
+            rules.include.push(rule);
+        }
+        for conditions in exclude {
+            let rule = rules.compile(conditions, false)?;
+            rules.exclude.push(rule);
+        }
+        let count = rules.loaded_images.len();
+        if count > LOADED_IMAGE_RULES_MAX {
+            return Err(Invalid::TooManyLoadedImage { count });
+        }
+        Ok(rules)
+    }
+
+    fn compile(&mut self, conditions: &Conditions, keeps: bool) -> Result<Rule, Invalid> {
+        let set = |patterns: &[Pattern]| PatternSet::new(patterns).map_err(Invalid::TooLarge);
+        let loaded_image = if conditions.loaded_image.is_empty() {
+            None
+        } else {
+            self.loaded_images.push(LoadedImage {
+                patterns: set(&conditions.loaded_image)?,
+                keeps,
+            });
+            Some(self.loaded_images.len() - 1)
+        };
+        Ok(Rule {
+            kinds: conditions.kinds(),
+            image: set(&conditions.image)?,
+            command_line: set(&conditions.command_line)?,
+            user: set(&conditions.user)?,
+            loaded_image,
+        })
+    }
+
+    /// Whether there is no rule.
+    pub const fn is_empty(&self) -> bool {
+        self.include.is_empty() && self.exclude.is_empty()
+    }
+
+    /// What the rules say about a process that runs `program`.
+    pub fn judge(&self, program: &Program) -> Verdict {
+        if self.is_empty() {
+            return Verdict::KEEP;
+        }
+        let mut kept = if self.include.is_empty() {
+            Kinds::ALL
+        } else {
+            Kinds::NONE
+        };
+        let mut loaded_images = 0;
+        let mut image_load_included = false;
+        for rule in self.include.iter().filter(|rule| rule.matches(program)) {
+            kept = kept.union(rule.kinds);
+            match rule.loaded_image {
+                Some(index) => loaded_images |= bit(index),
+                None => image_load_included |= rule.kinds.contains(Kind::IMAGE_LOAD),
+            }
+        }
+        for rule in self.exclude.iter().filter(|rule| rule.matches(program)) {
+            match rule.loaded_image {
+                Some(index) => loaded_images |= bit(index),
+                None => kept = kept.without(rule.kinds),
+            }
+        }
+        Verdict {
+            kinds: kept,
+            asks_for_loaded_image: !self.include.is_empty() && !image_load_included,
+            loaded_images,
+        }
+    }
+
+    /// Whether the load of `image` by a process with `verdict` is kept.
+    pub fn keeps_image(&self, verdict: Verdict, image: Option<&Text>) -> bool {
+        if !verdict.keeps(Kind::IMAGE_LOAD) {
+            return false;
+        }
+        let mut kept = !verdict.asks_for_loaded_image;
+        let mut bits = verdict.loaded_images;
+        while bits != 0 {
+            let index = bits.trailing_zeros();
+            bits &= bits - 1;
+            let Some(rule) = self.loaded_images.get(index as usize) else {
+                break;
+            };
+            if !image.is_some_and(|image| rule.patterns.matches(image.as_bytes())) {
+                continue;
+            }
+            if !rule.keeps {
+                return false;
+            }
+            kept = true;
+        }
+        kept
+    }
+}
+
+/// The bit of a rule with `loaded_image`. Their number was checked; a shift that cannot be gives no
+/// bit, which leaves the rule out rather than another in.
+const fn bit(index: usize) -> u64 {
+    if index < LOADED_IMAGE_RULES_MAX {
+        1 << index
+    } else {
+        0
+    }
+}
+
+impl Rule {
+    fn matches(&self, program: &Program) -> bool {
+        !self.kinds.is_empty()
+            && self.image.allows(program.image.as_ref())
+            && self.command_line.allows(program.command_line.as_ref())
+            && (self.user.is_empty() || self.matches_user(program))
+    }
+
+    fn matches_user(&self, program: &Program) -> bool {
+        let by_name = program
+            .user
+            .as_ref()
+            .is_some_and(|user| self.user.matches(user.as_bytes()));
+        by_name
+            || match &program.user_id {
+                Some(UserId::Uid(uid)) => self.user.matches(uid.to_string().as_bytes()),
+                Some(UserId::Sid(sid)) => self.user.matches(sid.as_bytes()),
+                None => false,
+            }
+    }
+}
+
+#[cfg(test)]
+mod tests;

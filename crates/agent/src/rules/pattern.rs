@@ -1,0 +1,118 @@
+//! Glob patterns as rules use them: over whole texts, not over path components.
+//!
+//! `*` matches any run of bytes, `/` included, so that `/tmp/*` means everything below `/tmp` and
+//! the same pattern language serves command lines. `?` is one byte, `[a-z]` and `[!a-z]` one byte
+//! of a class, `{a,b}` either, `\` takes the next character as it is. A pattern matches the whole
+//! text, case matters.
+
+use std::fmt;
+
+use globset::{Candidate, Glob, GlobBuilder, GlobSet, GlobSetBuilder};
+
+use crate::trail::Text;
+
+/// The most bytes of one pattern.
+pub const PATTERN_SIZE_MAX: usize = 4096;
+
+/// A pattern that was understood.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pattern(Glob);
+
+/// Why a pattern was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidPattern {
+    /// No text is empty, so it could match nothing.
+    #[error("an empty pattern matches nothing")]
+    Empty,
+    /// More than [`PATTERN_SIZE_MAX`].
+    #[error("a pattern of {0} bytes; at most {PATTERN_SIZE_MAX} are allowed")]
+    TooLong(usize),
+    /// Classes are sets of bytes, and such a character is several.
+    #[error("a class [...] can hold ASCII characters only; use {{a,b}} for others")]
+    ClassBeyondAscii,
+    /// Not a pattern.
+    #[error("{0}")]
+    Syntax(String),
+}
+
+impl Pattern {
+    /// Understands `text`.
+    pub fn new(text: &str) -> Result<Self, InvalidPattern> {
+        if text.is_empty() {
+            return Err(InvalidPattern::Empty);
+        }
+        if text.len() > PATTERN_SIZE_MAX {
+            return Err(InvalidPattern::TooLong(text.len()));
+        }
+        let glob = GlobBuilder::new(text)
+            .literal_separator(false)
+            .backslash_escape(true)
+            .empty_alternates(true)
+            .build()
+            .map_err(|error| InvalidPattern::Syntax(error.kind().to_string()))?;
+        if has_class_beyond_ascii(text) {
+            return Err(InvalidPattern::ClassBeyondAscii);
+        }
+        Ok(Self(glob))
+    }
+
+    /// The pattern as it was written.
+    pub fn as_str(&self) -> &str {
+        self.0.glob()
+    }
+
+    /// Whether it has no wildcard, so that it matches one text alone.
+    pub fn is_literal(&self) -> bool {
+        !self.as_str().contains(['*', '?', '[', '{', '\\'])
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+/// Call it on a pattern with a known syntax.
+fn has_class_beyond_ascii(text: &str) -> bool {
+    let mut in_class = false;
+    let mut escaped = false;
+    for character in text.chars() {
+        match character {
+            _ if escaped => escaped = false,
+            '\\' if !in_class => escaped = true,
+            '[' => in_class = true,
+            ']' => in_class = false,
+            _ if in_class && !character.is_ascii() => return true,
+            _ => {}
+        }
+    }
+    false
+}
+
+/// The patterns of one condition, any of which may match.
+#[derive(Clone, Debug, Default)]
+pub(super) struct PatternSet(GlobSet);
+
+impl PatternSet {
+    pub(super) fn new(patterns: &[Pattern]) -> Result<Self, globset::Error> {
+        let mut builder = GlobSetBuilder::new();
+        for pattern in patterns {
+            builder.add(pattern.0.clone());
+        }
+        builder.build().map(Self)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn matches(&self, text: &[u8]) -> bool {
+        self.0.is_match_candidate(&Candidate::from_bytes(text))
+    }
+
+    /// Whether there is no pattern, or `text` is there and matches one.
+    pub(super) fn allows(&self, text: Option<&Text>) -> bool {
+        self.is_empty() || text.is_some_and(|text| self.matches(text.as_bytes()))
+    }
+}

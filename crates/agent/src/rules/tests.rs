@@ -1,0 +1,364 @@
+//! What rules promise.
+
+use std::sync::Arc;
+
+use event::Kind;
+use proptest::prelude::{Just, Strategy, any, prop_oneof, proptest};
+
+use super::coverage::pattern_covers;
+use super::pattern::PatternSet;
+use super::{Conditions, Invalid, InvalidPattern, Kinds, Pattern, Reason, Rules, Verdict, never_fires};
+use crate::trail::{Program, Text, UserId};
+
+fn patterns(texts: &[&str]) -> Vec<Pattern> {
+    texts
+        .iter()
+        .map(|text| Pattern::new(text).expect("a pattern"))
+        .collect()
+}
+
+fn image(text: &str) -> Conditions {
+    Conditions {
+        image: patterns(&[text]),
+        ..Conditions::default()
+    }
+}
+
+fn loaded(program: &str, image: &str) -> Conditions {
+    Conditions {
+        image: patterns(&[program]),
+        loaded_image: patterns(&[image]),
+        ..Conditions::default()
+    }
+}
+
+fn program(image: &str) -> Program {
+    Program {
+        image: Some(Text::from(image)),
+        command_line: Some(Text::from("sh -c 'curl http://host/a/b'")),
+        user: Some(Arc::from("alice")),
+        user_id: Some(UserId::Uid(1000)),
+        ..Program::default()
+    }
+}
+
+fn rules(include: &[Conditions], exclude: &[Conditions]) -> Rules {
+    Rules::new(include, exclude).expect("rules")
+}
+
+#[test]
+fn no_rules_keep_everything() {
+    let verdict = Rules::default().judge(&Program::default());
+    assert_eq!(verdict, Verdict::KEEP);
+    assert!(Kind::OBSERVED.into_iter().all(|kind| verdict.keeps(kind)));
+    assert!(Rules::default().keeps_image(verdict, None));
+}
+
+#[test]
+fn losses_and_sensor_events_are_kept_whatever_the_rules_say() {
+    let verdict = rules(&[], &[image("*")]).judge(&program("/bin/sh"));
+    for kind in [Kind::LOST, Kind::SENSOR_START, Kind::SENSOR_STOP] {
+        assert!(verdict.keeps(kind));
+    }
+    assert!(!verdict.keeps(Kind::PROCESS_EXEC));
+}
+
+#[test]
+fn exclude_wins_over_include() {
+    let rules = rules(&[image("/usr/bin/*")], &[image("*/true")]);
+    assert!(
+        rules
+            .judge(&program("/usr/bin/cat"))
+            .keeps(Kind::PROCESS_EXEC)
+    );
+    assert!(
+        !rules
+            .judge(&program("/usr/bin/true"))
+            .keeps(Kind::PROCESS_EXEC)
+    );
+}
+
+#[test]
+fn with_an_include_rule_only_what_it_matches_is_kept() {
+    let rules = rules(&[image("/usr/bin/*")], &[]);
+    assert!(
+        !rules
+            .judge(&program("/opt/tool"))
+            .keeps(Kind::PROCESS_START)
+    );
+    assert!(!rules.judge(&Program::default()).keeps(Kind::PROCESS_START));
+}
+
+#[test]
+fn a_star_crosses_directories() {
+    let rules = rules(&[], &[image("/tmp/*")]);
+    assert!(
+        !rules
+            .judge(&program("/tmp/a/b/c"))
+            .keeps(Kind::PROCESS_EXEC)
+    );
+    assert!(
+        rules
+            .judge(&program("/var/tmp/a"))
+            .keeps(Kind::PROCESS_EXEC)
+    );
+}
+
+#[test]
+fn every_condition_of_a_rule_has_to_match() {
+    let both = Conditions {
+        command_line: patterns(&["*curl*"]),
+        user: patterns(&["bob"]),
+        ..Conditions::default()
+    };
+    let by_alice = Conditions {
+        user: patterns(&["bob", "ali*"]),
+        ..both.clone()
+    };
+    assert!(
+        rules(&[], &[both])
+            .judge(&program("/bin/sh"))
+            .keeps(Kind::PROCESS_EXIT)
+    );
+    assert!(
+        !rules(&[], &[by_alice])
+            .judge(&program("/bin/sh"))
+            .keeps(Kind::PROCESS_EXIT)
+    );
+}
+
+#[test]
+fn a_user_is_known_by_name_or_number() {
+    for user in ["alice", "1000", "100?"] {
+        let rule = Conditions {
+            user: patterns(&[user]),
+            ..Conditions::default()
+        };
+        assert!(
+            !rules(&[], &[rule])
+                .judge(&program("/bin/sh"))
+                .keeps(Kind::PROCESS_EXEC)
+        );
+    }
+}
+
+#[test]
+fn a_rule_is_about_its_kinds_alone() {
+    let rule = Conditions {
+        events: Kinds::THREAD,
+        ..image("*")
+    };
+    let verdict = rules(&[], &[rule]).judge(&program("/bin/sh"));
+    assert!(!verdict.keeps(Kind::THREAD_START));
+    assert!(!verdict.keeps(Kind::THREAD_EXIT));
+    assert!(verdict.keeps(Kind::PROCESS_EXEC));
+}
+
+#[test]
+fn a_loaded_image_is_left_out_and_nothing_else() {
+    let rules = rules(&[], &[loaded("/bin/*", "/lib/*")]);
+    let verdict = rules.judge(&program("/bin/sh"));
+    assert!(verdict.keeps(Kind::PROCESS_EXEC));
+    assert!(!rules.keeps_image(verdict, Some(&Text::from("/lib/libc.so"))));
+    assert!(rules.keeps_image(verdict, Some(&Text::from("/opt/x.so"))));
+    assert!(rules.keeps_image(verdict, None));
+    let other = rules.judge(&program("/opt/tool"));
+    assert!(rules.keeps_image(other, Some(&Text::from("/lib/libc.so"))));
+}
+
+#[test]
+fn an_included_loaded_image_keeps_loads_of_it_alone() {
+    let rules = rules(
+        &[loaded("*", "/opt/*"), image("/bin/sh")],
+        &[loaded("*", "*/bad.so")],
+    );
+    let tool = rules.judge(&program("/usr/bin/tool"));
+    assert!(!tool.keeps(Kind::PROCESS_EXEC));
+    assert!(rules.keeps_image(tool, Some(&Text::from("/opt/x.so"))));
+    assert!(!rules.keeps_image(tool, Some(&Text::from("/lib/x.so"))));
+    assert!(!rules.keeps_image(tool, Some(&Text::from("/opt/bad.so"))));
+    let sh = rules.judge(&program("/bin/sh"));
+    assert!(sh.keeps(Kind::PROCESS_EXEC));
+    assert!(rules.keeps_image(sh, Some(&Text::from("/lib/x.so"))));
+}
+
+#[test]
+fn a_rule_about_no_kind_matches_nothing() {
+    let impossible = Conditions {
+        events: Kinds::PROCESS,
+        ..loaded("*", "*")
+    };
+    let rules = rules(&[image("*"), impossible.clone()], &[impossible]);
+    let verdict = rules.judge(&program("/bin/sh"));
+    assert_eq!(verdict, Verdict::KEEP);
+}
+
+#[test]
+fn text_that_is_not_unicode_is_matched_by_its_bytes() {
+    let rules = rules(&[], &[image("/tmp/?x")]);
+    let program = Program {
+        image: Some(Text::from_bytes(b"/tmp/\xffx")),
+        ..Program::default()
+    };
+    assert!(!rules.judge(&program).keeps(Kind::PROCESS_EXEC));
+}
+
+#[test]
+fn more_loaded_image_rules_than_a_verdict_holds_are_refused() {
+    let many = vec![loaded("*", "/lib/*"); 65];
+    assert!(matches!(
+        Rules::new(&[], &many),
+        Err(Invalid::TooManyLoadedImage { count: 65 })
+    ));
+}
+
+#[test]
+fn what_is_no_pattern_is_refused() {
+    assert_eq!(Pattern::new(""), Err(InvalidPattern::Empty));
+    assert_eq!(Pattern::new("[é]"), Err(InvalidPattern::ClassBeyondAscii));
+    assert!(matches!(Pattern::new("[a"), Err(InvalidPattern::Syntax(_))));
+    assert!(matches!(Pattern::new("{a"), Err(InvalidPattern::Syntax(_))));
+    assert_eq!(
+        Pattern::new(&"a".repeat(5000)),
+        Err(InvalidPattern::TooLong(5000))
+    );
+}
+
+#[test]
+fn a_wider_pattern_covers_a_narrower_one() {
+    let covers = |wide: &str, narrow: &str| {
+        pattern_covers(
+            &Pattern::new(wide).expect("a pattern"),
+            &Pattern::new(narrow).expect("a pattern"),
+        )
+    };
+    assert!(covers("*", "/usr/bin/*"));
+    assert!(covers("/usr/*", "/usr/bin/a?c"));
+    assert!(covers("/tmp/**", "/tmp/x/*"));
+    assert!(covers("?*", "*?"));
+    assert!(covers("*b*", "a\\b*"));
+    assert!(!covers("/usr/bin/*", "/usr/*"));
+    assert!(!covers("a?", "a*"));
+    assert!(!covers("/a/*", "/a/{b,c}"), "not seen, which is allowed");
+}
+
+#[test]
+fn rules_that_can_never_fire_are_named_with_the_reason() {
+    let wide = image("/usr/*");
+    assert_eq!(
+        never_fires(&image("/usr/bin/cat"), Kinds::ALL, &[(7, &wide)]),
+        Some(Reason::Covered { by: 7 })
+    );
+    assert_eq!(
+        never_fires(
+            &Conditions {
+                events: Kinds::THREAD,
+                ..image("*")
+            },
+            Kinds::PROCESS,
+            &[]
+        ),
+        Some(Reason::NotRecorded)
+    );
+    assert!(matches!(
+        never_fires(&image("bash"), Kinds::ALL, &[]),
+        Some(Reason::NotAbsolute { field: "image", .. })
+    ));
+    assert_eq!(
+        never_fires(&image("/opt/*"), Kinds::ALL, &[(0, &wide)]),
+        None
+    );
+    assert_eq!(
+        never_fires(
+            &image("/usr/bin/x"),
+            Kinds::ALL,
+            &[(0, &loaded("/usr/*", "*"))]
+        ),
+        None,
+        "a rule about image loads takes no other kind"
+    );
+}
+
+/// A pattern of the plain kind and texts over the same few letters, so that matches happen.
+fn plain_pattern() -> impl Strategy<Value = String> {
+    proptest::collection::vec(
+        prop_oneof![
+            Just("a"),
+            Just("b"),
+            Just("/"),
+            Just("."),
+            Just("?"),
+            Just("*")
+        ],
+        1..8,
+    )
+    .prop_map(|parts| parts.concat())
+    .prop_filter("`**` is a matter of its own", |text| !text.contains("**"))
+}
+
+fn text() -> impl Strategy<Value = String> {
+    proptest::collection::vec(
+        prop_oneof![Just("a"), Just("b"), Just("/"), Just(".")],
+        0..10,
+    )
+    .prop_map(|parts| parts.concat())
+}
+
+fn matches_by_definition(pattern: &[u8], text: &[u8]) -> bool {
+    match (pattern.split_first(), text.split_first()) {
+        (None, None) => true,
+        (Some((b'*', rest)), None) => matches_by_definition(rest, text),
+        (Some((b'*', rest)), Some((_, text_rest))) => {
+            matches_by_definition(rest, text) || matches_by_definition(pattern, text_rest)
+        }
+        (Some((b'?', rest)), Some((_, text))) => matches_by_definition(rest, text),
+        (Some((byte, rest)), Some((other, text))) => {
+            byte == other && matches_by_definition(rest, text)
+        }
+        _ => false,
+    }
+}
+
+proptest! {
+    #[test]
+    fn patterns_match_by_their_definition(pattern in plain_pattern(), text in text()) {
+        let set = PatternSet::new(&patterns(&[pattern.as_str()])).expect("a set");
+        assert_eq!(
+            set.matches(text.as_bytes()),
+            matches_by_definition(pattern.as_bytes(), text.as_bytes()),
+        );
+    }
+
+    #[test]
+    fn what_is_covered_matches_nothing_the_wider_does_not(
+        wide in plain_pattern(),
+        narrow in plain_pattern(),
+        text in text(),
+    ) {
+        let covers = pattern_covers(&patterns(&[wide.as_str()])[0], &patterns(&[narrow.as_str()])[0]);
+        if covers && matches_by_definition(narrow.as_bytes(), text.as_bytes()) {
+            assert!(matches_by_definition(wide.as_bytes(), text.as_bytes()));
+        }
+    }
+
+    #[test]
+    fn any_text_is_a_pattern_or_refused(text in any::<String>(), subject in any::<Vec<u8>>()) {
+        if let Ok(pattern) = Pattern::new(&text) {
+            let set = PatternSet::new(&[pattern]).expect("a set");
+            let _matched: bool = set.matches(&subject);
+        }
+    }
+
+    #[test]
+    fn exclusion_only_ever_takes_away(
+        include in plain_pattern(),
+        exclude in plain_pattern(),
+        path in text(),
+    ) {
+        let with = rules(&[image(&include)], &[image(&exclude)]).judge(&program(&path));
+        let without = rules(&[image(&include)], &[]).judge(&program(&path));
+        for kind in Kind::OBSERVED {
+            assert!(!with.keeps(kind) || without.keeps(kind));
+        }
+    }
+}
