@@ -10,6 +10,7 @@ pub mod clock;
 pub mod enrich;
 pub mod host;
 pub mod pipeline;
+pub mod replay;
 pub mod rules;
 pub mod sensor;
 pub mod sink;
