@@ -11,6 +11,7 @@ pub mod enrich;
 pub mod host;
 pub mod pipeline;
 pub mod quantity;
+pub mod replay;
 pub mod rules;
 pub mod sensor;
 pub mod sink;

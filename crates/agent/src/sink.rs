@@ -1,5 +1,10 @@
 //! Where events go: the log file, the terminal, later the store. Each sink runs on its own thread.
 
+mod lines;
+pub mod log_file;
+pub mod stream;
+pub mod terminal;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use event::Kind;

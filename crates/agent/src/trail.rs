@@ -3,6 +3,9 @@
 //! `event::Event` is what a kernel wrote, borrowed from its bytes; [`Event`] is what a person reads
 //! later, complete by itself. `trail/json.rs` is its one JSON form.
 
+pub mod hazard;
+pub mod json;
+
 use std::borrow::Cow;
 use std::sync::Arc;
 

@@ -1,0 +1,155 @@
+//! Reads a log file back, event by event, whatever became of it: a line that is no event is
+//! reported with its number, counted and passed over.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+use std::path::{Path, PathBuf};
+
+use crate::trail::Event;
+use crate::trail::json::{self, LINE_SIZE_MAX, LineError};
+
+/// Why a log cannot be read, or a line of it is no event.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no log, or it may not be read.
+    #[error("log {} cannot be opened: {source}", path.display())]
+    Open {
+        /// The log.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Reading broke off; nothing follows.
+    #[error("log cannot be read on after line {line_number}: {source}")]
+    Read {
+        /// The last line that was read, from 1; 0 for none.
+        line_number: u64,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A line is no event; the next may be one.
+    #[error("line {line_number} is passed over: {source}")]
+    Line {
+        /// The line, from 1.
+        line_number: u64,
+        /// What is wrong with it.
+        source: LineError,
+    },
+}
+
+/// The events of a log, in its order.
+#[derive(Debug)]
+pub struct Events<R> {
+    input: R,
+    line: Vec<u8>,
+    line_number: u64,
+    invalid_count: u64,
+    has_ended: bool,
+}
+
+/// Opens a log; `-` is standard input.
+pub fn open(path: &Path) -> Result<Events<Box<dyn BufRead + Send>>, Error> {
+    /// As much as is asked of the system at once.
+    const READ_SIZE: usize = 256 * 1024;
+    if path == Path::new("-") {
+        return Ok(Events::new(Box::new(BufReader::new(io::stdin()))));
+    }
+    let at_path = |source| Error::Open {
+        path: path.to_path_buf(),
+        source,
+    };
+    let file = File::open(path).map_err(at_path)?;
+    // A directory can be opened, and says so only when it is read.
+    if file.metadata().map_err(at_path)?.is_dir() {
+        return Err(at_path(io::ErrorKind::IsADirectory.into()));
+    }
+    let input = BufReader::with_capacity(READ_SIZE, file);
+    Ok(Events::new(Box::new(input)))
+}
+
+impl<R: BufRead> Events<R> {
+    /// The events in `input`.
+    pub const fn new(input: R) -> Self {
+        Self {
+            input,
+            line: Vec::new(),
+            line_number: 0,
+            invalid_count: 0,
+            has_ended: false,
+        }
+    }
+
+    /// How many lines were no events, so far.
+    pub const fn invalid_count(&self) -> u64 {
+        self.invalid_count
+    }
+
+    /// Reads the next line into `self.line`, of which no more than [`LINE_SIZE_MAX`] is kept, and
+    /// returns its whole size; `None` at the end.
+    fn next_line(&mut self) -> io::Result<Option<usize>> {
+        self.line.clear();
+        let mut size = 0_usize;
+        loop {
+            let input = match self.input.fill_buf() {
+                Ok(input) => input,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            };
+            if input.is_empty() {
+                return Ok((size > 0).then_some(size));
+            }
+            let line_feed = input.iter().position(|byte| *byte == b'\n');
+            let piece = &input[..line_feed.unwrap_or(input.len())];
+            let room = LINE_SIZE_MAX.saturating_sub(self.line.len());
+            self.line.extend_from_slice(&piece[..piece.len().min(room)]);
+            size = size.saturating_add(piece.len());
+            let used = piece.len() + usize::from(line_feed.is_some());
+            self.input.consume(used);
+            if line_feed.is_some() {
+                return Ok(Some(size));
+            }
+        }
+    }
+
+    fn read_event(&mut self, size: usize) -> Result<Event, Error> {
+        let read = if size > LINE_SIZE_MAX {
+            Err(LineError::TooLong { size })
+        } else {
+            json::read_line(&self.line)
+        };
+        read.map_err(|source| {
+            self.invalid_count += 1;
+            Error::Line {
+                line_number: self.line_number,
+                source,
+            }
+        })
+    }
+}
+
+impl<R: BufRead> Iterator for Events<R> {
+    type Item = Result<Event, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while !self.has_ended {
+            match self.next_line() {
+                Ok(Some(size)) => {
+                    self.line_number += 1;
+                    // An empty line says nothing, right or wrong.
+                    if !self.line.trim_ascii().is_empty() {
+                        return Some(self.read_event(size));
+                    }
+                }
+                Ok(None) => self.has_ended = true,
+                Err(source) => {
+                    self.has_ended = true;
+                    return Some(Err(Error::Read {
+                        line_number: self.line_number,
+                        source,
+                    }));
+                }
+            }
+        }
+        None
+    }
+}

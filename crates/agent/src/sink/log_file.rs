@@ -1,0 +1,326 @@
+//! The log file: JSON Lines, an event a line, rotated and retained.
+//!
+//! Only whole lines are in the file, but for a crash in the middle of a write: the torn line is
+//! ended when the file is opened next, so it is one invalid line and nothing that was there is
+//! changed. Whatever the medium does (disk full, read-only, directory deleted, file moved away by
+//! another program), the sink counts the events it cannot write, repairs a line half written, tries
+//! again with growing pauses, and says each change once.
+//!
+//! `log_file/file.rs` is the file itself, `log_file/rotation.rs` its predecessors.
+
+mod file;
+mod rotation;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+
+use super::lines::Lines;
+use super::{Sink, Tally};
+use crate::trail::Event;
+use crate::trail::json;
+use file::{File, Lock};
+
+/// Where the log is and how much of it is kept. A limit that is `None` does not exist.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// The file that is written.
+    pub path: PathBuf,
+    /// Rotate before the file grows beyond this many bytes.
+    pub rotate_size: Option<u64>,
+    /// Rotate when the file was begun this long ago.
+    pub rotate_age: Option<Duration>,
+    /// Keep at most this many rotated files.
+    pub keep_files: Option<usize>,
+    /// Delete rotated files last written longer ago than this.
+    pub keep_age: Option<Duration>,
+    /// Keep at most this many bytes in all: the rotated files and the current one.
+    pub keep_size: Option<u64>,
+}
+
+/// Why a log file cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process writes it.
+    #[error("log {} is being written by another process; stop it, or log to another file", path.display())]
+    Locked {
+        /// The log.
+        path: PathBuf,
+    },
+    /// There is something else at the path.
+    #[error("log {} is not a regular file; name another file", path.display())]
+    NotAFile {
+        /// The log.
+        path: PathBuf,
+    },
+    /// The system refuses.
+    #[error("log {}: {source}; name a file in a directory that can be written", path.display())]
+    Io {
+        /// The log, its directory or its lock.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl OpenError {
+    /// Whether this is a state of the medium that passes, not a wrong setting.
+    fn may_pass(&self) -> bool {
+        matches!(
+            self,
+            Self::Io { source, .. } if matches!(
+                source.kind(),
+                io::ErrorKind::StorageFull
+                    | io::ErrorKind::QuotaExceeded
+                    | io::ErrorKind::ReadOnlyFilesystem
+            )
+        )
+    }
+}
+
+/// The pause after the first failure; it doubles with each further one.
+const RETRY_FIRST: Duration = Duration::from_millis(100);
+
+/// The longest pause between two attempts, hence the longest time until recovery is noticed.
+const RETRY_MAX: Duration = Duration::from_secs(5);
+
+/// How often retention is looked at when nothing rotates.
+const RETENTION_INTERVAL: Duration = Duration::from_hours(1);
+
+/// The sink that writes the log file.
+#[derive(Debug)]
+pub struct LogFile {
+    settings: Settings,
+    /// Open and good as far as is known; `None` between a failure and the next attempt.
+    file: Option<File>,
+    failure: Option<Failure>,
+    /// Rotation is not tried before this; set when it failed.
+    rotation_due: Option<Instant>,
+    retention_due: Instant,
+    lines: Lines,
+    /// The last field, so that the lock is given up after the file is closed.
+    lock: Option<Lock>,
+}
+
+/// Since when writing fails, and when it is tried again.
+#[derive(Debug)]
+struct Failure {
+    lost_count: u64,
+    pause: Duration,
+    retry: Instant,
+}
+
+impl LogFile {
+    /// Opens the log, creating it and its directory where they are not there.
+    ///
+    /// A disk that is full or read-only is not an error: the log is written as soon as it can be.
+    pub fn open(settings: Settings) -> Result<Self, OpenError> {
+        let mut log = Self {
+            settings,
+            file: None,
+            failure: None,
+            rotation_due: None,
+            retention_due: Instant::now(),
+            lines: Lines::default(),
+            lock: None,
+        };
+        match log.reopen() {
+            Ok(()) => log.retain(),
+            Err(error) if error.may_pass() => log.fail(&error),
+            Err(error) => return Err(error),
+        }
+        Ok(log)
+    }
+
+    /// The file that is written.
+    pub fn path(&self) -> &Path {
+        &self.settings.path
+    }
+
+    /// Takes the lock and opens the file, whatever of the two is not held.
+    fn reopen(&mut self) -> Result<(), OpenError> {
+        let path = &self.settings.path;
+        if !self.lock.as_ref().is_some_and(Lock::is_in_place) {
+            self.lock = None;
+            self.lock = Some(Lock::take(path)?);
+        }
+        self.file = Some(File::open(path)?);
+        Ok(())
+    }
+
+    /// The file, ready for `size` more bytes, or `None` while it fails.
+    fn ready(&mut self, size: u64) -> Option<&mut File> {
+        let waits = self.failure.as_ref();
+        if waits.is_some_and(|failure| Instant::now() < failure.retry) {
+            return None;
+        }
+        self.let_go_of_moved_file();
+        if self.file.is_none()
+            && let Err(error) = self.reopen()
+        {
+            self.fail(&error);
+            return None;
+        }
+        self.rotate_when_due(size);
+        self.file.as_mut()
+    }
+
+    /// When another program has moved or deleted the file, its path gets a new one.
+    fn let_go_of_moved_file(&mut self) {
+        if let Some(file) = &mut self.file
+            && !file.is_at(&self.settings.path)
+        {
+            tracing::info!(
+                log = %self.settings.path.display(),
+                "log file was moved or deleted; a new one is begun"
+            );
+            // What the other program moved away is complete; nobody here can do more for it.
+            if let Err(error) = file.sync() {
+                tracing::warn!(%error, "log file that was moved away could not be made durable");
+            }
+            self.file = None;
+        }
+    }
+
+    fn rotate_when_due(&mut self, size: u64) {
+        let Some(file) = &mut self.file else { return };
+        let too_large = self
+            .settings
+            .rotate_size
+            .is_some_and(|limit| file.size().saturating_add(size) > limit);
+        let too_old = self
+            .settings
+            .rotate_age
+            .is_some_and(|limit| file.age() >= limit);
+        let waits = self.rotation_due.is_some_and(|due| Instant::now() < due);
+        if file.size() == 0 || !(too_large || too_old) || waits {
+            if self.retention_due <= Instant::now() {
+                self.retain();
+            }
+            return;
+        }
+        self.rotate();
+    }
+
+    /// Moves the file aside and begins a new one. When that fails the old one is written on.
+    fn rotate(&mut self) {
+        let path = &self.settings.path;
+        if let Some(file) = &mut self.file
+            && let Err(error) = file.sync()
+        {
+            tracing::warn!(%error, log = %path.display(), "log file could not be made durable");
+        }
+        if let Err(error) = rotation::move_aside(path, SystemTime::now()) {
+            if self.rotation_due.is_none() {
+                tracing::warn!(
+                    %error,
+                    log = %path.display(),
+                    "log file cannot be rotated and grows on; check its directory's permissions"
+                );
+            }
+            self.rotation_due = Some(Instant::now() + RETRY_MAX);
+            return;
+        }
+        self.rotation_due = None;
+        self.file = None;
+        match self.reopen() {
+            Ok(()) => self.retain(),
+            Err(error) => self.fail(&error),
+        }
+    }
+
+    fn retain(&mut self) {
+        self.retention_due = Instant::now() + RETENTION_INTERVAL;
+        let current_size = self.file.as_ref().map_or(0, File::size);
+        rotation::retain(&self.settings, current_size, SystemTime::now());
+    }
+
+    /// Writes the gathered lines, or counts them as lost.
+    fn write_lines(&mut self, tally: &Tally) {
+        if self.lines.is_empty() {
+            return;
+        }
+        let size = self.lines.size();
+        let lines = std::mem::take(&mut self.lines);
+        let written_count = match self.ready(size).map(|file| file.append(&lines)) {
+            None => 0,
+            Some(Ok(())) => {
+                self.recover();
+                lines.count()
+            }
+            Some(Err(failed)) => {
+                self.fail(&failed.error);
+                failed.line_count
+            }
+        };
+        self.lines = lines;
+        let lost_count = self.lines.settle(written_count, tally);
+        if let Some(failure) = &mut self.failure {
+            failure.lost_count = failure.lost_count.saturating_add(lost_count);
+        }
+    }
+
+    /// Gives up the file and sets the next attempt. Said once, until it recovers.
+    fn fail(&mut self, error: &impl std::error::Error) {
+        if let Some(mut file) = self.file.take() {
+            // What is in the file already is worth an attempt; this failure is said anyway.
+            let _synced = file.sync();
+        }
+        let pause = match &self.failure {
+            None => {
+                tracing::warn!(
+                    %error,
+                    log = %self.settings.path.display(),
+                    "log cannot be written; its events are lost and counted until it can be"
+                );
+                RETRY_FIRST
+            }
+            Some(failure) => failure.pause.saturating_mul(2).min(RETRY_MAX),
+        };
+        self.failure = Some(Failure {
+            lost_count: self.failure.take().map_or(0, |failure| failure.lost_count),
+            pause,
+            retry: Instant::now() + pause,
+        });
+    }
+
+    fn recover(&mut self) {
+        if let Some(failure) = self.failure.take() {
+            tracing::warn!(
+                lost = failure.lost_count,
+                log = %self.settings.path.display(),
+                "log is written again"
+            );
+        }
+    }
+}
+
+impl Sink for LogFile {
+    fn name(&self) -> &'static str {
+        "log"
+    }
+
+    fn write(&mut self, events: &[Event], tally: &Tally) {
+        for event in events {
+            self.lines.push(event, json::write_line);
+            if self.lines.is_full() {
+                self.write_lines(tally);
+            }
+        }
+        self.write_lines(tally);
+    }
+
+    fn flush(&mut self, _tally: &Tally) {
+        if let Some(file) = &mut self.file
+            && let Err(error) = file.sync()
+        {
+            self.fail(&error);
+        }
+    }
+
+    fn close(&mut self, tally: &Tally) {
+        self.flush(tally);
+        self.file = None;
+        self.lock = None;
+    }
+}

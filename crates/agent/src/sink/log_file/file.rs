@@ -1,0 +1,243 @@
+//! One open log file and the lock on it: whole lines in, or an error and the file as it was.
+
+use std::fs::{self, OpenOptions, TryLockError};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use super::OpenError;
+use crate::sink::lines::{Lines, WriteFailed};
+
+/// A log file open for appending.
+///
+/// # Invariants
+/// It ends with a line feed or is empty, unless a write failed and the repair did too; then it is
+/// not written again before it was opened anew.
+#[derive(Debug)]
+pub(super) struct File {
+    inner: fs::File,
+    size: u64,
+    began: SystemTime,
+    is_dirty: bool,
+}
+
+impl File {
+    /// Opens or creates the file, and its directory, and ends a line a crash has torn.
+    pub(super) fn open(path: &Path) -> Result<Self, OpenError> {
+        create_directory_of(path)?;
+        let at_path = |source| OpenError::Io {
+            path: path.to_path_buf(),
+            source,
+        };
+        refuse_other_than_file(path)?;
+        let is_new = !path.exists();
+        let file = appending().read(true).open(path).map_err(at_path)?;
+        let metadata = file.metadata().map_err(at_path)?;
+        if !metadata.is_file() {
+            return Err(OpenError::NotAFile {
+                path: path.to_path_buf(),
+            });
+        }
+        let mut file = Self {
+            inner: file,
+            size: metadata.len(),
+            // Not every file system knows when a file was created.
+            began: metadata
+                .created()
+                .unwrap_or_else(|_unknown| SystemTime::now()),
+            is_dirty: false,
+        };
+        if is_new {
+            sync_directory_of(path);
+        }
+        file.end_torn_line(path).map_err(at_path)?;
+        Ok(file)
+    }
+
+    fn end_torn_line(&mut self, path: &Path) -> io::Result<()> {
+        if self.size == 0 {
+            return Ok(());
+        }
+        let mut last = [0];
+        self.inner.seek(SeekFrom::End(-1))?;
+        self.inner.read_exact(&mut last)?;
+        if last == *b"\n" {
+            return Ok(());
+        }
+        tracing::warn!(
+            log = %path.display(),
+            "last line of the log was torn by a crash; it is left as one invalid line"
+        );
+        self.inner.write_all(b"\n")?;
+        self.size += 1;
+        self.is_dirty = true;
+        Ok(())
+    }
+
+    /// Bytes in the file.
+    pub(super) const fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// How long ago the file was begun.
+    pub(super) fn age(&self) -> Duration {
+        self.began.elapsed().unwrap_or_default()
+    }
+
+    /// Whether `path` still leads to this file. Learns its size too, which another program may have
+    /// changed.
+    pub(super) fn is_at(&mut self, path: &Path) -> bool {
+        let (Ok(there), Ok(here)) = (fs::metadata(path), self.inner.metadata()) else {
+            return false;
+        };
+        self.size = here.len();
+        is_same_file(&there, &here)
+    }
+
+    /// Appends lines. When not all can be written, the file is cut back to the last whole line.
+    pub(super) fn append(&mut self, lines: &Lines) -> Result<(), WriteFailed> {
+        self.is_dirty = true;
+        match lines.write_to(&mut self.inner) {
+            Ok(()) => {
+                self.size = self.size.saturating_add(lines.size());
+                Ok(())
+            }
+            Err(failed) => {
+                if failed.torn_size > 0 {
+                    self.cut_back(failed.torn_size);
+                }
+                Err(failed)
+            }
+        }
+    }
+
+    /// Takes the last `size` bytes off: half a line this process has just written.
+    fn cut_back(&mut self, size: usize) {
+        let size = u64::try_from(size).unwrap_or(u64::MAX);
+        let cut = self
+            .inner
+            .metadata()
+            .and_then(|metadata| self.inner.set_len(metadata.len().saturating_sub(size)));
+        if let Err(error) = cut {
+            // It is a torn line now, as after a crash, and is ended when the file is opened next.
+            tracing::debug!(%error, "half a line could not be taken off the log");
+        }
+    }
+
+    /// Makes durable what was written.
+    pub(super) fn sync(&mut self) -> io::Result<()> {
+        if self.is_dirty {
+            self.inner.sync_data()?;
+            self.is_dirty = false;
+        }
+        Ok(())
+    }
+}
+
+/// The right to write one log: a lock on the file `<log>.lock`.
+///
+/// The log itself cannot carry it. It is moved aside while it is written, and a lock on Windows
+/// would keep readers out.
+#[derive(Debug)]
+pub(super) struct Lock {
+    file: fs::File,
+    path: PathBuf,
+}
+
+impl Lock {
+    /// Takes the lock. It is given up when dropped, or when the process ends in whatever way.
+    pub(super) fn take(log: &Path) -> Result<Self, OpenError> {
+        create_directory_of(log)?;
+        let mut path = log.as_os_str().to_owned();
+        path.push(".lock");
+        let path = PathBuf::from(path);
+        let file = appending().open(&path).map_err(|source| OpenError::Io {
+            path: path.clone(),
+            source,
+        })?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self { file, path }),
+            Err(TryLockError::WouldBlock) => Err(OpenError::Locked {
+                path: log.to_path_buf(),
+            }),
+            Err(TryLockError::Error(source)) => Err(OpenError::Io { path, source }),
+        }
+    }
+
+    /// Whether others still find the lock where they look for it.
+    pub(super) fn is_in_place(&self) -> bool {
+        match (fs::metadata(&self.path), self.file.metadata()) {
+            (Ok(there), Ok(here)) => is_same_file(&there, &here),
+            _ => false,
+        }
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // A child that is just being forked holds the file for a moment more; it must not hold the
+        // lock. An error leaves it to the end of the last such child.
+        let _unlocked = self.file.unlock();
+    }
+}
+
+/// Opening a named pipe would wait for its reader, and a device is not to be created anew.
+fn refuse_other_than_file(path: &Path) -> Result<(), OpenError> {
+    match fs::metadata(path) {
+        Ok(metadata) if !metadata.is_file() => Err(OpenError::NotAFile {
+            path: path.to_path_buf(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Opens for appending and creates with permissions for the owner and, to read, the group: command
+/// lines can hold secrets.
+fn appending() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.append(true).create(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o640);
+    options
+}
+
+fn create_directory_of(path: &Path) -> Result<(), OpenError> {
+    let Some(directory) = directory_of(path) else {
+        return Ok(());
+    };
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o750);
+    builder.create(directory).map_err(|source| OpenError::Io {
+        path: directory.to_path_buf(),
+        source,
+    })
+}
+
+fn directory_of(path: &Path) -> Option<&Path> {
+    path.parent()
+        .filter(|directory| !directory.as_os_str().is_empty())
+}
+
+/// Makes a new name durable. A file system that cannot do it (some network ones) loses no more than
+/// the name of a new file in a crash.
+pub(super) fn sync_directory_of(path: &Path) {
+    let directory = directory_of(path).unwrap_or_else(|| Path::new("."));
+    let synced = fs::File::open(directory).and_then(|directory| directory.sync_all());
+    if let Err(error) = synced {
+        tracing::debug!(%error, "directory of the log could not be made durable");
+    }
+}
+
+#[cfg(unix)]
+fn is_same_file(one: &fs::Metadata, other: &fs::Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    one.dev() == other.dev() && one.ino() == other.ino()
+}
+
+/// Windows moves no file that is open as this one is.
+#[cfg(not(unix))]
+fn is_same_file(_one: &fs::Metadata, _other: &fs::Metadata) -> bool {
+    true
+}

@@ -1,0 +1,209 @@
+//! JSON Lines to a stream: standard output or a pipe (`--log -`). What is written is gone, so there
+//! is nothing to rotate, repair or make durable.
+
+use std::fmt;
+use std::io::{self, Write};
+
+use super::lines::Lines;
+use super::{Sink, Tally};
+use crate::trail::Event;
+use crate::trail::json;
+
+/// The sink that writes JSON Lines to a stream.
+#[derive(Debug)]
+pub struct Stream {
+    out: Out,
+    lines: Lines,
+}
+
+impl Stream {
+    /// A sink that writes to `out`. Give it something unbuffered: a batch is one write already.
+    pub fn new(out: Box<dyn Write + Send>) -> Self {
+        Self {
+            out: Out::new("log", out),
+            lines: Lines::default(),
+        }
+    }
+
+    /// A sink that writes to standard output.
+    pub fn stdout() -> io::Result<Self> {
+        stdout().map(Self::new)
+    }
+
+    /// Has `ended_fn` called once when the reader at the other end has gone; nothing is written
+    /// from then on.
+    #[must_use]
+    pub fn when_ended(mut self, ended_fn: impl FnOnce() + Send + 'static) -> Self {
+        self.out.ended_fn = Some(Box::new(ended_fn));
+        self
+    }
+}
+
+impl Sink for Stream {
+    fn name(&self) -> &'static str {
+        "log"
+    }
+
+    fn write(&mut self, events: &[Event], tally: &Tally) {
+        for event in events {
+            self.lines.push(event, json::write_line);
+            if self.lines.is_full() {
+                self.out.write(&mut self.lines, tally);
+            }
+        }
+        self.out.write(&mut self.lines, tally);
+    }
+
+    fn flush(&mut self, _tally: &Tally) {
+        self.out.flush();
+    }
+
+    fn close(&mut self, tally: &Tally) {
+        self.flush(tally);
+    }
+}
+
+/// Standard output without the line buffer that `std` puts in front of it, for a sink.
+#[cfg(unix)]
+pub fn stdout() -> io::Result<Box<dyn Write + Send>> {
+    use std::os::fd::AsFd as _;
+    let stdout = io::stdout().as_fd().try_clone_to_owned()?;
+    Ok(Box::new(Waiting(std::fs::File::from(stdout))))
+}
+
+/// Standard output, for a sink.
+#[cfg(not(unix))]
+pub fn stdout() -> io::Result<Box<dyn Write + Send>> {
+    Ok(Box::new(io::stdout()))
+}
+
+/// A file that may have been set non-blocking by another program that shares it, as some do with
+/// terminals and pipes; writing waits all the same.
+#[cfg(unix)]
+struct Waiting(std::fs::File);
+
+#[cfg(unix)]
+impl Write for Waiting {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+        use std::os::fd::AsFd as _;
+        loop {
+            match self.0.write(bytes) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let mut wanted = [PollFd::new(self.0.as_fd(), PollFlags::POLLOUT)];
+                    poll(&mut wanted, PollTimeout::NONE)?;
+                }
+                done => return done,
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A stream with the memory of what went wrong on it.
+pub(super) struct Out {
+    name: &'static str,
+    stream: Box<dyn Write + Send>,
+    state: State,
+    /// The last line is torn; it must be ended before another begins.
+    is_torn: bool,
+    pub(super) ended_fn: Option<Box<dyn FnOnce() + Send>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Good,
+    Failing,
+    /// The reader has gone; it does not come back.
+    Ended,
+}
+
+impl Out {
+    pub(super) fn new(name: &'static str, stream: Box<dyn Write + Send>) -> Self {
+        Self {
+            name,
+            stream,
+            state: State::Good,
+            is_torn: false,
+            ended_fn: None,
+        }
+    }
+
+    /// Writes the lines, counts them as written or lost, and empties them.
+    pub(super) fn write(&mut self, lines: &mut Lines, tally: &Tally) {
+        if lines.is_empty() {
+            return;
+        }
+        let written_count = match self.state {
+            State::Ended => 0,
+            State::Good | State::Failing => self.try_write(lines),
+        };
+        lines.settle(written_count, tally);
+    }
+
+    fn try_write(&mut self, lines: &Lines) -> usize {
+        if self.is_torn {
+            if let Err(error) = self.stream.write_all(b"\n") {
+                self.fail(&error);
+                return 0;
+            }
+            self.is_torn = false;
+        }
+        match lines.write_to(&mut self.stream) {
+            Ok(()) => {
+                self.recover();
+                lines.count()
+            }
+            Err(failed) => {
+                self.is_torn = failed.torn_size > 0;
+                self.fail(&failed.error);
+                failed.line_count
+            }
+        }
+    }
+
+    pub(super) fn flush(&mut self) {
+        if self.state != State::Ended
+            && let Err(error) = self.stream.flush()
+        {
+            self.fail(&error);
+        }
+    }
+
+    fn fail(&mut self, error: &io::Error) {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            // Quietly: `systrail watch | head` is no fault of anybody.
+            self.state = State::Ended;
+            if let Some(ended_fn) = self.ended_fn.take() {
+                ended_fn();
+            }
+        } else if self.state == State::Good {
+            self.state = State::Failing;
+            tracing::warn!(
+                %error,
+                sink = self.name,
+                "output cannot be written; its events are lost and counted until it can be"
+            );
+        }
+    }
+
+    fn recover(&mut self) {
+        if self.state == State::Failing {
+            self.state = State::Good;
+            tracing::warn!(sink = self.name, "output is written again");
+        }
+    }
+}
+
+impl fmt::Debug for Out {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Out")
+            .field("name", &self.name)
+            .field("state", &self.state)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,264 @@
+//! Events for a person: one aligned line each, cut to the width of the terminal, coloured by kind.
+//!
+//! Nothing an observed process chose (a path, an argument, a user's name) reaches the terminal as
+//! anything but visible text: see `terminal/shown.rs`.
+
+mod shown;
+
+use std::io::Write;
+
+use event::Kind;
+use jiff::Timestamp;
+use jiff::tz::Offset;
+
+use super::lines::Lines;
+use super::stream::Out;
+use super::{Sink, Tally, WhenBehind};
+use crate::trail::{Body, Event, ImageLoad, ProcessExit, Program, Text, ThreadStart, Time};
+use shown::Row;
+
+/// Where the columns begin.
+const EVENT_COLUMN: usize = 13;
+const PROCESS_COLUMN: usize = 28;
+const USER_COLUMN: usize = 36;
+const WHAT_COLUMN: usize = 45;
+
+/// The sink that prints to a terminal.
+#[derive(Debug)]
+pub struct Terminal {
+    out: Out,
+    lines: Lines,
+    style: Style,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Style {
+    colour: bool,
+    width: Option<u16>,
+}
+
+impl Terminal {
+    /// A sink that prints to `out`: with colours or without, lines cut to `width` columns or whole.
+    pub fn new(out: Box<dyn Write + Send>, colour: bool, width: Option<u16>) -> Self {
+        Self {
+            out: Out::new("terminal", out),
+            lines: Lines::default(),
+            style: Style { colour, width },
+        }
+    }
+
+    /// Has `ended_fn` called once when the reader at the other end has gone; nothing is written
+    /// from then on.
+    #[must_use]
+    pub fn when_ended(mut self, ended_fn: impl FnOnce() + Send + 'static) -> Self {
+        self.out.ended_fn = Some(Box::new(ended_fn));
+        self
+    }
+
+    /// The names of the columns, aligned as the lines are.
+    pub fn heading() -> &'static str {
+        "TIME (UTC)   EVENT          PROCESS USER     WHAT"
+    }
+}
+
+impl Sink for Terminal {
+    fn name(&self) -> &'static str {
+        "terminal"
+    }
+
+    /// A terminal can be halted for as long as its user likes (Ctrl-S); recording goes on.
+    fn when_behind(&self) -> WhenBehind {
+        WhenBehind::Lose
+    }
+
+    fn write(&mut self, events: &[Event], tally: &Tally) {
+        let style = self.style;
+        for event in events {
+            self.lines.push(event, |event, out| line(event, style, out));
+            if self.lines.is_full() {
+                self.out.write(&mut self.lines, tally);
+            }
+        }
+        self.out.write(&mut self.lines, tally);
+    }
+
+    fn flush(&mut self, _tally: &Tally) {
+        self.out.flush();
+    }
+
+    fn close(&mut self, tally: &Tally) {
+        self.flush(tally);
+    }
+}
+
+/// Appends the event's line, line feed included.
+fn line(event: &Event, style: Style, out: &mut Vec<u8>) {
+    let kind = event.body.kind();
+    let mut row = Row::new(out, style.width);
+    row.colour(if style.colour { colour(kind) } else { "" });
+    row.text(&time_of_day(event.time));
+    row.column(EVENT_COLUMN);
+    row.text(kind.name().unwrap_or("unknown"));
+    row.column(PROCESS_COLUMN);
+    row.text(&format!("{:>7}", event.process_id));
+    row.column(USER_COLUMN);
+    row.text(user(&event.body));
+    row.column(WHAT_COLUMN);
+    what(&mut row, &event.body);
+    for (field, reason) in &event.missing {
+        row.text(&format!(" [{field}: {reason}]"));
+    }
+    row.end();
+}
+
+/// The start of a colour for each kind; `Row::end` puts it back.
+fn colour(kind: Kind) -> &'static str {
+    match kind {
+        Kind::PROCESS_START => "\x1b[32m",
+        Kind::PROCESS_EXEC => "\x1b[1;32m",
+        Kind::PROCESS_EXIT => "\x1b[33m",
+        Kind::THREAD_START | Kind::THREAD_EXIT => "\x1b[2m",
+        Kind::IMAGE_LOAD => "\x1b[36m",
+        // White on red: a loss must not be overlooked.
+        Kind::LOST => "\x1b[1;37;41m",
+        _ => "\x1b[1m",
+    }
+}
+
+/// `15:59:59.123`, UTC as in the log, so that the two can be laid side by side.
+fn time_of_day(time: Time) -> String {
+    let timestamp = Timestamp::from_nanosecond(time.0.into()).unwrap_or_default();
+    let time = Offset::UTC.to_datetime(timestamp);
+    format!(
+        "{:02}:{:02}:{:02}.{:03}",
+        time.hour(),
+        time.minute(),
+        time.second(),
+        time.millisecond()
+    )
+}
+
+fn user(body: &Body) -> &str {
+    let program = match body {
+        Body::ProcessStart(start) => &start.program,
+        Body::ProcessExec(exec) => &exec.program,
+        _ => return "",
+    };
+    program.user.as_deref().unwrap_or("")
+}
+
+fn what(row: &mut Row<'_>, body: &Body) {
+    match body {
+        Body::ProcessStart(start) => {
+            if let Some(parent) = start.parent_process_id {
+                row.text(&format!("by {parent} "));
+            }
+            existing(row, start.existing);
+            program(row, &start.program);
+        }
+        Body::ProcessExec(exec) => program(row, &exec.program),
+        Body::ProcessExit(exit) => process_exit(row, exit),
+        Body::ThreadStart(start) => thread_start(row, start),
+        Body::ThreadExit(exit) => row.text(&format!("thread {}", exit.thread_id)),
+        Body::ImageLoad(load) => image_load(row, load),
+        Body::Lost(lost) => row.text(&format!(
+            "LOST {} {}: {}",
+            lost.lost_count, lost.lost_kind, lost.lost_reason
+        )),
+        Body::SensorStart(start) => {
+            row.text(&format!("{} {} records", start.source, start.version));
+        }
+        Body::SensorStop(stop) => {
+            let lost: u64 = stop
+                .account
+                .kinds
+                .by_kind()
+                .iter()
+                .map(|(_, count)| count.lost)
+                .sum();
+            row.text(&format!(
+                "{} {} stopped, lost {lost}",
+                stop.source, stop.version
+            ));
+        }
+    }
+}
+
+fn program(row: &mut Row<'_>, program: &Program) {
+    image(row, program.image.as_ref(), program.image_deleted);
+    if let Some(script) = &program.script {
+        row.text(" script ");
+        row.text(script.shown());
+    }
+    if let Some(command_line) = &program.command_line {
+        row.text("  ");
+        row.text(command_line.shown());
+    }
+}
+
+fn process_exit(row: &mut Row<'_>, exit: &ProcessExit) {
+    if let Some(signal) = exit.signal {
+        row.text(&format!("signal {signal}"));
+    } else if let Some(exit_code) = exit.exit_code {
+        row.text(&format!("exit {exit_code}"));
+    } else {
+        row.text("exit ?");
+    }
+    if exit.core_dumped {
+        row.text(", core dumped");
+    }
+    if let Some(run_time_ns) = exit.run_time_ns {
+        row.text(" after ");
+        row.text(&run_time(run_time_ns));
+    }
+    row.text("  ");
+    image(row, exit.image.as_ref(), false);
+}
+
+/// A length of time at a glance.
+fn run_time(run_time_ns: u64) -> String {
+    let us = run_time_ns / 1000;
+    let (ms, seconds) = (us / 1000, us / 1_000_000);
+    match seconds {
+        0 => format!("{ms}.{:03} ms", us % 1000),
+        1..60 => format!("{seconds}.{:03} s", ms % 1000),
+        60..3600 => format!("{}m {:02}s", seconds / 60, seconds % 60),
+        _ => format!("{}h {:02}m", seconds / 3600, seconds / 60 % 60),
+    }
+}
+
+fn thread_start(row: &mut Row<'_>, start: &ThreadStart) {
+    row.text(&format!("thread {}", start.thread_id));
+    if let Some(creator) = start.creator_thread_id {
+        row.text(&format!(" by {creator}"));
+    }
+    if let (true, Some(creator)) = (start.remote, start.creator_process_id) {
+        row.text(&format!(" of process {creator}, REMOTE"));
+    }
+    if let Some(start_address) = start.start_address {
+        row.text(&format!(" at {start_address:#x}"));
+    }
+}
+
+fn image_load(row: &mut Row<'_>, load: &ImageLoad) {
+    row.text(&format!("{:#014x} ", load.image_base));
+    row.text(&format!("{:>9} ", load.image_size));
+    existing(row, load.existing);
+    if load.kernel_image {
+        row.text("kernel ");
+    }
+    image(row, load.image.as_ref(), load.image_deleted);
+}
+
+fn image(row: &mut Row<'_>, image: Option<&Text>, is_deleted: bool) {
+    row.text(image.map_or("?", Text::shown));
+    if is_deleted {
+        row.text(" (deleted)");
+    }
+}
+
+fn existing(row: &mut Row<'_>, is_existing: bool) {
+    if is_existing {
+        row.text("(existing) ");
+    }
+}

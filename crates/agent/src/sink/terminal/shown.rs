@@ -1,0 +1,141 @@
+//! One line of text for a terminal: aligned, cut to a width, with everything a terminal would act
+//! on shown as an escape.
+
+use crate::trail::hazard::is_hazard;
+
+/// A line under construction.
+pub(super) struct Row<'o> {
+    out: &'o mut Vec<u8>,
+    /// Columns taken.
+    column: usize,
+    /// Columns there are.
+    width: usize,
+    /// Something did not fit: nothing more is taken.
+    is_cut: bool,
+    /// Where the last character that leaves room for the mark of a cut ends in `out`.
+    cut_at: usize,
+    is_coloured: bool,
+}
+
+/// Stands at the end of a line that is cut.
+const CUT_MARK: &str = "…";
+
+impl<'o> Row<'o> {
+    /// A line of at most `width` columns; of any length without.
+    pub(super) fn new(out: &'o mut Vec<u8>, width: Option<u16>) -> Self {
+        let cut_at = out.len();
+        Self {
+            out,
+            column: 0,
+            width: width.map_or(usize::MAX, usize::from),
+            is_cut: false,
+            cut_at,
+            is_coloured: false,
+        }
+    }
+
+    /// Colours the line from here to its end.
+    pub(super) fn colour(&mut self, sequence: &'static str) {
+        self.out.extend_from_slice(sequence.as_bytes());
+        self.is_coloured = !sequence.is_empty();
+        self.cut_at = self.out.len();
+    }
+
+    /// Appends text that may hold anything.
+    pub(super) fn text(&mut self, text: &str) {
+        for character in text.chars() {
+            if self.is_cut {
+                return;
+            }
+            if is_hazard(character) || is_hidden(character) {
+                for escape in character.escape_default() {
+                    self.character(escape, 1);
+                }
+            } else {
+                self.character(character, columns(character));
+            }
+        }
+    }
+
+    /// Goes on at `column`, or after one blank where the text is past it.
+    pub(super) fn column(&mut self, column: usize) {
+        self.character(' ', 1);
+        while self.column < column && !self.is_cut {
+            self.character(' ', 1);
+        }
+    }
+
+    /// Ends the line.
+    pub(super) fn end(self) {
+        if self.is_coloured {
+            self.out.extend_from_slice(b"\x1b[0m");
+        }
+        self.out.push(b'\n');
+    }
+
+    fn character(&mut self, character: char, columns: usize) {
+        if self.is_cut {
+            return;
+        }
+        if self.column.saturating_add(columns) > self.width {
+            self.is_cut = true;
+            self.out.truncate(self.cut_at);
+            if self.width > 0 {
+                self.out.extend_from_slice(CUT_MARK.as_bytes());
+            }
+            return;
+        }
+        self.column = self.column.saturating_add(columns);
+        let bytes = &mut [0; 4];
+        self.out
+            .extend_from_slice(character.encode_utf8(bytes).as_bytes());
+        if self.column < self.width {
+            self.cut_at = self.out.len();
+        }
+    }
+}
+
+/// Characters that show nothing, behind which a text could hide: zero-width blanks and joiners, the
+/// byte order mark, tags.
+const fn is_hidden(character: char) -> bool {
+    matches!(
+        character,
+        '\u{ad}' | '\u{200b}'..='\u{200d}' | '\u{2060}'..='\u{2065}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}'
+    )
+}
+
+/// How many columns a terminal gives a character: none for marks that combine with the one before,
+/// two for the wide scripts and pictures of East Asia, else one. Rough on purpose: terminals differ,
+/// and a miss costs an early cut or a wrapped line.
+const fn columns(character: char) -> usize {
+    match character {
+        '\u{300}'..='\u{36f}'
+        | '\u{483}'..='\u{489}'
+        | '\u{591}'..='\u{5bd}'
+        | '\u{610}'..='\u{61a}'
+        | '\u{64b}'..='\u{65f}'
+        | '\u{1ab0}'..='\u{1aff}'
+        | '\u{1dc0}'..='\u{1dff}'
+        | '\u{20d0}'..='\u{20ff}'
+        | '\u{fe00}'..='\u{fe0f}'
+        | '\u{fe20}'..='\u{fe2f}'
+        | '\u{e0100}'..='\u{e01ef}' => 0,
+        '\u{1100}'..='\u{115f}'
+        | '\u{2e80}'..='\u{303e}'
+        | '\u{3041}'..='\u{33ff}'
+        | '\u{3400}'..='\u{4dbf}'
+        | '\u{4e00}'..='\u{9fff}'
+        | '\u{a000}'..='\u{a4cf}'
+        | '\u{a960}'..='\u{a97f}'
+        | '\u{ac00}'..='\u{d7a3}'
+        | '\u{f900}'..='\u{faff}'
+        | '\u{fe30}'..='\u{fe6f}'
+        | '\u{ff00}'..='\u{ff60}'
+        | '\u{ffe0}'..='\u{ffe6}'
+        | '\u{1f300}'..='\u{1f64f}'
+        | '\u{1f680}'..='\u{1f6ff}'
+        | '\u{1f900}'..='\u{1f9ff}'
+        | '\u{20000}'..='\u{3fffd}' => 2,
+        _ => 1,
+    }
+}

@@ -1,0 +1,317 @@
+//! Events of every kind with anything in them that the types allow and SysTrail can make.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use agent::account::{Account, Count, Counts, QueuePeak, SinkCount};
+use agent::trail::{
+    Body, Event, ImageLoad, Lost, ProcessExec, ProcessExit, ProcessStart, Program, SensorStart,
+    SensorStop, Text, ThreadExit, ThreadStart, Time, UserId,
+};
+use event::{Kind, ProcessKey};
+use proptest::collection::{btree_map, btree_set, vec};
+use proptest::option;
+use proptest::prelude::*;
+
+/// An event of any kind.
+pub(crate) fn event() -> impl Strategy<Value = Event> {
+    let names = btree_set("[a-z_]{1,12}", 0..4);
+    let reasons = btree_map(string(), string(), 0..4);
+    let common = (any::<u64>(), any::<i64>(), string(), any::<u32>(), key());
+    (common, body(), names, reasons).prop_map(|(common, body, truncated, missing)| {
+        let (sequence, time, host, process_id, process_key) = common;
+        Event {
+            sequence,
+            time: Time(time),
+            host: host.into(),
+            process_id,
+            process_key,
+            body,
+            truncated: truncated.into_iter().map(Cow::Owned).collect(),
+            missing: missing
+                .into_iter()
+                .map(|(field, reason)| (Cow::Owned(field), Cow::Owned(reason)))
+                .collect(),
+        }
+    })
+}
+
+/// An event in which every field is there, of the kind `body` makes it.
+pub(crate) fn full(body: Body) -> Event {
+    Event {
+        sequence: 42,
+        time: Time(1_795_276_799_000_000_007),
+        host: "machine".into(),
+        process_id: 4242,
+        process_key: ProcessKey(0x0123_4567_89ab_cdef),
+        body,
+        truncated: vec!["arguments".into(), "command_line".into()],
+        missing: vec![("user".into(), "unknown".into())],
+    }
+}
+
+/// How many lines end in `bytes`.
+pub(crate) fn line_feeds(bytes: &[u8]) -> usize {
+    bytes.split(|byte| *byte == b'\n').count() - 1
+}
+
+/// Every kind once, with every field there is.
+pub(crate) fn full_events() -> Vec<Event> {
+    let bodies = [
+        Body::ProcessStart(Box::new(ProcessStart {
+            parent_process_id: Some(1),
+            parent_process_key: Some(ProcessKey(7)),
+            creator_process_id: Some(2),
+            creator_thread_id: Some(3),
+            program: Program {
+                script: None,
+                ..full_program()
+            },
+            session_id: Some(9),
+            existing: true,
+        })),
+        Body::ProcessExec(Box::new(ProcessExec {
+            program: full_program(),
+        })),
+        Body::ProcessExit(ProcessExit {
+            exit_code: Some(139),
+            signal: Some(11),
+            core_dumped: true,
+            image: Some(Text::from_bytes(b"/bin/caf\xe9")),
+            run_time_ns: Some(12_345_678),
+        }),
+        Body::ThreadStart(ThreadStart {
+            thread_id: 4243,
+            creator_process_id: Some(1),
+            creator_thread_id: Some(2),
+            remote: true,
+            start_address: Some(0x7fff_0000_1000),
+        }),
+        Body::ThreadExit(ThreadExit { thread_id: 4243 }),
+        Body::ImageLoad(ImageLoad {
+            image: Some(Text::from_bytes(b"/lib/caf\xe9.so")),
+            image_deleted: true,
+            image_base: 0x7f12_3456_7000,
+            image_size: 1_048_576,
+            kernel_image: true,
+            existing: true,
+        }),
+        Body::Lost(Lost {
+            lost_kind: Kind::THREAD_START,
+            lost_count: 17,
+            lost_reason: "buffer_full".into(),
+        }),
+        Body::SensorStart(SensorStart {
+            source: "ebpf".into(),
+            version: "0.1.0".into(),
+        }),
+        Body::SensorStop(Box::new(SensorStop {
+            source: "ebpf".into(),
+            version: "0.1.0".into(),
+            account: full_account(),
+        })),
+    ];
+    bodies.into_iter().map(full).collect()
+}
+
+fn full_program() -> Program {
+    Program {
+        image: Some(Text::from_bytes(b"/bin/caf\xe9")),
+        image_deleted: true,
+        command_line: Some(Text::from_bytes(b"caf\xe9 one")),
+        arguments: Some(Arc::from([Text::from_bytes(b"caf\xe9"), "one".into()])),
+        user: Some("root".into()),
+        user_id: Some(UserId::Uid(0)),
+        script: Some(Text::from_bytes(b"/caf\xe9.sh")),
+    }
+}
+
+fn full_account() -> Account {
+    let count = Count {
+        produced: 5,
+        delivered: 3,
+        lost: 2,
+        excluded: 1,
+    };
+    Account {
+        source: "ebpf".to_owned(),
+        duration_ns: 1_000_000_000,
+        balanced: true,
+        kinds: Counts {
+            process_start: count,
+            ..Counts::default()
+        },
+        queues: vec![QueuePeak {
+            name: "process buffer".to_owned(),
+            peak: 4096,
+            limit: 1_048_576,
+            unit: "bytes".to_owned(),
+        }],
+        sinks: vec![SinkCount {
+            name: "log".to_owned(),
+            written: 3,
+            lost: 0,
+        }],
+    }
+}
+
+/// Unicode text, among it what terminals and parsers trip over.
+pub(crate) fn string() -> impl Strategy<Value = String> {
+    prop_oneof![
+        "[ -~]{0,20}",
+        any::<String>(),
+        "[\"\\\\\\x00-\\x1f\\x7f-\\u{9f}\\u{202e}\\u{2028}\\u{2066}\\u{fffd}a]{0,12}",
+    ]
+}
+
+/// Text as the system has it: any bytes.
+pub(crate) fn text() -> impl Strategy<Value = Text> {
+    prop_oneof![
+        string().prop_map(|text| Text::from(&*text)),
+        vec(any::<u8>(), 0..24).prop_map(|bytes| Text::from_bytes(&bytes)),
+    ]
+}
+
+fn key() -> impl Strategy<Value = ProcessKey> {
+    any::<u64>().prop_map(ProcessKey)
+}
+
+fn kind() -> impl Strategy<Value = Kind> {
+    prop_oneof![
+        proptest::sample::select(Kind::OBSERVED.to_vec()),
+        any::<u16>().prop_map(Kind),
+    ]
+}
+
+fn user_id() -> impl Strategy<Value = UserId> {
+    prop_oneof![
+        any::<u32>().prop_map(UserId::Uid),
+        string().prop_map(|sid| UserId::Sid(sid.into())),
+    ]
+}
+
+fn program() -> impl Strategy<Value = Program> {
+    let texts = (option::of(text()), option::of(text()), any::<bool>());
+    let arguments = option::of(vec(text(), 0..4));
+    let user = (option::of(string()), option::of(user_id()));
+    (texts, arguments, user).prop_map(|(texts, arguments, (user, user_id))| {
+        let (image, command_line, image_deleted) = texts;
+        Program {
+            image,
+            image_deleted,
+            command_line,
+            arguments: arguments.map(Into::into),
+            user: user.map(Into::into),
+            user_id,
+            script: None,
+        }
+    })
+}
+
+fn body() -> impl Strategy<Value = Body> {
+    prop_oneof![
+        process_start(),
+        (program(), option::of(text())).prop_map(|(program, script)| {
+            let program = Program { script, ..program };
+            Body::ProcessExec(Box::new(ProcessExec { program }))
+        }),
+        process_exit(),
+        thread_start(),
+        any::<u32>().prop_map(|thread_id| Body::ThreadExit(ThreadExit { thread_id })),
+        image_load(),
+        (kind(), any::<u64>(), string()).prop_map(|(lost_kind, lost_count, reason)| {
+            Body::Lost(Lost {
+                lost_kind,
+                lost_count,
+                lost_reason: reason.into(),
+            })
+        }),
+        (string(), string()).prop_map(|(source, version)| {
+            Body::SensorStart(SensorStart {
+                source: source.into(),
+                version: version.into(),
+            })
+        }),
+        sensor_stop(),
+    ]
+}
+
+fn process_start() -> impl Strategy<Value = Body> {
+    let parent = (any::<Option<u32>>(), option::of(key()));
+    let creator = (any::<Option<u32>>(), any::<Option<u32>>());
+    let session = (any::<Option<u32>>(), any::<bool>());
+    (parent, creator, program(), session).prop_map(|(parent, creator, program, session)| {
+        Body::ProcessStart(Box::new(ProcessStart {
+            parent_process_id: parent.0,
+            parent_process_key: parent.1,
+            creator_process_id: creator.0,
+            creator_thread_id: creator.1,
+            program,
+            session_id: session.0,
+            existing: session.1,
+        }))
+    })
+}
+
+fn process_exit() -> impl Strategy<Value = Body> {
+    let status = (any::<Option<u32>>(), any::<Option<u32>>(), any::<bool>());
+    (status, option::of(text()), any::<Option<u64>>()).prop_map(|(status, image, run_time_ns)| {
+        Body::ProcessExit(ProcessExit {
+            exit_code: status.0,
+            signal: status.1,
+            core_dumped: status.2,
+            image,
+            run_time_ns,
+        })
+    })
+}
+
+fn thread_start() -> impl Strategy<Value = Body> {
+    let creator = (any::<Option<u32>>(), any::<Option<u32>>(), any::<bool>());
+    (any::<u32>(), creator, any::<Option<u64>>()).prop_map(|(thread_id, creator, start_address)| {
+        Body::ThreadStart(ThreadStart {
+            thread_id,
+            creator_process_id: creator.0,
+            creator_thread_id: creator.1,
+            remote: creator.2,
+            start_address,
+        })
+    })
+}
+
+fn image_load() -> impl Strategy<Value = Body> {
+    let flags = (any::<bool>(), any::<bool>(), any::<bool>());
+    (option::of(text()), any::<u64>(), any::<u64>(), flags).prop_map(
+        |(image, image_base, image_size, flags)| {
+            Body::ImageLoad(ImageLoad {
+                image,
+                image_deleted: flags.0,
+                image_base,
+                image_size,
+                kernel_image: flags.1,
+                existing: flags.2,
+            })
+        },
+    )
+}
+
+fn sensor_stop() -> impl Strategy<Value = Body> {
+    (string(), string(), any::<[u64; 4]>(), string()).prop_map(
+        |(source, version, numbers, name)| {
+            let count = Count {
+                produced: numbers[0],
+                delivered: numbers[1],
+                lost: numbers[2],
+                excluded: numbers[3],
+            };
+            let mut account = full_account();
+            account.kinds.image_load = count;
+            account.queues[0].name = name;
+            Body::SensorStop(Box::new(SensorStop {
+                source: source.into(),
+                version: version.into(),
+                account,
+            }))
+        },
+    )
+}

@@ -1,0 +1,418 @@
+//! Whatever happens to the medium: whole lines, every event either in a file or counted as lost.
+
+use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant, SystemTime};
+
+use agent::replay;
+use agent::sink::log_file::{LogFile, OpenError, Settings};
+use agent::sink::{Sink as _, Tally};
+use agent::trail::{Body, Event, ThreadExit};
+
+use super::any_event::{full, line_feeds};
+use super::warnings::warnings_of;
+
+/// A log in a directory of its own, and what was given to it.
+struct Log {
+    path: PathBuf,
+    sink: LogFile,
+    tally: Tally,
+    sequence: u64,
+}
+
+impl Log {
+    fn open(settings: Settings) -> Self {
+        Self {
+            path: settings.path.clone(),
+            sink: LogFile::open(settings).unwrap(),
+            tally: Tally::default(),
+            sequence: 0,
+        }
+    }
+
+    fn in_directory(directory: &Path) -> Self {
+        Self::open(settings(directory))
+    }
+
+    fn write(&mut self, count: u64) {
+        let events: Vec<Event> = (0..count)
+            .map(|step| numbered(self.sequence + step + 1))
+            .collect();
+        self.sequence += count;
+        self.sink.write(&events, &self.tally);
+    }
+
+    /// Writes single events until one is written, as the medium has recovered.
+    fn write_until_recovered(&mut self) {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        let written = self.tally.written();
+        while self.tally.written() == written {
+            assert!(Instant::now() < deadline, "the log recovers by itself");
+            self.write(1);
+            std::thread::yield_now();
+        }
+    }
+
+    fn close(mut self) -> Tally {
+        self.sink.close(&self.tally);
+        self.tally
+    }
+}
+
+fn settings(directory: &Path) -> Settings {
+    Settings {
+        path: directory.join("systrail.jsonl"),
+        ..Settings::default()
+    }
+}
+
+fn numbered(sequence: u64) -> Event {
+    Event {
+        sequence,
+        ..full(Body::ThreadExit(ThreadExit { thread_id: 1 }))
+    }
+}
+
+/// The sequence numbers in a file and how many of its lines are no events.
+fn sequences(path: &Path) -> (Vec<u64>, u64) {
+    let mut events = replay::open(path).unwrap();
+    let sequences = events.by_ref().filter_map(Result::ok);
+    (
+        sequences.map(|event| event.sequence).collect(),
+        events.invalid_count(),
+    )
+}
+
+/// The rotated files, the oldest first.
+fn rotated(path: &Path) -> Vec<PathBuf> {
+    let mut prefix = path.as_os_str().to_owned();
+    prefix.push(".2");
+    let mut files: Vec<PathBuf> = fs::read_dir(path.parent().unwrap())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|file| file.to_str().unwrap().starts_with(prefix.to_str().unwrap()))
+        .collect();
+    files.sort();
+    files
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+#[test]
+fn continues_the_file_it_finds() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut log = Log::in_directory(directory.path());
+    log.write(3);
+    let path = log.path.clone();
+    log.close();
+    let mut log = Log::in_directory(directory.path());
+    log.sequence = 3;
+    log.write(2);
+    assert_eq!(log.close().written(), 2);
+    assert_eq!(sequences(&path), (vec![1, 2, 3, 4, 5], 0));
+}
+
+#[test]
+fn creates_what_is_not_there_and_keeps_others_out() {
+    let directory = tempfile::tempdir().unwrap();
+    let below = directory.path().join("a/b");
+    let log = Log::in_directory(&below);
+    assert_eq!(mode(&log.path) & !0o640, 0);
+    assert_eq!(mode(&below) & !0o750, 0);
+}
+
+#[test]
+fn a_crash_at_any_byte_tears_at_most_one_line() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut log = Log::in_directory(directory.path());
+    log.write(3);
+    let path = log.path.clone();
+    log.close();
+    let whole = fs::read(&path).unwrap();
+    let lines_before = |size: usize| line_feeds(&whole[..size]);
+    for size in 0..=whole.len() {
+        fs::write(&path, &whole[..size]).unwrap();
+        let mut log = Log::in_directory(directory.path());
+        log.sequence = 3;
+        log.write(1);
+        log.close();
+        let after = fs::read(&path).unwrap();
+        assert!(after.starts_with(&whole[..size]), "nothing is destroyed");
+        let (read, invalid_count) = sequences(&path);
+        assert!(read.ends_with(&[4]), "what follows is whole: {size}");
+        // Only its line feed may be torn off a line; then it is whole again.
+        let torn_is_whole = whole.get(size) == Some(&b'\n');
+        let expected = lines_before(size) + usize::from(torn_is_whole) + 1;
+        assert_eq!(read.len(), expected, "{size}");
+        let is_torn = size > 0 && whole[size - 1] != b'\n' && !torn_is_whole;
+        assert_eq!(invalid_count, u64::from(is_torn), "{size}");
+    }
+}
+
+#[test]
+fn says_that_a_line_was_torn() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(settings(directory.path()).path, b"{\"sequence\":1").unwrap();
+    let warnings = warnings_of(|| drop(Log::in_directory(directory.path())));
+    assert_eq!(warnings.len(), 1);
+    assert!(warnings[0].contains("torn"), "{warnings:?}");
+}
+
+#[test]
+fn a_second_process_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = Log::in_directory(directory.path());
+    let refused = LogFile::open(settings(directory.path())).unwrap_err();
+    assert!(matches!(refused, OpenError::Locked { .. }));
+    assert!(refused.to_string().contains("another process"), "{refused}");
+    log.close();
+    Log::in_directory(directory.path());
+}
+
+#[test]
+fn refuses_what_is_not_a_file() {
+    for path in ["/dev/null", "/tmp"] {
+        let settings = Settings {
+            path: path.into(),
+            ..Settings::default()
+        };
+        let refused = LogFile::open(settings).unwrap_err();
+        assert!(matches!(refused, OpenError::NotAFile { .. }), "{refused}");
+    }
+}
+
+#[test]
+fn a_file_moved_away_is_left_whole_and_a_new_one_is_begun() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut log = Log::in_directory(directory.path());
+    log.write(2);
+    let moved = directory.path().join("moved");
+    fs::rename(&log.path, &moved).unwrap();
+    log.write(2);
+    let path = log.path.clone();
+    assert_eq!(log.close().lost_total(), 0);
+    assert_eq!(sequences(&moved), (vec![1, 2], 0));
+    assert_eq!(sequences(&path), (vec![3, 4], 0));
+}
+
+#[test]
+fn a_deleted_directory_is_made_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let below = directory.path().join("below");
+    let mut log = Log::in_directory(&below);
+    log.write(2);
+    fs::remove_dir_all(&below).unwrap();
+    log.write(2);
+    let refused = LogFile::open(settings(&below)).unwrap_err();
+    assert!(
+        matches!(refused, OpenError::Locked { .. }),
+        "the lock came along"
+    );
+    let path = log.path.clone();
+    assert_eq!(log.close().lost_total(), 0);
+    assert_eq!(sequences(&path), (vec![3, 4], 0));
+    assert_eq!(mode(&below) & !0o750, 0);
+}
+
+#[test]
+fn a_file_truncated_by_another_program_is_continued_with_whole_lines() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut log = Log::in_directory(directory.path());
+    log.write(2);
+    File::options()
+        .write(true)
+        .open(&log.path)
+        .unwrap()
+        .set_len(0)
+        .unwrap();
+    log.write(2);
+    assert_eq!(sequences(&log.path), (vec![3, 4], 0));
+}
+
+#[test]
+fn rotates_before_the_size_is_exceeded() {
+    let directory = tempfile::tempdir().unwrap();
+    let line_size = {
+        let mut line = Vec::new();
+        agent::trail::json::write_line(&numbered(10), &mut line);
+        u64::try_from(line.len()).unwrap()
+    };
+    let mut log = Log::open(Settings {
+        rotate_size: Some(5 * line_size),
+        ..settings(directory.path())
+    });
+    for _ in 0..10 {
+        log.write(2);
+    }
+    let mut files = rotated(&log.path);
+    files.push(log.path.clone());
+    log.close();
+    let contents: Vec<Vec<u64>> = files.iter().map(|file| sequences(file).0).collect();
+    let all: Vec<u64> = (1..=20).collect();
+    assert_eq!(
+        contents,
+        all.chunks(4).map(<[u64]>::to_vec).collect::<Vec<_>>()
+    );
+}
+
+#[test]
+fn rotates_when_the_file_is_old() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut log = Log::open(Settings {
+        rotate_age: Some(Duration::ZERO),
+        ..settings(directory.path())
+    });
+    log.write(1);
+    assert_eq!(rotated(&log.path).len(), 0, "an empty file is not rotated");
+    log.write(1);
+    assert_eq!(rotated(&log.path).len(), 1);
+}
+
+#[test]
+fn keeps_as_many_files_as_it_should_and_touches_no_other() {
+    let directory = tempfile::tempdir().unwrap();
+    let others = [
+        "systrail.jsonl.bak",
+        "systrail.jsonl.20261122",
+        "other.20261122T155959.123Z",
+    ];
+    for other in others {
+        fs::write(directory.path().join(other), "").unwrap();
+    }
+    let mut log = Log::open(Settings {
+        rotate_age: Some(Duration::ZERO),
+        keep_files: Some(3),
+        ..settings(directory.path())
+    });
+    for _ in 0..10 {
+        log.write(1);
+    }
+    let kept = rotated(&log.path);
+    let kept = kept.iter().filter(|file| !sequences(file).0.is_empty());
+    let sequences: Vec<u64> = kept.flat_map(|file| sequences(file).0).collect();
+    assert_eq!(sequences, [7, 8, 9], "the newest are kept");
+    for other in others {
+        assert!(directory.path().join(other).exists(), "{other}");
+    }
+}
+
+#[test]
+fn deletes_files_that_are_too_old_or_too_large_together() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = settings(directory.path()).path;
+    let old = directory.path().join("systrail.jsonl.20200101T000000.000Z");
+    let large = directory.path().join("systrail.jsonl.20260101T000000.000Z");
+    let fresh = directory.path().join("systrail.jsonl.20260201T000000.000Z");
+    for (file, size) in [(&old, 10), (&large, 1000), (&fresh, 10)] {
+        fs::write(file, vec![b'\n'; size]).unwrap();
+    }
+    let two_hours_ago = SystemTime::now() - Duration::from_hours(2);
+    File::options()
+        .write(true)
+        .open(&old)
+        .unwrap()
+        .set_modified(two_hours_ago)
+        .unwrap();
+    Log::open(Settings {
+        keep_age: Some(Duration::from_hours(1)),
+        ..settings(directory.path())
+    });
+    assert_eq!(rotated(&path), [large, fresh.clone()]);
+    Log::open(Settings {
+        keep_size: Some(500),
+        ..settings(directory.path())
+    });
+    assert_eq!(rotated(&path), [fresh]);
+}
+
+/// A file system of a size, gone when dropped.
+struct Disk {
+    directory: tempfile::TempDir,
+}
+
+impl Disk {
+    /// `None` without the right to mount, which is an error where all tests must run.
+    fn mount(options: &str) -> Option<Self> {
+        let directory = tempfile::tempdir().unwrap();
+        let is_mounted = mount(
+            &["-t", "tmpfs", "-o", options, "systrail-test"],
+            directory.path(),
+        );
+        let must_run = std::env::var_os("CI").is_some_and(|value| value == "true");
+        assert!(is_mounted || !must_run, "mounting takes root, which CI has");
+        is_mounted.then_some(Self { directory })
+    }
+
+    fn path(&self) -> &Path {
+        self.directory.path()
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let unmounted = Command::new("umount")
+            .arg("--lazy")
+            .arg(self.path())
+            .status();
+        assert!(unmounted.is_ok_and(|status| status.success()));
+    }
+}
+
+fn mount(arguments: &[&str], directory: &Path) -> bool {
+    let output = Command::new("mount")
+        .args(arguments)
+        .arg(directory)
+        .output();
+    output.is_ok_and(|output| output.status.success())
+}
+
+#[test]
+fn a_full_disk_loses_counted_events_and_no_half_lines_and_recovers() {
+    let Some(disk) = Disk::mount("size=64k") else {
+        return;
+    };
+    let mut log = Log::in_directory(disk.path());
+    let ballast = disk.path().join("ballast");
+    fs::write(&ballast, vec![0; 20_000]).unwrap();
+    let warnings = warnings_of(|| {
+        for _ in 0..100 {
+            log.write(30);
+        }
+        assert!(log.tally.lost_total() > 0, "the disk is full");
+        assert_eq!(log.tally.written() + log.tally.lost_total(), log.sequence);
+        let (read, invalid_count) = sequences(&log.path);
+        assert_eq!((read.len() as u64, invalid_count), (log.tally.written(), 0));
+        fs::remove_file(&ballast).unwrap();
+        log.write_until_recovered();
+    });
+    assert_eq!(
+        warnings.len(),
+        2,
+        "one when it fails, one when it recovers: {warnings:?}"
+    );
+    let path = log.path.clone();
+    let sequence = log.sequence;
+    let tally = log.close();
+    assert_eq!(tally.written() + tally.lost_total(), sequence);
+    let (read, invalid_count) = sequences(&path);
+    assert_eq!((read.len() as u64, invalid_count), (tally.written(), 0));
+}
+
+#[test]
+fn a_read_only_disk_is_waited_for() {
+    let Some(disk) = Disk::mount("size=64k,ro") else {
+        return;
+    };
+    let mut log = Log::in_directory(disk.path());
+    log.write(2);
+    assert_eq!(log.tally.lost_total(), 2);
+    assert!(mount(&["-o", "remount,rw"], disk.path()));
+    log.write_until_recovered();
+    let path = log.path.clone();
+    let tally = log.close();
+    assert_eq!(sequences(&path).0.len() as u64, tally.written());
+}

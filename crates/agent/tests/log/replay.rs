@@ -1,0 +1,106 @@
+//! A log is read back whatever became of it.
+
+use std::io::{self, BufReader, Read};
+use std::path::Path;
+
+use agent::replay::{self, Error, Events};
+use agent::trail::json::{LINE_SIZE_MAX, LineError, write_line};
+
+use super::any_event::{full_events, line_feeds};
+
+fn log() -> Vec<u8> {
+    let mut log = Vec::new();
+    for event in full_events() {
+        write_line(&event, &mut log);
+    }
+    log
+}
+
+/// How many lines were events, and the numbers of those that were not.
+fn read(log: &[u8]) -> (usize, Vec<u64>) {
+    // A small buffer, so that lines cross its end.
+    let mut events = Events::new(BufReader::with_capacity(7, log));
+    let mut good = 0;
+    let mut bad = Vec::new();
+    for event in events.by_ref() {
+        match event {
+            Ok(_) => good += 1,
+            Err(Error::Line { line_number, .. }) => bad.push(line_number),
+            Err(other) => panic!("{other}"),
+        }
+    }
+    assert_eq!(events.invalid_count(), bad.len() as u64);
+    (good, bad)
+}
+
+#[test]
+fn gives_back_what_was_written() {
+    let log = log();
+    let events: Result<Vec<_>, _> = Events::new(&*log).collect();
+    assert_eq!(events.unwrap(), full_events());
+}
+
+#[test]
+fn a_log_cut_at_any_byte_gives_every_whole_line() {
+    let log = log();
+    for size in 0..=log.len() {
+        let (good, bad) = read(&log[..size]);
+        let whole = line_feeds(&log[..size]);
+        let torn_is_whole = log.get(size) == Some(&b'\n');
+        assert_eq!(good, whole + usize::from(torn_is_whole), "{size}");
+        assert!(bad.len() <= 1);
+    }
+}
+
+#[test]
+fn corrupt_lines_are_numbered_and_passed_over() {
+    let log = log();
+    let damaged = [b"\xff\0\n\n{}\n", &*log, b"[1]\n", &*log, b"{\"torn"].concat();
+    assert_eq!(read(&damaged), (18, vec![1, 3, 13, 23]));
+}
+
+#[test]
+fn a_line_without_end_is_passed_over_in_bounded_memory() {
+    let log = log();
+    let endless = io::repeat(b'x').take(100 * 1024 * 1024);
+    let input = BufReader::new(endless.chain(&b"\n"[..]).chain(&*log));
+    let mut events = Events::new(input);
+    let Some(Err(Error::Line {
+        line_number,
+        source,
+    })) = events.next()
+    else {
+        panic!("the first line is no event");
+    };
+    assert_eq!(line_number, 1);
+    let size = 100 * 1024 * 1024;
+    assert!(size > LINE_SIZE_MAX);
+    assert_eq!(source, LineError::TooLong { size });
+    assert_eq!(events.filter_map(Result::ok).count(), 9);
+}
+
+#[test]
+fn reading_that_breaks_off_is_said_once() {
+    struct Broken;
+    impl Read for Broken {
+        fn read(&mut self, _buffer: &mut [u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::TimedOut.into())
+        }
+    }
+    let log = log();
+    let mut events = Events::new(BufReader::new(log.chain(Broken)));
+    assert_eq!(events.by_ref().take(9).filter_map(Result::ok).count(), 9);
+    assert!(matches!(
+        events.next(),
+        Some(Err(Error::Read { line_number: 9, .. }))
+    ));
+    assert!(events.next().is_none());
+}
+
+#[test]
+fn a_missing_log_is_named() {
+    for path in ["/nowhere/systrail.jsonl", "/"] {
+        let error = replay::open(Path::new(path)).err().unwrap();
+        assert!(error.to_string().contains(path), "{error}");
+    }
+}
