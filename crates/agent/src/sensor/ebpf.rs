@@ -7,17 +7,20 @@
 mod btf;
 mod object;
 mod ring;
+mod snapshot;
 
 use std::io;
 use std::os::fd::AsFd as _;
 use std::time::Duration;
 
+use event::Kind;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
-use nix::time::{ClockId, clock_gettime};
 
 use self::object::{Object, Waiting};
 use self::ring::{Ring, Told};
-use super::{BATCH_SIZE_MAX, Batch, Counters, Error, Sensor, Settings};
+use super::perf_buffer::{Records, Rings, RingsSettings};
+use super::{BATCH_SIZE_MAX, Batch, Counters, Error, Sensor, Settings, seam};
+use crate::sys::{clock, rcu};
 
 /// A program takes its time before it stores its record. No program takes longer than this, so
 /// records older than it are complete on every processor and in every buffer.
@@ -41,6 +44,8 @@ pub fn open(settings: &Settings) -> Result<Box<dyn Sensor>, Error> {
 struct Ebpf {
     object: Object,
     rings: [Ring; 2],
+    /// Where the object's image program does not load.
+    images: Option<Images>,
     told: Told,
     epoll: Epoll,
     settings: Settings,
@@ -76,18 +81,27 @@ impl Ebpf {
             ),
             Ring::new(object.take_ring("EVENTS")?, "events", others, 3..6),
         ];
+        let images = if settings.images && !object.sees_images {
+            Some(Images::open(settings)?)
+        } else {
+            None
+        };
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(waiting)?;
+        // Edge-triggered: a buffer is readable all the time while records come, but only the
+        // kernel side knows when it is worth to wake up.
+        let buffer_event = EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, 0);
         for ring in &rings {
-            // Edge-triggered: a buffer is readable all the time while records come, but only the
-            // programs know when it is worth to wake up.
-            let event = EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, 0);
-            epoll.add(ring.as_fd(), event).map_err(waiting)?;
+            epoll.add(ring.as_fd(), buffer_event).map_err(waiting)?;
+        }
+        for fd in images.iter().flat_map(|images| images.rings.fds()) {
+            epoll.add(fd, buffer_event).map_err(waiting)?;
         }
         let event = EpollEvent::new(EpollFlags::EPOLLIN, 0);
         epoll.add(&settings.waker, event).map_err(waiting)?;
         Ok(Self {
             object,
             rings,
+            images,
             told: Told::default(),
             epoll,
             settings: settings.clone(),
@@ -99,13 +113,18 @@ impl Ebpf {
 
     /// Sleeps until it is time to drain.
     fn wait(&mut self) -> Result<(), Error> {
-        let (waiting_for, timeout) = match self.pace {
-            Pace::Busy(_) => (Waiting::ForMany, self.until_flush()?),
+        let (waiting_for, mut timeout) = match self.pace {
+            Pace::Busy(_) => (Waiting::ForMany, self.until_flush()),
             Pace::Settling => (Waiting::ForAny, self.settings.flush_interval),
             Pace::Idle => (Waiting::ForAny, HEARTBEAT),
         };
         self.object.set_waiting(waiting_for)?;
-        let timeout = EpollTimeout::try_from(timeout).unwrap_or(EpollTimeout::from(u16::MAX));
+        if let Some(images) = &mut self.images
+            && !images.arm(waiting_for)
+        {
+            timeout = timeout.min(self.settings.flush_interval);
+        }
+        let timeout = EpollTimeout::try_from(timeout).unwrap_or(EpollTimeout::MAX);
         match self.epoll.wait(&mut [EpollEvent::empty(); 4], timeout) {
             Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(()),
             Err(errno) => Err(waiting(errno)),
@@ -113,34 +132,25 @@ impl Ebpf {
     }
 
     /// The flush interval, less what a held record has waited already.
-    fn until_flush(&self) -> Result<Duration, Error> {
+    fn until_flush(&self) -> Duration {
         let interval = self.settings.flush_interval;
         let Some(oldest) = self.held.first_time() else {
-            return Ok(interval);
+            return interval;
         };
-        let waited = Duration::from_nanos(boot_time()?.saturating_sub(oldest));
-        Ok(interval
+        let waited = Duration::from_nanos(now().saturating_sub(oldest));
+        interval
             .saturating_sub(waited)
-            .max(Duration::from_nanos(SETTLE_NS)))
+            .max(Duration::from_nanos(SETTLE_NS))
     }
 
     /// Appends what is in the buffers and old enough, in order.
     fn drain(&mut self, batch: &mut Batch) -> Result<(), Error> {
-        let now = boot_time()?;
+        let now = now();
         let from = batch.count();
         batch.append(&mut self.held);
-        let mut watermark = now.saturating_sub(SETTLE_NS);
-        let slowest = self.rings.iter().map(Ring::last_time).min();
-        self.is_behind = false;
-        for ring in &mut self.rings {
-            // Much is held because one buffer is behind: it alone goes on.
-            let waits = batch.size() > BATCH_SIZE_MAX && Some(ring.last_time()) > slowest;
-            if waits || !ring.drain(SHARE_MAX, &self.object, &mut self.told, batch)? {
-                self.is_behind = true;
-                watermark = watermark.min(ring.last_time().saturating_sub(SETTLE_NS));
-            }
-        }
+        self.collect(now, batch)?;
         let found = batch.count() > from;
+        let watermark = self.read_until().saturating_sub(SETTLE_NS);
         batch.sort_from(from);
         batch.split_after(watermark, &mut self.held);
         self.pace = match self.pace {
@@ -153,6 +163,51 @@ impl Ebpf {
             self.settle(now, batch)?;
         }
         Ok(())
+    }
+
+    /// Appends what is in the buffers, in no order, up to a share of each.
+    fn collect(&mut self, now: u64, batch: &mut Batch) -> Result<(), Error> {
+        // When much is held, that is because one buffer is behind: it alone goes on.
+        let last = if batch.has_room() {
+            u64::MAX
+        } else {
+            self.read_until()
+        };
+        self.is_behind = false;
+        for ring in &mut self.rings {
+            self.is_behind |= ring.read_until() > last
+                || !ring.drain(SHARE_MAX, now, &self.object, &mut self.told, batch)?;
+        }
+        if let Some(images) = &mut self.images {
+            self.is_behind |= images.read_until > last || !images.drain(now, batch)?;
+        }
+        Ok(())
+    }
+
+    /// Every record before this time was read, but for those of programs that still run.
+    fn read_until(&self) -> u64 {
+        let rings = self.rings.iter().map(Ring::read_until);
+        let images = self.images.iter().map(|images| images.read_until);
+        rings.chain(images).min().unwrap_or(0)
+    }
+
+    /// The stream up to now, complete and in order; what is younger is held.
+    fn drain_until_now(&mut self) -> Result<Batch, Error> {
+        rcu::wait_for_readers().map_err(|source| Error::Io {
+            action: "waiting for eBPF programs to end",
+            source,
+        })?;
+        let until = now();
+        let mut stream = Batch::default();
+        loop {
+            self.collect(now(), &mut stream)?;
+            if self.read_until() >= until {
+                break;
+            }
+        }
+        stream.sort_from(0);
+        stream.split_after(until, &mut self.held);
+        Ok(stream)
     }
 
     fn settle(&mut self, time: u64, batch: &mut Batch) -> Result<(), Error> {
@@ -169,10 +224,23 @@ impl Sensor for Ebpf {
     }
 
     fn start(&mut self, batch: &mut Batch) -> Result<(), Error> {
+        // Images before processes, so that no process starts whose images are missed.
+        if let Some(images) = &mut self.images {
+            images.rings.enable().map_err(reading_images)?;
+        }
+        let began = now();
         self.object.start()?;
-        self.pace = Pace::Busy(boot_time()?);
-        let _ = batch;
-        Ok(())
+        let existing =
+            snapshot::take(&mut self.object, self.settings.images).map_err(|source| Error::Io {
+                action: "taking the snapshot",
+                source,
+            })?;
+        let stream = self.drain_until_now()?;
+        self.pace = Pace::Busy(now());
+        seam::join(existing, &stream, began, batch).map_err(|error| Error::Io {
+            action: "joining snapshot and stream",
+            source: io::Error::other(error),
+        })
     }
 
     fn read(&mut self, batch: &mut Batch) -> Result<(), Error> {
@@ -184,34 +252,94 @@ impl Sensor for Ebpf {
 
     fn stop(&mut self, batch: &mut Batch) -> Result<(), Error> {
         self.object.stop()?;
+        if let Some(images) = &mut self.images {
+            images.rings.disable().map_err(reading_images)?;
+        }
         let from = batch.count();
         batch.append(&mut self.held);
+        let end = now();
         for ring in &mut self.rings {
-            while !ring.drain(SHARE_MAX, &self.object, &mut self.told, batch)? {}
+            while !ring.drain(SHARE_MAX, end, &self.object, &mut self.told, batch)? {}
+        }
+        if let Some(images) = &mut self.images {
+            while !images.drain(end, batch)? {}
+            images.rings.settle(end, batch).map_err(reading_images)?;
         }
         batch.sort_from(from);
-        self.settle(boot_time()?, batch)
+        self.settle(end, batch)
     }
 
     fn counters(&mut self) -> Result<Counters, Error> {
-        Ok(Counters {
+        let mut counters = Counters {
             produced: self.object.produced()?,
             lost: self.told.per_kind(),
-        })
+        };
+        if let (Some(images), Some(index)) = (&self.images, Kind::IMAGE_LOAD.index()) {
+            counters.produced[index] += images.rings.produced();
+            counters.lost[index] += images.rings.lost();
+        }
+        Ok(counters)
     }
 
     fn buffer_peaks(&self) -> Vec<(&'static str, u64, u64)> {
-        self.rings.iter().map(Ring::peak).collect()
+        let mut peaks: Vec<_> = self.rings.iter().map(Ring::peak).collect();
+        if let Some(images) = &self.images {
+            let (peak, limit) = images.rings.peaks();
+            peaks.push(("images", peak, limit));
+        }
+        peaks
     }
 }
 
-/// The boot clock, in nanoseconds.
-fn boot_time() -> Result<u64, Error> {
-    let time = clock_gettime(ClockId::CLOCK_BOOTTIME).map_err(|errno| Error::Io {
-        action: "reading the boot clock",
-        source: errno.into(),
-    })?;
-    Ok(u64::try_from(Duration::from(time).as_nanos()).unwrap_or(u64::MAX))
+/// Image loads from perf events, where the kernel takes no program for them.
+struct Images {
+    rings: Rings,
+    /// Every record before this time was read.
+    read_until: u64,
+}
+
+impl Images {
+    fn open(settings: &Settings) -> Result<Self, Error> {
+        let rings = Rings::open(RingsSettings {
+            records: Records::Images,
+            buffer_size: settings.event_buffer_size as usize,
+            lost_kind: Kind::IMAGE_LOAD,
+        })?;
+        Ok(Self {
+            rings,
+            read_until: 0,
+        })
+    }
+
+    /// Whether the caller can rely on being woken by the next record.
+    fn arm(&mut self, waiting_for: Waiting) -> bool {
+        match waiting_for {
+            Waiting::ForMany => {
+                self.rings.disarm();
+                true
+            }
+            Waiting::ForAny => self.rings.arm(),
+        }
+    }
+
+    /// Appends what is in the rings, up to a limit. Whether they are empty then.
+    fn drain(&mut self, now: u64, batch: &mut Batch) -> Result<bool, Error> {
+        let drained = self.rings.drain(batch).map_err(reading_images)?;
+        self.read_until = drained.incomplete_after.unwrap_or(now);
+        Ok(drained.incomplete_after.is_none())
+    }
+}
+
+fn reading_images(source: io::Error) -> Error {
+    Error::Io {
+        action: "reading image loads from perf events",
+        source,
+    }
+}
+
+/// Now on the sensor's clock.
+fn now() -> u64 {
+    clock::now().0
 }
 
 fn waiting(errno: nix::errno::Errno) -> Error {

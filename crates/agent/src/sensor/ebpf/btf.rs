@@ -37,7 +37,7 @@ mod kind {
 /// The kernel's types.
 #[derive(Debug)]
 pub(super) struct Types<'a> {
-    types: Vec<Type<'a>>,
+    list: Vec<Type<'a>>,
     strings: &'a [u8],
     structures: HashMap<&'a [u8], u32>,
 }
@@ -94,7 +94,7 @@ impl<'a> Types<'a> {
         let (mut rest, strings) = (section(8, 12)?, section(16, 20)?);
         let mut this = Self {
             // Type 0 is `void`.
-            types: vec![Type {
+            list: vec![Type {
                 name: 0,
                 info: 0,
                 target: 0,
@@ -121,7 +121,7 @@ impl<'a> Types<'a> {
     }
 
     fn add(&mut self, new: Type<'a>) -> Option<()> {
-        let id = u32::try_from(self.types.len()).ok()?;
+        let id = u32::try_from(self.list.len()).ok()?;
         if matches!(new.kind(), kind::STRUCT | kind::TYPEDEF) {
             let name = self.name(new.name)?;
             // A structure may share its name with a typedef; the structure is what is asked for.
@@ -129,7 +129,7 @@ impl<'a> Types<'a> {
                 self.structures.insert(name, id);
             }
         }
-        self.types.push(new);
+        self.list.push(new);
         Some(())
     }
 
@@ -152,18 +152,18 @@ impl<'a> Types<'a> {
         let id = *self
             .structures
             .get(format!("btf_trace_{name}").as_bytes())?;
-        let pointer = self.types.get(self.resolve(id)? as usize)?;
+        let pointer = self.list.get(self.resolve(id)? as usize)?;
         if pointer.kind() != kind::PTR {
             return None;
         }
-        let function = self.types.get(self.resolve(pointer.target)? as usize)?;
+        let function = self.list.get(self.resolve(pointer.target)? as usize)?;
         // The first is the tracepoint's private data, which programs do not see.
         (function.kind() == kind::FUNC_PROTO).then(|| function.count().saturating_sub(1))
     }
 
     /// The type and the offset in bits of a member.
     fn member(&self, id: u32, name: &[u8], depth: u32) -> Option<(u32, u64)> {
-        let whole = self.types.get(self.resolve(id)? as usize)?;
+        let whole = self.list.get(self.resolve(id)? as usize)?;
         if whole.kind() == kind::ARRAY && depth < DEPTH_MAX {
             return self.member(number_at(whole.rest, 0)?, name, depth + 1);
         }
@@ -193,10 +193,10 @@ impl<'a> Types<'a> {
     /// The type behind typedefs and modifiers.
     fn resolve(&self, mut id: u32) -> Option<u32> {
         for _ in 0..DEPTH_MAX {
-            let this = self.types.get(id as usize)?;
+            let this = self.list.get(id as usize)?;
             match this.kind() {
                 kind::TYPEDEF | kind::VOLATILE | kind::CONST | kind::RESTRICT | kind::TYPE_TAG => {
-                    id = this.target
+                    id = this.target;
                 }
                 _ => return Some(id),
             }

@@ -1,12 +1,13 @@
 //! The eBPF object in the kernel: loading it with what this kernel's type information says,
 //! attaching its programs, and its maps.
 
+use std::fs::File;
 use std::io;
 
 use aya::maps::{Array, MapData, MapError, PerCpuArray, RingBuf};
 use aya::programs::fentry::FEntryLink;
 use aya::programs::tp_btf::BtfTracePointLink;
-use aya::programs::{BtfTracePoint, FEntry, ProgramError};
+use aya::programs::{BtfTracePoint, FEntry, Iter, ProgramError};
 use aya::{Btf, Ebpf, EbpfLoader};
 use event::Kind;
 
@@ -24,6 +25,10 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(
 const TRACEPOINTS: [&str; 3] = ["task_newtask", "sched_process_exec", "sched_process_exit"];
 /// The program on the kernel function of that name.
 const IMAGE_FUNCTION: &str = "perf_event_mmap";
+
+/// The iterators over processes and over mappings, with what each iterates.
+const PROCESS_ITERATOR: (&str, &str) = ("iterate_processes", "task");
+const IMAGE_ITERATOR: (&str, &str) = ("iterate_images", "task_vma");
 
 /// The fields the programs read, named as the read-only globals that carry their offsets.
 const FIELDS: [&str; 36] = [
@@ -93,12 +98,12 @@ pub(super) struct Object {
     tracepoint_links: Vec<BtfTracePointLink>,
     image_link: Option<FEntryLink>,
     ebpf: Ebpf,
-    btf: Btf,
     control: Array<MapData, u64>,
     produced: PerCpuArray<MapData, PerKind>,
     lost: PerCpuArray<MapData, PerKind>,
     /// Whether the image program is loaded; where it is not, images come from elsewhere.
     pub(super) sees_images: bool,
+    has_iterators: bool,
 }
 
 impl Object {
@@ -127,6 +132,11 @@ impl Object {
         let sees_images = settings.images
             && image_program(&mut ebpf)
                 .is_ok_and(|program| program.load(IMAGE_FUNCTION, &btf).is_ok());
+        let has_iterators = [PROCESS_ITERATOR, IMAGE_ITERATOR]
+            .into_iter()
+            .all(|(name, target)| {
+                iterator(&mut ebpf, name).is_ok_and(|program| program.load(target, &btf).is_ok())
+            });
         let (control, produced, lost) = (
             Array::try_from(take(&mut ebpf, "CONTROL")?).map_err(map_error)?,
             PerCpuArray::try_from(take(&mut ebpf, "PRODUCED")?).map_err(map_error)?,
@@ -136,11 +146,11 @@ impl Object {
             tracepoint_links: Vec::new(),
             image_link: None,
             ebpf,
-            btf,
             control,
             produced,
             lost,
             sees_images,
+            has_iterators,
         })
     }
 
@@ -179,6 +189,29 @@ impl Object {
             action: "waiting for eBPF programs to end",
             source,
         })
+    }
+
+    /// A walk over the processes there are, as records; `None` where this kernel does not take
+    /// the iterators.
+    pub(super) fn iterate_processes(&mut self) -> io::Result<Option<File>> {
+        self.iterate(PROCESS_ITERATOR.0)
+    }
+
+    /// A walk over the executable mappings of files there are.
+    pub(super) fn iterate_images(&mut self) -> io::Result<Option<File>> {
+        self.iterate(IMAGE_ITERATOR.0)
+    }
+
+    fn iterate(&mut self, name: &str) -> io::Result<Option<File>> {
+        if !self.has_iterators {
+            return Ok(None);
+        }
+        let program = iterator(&mut self.ebpf, name).map_err(io::Error::other)?;
+        let link = program
+            .attach()
+            .and_then(|id| program.take_link(id))
+            .map_err(io::Error::other)?;
+        link.into_file().map(Some).map_err(io::Error::other)
     }
 
     /// Tells the programs when to wake the agent.
@@ -262,6 +295,11 @@ fn image_program(ebpf: &mut Ebpf) -> Result<&mut FEntry, Error> {
     program
         .try_into()
         .map_err(|error| refused(IMAGE_FUNCTION, error))
+}
+
+fn iterator<'e>(ebpf: &'e mut Ebpf, name: &str) -> Result<&'e mut Iter, Error> {
+    let program = ebpf.program_mut(name).ok_or_else(|| missing(name))?;
+    program.try_into().map_err(|error| refused(name, error))
 }
 
 fn take(ebpf: &mut Ebpf, name: &str) -> Result<aya::maps::Map, Error> {

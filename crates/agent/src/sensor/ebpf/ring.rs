@@ -22,8 +22,8 @@ pub(super) struct Ring {
     kinds: Range<usize>,
     /// Events told as lost so far, of what `lost_before` counts.
     told: u64,
-    /// The time of the last record read.
-    last_time: u64,
+    /// Every record before this time was read.
+    read_until: u64,
     peak: u64,
 }
 
@@ -52,14 +52,14 @@ impl Ring {
             size: size as u64,
             kinds,
             told: 0,
-            last_time: 0,
+            read_until: 0,
             peak: 0,
         }
     }
 
-    /// The time of the last record read.
-    pub(super) const fn last_time(&self) -> u64 {
-        self.last_time
+    /// Every record before this time was read, but for those of programs that still run.
+    pub(super) const fn read_until(&self) -> u64 {
+        self.read_until
     }
 
     /// Name, peak and limit in bytes.
@@ -68,33 +68,35 @@ impl Ring {
     }
 
     /// Appends records until there are none or `size_max` bytes of them. Whether there were none
-    /// left.
+    /// left. `now` is a time before the call.
     pub(super) fn drain(
         &mut self,
         size_max: usize,
+        now: u64,
         object: &Object,
         told: &mut Told,
         batch: &mut Batch,
     ) -> Result<bool, Error> {
         let limit = batch.size().saturating_add(size_max);
-        let mut fill = 0;
-        let mut complete = true;
+        let (mut fill, mut last_time) = (0, 0);
+        let mut is_empty = true;
         while let Some(record) = self.buffer.next() {
             let header = Header::read(&mut wire::Reader::new(&record)).map_err(invalid)?;
             fill += (record.len() as u64).next_multiple_of(8) + RECORD_HEADER_SIZE;
-            self.last_time = self.last_time.max(header.time);
+            last_time = header.time;
             if header.lost_before > self.told {
                 let untold = header.lost_before - self.told;
                 self.told += tell(&self.kinds, untold, header.time, object, told, batch)?;
             }
             batch.push(&record).map_err(invalid)?;
             if batch.size() >= limit {
-                complete = false;
+                is_empty = false;
                 break;
             }
         }
         self.peak = self.peak.max(fill.min(self.size));
-        Ok(complete)
+        self.read_until = if is_empty { now } else { last_time };
+        Ok(is_empty)
     }
 
     /// Tells the losses that no later record has told. Call it when the ring is empty.
