@@ -1,6 +1,8 @@
 //! What observes a system: the [`Sensor`] trait and the batches sensors hand over.
 
 #[cfg(target_os = "linux")]
+pub mod ebpf;
+#[cfg(target_os = "linux")]
 pub mod perf_buffer;
 #[cfg(target_os = "linux")]
 pub mod perf_record;
@@ -208,6 +210,21 @@ impl Batch {
                 .bytes
                 .extend_from_slice(&self.bytes[entry.offset..entry.offset + entry.size]);
         }
+    }
+
+    /// Moves every record of `other` to the end.
+    pub fn append(&mut self, other: &mut Self) {
+        let offset = self.bytes.len();
+        self.bytes.append(&mut other.bytes);
+        self.index.extend(other.index.drain(..).map(|entry| Entry {
+            offset: entry.offset + offset,
+            ..entry
+        }));
+    }
+
+    /// The time of the first record.
+    pub fn first_time(&self) -> Option<u64> {
+        self.index.first().map(|entry| entry.time)
     }
 
     /// Whether another record of any size is welcome.

@@ -6,4 +6,6 @@ pub mod clock;
 #[cfg(target_os = "linux")]
 pub mod perf;
 #[cfg(target_os = "linux")]
+pub mod rcu;
+#[cfg(target_os = "linux")]
 pub mod wake;

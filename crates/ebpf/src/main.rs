@@ -1,3 +1,39 @@
-//! The eBPF programs of the Linux sensor.
+//! The eBPF programs of the Linux sensor: they watch processes, threads and images, and write
+//! records of `event` into ring buffers.
+//!
+//! A program is named after its hook. It decodes nothing, formats nothing and waits for nobody: it
+//! copies fields of kernel structures into a record and stores it, or counts it as lost. All reads
+//! of kernel memory are in `kernel.rs`. The built object is committed as `systrail.bpf.o`;
+//! `cargo xtask ebpf` rebuilds it.
+
 #![no_std]
 #![no_main]
+#![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
+#![deny(
+    clippy::arithmetic_side_effects,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
+
+mod image;
+mod iterator;
+mod kernel;
+mod maps;
+mod process;
+mod record;
+mod thread;
+
+/// The kernel gives its own helpers only to programs under a licence it is compatible with.
+#[expect(unsafe_code, reason = "the kernel finds the licence by its section")]
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+
+/// A panic path that is left would be an endless loop, which the verifier refuses to load.
+#[cfg(target_arch = "bpf")]
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}

@@ -1,0 +1,350 @@
+//! The Linux sensor on eBPF: programs in the kernel write records into ring buffers, and this
+//! brings them into one stream in the order of time.
+//!
+//! It never polls: programs wake it for the first record after an idle time and when a buffer
+//! fills up, and it wakes itself a flush interval after records began to come.
+
+mod btf;
+mod object;
+mod ring;
+mod snapshot;
+
+use std::io;
+use std::os::fd::AsFd as _;
+use std::time::Duration;
+
+use event::Kind;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+
+use self::object::{Object, Waiting};
+use self::ring::{Ring, Told};
+use super::perf_buffer::{Records, Rings, RingsSettings};
+use super::{BATCH_SIZE_MAX, Batch, Counters, Error, Sensor, Settings, seam};
+use crate::sys::{clock, rcu};
+
+/// A program takes its time before it stores its record. No program takes longer than this, so
+/// records older than it are complete on every processor and in every buffer.
+const SETTLE_NS: u64 = 2_000_000;
+/// Without records for this long, the machine counts as idle.
+const IDLE_NS: u64 = 1_000_000_000;
+/// The longest sleep: losses with no record after them are told at least this often.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+/// Bytes taken from one buffer before the next has its turn.
+const SHARE_MAX: usize = BATCH_SIZE_MAX / 2;
+
+/// Loads everything and attaches nothing.
+///
+/// # Errors
+/// [`Error::Unavailable`] names what this machine does not give.
+pub fn open(settings: &Settings) -> Result<Box<dyn Sensor>, Error> {
+    Ok(Box::new(Ebpf::open(settings)?))
+}
+
+/// The sensor.
+struct Ebpf {
+    object: Object,
+    rings: [Ring; 2],
+    /// Where the object's image program does not load.
+    images: Option<Images>,
+    told: Told,
+    epoll: Epoll,
+    settings: Settings,
+    /// Records too young to be in order for sure.
+    held: Batch,
+    pace: Pace,
+    /// A buffer was not drained to its end.
+    is_behind: bool,
+}
+
+/// How the agent waits, by when records came last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pace {
+    /// Records come; the last time they did.
+    Busy(u64),
+    /// Nothing came for a while. The programs were told to wake us for the next record, and one
+    /// that was on its way meanwhile is waited for.
+    Settling,
+    /// Nothing comes, and whatever does wakes us.
+    Idle,
+}
+
+impl Ebpf {
+    fn open(settings: &Settings) -> Result<Self, Error> {
+        let mut object = Object::load(settings)?;
+        let (processes, others) = (settings.process_buffer_size, settings.event_buffer_size);
+        let rings = [
+            Ring::new(
+                object.take_ring("PROCESS_EVENTS")?,
+                "process_events",
+                processes,
+                0..3,
+            ),
+            Ring::new(object.take_ring("EVENTS")?, "events", others, 3..6),
+        ];
+        let images = if settings.images && !object.sees_images {
+            Some(Images::open(settings)?)
+        } else {
+            None
+        };
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(waiting)?;
+        // Edge-triggered: a buffer is readable all the time while records come, but only the
+        // kernel side knows when it is worth to wake up.
+        let buffer_event = EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, 0);
+        for ring in &rings {
+            epoll.add(ring.as_fd(), buffer_event).map_err(waiting)?;
+        }
+        for fd in images.iter().flat_map(|images| images.rings.fds()) {
+            epoll.add(fd, buffer_event).map_err(waiting)?;
+        }
+        let event = EpollEvent::new(EpollFlags::EPOLLIN, 0);
+        epoll.add(&settings.waker, event).map_err(waiting)?;
+        Ok(Self {
+            object,
+            rings,
+            images,
+            told: Told::default(),
+            epoll,
+            settings: settings.clone(),
+            held: Batch::default(),
+            pace: Pace::Busy(0),
+            is_behind: false,
+        })
+    }
+
+    /// Sleeps until it is time to drain.
+    fn wait(&mut self) -> Result<(), Error> {
+        let (waiting_for, mut timeout) = match self.pace {
+            Pace::Busy(_) => (Waiting::ForMany, self.until_flush()),
+            Pace::Settling => (Waiting::ForAny, self.settings.flush_interval),
+            Pace::Idle => (Waiting::ForAny, HEARTBEAT),
+        };
+        self.object.set_waiting(waiting_for)?;
+        if let Some(images) = &mut self.images
+            && !images.arm(waiting_for)
+        {
+            timeout = timeout.min(self.settings.flush_interval);
+        }
+        let timeout = EpollTimeout::try_from(timeout).unwrap_or(EpollTimeout::MAX);
+        match self.epoll.wait(&mut [EpollEvent::empty(); 4], timeout) {
+            Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(()),
+            Err(errno) => Err(waiting(errno)),
+        }
+    }
+
+    /// The flush interval, less what a held record has waited already.
+    fn until_flush(&self) -> Duration {
+        let interval = self.settings.flush_interval;
+        let Some(oldest) = self.held.first_time() else {
+            return interval;
+        };
+        let waited = Duration::from_nanos(now().saturating_sub(oldest));
+        interval
+            .saturating_sub(waited)
+            .max(Duration::from_nanos(SETTLE_NS))
+    }
+
+    /// Appends what is in the buffers and old enough, in order.
+    fn drain(&mut self, batch: &mut Batch) -> Result<(), Error> {
+        let now = now();
+        let from = batch.count();
+        batch.append(&mut self.held);
+        self.collect(now, batch)?;
+        let found = batch.count() > from;
+        let watermark = self.read_until().saturating_sub(SETTLE_NS);
+        batch.sort_from(from);
+        batch.split_after(watermark, &mut self.held);
+        self.pace = match self.pace {
+            _ if found => Pace::Busy(now),
+            Pace::Busy(last) if now.saturating_sub(last) < IDLE_NS => Pace::Busy(last),
+            Pace::Busy(_) => Pace::Settling,
+            Pace::Settling | Pace::Idle => Pace::Idle,
+        };
+        if !found {
+            self.settle(now, batch)?;
+        }
+        Ok(())
+    }
+
+    /// Appends what is in the buffers, in no order, up to a share of each.
+    fn collect(&mut self, now: u64, batch: &mut Batch) -> Result<(), Error> {
+        // When much is held, that is because one buffer is behind: it alone goes on.
+        let last = if batch.has_room() {
+            u64::MAX
+        } else {
+            self.read_until()
+        };
+        self.is_behind = false;
+        for ring in &mut self.rings {
+            self.is_behind |= ring.read_until() > last
+                || !ring.drain(SHARE_MAX, now, &self.object, &mut self.told, batch)?;
+        }
+        if let Some(images) = &mut self.images {
+            self.is_behind |= images.read_until > last || !images.drain(now, batch)?;
+        }
+        Ok(())
+    }
+
+    /// Every record before this time was read, but for those of programs that still run.
+    fn read_until(&self) -> u64 {
+        let rings = self.rings.iter().map(Ring::read_until);
+        let images = self.images.iter().map(|images| images.read_until);
+        rings.chain(images).min().unwrap_or(0)
+    }
+
+    /// The stream up to now, complete and in order; what is younger is held.
+    fn drain_until_now(&mut self) -> Result<Batch, Error> {
+        rcu::wait_for_readers().map_err(|source| Error::Io {
+            action: "waiting for eBPF programs to end",
+            source,
+        })?;
+        let until = now();
+        let mut stream = Batch::default();
+        loop {
+            self.collect(now(), &mut stream)?;
+            if self.read_until() >= until {
+                break;
+            }
+        }
+        stream.sort_from(0);
+        stream.split_after(until, &mut self.held);
+        Ok(stream)
+    }
+
+    fn settle(&mut self, time: u64, batch: &mut Batch) -> Result<(), Error> {
+        for ring in &mut self.rings {
+            ring.settle(time, &self.object, &mut self.told, batch)?;
+        }
+        Ok(())
+    }
+}
+
+impl Sensor for Ebpf {
+    fn source(&self) -> &'static str {
+        "ebpf"
+    }
+
+    fn start(&mut self, batch: &mut Batch) -> Result<(), Error> {
+        // Images before processes, so that no process starts whose images are missed.
+        if let Some(images) = &mut self.images {
+            images.rings.enable().map_err(reading_images)?;
+        }
+        let began = now();
+        self.object.start()?;
+        let existing =
+            snapshot::take(&mut self.object, self.settings.images).map_err(|source| Error::Io {
+                action: "taking the snapshot",
+                source,
+            })?;
+        let stream = self.drain_until_now()?;
+        self.pace = Pace::Busy(now());
+        seam::join(existing, &stream, began, batch).map_err(|error| Error::Io {
+            action: "joining snapshot and stream",
+            source: io::Error::other(error),
+        })
+    }
+
+    fn read(&mut self, batch: &mut Batch) -> Result<(), Error> {
+        if !self.is_behind {
+            self.wait()?;
+        }
+        self.drain(batch)
+    }
+
+    fn stop(&mut self, batch: &mut Batch) -> Result<(), Error> {
+        self.object.stop()?;
+        if let Some(images) = &mut self.images {
+            images.rings.disable().map_err(reading_images)?;
+        }
+        let from = batch.count();
+        batch.append(&mut self.held);
+        let end = now();
+        for ring in &mut self.rings {
+            while !ring.drain(SHARE_MAX, end, &self.object, &mut self.told, batch)? {}
+        }
+        if let Some(images) = &mut self.images {
+            while !images.drain(end, batch)? {}
+            images.rings.settle(end, batch).map_err(reading_images)?;
+        }
+        batch.sort_from(from);
+        self.settle(end, batch)
+    }
+
+    fn counters(&mut self) -> Result<Counters, Error> {
+        let mut counters = Counters {
+            produced: self.object.produced()?,
+            lost: self.told.per_kind(),
+        };
+        if let (Some(images), Some(index)) = (&self.images, Kind::IMAGE_LOAD.index()) {
+            counters.produced[index] += images.rings.produced();
+            counters.lost[index] += images.rings.lost();
+        }
+        Ok(counters)
+    }
+
+    fn buffer_peaks(&self) -> Vec<(&'static str, u64, u64)> {
+        let mut peaks: Vec<_> = self.rings.iter().map(Ring::peak).collect();
+        if let Some(images) = &self.images {
+            let (peak, limit) = images.rings.peaks();
+            peaks.push(("images", peak, limit));
+        }
+        peaks
+    }
+}
+
+/// Image loads from perf events, where the kernel takes no program for them.
+struct Images {
+    rings: Rings,
+    /// Every record before this time was read.
+    read_until: u64,
+}
+
+impl Images {
+    fn open(settings: &Settings) -> Result<Self, Error> {
+        let rings = Rings::open(RingsSettings {
+            records: Records::Images,
+            buffer_size: settings.event_buffer_size as usize,
+            lost_kind: Kind::IMAGE_LOAD,
+        })?;
+        Ok(Self {
+            rings,
+            read_until: 0,
+        })
+    }
+
+    /// Whether the caller can rely on being woken by the next record.
+    fn arm(&mut self, waiting_for: Waiting) -> bool {
+        match waiting_for {
+            Waiting::ForMany => {
+                self.rings.disarm();
+                true
+            }
+            Waiting::ForAny => self.rings.arm(),
+        }
+    }
+
+    /// Appends what is in the rings, up to a limit. Whether they are empty then.
+    fn drain(&mut self, now: u64, batch: &mut Batch) -> Result<bool, Error> {
+        let drained = self.rings.drain(batch).map_err(reading_images)?;
+        self.read_until = drained.incomplete_after.unwrap_or(now);
+        Ok(drained.incomplete_after.is_none())
+    }
+}
+
+fn reading_images(source: io::Error) -> Error {
+    Error::Io {
+        action: "reading image loads from perf events",
+        source,
+    }
+}
+
+/// Now on the sensor's clock.
+fn now() -> u64 {
+    clock::now().0
+}
+
+fn waiting(errno: nix::errno::Errno) -> Error {
+    Error::Io {
+        action: "waiting for eBPF records",
+        source: io::Error::from(errno),
+    }
+}

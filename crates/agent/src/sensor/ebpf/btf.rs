@@ -1,0 +1,223 @@
+//! Where the fields of this kernel's structures are: a reader of the kernel's own type information
+//! (BTF, `Documentation/bpf/btf.rst`).
+//!
+//! The bytes come from the kernel, but they are read like any other foreign bytes: whatever they
+//! claim, the reader answers or says that it cannot.
+
+use std::collections::HashMap;
+
+/// Where the kernel publishes its type information.
+pub(super) const PATH: &str = "/sys/kernel/btf/vmlinux";
+
+const MAGIC: u16 = 0xeb9f;
+/// Anonymous structures and arrays inside each other, and modifiers in a row, are at most this
+/// deep: a limit on recursion and loops, far beyond what the kernel has.
+const DEPTH_MAX: u32 = 16;
+
+/// Kinds of types.
+mod kind {
+    pub(super) const INT: u32 = 1;
+    pub(super) const PTR: u32 = 2;
+    pub(super) const ARRAY: u32 = 3;
+    pub(super) const STRUCT: u32 = 4;
+    pub(super) const UNION: u32 = 5;
+    pub(super) const ENUM: u32 = 6;
+    pub(super) const TYPEDEF: u32 = 8;
+    pub(super) const VOLATILE: u32 = 9;
+    pub(super) const CONST: u32 = 10;
+    pub(super) const RESTRICT: u32 = 11;
+    pub(super) const FUNC_PROTO: u32 = 13;
+    pub(super) const VAR: u32 = 14;
+    pub(super) const DATASEC: u32 = 15;
+    pub(super) const DECL_TAG: u32 = 17;
+    pub(super) const TYPE_TAG: u32 = 18;
+    pub(super) const ENUM64: u32 = 19;
+}
+
+/// The kernel's types.
+#[derive(Debug)]
+pub(super) struct Types<'a> {
+    list: Vec<Type<'a>>,
+    strings: &'a [u8],
+    structures: HashMap<&'a [u8], u32>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Type<'a> {
+    name: u32,
+    info: u32,
+    /// Size or referenced type, by kind.
+    target: u32,
+    rest: &'a [u8],
+}
+
+impl Type<'_> {
+    const fn kind(&self) -> u32 {
+        (self.info >> 24) & 0x1f
+    }
+
+    const fn count(&self) -> usize {
+        (self.info & 0xffff) as usize
+    }
+
+    /// Whether member offsets share their word with the size of a bit field.
+    const fn has_bit_fields(&self) -> bool {
+        self.info >> 31 != 0
+    }
+
+    /// Bytes after the fixed part; `None` for a kind this reader does not know.
+    const fn rest_size(&self) -> Option<usize> {
+        Some(match self.kind() {
+            kind::INT | kind::VAR | kind::DECL_TAG => 4,
+            kind::ARRAY => 12,
+            kind::STRUCT | kind::UNION | kind::DATASEC | kind::ENUM64 => 12 * self.count(),
+            kind::ENUM | kind::FUNC_PROTO => 8 * self.count(),
+            0..=19 => 0,
+            _ => return None,
+        })
+    }
+}
+
+impl<'a> Types<'a> {
+    /// Reads the types in `bytes`. `None` when they are not type information this reader knows.
+    pub(super) fn read(bytes: &'a [u8]) -> Option<Self> {
+        let magic = u16::from_le_bytes(*bytes.first_chunk()?);
+        let header_size = size_at(bytes, 4)?;
+        let body = bytes.get(header_size..)?;
+        if magic != MAGIC {
+            return None;
+        }
+        let section = |offset_at, size_at_| {
+            let (offset, size) = (size_at(bytes, offset_at)?, size_at(bytes, size_at_)?);
+            body.get(offset..offset.checked_add(size)?)
+        };
+        let (mut rest, strings) = (section(8, 12)?, section(16, 20)?);
+        let mut this = Self {
+            // Type 0 is `void`.
+            list: vec![Type {
+                name: 0,
+                info: 0,
+                target: 0,
+                rest: &[],
+            }],
+            strings,
+            structures: HashMap::new(),
+        };
+        while !rest.is_empty() {
+            let head = Type {
+                name: number_at(rest, 0)?,
+                info: number_at(rest, 4)?,
+                target: number_at(rest, 8)?,
+                rest: &[],
+            };
+            let (members, next) = rest.get(12..)?.split_at_checked(head.rest_size()?)?;
+            rest = next;
+            this.add(Type {
+                rest: members,
+                ..head
+            })?;
+        }
+        Some(this)
+    }
+
+    fn add(&mut self, new: Type<'a>) -> Option<()> {
+        let id = u32::try_from(self.list.len()).ok()?;
+        if matches!(new.kind(), kind::STRUCT | kind::TYPEDEF) {
+            let name = self.name(new.name)?;
+            // A structure may share its name with a typedef; the structure is what is asked for.
+            if new.kind() == kind::STRUCT || !self.structures.contains_key(name) {
+                self.structures.insert(name, id);
+            }
+        }
+        self.list.push(new);
+        Some(())
+    }
+
+    /// The offset in bytes of `structure.member.member`. Members of anonymous structures count as
+    /// members of what encloses them, and an array as its first element.
+    pub(super) fn offset(&self, path: &str) -> Option<u64> {
+        let mut names = path.split('.');
+        let mut id = *self.structures.get(names.next()?.as_bytes())?;
+        let mut bits = 0;
+        for name in names {
+            let (member_id, member_bits) = self.member(id, name.as_bytes(), 0)?;
+            bits += member_bits;
+            id = member_id;
+        }
+        (bits % 8 == 0).then_some(bits / 8)
+    }
+
+    /// How many parameters the functions of the tracepoint `name` take.
+    pub(super) fn tracepoint_parameter_count(&self, name: &str) -> Option<usize> {
+        let id = *self
+            .structures
+            .get(format!("btf_trace_{name}").as_bytes())?;
+        let pointer = self.list.get(self.resolve(id)? as usize)?;
+        if pointer.kind() != kind::PTR {
+            return None;
+        }
+        let function = self.list.get(self.resolve(pointer.target)? as usize)?;
+        // The first is the tracepoint's private data, which programs do not see.
+        (function.kind() == kind::FUNC_PROTO).then(|| function.count().saturating_sub(1))
+    }
+
+    /// The type and the offset in bits of a member.
+    fn member(&self, id: u32, name: &[u8], depth: u32) -> Option<(u32, u64)> {
+        let whole = self.list.get(self.resolve(id)? as usize)?;
+        if whole.kind() == kind::ARRAY && depth < DEPTH_MAX {
+            return self.member(number_at(whole.rest, 0)?, name, depth + 1);
+        }
+        if !matches!(whole.kind(), kind::STRUCT | kind::UNION) {
+            return None;
+        }
+        for member in whole.rest.chunks_exact(12) {
+            let member_id = number_at(member, 4)?;
+            let mut bits = number_at(member, 8)?;
+            if whole.has_bit_fields() {
+                bits &= 0x00ff_ffff;
+            }
+            let member_name = self.name(number_at(member, 0)?)?;
+            if member_name == name {
+                return Some((member_id, u64::from(bits)));
+            }
+            if member_name.is_empty()
+                && depth < DEPTH_MAX
+                && let Some((inner_id, inner_bits)) = self.member(member_id, name, depth + 1)
+            {
+                return Some((inner_id, u64::from(bits) + inner_bits));
+            }
+        }
+        None
+    }
+
+    /// The type behind typedefs and modifiers.
+    fn resolve(&self, mut id: u32) -> Option<u32> {
+        for _ in 0..DEPTH_MAX {
+            let this = self.list.get(id as usize)?;
+            match this.kind() {
+                kind::TYPEDEF | kind::VOLATILE | kind::CONST | kind::RESTRICT | kind::TYPE_TAG => {
+                    id = this.target;
+                }
+                _ => return Some(id),
+            }
+        }
+        None
+    }
+
+    fn name(&self, offset: u32) -> Option<&'a [u8]> {
+        let from = self.strings.get(offset as usize..)?;
+        from.split(|byte| *byte == 0).next()
+    }
+}
+
+fn number_at(bytes: &[u8], offset: usize) -> Option<u32> {
+    bytes
+        .get(offset..)?
+        .first_chunk()
+        .copied()
+        .map(u32::from_le_bytes)
+}
+
+fn size_at(bytes: &[u8], offset: usize) -> Option<usize> {
+    usize::try_from(number_at(bytes, offset)?).ok()
+}

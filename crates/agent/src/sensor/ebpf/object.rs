@@ -1,0 +1,370 @@
+//! The eBPF object in the kernel: loading it with what this kernel's type information says,
+//! attaching its programs, and its maps.
+
+use std::fs::File;
+use std::io;
+
+use aya::maps::{Array, MapData, MapError, PerCpuArray, RingBuf};
+use aya::programs::fentry::FEntryLink;
+use aya::programs::tp_btf::BtfTracePointLink;
+use aya::programs::{BtfTracePoint, FEntry, Iter, ProgramError};
+use aya::{Btf, Ebpf, EbpfLoader};
+use event::Kind;
+
+use super::btf::{self, Types};
+use crate::sensor::{Error, Settings};
+use crate::sys::rcu;
+
+/// The programs, built from `crates/ebpf` by `cargo xtask ebpf`.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../ebpf/systrail.bpf.o"
+));
+
+/// The programs on tracepoints, named after them.
+const TRACEPOINTS: [&str; 3] = ["task_newtask", "sched_process_exec", "sched_process_exit"];
+/// The program on the kernel function of that name.
+const IMAGE_FUNCTION: &str = "perf_event_mmap";
+
+/// The iterators over processes and over mappings, with what each iterates.
+const PROCESS_ITERATOR: (&str, &str) = ("iterate_processes", "task");
+const IMAGE_ITERATOR: (&str, &str) = ("iterate_images", "task_vma");
+
+/// The fields the programs read, named as the read-only globals that carry their offsets.
+const FIELDS: [&str; 36] = [
+    "linux_binprm.file",
+    "linux_binprm.filename",
+    "linux_binprm.interp",
+    "cred.euid",
+    "dentry.d_hash.pprev",
+    "dentry.d_name.name",
+    "dentry.d_parent",
+    "file.f_path",
+    "fs_struct.pwd",
+    "mm_struct.arg_end",
+    "mm_struct.arg_start",
+    "mm_struct.exe_file",
+    "mount.mnt",
+    "mount.mnt_mountpoint",
+    "mount.mnt_parent",
+    "pid.numbers.nr",
+    "signal_struct.flags",
+    "signal_struct.group_exit_code",
+    "signal_struct.live",
+    "signal_struct.pids",
+    "task_struct.exit_code",
+    "task_struct.flags",
+    "task_struct.fs",
+    "task_struct.group_leader",
+    "task_struct.mm",
+    "task_struct.pid",
+    "task_struct.real_cred",
+    "task_struct.real_parent",
+    "task_struct.signal",
+    "task_struct.start_boottime",
+    "task_struct.tgid",
+    "vfsmount.mnt_root",
+    "vm_area_struct.vm_end",
+    "vm_area_struct.vm_file",
+    "vm_area_struct.vm_flags",
+    "vm_area_struct.vm_start",
+];
+
+/// The agent is woken when this much waits in a buffer, or a quarter of its size.
+const WAKE_UP_SIZE_MAX: u32 = 64 * 1024;
+
+/// How the agent is about to wait, for the programs to know whether to wake it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u64)]
+pub(super) enum Waiting {
+    /// Until the flush interval ends or a buffer fills up.
+    ForMany = 1,
+    /// Until there is anything.
+    ForAny = 2,
+}
+
+/// Indices into the map `CONTROL`.
+const CONTROL_ENABLED: u32 = 0;
+const CONTROL_WAITING: u32 = 1;
+
+/// Numbers per observed kind.
+pub(super) type PerKind = [u64; Kind::OBSERVED.len()];
+
+/// The loaded object. Dropping it detaches and unloads everything: nothing is pinned.
+///
+/// # Invariants
+/// Fields are in the order of their tear-down: no program runs on maps that went.
+pub(super) struct Object {
+    tracepoint_links: Vec<BtfTracePointLink>,
+    image_link: Option<FEntryLink>,
+    ebpf: Ebpf,
+    control: Array<MapData, u64>,
+    produced: PerCpuArray<MapData, PerKind>,
+    lost: PerCpuArray<MapData, PerKind>,
+    /// Whether the image program is loaded; where it is not, images come from elsewhere.
+    pub(super) sees_images: bool,
+    has_iterators: bool,
+}
+
+impl Object {
+    /// Loads the programs and attaches none.
+    pub(super) fn load(settings: &Settings) -> Result<Self, Error> {
+        let bytes = std::fs::read(btf::PATH).map_err(|error| Error::Unavailable {
+            cause: format!(
+                "the kernel publishes no type information: {}: {error}",
+                btf::PATH
+            ),
+            cure: "run a kernel built with CONFIG_DEBUG_INFO_BTF".to_owned(),
+        })?;
+        let types = Types::read(&bytes).ok_or_else(|| Error::Unavailable {
+            cause: format!("{} is not type information this version knows", btf::PATH),
+            cure: "update systrail".to_owned(),
+        })?;
+        let parameters = parameters(&types, settings)?;
+        let btf = Btf::from_sys_fs().map_err(|error| unavailable("reading BTF", &error))?;
+        let mut ebpf = load_maps(&btf, &parameters, settings)?;
+        for name in TRACEPOINTS {
+            tracepoint(&mut ebpf, name)?
+                .load(name, &btf)
+                .map_err(|error| refused(name, error))?;
+        }
+        // Not every kernel lets this kind of program load; perf events stand in.
+        let sees_images = settings.images
+            && image_program(&mut ebpf)
+                .is_ok_and(|program| program.load(IMAGE_FUNCTION, &btf).is_ok());
+        let has_iterators = [PROCESS_ITERATOR, IMAGE_ITERATOR]
+            .into_iter()
+            .all(|(name, target)| {
+                iterator(&mut ebpf, name).is_ok_and(|program| program.load(target, &btf).is_ok())
+            });
+        let (control, produced, lost) = (
+            Array::try_from(take(&mut ebpf, "CONTROL")?).map_err(map_error)?,
+            PerCpuArray::try_from(take(&mut ebpf, "PRODUCED")?).map_err(map_error)?,
+            PerCpuArray::try_from(take(&mut ebpf, "LOST")?).map_err(map_error)?,
+        );
+        Ok(Self {
+            tracepoint_links: Vec::new(),
+            image_link: None,
+            ebpf,
+            control,
+            produced,
+            lost,
+            sees_images,
+            has_iterators,
+        })
+    }
+
+    /// The ring buffer of that name; each can be taken once.
+    pub(super) fn take_ring(&mut self, name: &'static str) -> Result<RingBuf<MapData>, Error> {
+        RingBuf::try_from(take(&mut self.ebpf, name)?).map_err(map_error)
+    }
+
+    /// Attaches every program, then lets them record. On return every event is seen.
+    pub(super) fn start(&mut self) -> Result<(), Error> {
+        for name in TRACEPOINTS {
+            let program = tracepoint(&mut self.ebpf, name)?;
+            let link = program
+                .attach()
+                .and_then(|id| program.take_link(id))
+                .map_err(|error| refused(name, error))?;
+            self.tracepoint_links.push(link);
+        }
+        if self.sees_images {
+            let program = image_program(&mut self.ebpf)?;
+            let link = program
+                .attach()
+                .and_then(|id| program.take_link(id))
+                .map_err(|error| refused(IMAGE_FUNCTION, error))?;
+            self.image_link = Some(link);
+        }
+        self.set(CONTROL_ENABLED, 1)
+    }
+
+    /// Stops recording. On return no program is running any more, so all counters are final.
+    pub(super) fn stop(&mut self) -> Result<(), Error> {
+        self.set(CONTROL_ENABLED, 0)?;
+        self.tracepoint_links.clear();
+        self.image_link = None;
+        rcu::wait_for_readers().map_err(|source| Error::Io {
+            action: "waiting for eBPF programs to end",
+            source,
+        })
+    }
+
+    /// A walk over the processes there are, as records; `None` where this kernel does not take
+    /// the iterators.
+    pub(super) fn iterate_processes(&mut self) -> io::Result<Option<File>> {
+        self.iterate(PROCESS_ITERATOR.0)
+    }
+
+    /// A walk over the executable mappings of files there are.
+    pub(super) fn iterate_images(&mut self) -> io::Result<Option<File>> {
+        self.iterate(IMAGE_ITERATOR.0)
+    }
+
+    fn iterate(&mut self, name: &str) -> io::Result<Option<File>> {
+        if !self.has_iterators {
+            return Ok(None);
+        }
+        let program = iterator(&mut self.ebpf, name).map_err(io::Error::other)?;
+        let link = program
+            .attach()
+            .and_then(|id| program.take_link(id))
+            .map_err(io::Error::other)?;
+        link.into_file().map(Some).map_err(io::Error::other)
+    }
+
+    /// Tells the programs when to wake the agent.
+    pub(super) fn set_waiting(&mut self, waiting: Waiting) -> Result<(), Error> {
+        self.set(CONTROL_WAITING, waiting as u64)
+    }
+
+    /// Events that happened so far.
+    pub(super) fn produced(&self) -> Result<PerKind, Error> {
+        sum(&self.produced)
+    }
+
+    /// Of those, events that could not be stored.
+    pub(super) fn lost(&self) -> Result<PerKind, Error> {
+        sum(&self.lost)
+    }
+
+    fn set(&mut self, index: u32, value: u64) -> Result<(), Error> {
+        self.control.set(index, value, 0).map_err(map_error)
+    }
+}
+
+/// The read-only globals, by name.
+fn parameters(types: &Types<'_>, settings: &Settings) -> Result<Vec<(&'static str, u64)>, Error> {
+    let wake_up_size = |size: u32| u64::from(WAKE_UP_SIZE_MAX.min(size / 4));
+    let tells_last = types.tracepoint_parameter_count("sched_process_exit") >= Some(2);
+    let mut parameters = vec![
+        (
+            "process_events_wake_up_size",
+            wake_up_size(settings.process_buffer_size),
+        ),
+        (
+            "events_wake_up_size",
+            wake_up_size(settings.event_buffer_size),
+        ),
+        ("exit_tells_last", u64::from(tells_last)),
+        ("record_threads", u64::from(settings.threads)),
+    ];
+    for field in FIELDS {
+        let offset = types.offset(field).ok_or_else(|| Error::Unavailable {
+            cause: format!("this kernel has no field {field}"),
+            cure: "update systrail, or use another source".to_owned(),
+        })?;
+        parameters.push((field, offset));
+    }
+    Ok(parameters)
+}
+
+fn load_maps(
+    btf: &Btf,
+    parameters: &[(&'static str, u64)],
+    settings: &Settings,
+) -> Result<Ebpf, Error> {
+    let cpu_count = aya::util::nr_cpus().map_err(|(_, source)| Error::Io {
+        action: "counting processors",
+        source,
+    })?;
+    let mut loader = EbpfLoader::new();
+    loader
+        .btf(Some(btf))
+        .map_max_entries("PROCESS_EVENTS", settings.process_buffer_size)
+        .map_max_entries("EVENTS", settings.event_buffer_size)
+        .map_max_entries("EXEC_SCRATCH", u32::try_from(cpu_count).unwrap_or(u32::MAX));
+    for (name, value) in parameters {
+        loader.override_global(name, value, true);
+    }
+    loader
+        .load(OBJECT)
+        .map_err(|error| unavailable("creating eBPF maps", &error))
+}
+
+fn tracepoint<'e>(ebpf: &'e mut Ebpf, name: &str) -> Result<&'e mut BtfTracePoint, Error> {
+    let program = ebpf.program_mut(name).ok_or_else(|| missing(name))?;
+    program.try_into().map_err(|error| refused(name, error))
+}
+
+fn image_program(ebpf: &mut Ebpf) -> Result<&mut FEntry, Error> {
+    let program = ebpf
+        .program_mut(IMAGE_FUNCTION)
+        .ok_or_else(|| missing(IMAGE_FUNCTION))?;
+    program
+        .try_into()
+        .map_err(|error| refused(IMAGE_FUNCTION, error))
+}
+
+fn iterator<'e>(ebpf: &'e mut Ebpf, name: &str) -> Result<&'e mut Iter, Error> {
+    let program = ebpf.program_mut(name).ok_or_else(|| missing(name))?;
+    program.try_into().map_err(|error| refused(name, error))
+}
+
+fn take(ebpf: &mut Ebpf, name: &str) -> Result<aya::maps::Map, Error> {
+    ebpf.take_map(name).ok_or_else(|| missing(name))
+}
+
+fn sum(map: &PerCpuArray<MapData, PerKind>) -> Result<PerKind, Error> {
+    let mut total = PerKind::default();
+    for counters in map.get(&0, 0).map_err(map_error)?.iter() {
+        for (total, count) in total.iter_mut().zip(counters) {
+            *total += count;
+        }
+    }
+    Ok(total)
+}
+
+/// The object and this file name different things: a build that cannot be shipped.
+fn missing(name: &str) -> Error {
+    Error::Unavailable {
+        cause: format!("the eBPF object has no {name}"),
+        cure: "rebuild it with cargo xtask ebpf".to_owned(),
+    }
+}
+
+fn map_error(error: MapError) -> Error {
+    Error::Io {
+        action: "accessing an eBPF map",
+        source: io::Error::other(error),
+    }
+}
+
+/// Why the kernel did not take a program.
+fn refused(name: &str, error: ProgramError) -> Error {
+    match error {
+        ProgramError::LoadError {
+            io_error,
+            verifier_log,
+        } => {
+            tracing::debug!(program = name, log = %verifier_log, "eBPF program refused");
+            unavailable(&format!("loading eBPF program {name}"), &io_error)
+        }
+        error => unavailable(&format!("loading eBPF program {name}"), &error),
+    }
+}
+
+fn unavailable(action: &str, error: &(dyn std::error::Error + 'static)) -> Error {
+    let mut cause = format!("{action}: {error}");
+    let mut kind = None;
+    let mut source = Some(error);
+    while let Some(error) = source {
+        if let Some(error) = error.downcast_ref::<io::Error>() {
+            kind = Some(error.kind());
+            cause = format!("{action}: {error}");
+        }
+        source = error.source();
+    }
+    let cure = match kind {
+        Some(io::ErrorKind::PermissionDenied) => {
+            "run as root, or grant CAP_BPF and CAP_PERFMON; under kernel lockdown use another source"
+        }
+        Some(io::ErrorKind::OutOfMemory) => "make the buffers smaller",
+        _ => "use another source",
+    };
+    Error::Unavailable {
+        cause,
+        cure: cure.to_owned(),
+    }
+}

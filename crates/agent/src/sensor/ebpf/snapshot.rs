@@ -1,0 +1,123 @@
+//! The snapshot by the object's iterators: what was there before the stream began, read by the
+//! kernel in one walk instead of a dozen files a process.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, Read as _};
+
+use event::{Event, Flags, HEADER_SIZE, Header, image, process, wire};
+
+use super::object::Object;
+use crate::sensor::proc::{self, TICK_NS};
+use crate::sensor::snapshot::{self, Existing, ExistingImage};
+use crate::sys::clock;
+
+/// Reads every process there is now, and what it has mapped where `images` says so: by iterators
+/// where they load, from `/proc` otherwise.
+pub(super) fn take(object: &mut Object, images: bool) -> io::Result<Vec<Existing>> {
+    let now = || clock::now().0;
+    match iterate(object, images) {
+        Ok(Some(existing)) => return Ok(existing),
+        Ok(None) => {}
+        Err(error) => tracing::warn!(%error, "the iterators broke off; reading /proc instead"),
+    }
+    snapshot::take(images, now)
+}
+
+/// `None` where this kernel does not take the iterators.
+fn iterate(object: &mut Object, images: bool) -> io::Result<Option<Vec<Existing>>> {
+    let Some(processes) = object.iterate_processes()? else {
+        return Ok(None);
+    };
+    let mut existing = Vec::new();
+    let mut places = HashMap::new();
+    read_records(processes, |header, event| {
+        if let Event::ProcessStart(start) = event {
+            places.insert((header.process_id, header.start_time), existing.len());
+            existing.push(own_process(&header, &start));
+        }
+    })?;
+    if images {
+        let Some(images) = object.iterate_images()? else {
+            return Ok(None);
+        };
+        read_records(images, |header, event| {
+            // A process that the first walk did not meet has its start in the stream.
+            let place = places.get(&(header.process_id, header.start_time));
+            if let Event::ImageLoad(load) = event
+                && let Some(process) = place.and_then(|&place| existing.get_mut(place))
+            {
+                process.images.push(own_image(&header, &load));
+            }
+        })?;
+    }
+    for process in &mut existing {
+        read_command_line(process);
+        process.read_until = clock::now().0;
+    }
+    Ok(Some(existing))
+}
+
+/// Hands every record of an iterator's file to `record_fn`.
+fn read_records(mut file: File, mut record_fn: impl FnMut(Header, Event<'_>)) -> io::Result<()> {
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    let mut rest = bytes.as_slice();
+    while !rest.is_empty() {
+        let header = Header::read(&mut wire::Reader::new(rest)).map_err(io::Error::other)?;
+        let size = usize::try_from(header.size).unwrap_or(usize::MAX);
+        let (record, next) = rest
+            .split_at_checked(size.max(HEADER_SIZE))
+            .ok_or(io::ErrorKind::UnexpectedEof)?;
+        let (header, event) = event::read(record).map_err(io::Error::other)?;
+        record_fn(header, event);
+        rest = next;
+    }
+    Ok(())
+}
+
+fn own_process(header: &Header, start: &process::Start<'_>) -> Existing {
+    Existing {
+        process_id: header.process_id,
+        start_time: header.start_time,
+        parent_process_id: start.parent_process_id,
+        session_id: start.session_id,
+        user_id: start.user_id,
+        flags: header.flags,
+        image: start.image.to_vec(),
+        read_from: header.time,
+        ..Existing::default()
+    }
+}
+
+fn own_image(header: &Header, load: &image::Load<'_>) -> ExistingImage {
+    ExistingImage {
+        flags: header.flags,
+        base: load.image_base,
+        size: load.image_size,
+        path: load.image.to_vec(),
+    }
+}
+
+/// The one thing no iterator can read: it is in the process's own memory.
+fn read_command_line(existing: &mut Existing) {
+    if existing.flags.contains(Flags::KERNEL_PROCESS) {
+        return;
+    }
+    let read = || {
+        let process = proc::Process::open(existing.process_id)?;
+        let is_it = process.stat()?.start_tick == existing.start_time / TICK_NS;
+        if is_it {
+            Ok(process.command_line())
+        } else {
+            Err(io::Error::from(io::ErrorKind::NotFound))
+        }
+    };
+    let (flags, command_line) = match read() {
+        Ok((flags, line)) if !line.is_empty() => (flags, line),
+        // A process on its way out has no memory, and an empty line is not what it was given.
+        _ => (Flags::COMMAND_LINE_UNAVAILABLE, Vec::new()),
+    };
+    existing.flags = existing.flags.with(flags);
+    existing.command_line = command_line;
+}

@@ -1,0 +1,46 @@
+//! Image loads.
+
+use aya_ebpf::macros::fentry;
+use aya_ebpf::programs::FEntryContext;
+use event::{Flags, Header, Kind, image};
+
+use crate::kernel::{Task, Vma};
+use crate::maps::{self, Ring, SCRATCH_IMAGE};
+use crate::record::{Record, header};
+
+/// `perf_event_mmap(struct vm_area_struct *vma)`: the kernel calls it for every mapping that is
+/// made or made executable, once its address and size are settled.
+#[fentry]
+fn perf_event_mmap(context: FEntryContext) -> Option<()> {
+    let vma = Vma::new(context.arg(0))?;
+    if !maps::is_enabled() || !vma.is_executable() {
+        return None;
+    }
+    let file = vma.file()?;
+    let ring = Ring::OTHERS;
+    let header = header(Task::current(), ring.lost());
+    ring.store(
+        Kind::IMAGE_LOAD,
+        load(vma, file.path(), header, SCRATCH_IMAGE),
+    );
+    Some(())
+}
+
+/// The record of a mapping of the file at `path`.
+#[inline(always)]
+pub(crate) fn load(
+    vma: Vma,
+    path: crate::kernel::Path,
+    mut header: Header,
+    scratch: u32,
+) -> Option<&'static [u8]> {
+    let mut record = Record::new(maps::scratch(scratch)?, image::Load::FIXED_SIZE);
+    let path = record.append_path(path);
+    header.kind = Kind::IMAGE_LOAD;
+    header.flags = Flags(header.flags.0 | path.flags.0);
+    record.finish(header, |writer| {
+        writer.u64(vma.start());
+        writer.u64(vma.size());
+        writer.u32(path.size as u32);
+    })
+}

@@ -1,0 +1,92 @@
+//! The snapshot: iterators over what was there before the sensor, as records flagged `EXISTING`.
+
+#![expect(
+    unsafe_code,
+    reason = "the kernel finds iterator programs by their sections"
+)]
+
+use core::ffi::c_void;
+
+use event::{Flags, Kind, process};
+
+use crate::image;
+use crate::kernel::{Task, Visit, Vma};
+use crate::maps::{self, SCRATCH_ITERATOR};
+use crate::record::{Record, Text, header};
+
+/// Visits every task: `struct bpf_iter__task { meta, task }`. Writes the processes.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/task")]
+extern "C" fn iterate_processes(context: *mut c_void) -> i32 {
+    let visit = Visit::new(context);
+    if let Some(task) = Task::new(visit.object(1))
+        && is_live_leader(task)
+        && let Some(record) = process(task)
+    {
+        visit.write(record);
+    }
+    0
+}
+
+/// Visits every mapping: `struct bpf_iter__task_vma { meta, task, vma }`. Writes the executable
+/// ones of files.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/task_vma")]
+extern "C" fn iterate_images(context: *mut c_void) -> i32 {
+    let visit = Visit::new(context);
+    if let Some(task) = Task::new(visit.object(1))
+        && let Some(vma) = Vma::new(visit.object(2))
+        && is_live_leader(task)
+        && vma.is_executable()
+        && let Some(file) = vma.file()
+    {
+        let mut header = header(task, 0);
+        header.flags = Flags::EXISTING;
+        if let Some(record) = image::load(vma, file.path(), header, SCRATCH_ITERATOR) {
+            visit.write(record);
+        }
+    }
+    0
+}
+
+/// A process whose threads have all begun to exit has had its exit event; one whose first thread
+/// has ended but others have not, lives.
+#[inline(always)]
+fn is_live_leader(task: Task) -> bool {
+    task.pid() == task.tgid() && task.pid() != 0 && task.live_threads() > 0
+}
+
+#[inline(always)]
+fn process(task: Task) -> Option<&'static [u8]> {
+    let mut header = header(task, 0);
+    let mut record = Record::new(maps::scratch(SCRATCH_ITERATOR)?, process::Start::FIXED_SIZE);
+    header.kind = Kind::PROCESS_START;
+    header.flags = Flags::EXISTING;
+    let image = if task.is_kernel_thread() {
+        header.flags = header.flags.with(Flags::KERNEL_PROCESS);
+        Text::NONE
+    } else {
+        match task.program() {
+            Some(file) => record.append_path(file.path()),
+            None => Text::image_unavailable(),
+        }
+    };
+    header.flags = header.flags.with(image.flags);
+    let parent = task.parent();
+    record.finish(header, |writer| {
+        // Who created it is not known any more; the parent is the best there is.
+        for id in [
+            parent.tgid(),
+            0,
+            0,
+            task.session_id(),
+            task.effective_user_id(),
+        ] {
+            writer.u32(id);
+        }
+        writer.u64(parent.leader().start_time());
+        writer.u64(0);
+        writer.u32(image.size as u32);
+        writer.u32(0);
+    })
+}

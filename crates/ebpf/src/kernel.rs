@@ -1,0 +1,553 @@
+//! The fence: every read of kernel and user memory, and every number the loader supplies.
+//!
+//! rustc emits no CO-RE relocations. Where a field is, the agent finds in the running kernel's BTF
+//! and passes as read-only globals before it loads the programs. The verifier treats those as
+//! constants, so it checks each plain read through a trusted pointer against the same BTF, and
+//! removes branches this kernel never takes.
+//!
+//! # Invariants
+//! A handle such as [`Task`] holds a pointer the verifier tracks as one to that structure, or null.
+//! A plain read through it can fault in no way: the verifier refuses the program if the field is
+//! not where we say, and the kernel turns a read through a stale pointer into zero.
+
+#![expect(unsafe_code, reason = "kernel memory is read here and nowhere else")]
+
+use core::cell::UnsafeCell;
+use core::ffi::c_void;
+use core::ptr::from_mut;
+
+use aya_ebpf::helpers::generated as helpers;
+
+/// Declares the read-only globals: a static the loader finds by its name, and the handle by which
+/// programs read it.
+macro_rules! parameters {
+    ($($(#[$doc:meta])* $name:ident = $symbol:literal;)*) => {
+        $(
+            $(#[$doc])*
+            pub(crate) const $name: Parameter = {
+                #[unsafe(export_name = $symbol)]
+                static VALUE: u64 = 0;
+                Parameter(&VALUE)
+            };
+        )*
+    };
+}
+
+parameters! {
+    /// Bytes in the buffer of process events at which the agent is woken.
+    PROCESS_EVENTS_WAKE_UP_SIZE = "process_events_wake_up_size";
+    /// Bytes in the buffer of thread and image events at which the agent is woken.
+    EVENTS_WAKE_UP_SIZE = "events_wake_up_size";
+    /// 1 where the tracepoint of a task's exit says whether it is the process's last.
+    EXIT_TELLS_LAST = "exit_tells_last";
+    /// 1 while thread events are wanted.
+    RECORD_THREADS = "record_threads";
+
+    BPRM_FILE = "linux_binprm.file";
+    BPRM_FILENAME = "linux_binprm.filename";
+    BPRM_INTERP = "linux_binprm.interp";
+    CRED_EUID = "cred.euid";
+    DENTRY_HASH_PPREV = "dentry.d_hash.pprev";
+    DENTRY_NAME = "dentry.d_name.name";
+    DENTRY_PARENT = "dentry.d_parent";
+    FILE_PATH = "file.f_path";
+    FS_PWD = "fs_struct.pwd";
+    MM_ARG_END = "mm_struct.arg_end";
+    MM_ARG_START = "mm_struct.arg_start";
+    MM_EXE_FILE = "mm_struct.exe_file";
+    MOUNT_MNT = "mount.mnt";
+    MOUNT_MOUNTPOINT = "mount.mnt_mountpoint";
+    MOUNT_PARENT = "mount.mnt_parent";
+    PID_NUMBERS_NR = "pid.numbers.nr";
+    SIGNAL_FLAGS = "signal_struct.flags";
+    SIGNAL_GROUP_EXIT_CODE = "signal_struct.group_exit_code";
+    SIGNAL_LIVE = "signal_struct.live";
+    SIGNAL_PIDS = "signal_struct.pids";
+    TASK_CRED = "task_struct.real_cred";
+    TASK_EXIT_CODE = "task_struct.exit_code";
+    TASK_FLAGS = "task_struct.flags";
+    TASK_FS = "task_struct.fs";
+    TASK_GROUP_LEADER = "task_struct.group_leader";
+    TASK_MM = "task_struct.mm";
+    TASK_PID = "task_struct.pid";
+    TASK_REAL_PARENT = "task_struct.real_parent";
+    TASK_SIGNAL = "task_struct.signal";
+    TASK_START_BOOTTIME = "task_struct.start_boottime";
+    TASK_TGID = "task_struct.tgid";
+    VFSMOUNT_ROOT = "vfsmount.mnt_root";
+    VMA_END = "vm_area_struct.vm_end";
+    VMA_FILE = "vm_area_struct.vm_file";
+    VMA_FLAGS = "vm_area_struct.vm_flags";
+    VMA_START = "vm_area_struct.vm_start";
+}
+
+/// A number the loader supplies.
+#[derive(Clone, Copy)]
+pub(crate) struct Parameter(&'static u64);
+
+impl Parameter {
+    /// Its value: a constant for the verifier, but not for the compiler.
+    #[inline(always)]
+    pub(crate) fn value(self) -> u64 {
+        // SAFETY: a reference is valid for reads.
+        unsafe { core::ptr::from_ref(self.0).read_volatile() }
+    }
+
+    #[inline(always)]
+    fn offset(self) -> usize {
+        self.value() as usize
+    }
+}
+
+/// A pointer into kernel memory that the verifier tracks.
+type Pointer = *const u8;
+
+/// Reads the field at `offset` by a plain load.
+#[inline(always)]
+fn field<T: Copy>(base: Pointer, offset: Parameter) -> T {
+    let at = base.wrapping_add(offset.offset()).cast::<T>();
+    // SAFETY: by the module's invariant the verifier has checked this very read. Volatile, so that
+    // the compiler neither splits it nor moves it before the null check of its caller.
+    unsafe { at.read_volatile() }
+}
+
+/// Reads memory that no tracked pointer leads to; zero where it cannot be read.
+#[inline(always)]
+fn probe<T: Copy + Default>(base: Pointer, offset: Parameter) -> T {
+    probe_at(base.wrapping_add(offset.offset()))
+}
+
+#[inline(always)]
+fn probe_at<T: Copy + Default>(at: Pointer) -> T {
+    let mut value = T::default();
+    // SAFETY: the helper checks the source itself, and the destination is `T`'s size.
+    let _zeroed_if_unreadable = unsafe {
+        helpers::bpf_probe_read_kernel(
+            from_mut(&mut value).cast(),
+            size_of::<T>() as u32,
+            at.cast(),
+        )
+    };
+    value
+}
+
+/// A thread: the kernel's `task_struct`.
+#[derive(Clone, Copy)]
+pub(crate) struct Task(Pointer);
+
+impl Task {
+    const PF_KTHREAD: u32 = 0x0020_0000;
+    const PIDTYPE_SID: usize = 3;
+    const SIGNAL_GROUP_EXIT: u32 = 4;
+
+    /// The thread that runs now.
+    #[inline(always)]
+    pub(crate) fn current() -> Self {
+        // SAFETY: the helper has no precondition.
+        Self(unsafe { helpers::bpf_get_current_task_btf() }.cast())
+    }
+
+    /// The thread a program was given; `None` for null.
+    #[inline(always)]
+    pub(crate) fn new(pointer: *const c_void) -> Option<Self> {
+        (!pointer.is_null()).then_some(Self(pointer.cast()))
+    }
+
+    /// The thread id.
+    #[inline(always)]
+    pub(crate) fn pid(self) -> u32 {
+        field(self.0, TASK_PID)
+    }
+
+    /// The process id.
+    #[inline(always)]
+    pub(crate) fn tgid(self) -> u32 {
+        field(self.0, TASK_TGID)
+    }
+
+    /// When the thread started, on the boot clock. A process's is its leader's.
+    #[inline(always)]
+    pub(crate) fn start_time(self) -> u64 {
+        field(self.0, TASK_START_BOOTTIME)
+    }
+
+    /// The first thread of the process.
+    #[inline(always)]
+    pub(crate) fn leader(self) -> Self {
+        Self(field(self.0, TASK_GROUP_LEADER))
+    }
+
+    /// The parent that will be told of the exit; not the tracer.
+    #[inline(always)]
+    pub(crate) fn parent(self) -> Self {
+        Self(field(self.0, TASK_REAL_PARENT))
+    }
+
+    /// Whether it never runs in user mode.
+    #[inline(always)]
+    pub(crate) fn is_kernel_thread(self) -> bool {
+        field::<u32>(self.0, TASK_FLAGS) & Self::PF_KTHREAD != 0
+    }
+
+    /// The effective user id others see, in the initial user namespace.
+    #[inline(always)]
+    pub(crate) fn effective_user_id(self) -> u32 {
+        let cred: Pointer = field(self.0, TASK_CRED);
+        if cred.is_null() {
+            return 0;
+        }
+        field(cred, CRED_EUID)
+    }
+
+    /// The session id, in the initial pid namespace.
+    #[inline(always)]
+    pub(crate) fn session_id(self) -> u32 {
+        let signal: Pointer = field(self.0, TASK_SIGNAL);
+        if signal.is_null() {
+            return 0;
+        }
+        let pid: Pointer = field(
+            signal.wrapping_add(Self::PIDTYPE_SID * size_of::<Pointer>()),
+            SIGNAL_PIDS,
+        );
+        probe(pid, PID_NUMBERS_NR)
+    }
+
+    /// How many threads of the process have not begun to exit.
+    #[inline(always)]
+    pub(crate) fn live_threads(self) -> u32 {
+        let signal: Pointer = field(self.0, TASK_SIGNAL);
+        if signal.is_null() {
+            return 0;
+        }
+        field(signal, SIGNAL_LIVE)
+    }
+
+    /// What `wait` tells the parent of this process; final once its last thread exits.
+    #[inline(always)]
+    pub(crate) fn exit_status(self) -> u32 {
+        let signal: Pointer = field(self.0, TASK_SIGNAL);
+        if !signal.is_null() && field::<u32>(signal, SIGNAL_FLAGS) & Self::SIGNAL_GROUP_EXIT != 0 {
+            return field(signal, SIGNAL_GROUP_EXIT_CODE);
+        }
+        field(self.leader().0, TASK_EXIT_CODE)
+    }
+
+    /// Where the arguments of the program are in user memory: begin and end.
+    #[inline(always)]
+    pub(crate) fn arguments(self) -> Option<(u64, u64)> {
+        let mm: Pointer = field(self.0, TASK_MM);
+        (!mm.is_null()).then(|| (field(mm, MM_ARG_START), field(mm, MM_ARG_END)))
+    }
+
+    /// The file of the program the process runs.
+    #[inline(always)]
+    pub(crate) fn program(self) -> Option<File> {
+        let mm: Pointer = field(self.0, TASK_MM);
+        if mm.is_null() {
+            return None;
+        }
+        File::new(field(mm, MM_EXE_FILE))
+    }
+
+    /// The working directory.
+    #[inline(always)]
+    pub(crate) fn directory(self) -> Option<Path> {
+        let fs: Pointer = field(self.0, TASK_FS);
+        (!fs.is_null()).then(|| probe(fs, FS_PWD))
+    }
+}
+
+/// What an exec is about: the kernel's `linux_binprm`.
+#[derive(Clone, Copy)]
+pub(crate) struct Program(Pointer);
+
+impl Program {
+    /// The one a program was given.
+    #[inline(always)]
+    pub(crate) fn new(pointer: *const c_void) -> Option<Self> {
+        (!pointer.is_null()).then_some(Self(pointer.cast()))
+    }
+
+    /// The file that runs; for a script its interpreter.
+    #[inline(always)]
+    pub(crate) fn file(self) -> Option<File> {
+        File::new(field(self.0, BPRM_FILE))
+    }
+
+    /// The path the caller gave, where an interpreter runs instead of it.
+    #[inline(always)]
+    pub(crate) fn script(self) -> Option<KernelText> {
+        let filename: Pointer = field(self.0, BPRM_FILENAME);
+        let interp: Pointer = field(self.0, BPRM_INTERP);
+        (filename != interp).then_some(KernelText(filename))
+    }
+}
+
+/// A mapping of a process: the kernel's `vm_area_struct`.
+#[derive(Clone, Copy)]
+pub(crate) struct Vma(Pointer);
+
+impl Vma {
+    const VM_EXEC: u64 = 4;
+
+    /// The one a program was given; `None` for null.
+    #[inline(always)]
+    pub(crate) fn new(pointer: *const c_void) -> Option<Self> {
+        (!pointer.is_null()).then_some(Self(pointer.cast()))
+    }
+
+    /// Whether it may be executed.
+    #[inline(always)]
+    pub(crate) fn is_executable(self) -> bool {
+        field::<u64>(self.0, VMA_FLAGS) & Self::VM_EXEC != 0
+    }
+
+    /// The file it maps.
+    #[inline(always)]
+    pub(crate) fn file(self) -> Option<File> {
+        File::new(field(self.0, VMA_FILE))
+    }
+
+    /// Its first address.
+    #[inline(always)]
+    pub(crate) fn start(self) -> u64 {
+        field(self.0, VMA_START)
+    }
+
+    /// Its bytes.
+    #[inline(always)]
+    pub(crate) fn size(self) -> u64 {
+        field::<u64>(self.0, VMA_END).wrapping_sub(self.start())
+    }
+}
+
+/// An open file.
+#[derive(Clone, Copy)]
+pub(crate) struct File(Pointer);
+
+impl File {
+    #[inline(always)]
+    fn new(pointer: Pointer) -> Option<Self> {
+        (!pointer.is_null()).then_some(Self(pointer))
+    }
+
+    /// Where it is.
+    #[inline(always)]
+    pub(crate) fn path(self) -> Path {
+        probe(self.0, FILE_PATH)
+    }
+}
+
+/// A place in a mount: the kernel's `struct path`, copied.
+#[derive(Clone, Copy, Default)]
+#[repr(C)]
+pub(crate) struct Path {
+    mount: Pointer,
+    dentry: Pointer,
+}
+
+/// One step of the way from a file to the root.
+pub(crate) enum Step {
+    /// A name, and the directory it is in.
+    Name(KernelText, Path),
+    /// A mount's root: the way goes on where it is mounted.
+    Mount(Path),
+    /// The last name: it is in no directory, and not below any root.
+    Loose(KernelText),
+    /// The root.
+    Root,
+}
+
+impl Path {
+    /// Whether there is anything.
+    #[inline(always)]
+    pub(crate) fn is_some(self) -> bool {
+        !self.dentry.is_null()
+    }
+
+    /// Whether the file has no name in any directory any more, or never had.
+    #[inline(always)]
+    pub(crate) fn is_deleted(self) -> bool {
+        let root: Pointer = probe(self.mount, VFSMOUNT_ROOT);
+        self.dentry != root && probe::<u64>(self.dentry, DENTRY_HASH_PPREV) == 0
+    }
+
+    /// One step towards the root of everything.
+    #[inline(always)]
+    pub(crate) fn step(self) -> Step {
+        let root: Pointer = probe(self.mount, VFSMOUNT_ROOT);
+        if self.dentry == root {
+            let mount = self.mount.wrapping_sub(MOUNT_MNT.offset());
+            let parent: Pointer = probe(mount, MOUNT_PARENT);
+            if parent == mount || parent.is_null() {
+                return Step::Root;
+            }
+            return Step::Mount(Self {
+                mount: parent.wrapping_add(MOUNT_MNT.offset()),
+                dentry: probe(mount, MOUNT_MOUNTPOINT),
+            });
+        }
+        let name = KernelText(probe(self.dentry, DENTRY_NAME));
+        let parent: Pointer = probe(self.dentry, DENTRY_PARENT);
+        if parent == self.dentry || parent.is_null() {
+            return Step::Loose(name);
+        }
+        Step::Name(
+            name,
+            Self {
+                mount: self.mount,
+                dentry: parent,
+            },
+        )
+    }
+}
+
+/// A text in kernel memory, ended by a NUL byte.
+#[derive(Clone, Copy)]
+pub(crate) struct KernelText(Pointer);
+
+impl KernelText {
+    /// Whether it begins with `byte`.
+    #[inline(always)]
+    pub(crate) fn begins_with(self, byte: u8) -> bool {
+        let first: [u8; 1] = probe_at(self.0);
+        first == [byte]
+    }
+
+    /// Copies it, cut to `room`, with its NUL byte. The bytes written, or `None` where it cannot
+    /// be read.
+    #[inline(always)]
+    pub(crate) fn copy_to(self, room: &mut [u8]) -> Option<usize> {
+        // SAFETY: the helper checks the source itself, and the destination has the size it is told.
+        let size = unsafe {
+            helpers::bpf_probe_read_kernel_str(
+                room.as_mut_ptr().cast(),
+                room.len() as u32,
+                self.0.cast(),
+            )
+        };
+        (size > 0).then_some(size as usize)
+    }
+}
+
+/// Copies user memory of the current process. `false` where any of it cannot be read.
+#[inline(always)]
+pub(crate) fn copy_user(address: u64, room: &mut [u8]) -> bool {
+    // SAFETY: the helper checks the source itself, and the destination has the size it is told.
+    let status = unsafe {
+        helpers::bpf_probe_read_user(
+            room.as_mut_ptr().cast(),
+            room.len() as u32,
+            address as *const c_void,
+        )
+    };
+    status == 0
+}
+
+/// The boot clock, in nanoseconds.
+#[inline(always)]
+pub(crate) fn boot_time() -> u64 {
+    // SAFETY: the helper has no precondition.
+    unsafe { helpers::bpf_ktime_get_boot_ns() }
+}
+
+/// The number of the processor this runs on.
+#[inline(always)]
+pub(crate) fn processor() -> u32 {
+    // SAFETY: the helper has no precondition.
+    unsafe { helpers::bpf_get_smp_processor_id() }
+}
+
+/// A number that other processors and the agent read and change too. The target has no atomic
+/// loads, and the core library does not offer its atomic addition.
+#[repr(transparent)]
+pub(crate) struct Shared(UnsafeCell<u64>);
+
+// SAFETY: all access is by single instructions that are atomic on aligned words.
+unsafe impl Sync for Shared {}
+
+impl Shared {
+    #[inline(always)]
+    pub(crate) fn load(&self) -> u64 {
+        // SAFETY: the cell is valid and aligned.
+        unsafe { self.0.get().read_volatile() }
+    }
+
+    #[inline(always)]
+    pub(crate) fn store(&self, value: u64) {
+        // SAFETY: the cell is valid and aligned.
+        unsafe { self.0.get().write_volatile(value) }
+    }
+
+    /// Adds one.
+    #[inline(always)]
+    pub(crate) fn increment(&self) {
+        // SAFETY: one atomic addition to a valid and aligned cell.
+        #[cfg(target_arch = "bpf")]
+        unsafe {
+            core::arch::asm!(
+                "lock *(u64 *)({cell} + 0) += {one}",
+                cell = in(reg) self.0.get(),
+                one = in(reg) 1_u64,
+            );
+        }
+    }
+}
+
+/// `bytes[at..at + size]`, where `size` is at most `MAX`.
+///
+/// Slicing would compare the end, and the verifier needs to see the begin compared.
+#[inline(always)]
+pub(crate) fn room<const N: usize, const MAX: usize>(
+    bytes: &mut [u8; N],
+    at: usize,
+    size: usize,
+) -> Option<&mut [u8]> {
+    if at > N.saturating_sub(MAX) || size > MAX {
+        return None;
+    }
+    // SAFETY: `at + size` is at most `N - MAX + MAX`.
+    Some(unsafe { core::slice::from_raw_parts_mut(bytes.as_mut_ptr().wrapping_add(at), size) })
+}
+
+/// A map's element as scratch memory.
+#[inline(always)]
+pub(crate) fn scratch<T>(element: *mut T) -> &'static mut T {
+    // SAFETY: the element belongs to one program and one processor, and the kernel never starts a
+    // tracing program on a processor where it has not finished.
+    unsafe { &mut *element }
+}
+
+/// Where an iterator program writes to: the kernel's `seq_file`, and the two objects it may visit.
+#[derive(Clone, Copy)]
+pub(crate) struct Visit(*const c_void);
+
+impl Visit {
+    /// The context of an iterator program: a structure of pointers, of which the first leads to
+    /// one whose first field is the `seq_file` (`struct bpf_iter_meta`).
+    #[inline(always)]
+    pub(crate) fn new(context: *const c_void) -> Self {
+        Self(context)
+    }
+
+    /// The pointer at `index` of the context.
+    #[inline(always)]
+    pub(crate) fn object(self, index: usize) -> *const c_void {
+        let at = self.0.cast::<*const c_void>().wrapping_add(index);
+        // SAFETY: the verifier has checked that the context has this field.
+        unsafe { at.read_volatile() }
+    }
+
+    /// Appends bytes to what the agent reads. When they do not fit the kernel visits the object
+    /// again with an empty buffer.
+    #[inline(always)]
+    pub(crate) fn write(self, bytes: &[u8]) {
+        let meta = self.object(0).cast::<*mut aya_ebpf::bindings::seq_file>();
+        // SAFETY: the verifier has checked that this field is the `seq_file`.
+        let seq = unsafe { meta.read_volatile() };
+        // SAFETY: the source has the size the helper is told.
+        let _visited_again_if_full =
+            unsafe { helpers::bpf_seq_write(seq, bytes.as_ptr().cast(), bytes.len() as u32) };
+    }
+}

@@ -1,0 +1,192 @@
+//! Every map of the programs, in one place, and the storing of records: the only way out.
+
+use aya_ebpf::bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::{Array, LruHashMap, PerCpuArray, RingBuf};
+use event::Kind;
+
+use crate::kernel::{self, Parameter, Shared};
+use crate::record::Scratch;
+
+/// Process starts, execs and exits: room that thread and image storms cannot take. The loader sets
+/// the size.
+#[map]
+pub(crate) static PROCESS_EVENTS: RingBuf = RingBuf::with_byte_size(64 * 1024, 0);
+
+/// Thread and image events. The loader sets the size.
+#[map]
+pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(64 * 1024, 0);
+
+/// What the agent tells the programs and they tell it; see the `CONTROL_` indices.
+#[map]
+static CONTROL: Array<Shared> = Array::with_max_entries(CONTROL_COUNT, 0);
+
+/// 1 while programs record.
+const CONTROL_ENABLED: u32 = 0;
+/// How the agent waits: one of the `WAITING_` values.
+const CONTROL_WAITING: u32 = 1;
+/// Records [`PROCESS_EVENTS`] had no room for.
+const CONTROL_PROCESS_EVENTS_LOST: u32 = 2;
+/// Records [`EVENTS`] had no room for.
+const CONTROL_EVENTS_LOST: u32 = 3;
+const CONTROL_COUNT: u32 = 4;
+
+/// The agent is awake, or will be soon: leave it alone.
+const WAITING_FOR_NOTHING: u64 = 0;
+/// The agent sleeps until its flush interval ends or a buffer fills up.
+const WAITING_FOR_MANY: u64 = 1;
+/// The agent sleeps until there is anything.
+const WAITING_FOR_ANY: u64 = 2;
+
+/// Per processor, by [`Kind::index`]: events that happened.
+#[map]
+static PRODUCED: PerCpuArray<Counters> = PerCpuArray::with_max_entries(1, 0);
+
+/// Per processor, by [`Kind::index`]: events that could not be stored.
+#[map]
+static LOST: PerCpuArray<Counters> = PerCpuArray::with_max_entries(1, 0);
+
+type Counters = [Shared; Kind::OBSERVED.len()];
+
+/// Processes whose exit was told, by process id and start time: on kernels that do not say which
+/// thread is the last, two threads may both find none left. The loader shrinks it on others.
+#[map]
+static EXITED: LruHashMap<[u64; 2], u8> = LruHashMap::with_max_entries(8192, 0);
+
+/// Where an exec is put together, per processor: too large for a per-processor map. The loader
+/// sets the count.
+#[map]
+static EXEC_SCRATCH: Array<Scratch<EXEC_SIZE_MAX>> = Array::with_max_entries(1, 0);
+
+/// The largest exec: 32 KiB of arguments, three paths, the fixed part, and room for the checks.
+pub(crate) const EXEC_SIZE_MAX: usize = 48 * 1024;
+
+/// Where records with one path are put together, by the `SCRATCH_` indices.
+#[map]
+static SCRATCH: PerCpuArray<Scratch<SCRATCH_SIZE>> = PerCpuArray::with_max_entries(2, 0);
+
+/// One path and the fixed part.
+pub(crate) const SCRATCH_SIZE: usize = 5 * 1024;
+
+/// For image loads.
+pub(crate) const SCRATCH_IMAGE: u32 = 0;
+/// For iterators.
+pub(crate) const SCRATCH_ITERATOR: u32 = 1;
+
+/// Memory for one exec.
+#[inline(always)]
+pub(crate) fn exec_scratch() -> Option<&'static mut Scratch<EXEC_SIZE_MAX>> {
+    EXEC_SCRATCH
+        .get_ptr_mut(kernel::processor())
+        .map(kernel::scratch)
+}
+
+/// Memory for one record with a path.
+#[inline(always)]
+pub(crate) fn scratch(index: u32) -> Option<&'static mut Scratch<SCRATCH_SIZE>> {
+    SCRATCH.get_ptr_mut(index).map(kernel::scratch)
+}
+
+/// Whether the agent wants events now.
+#[inline(always)]
+pub(crate) fn is_enabled() -> bool {
+    control(CONTROL_ENABLED) != 0
+}
+
+/// Notes that the exit of a process is told. `false` if it was before.
+#[inline(always)]
+pub(crate) fn claim_exit(process_id: u32, start_time: u64) -> bool {
+    const NOEXIST: u64 = aya_ebpf::bindings::BPF_NOEXIST as u64;
+    const EEXIST: i32 = 17;
+    EXITED.insert([u64::from(process_id), start_time], 1, NOEXIST) != Err(-EEXIST)
+}
+
+/// One of the two ring buffers with what belongs to it.
+#[derive(Clone, Copy)]
+pub(crate) struct Ring {
+    buffer: &'static RingBuf,
+    lost_index: u32,
+    wake_up_size: Parameter,
+}
+
+impl Ring {
+    /// The ring buffer of process events.
+    pub(crate) const PROCESSES: Self = Self {
+        buffer: &PROCESS_EVENTS,
+        lost_index: CONTROL_PROCESS_EVENTS_LOST,
+        wake_up_size: kernel::PROCESS_EVENTS_WAKE_UP_SIZE,
+    };
+
+    /// The ring buffer of thread and image events.
+    pub(crate) const OTHERS: Self = Self {
+        buffer: &EVENTS,
+        lost_index: CONTROL_EVENTS_LOST,
+        wake_up_size: kernel::EVENTS_WAKE_UP_SIZE,
+    };
+
+    /// How many records it has lost so far; every record carries this number.
+    #[inline(always)]
+    pub(crate) fn lost(self) -> u64 {
+        control(self.lost_index)
+    }
+
+    /// Stores a record of `kind`, or counts it as lost.
+    #[inline(always)]
+    pub(crate) fn store(self, kind: Kind, record: Option<&[u8]>) {
+        count(&PRODUCED, kind);
+        let stored = match record {
+            Some(record) => self.buffer.output::<[u8]>(record, self.wake_up()).is_ok(),
+            None => false,
+        };
+        if !stored {
+            count(&LOST, kind);
+            if let Some(lost) = CONTROL.get(self.lost_index) {
+                lost.increment();
+            }
+        }
+    }
+
+    /// Whether storing a record wakes the agent. Wake-ups are what a recorder costs, so there is
+    /// one for the first record after an idle time and one for each time a buffer fills up; for
+    /// all others the agent's flush interval is soon enough.
+    #[inline(always)]
+    fn wake_up(self) -> u64 {
+        const LEAVE: u64 = BPF_RB_NO_WAKEUP as u64;
+        const WAKE: u64 = BPF_RB_FORCE_WAKEUP as u64;
+        let Some(waiting) = CONTROL.get(CONTROL_WAITING) else {
+            return WAKE;
+        };
+        let wake = match waiting.load() {
+            WAITING_FOR_ANY => true,
+            WAITING_FOR_MANY => {
+                self.buffer.query(u64::from(BPF_RB_AVAIL_DATA)) >= self.wake_up_size.value()
+            }
+            _nothing => false,
+        };
+        if !wake {
+            return LEAVE;
+        }
+        waiting.store(WAITING_FOR_NOTHING);
+        WAKE
+    }
+}
+
+#[inline(always)]
+fn control(index: u32) -> u64 {
+    match CONTROL.get(index) {
+        Some(value) => value.load(),
+        None => 0,
+    }
+}
+
+/// A program may be preempted by another on its processor, so even this is an atomic addition.
+#[inline(always)]
+fn count(counters: &PerCpuArray<Counters>, kind: Kind) {
+    let counter = counters
+        .get(0)
+        .zip(kind.index())
+        .and_then(|(counters, index)| counters.get(index));
+    if let Some(counter) = counter {
+        counter.increment();
+    }
+}

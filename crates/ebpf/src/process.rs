@@ -1,0 +1,144 @@
+//! Process start, exec and exit.
+
+use aya_ebpf::macros::btf_tracepoint;
+use aya_ebpf::programs::BtfTracePointContext;
+use event::{Event, Flags, HEADER_SIZE, Kind, process};
+
+use crate::kernel::{EXIT_TELLS_LAST, Program, Task};
+use crate::maps::{self, Ring};
+use crate::record::{Buffer, Record, Text, header};
+use crate::thread;
+
+/// `task_newtask(struct task_struct *task, unsigned long clone_flags)`: the one place every new
+/// task passes, kernel threads and the workers of `io_uring` included.
+#[btf_tracepoint]
+fn task_newtask(context: BtfTracePointContext) -> Option<()> {
+    const CLONE_THREAD: u64 = 0x0001_0000;
+    let task = Task::new(context.arg(0))?;
+    let clone_flags: u64 = context.arg(1);
+    // Process id 0 is the idle thread of a processor that comes up.
+    if !maps::is_enabled() || task.pid() == 0 {
+        return None;
+    }
+    if clone_flags & CLONE_THREAD != 0 {
+        thread::start(task);
+    } else {
+        start(task);
+    }
+    Some(())
+}
+
+#[inline(always)]
+fn start(task: Task) {
+    let (parent, creator) = (task.parent(), Task::current());
+    let start = process::Start {
+        parent_process_id: parent.tgid(),
+        creator_process_id: creator.tgid(),
+        creator_thread_id: creator.pid(),
+        session_id: task.session_id(),
+        user_id: task.effective_user_id(),
+        parent_start_time: parent.leader().start_time(),
+        creator_start_time: creator.leader().start_time(),
+        image: &[],
+        command_line: &[],
+    };
+    let ring = Ring::PROCESSES;
+    let mut header = header(task, ring.lost());
+    if task.is_kernel_thread() {
+        header.flags = Flags::KERNEL_PROCESS;
+    }
+    let mut buffer = Buffer([0; HEADER_SIZE.wrapping_add(process::Start::FIXED_SIZE)]);
+    let record = event::write(header, &Event::ProcessStart(start), &mut buffer.0);
+    ring.store(Kind::PROCESS_START, record);
+}
+
+/// `sched_process_exec(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)`: the new
+/// program is in place and has not run yet.
+#[btf_tracepoint]
+fn sched_process_exec(context: BtfTracePointContext) -> Option<()> {
+    let task = Task::new(context.arg(0))?;
+    let old_pid: u32 = context.arg(1);
+    let program = Program::new(context.arg(2))?;
+    if !maps::is_enabled() {
+        return None;
+    }
+    // A thread that execs takes over the process id; its own id ends here.
+    if old_pid != task.pid() {
+        thread::exit(task, old_pid);
+    }
+    let ring = Ring::PROCESSES;
+    ring.store(Kind::PROCESS_EXEC, exec(task, program, ring.lost()));
+    Some(())
+}
+
+#[inline(always)]
+fn exec(task: Task, program: Program, lost_before: u64) -> Option<&'static [u8]> {
+    let mut header = header(task, lost_before);
+    let mut record = Record::new(maps::exec_scratch()?, process::Exec::FIXED_SIZE);
+    let image = match program.file() {
+        Some(file) => record.append_path(file.path()),
+        None => Text::image_unavailable(),
+    };
+    let arguments = match task.arguments() {
+        Some(range) => record.append_arguments(range),
+        None => Text::NONE,
+    };
+    let (mut script, mut directory) = (Text::NONE, Text::NONE);
+    if let Some(path) = program.script() {
+        script = record.append_text(path);
+        if !path.begins_with(b'/')
+            && let Some(path) = task.directory()
+        {
+            directory = record.append_path(path);
+        }
+    }
+    header.kind = Kind::PROCESS_EXEC;
+    header.flags = image.flags.with(arguments.flags);
+    record.finish(header, |writer| {
+        writer.u32(task.effective_user_id());
+        writer.u32(task.session_id());
+        for text in [image, arguments, script, directory] {
+            writer.u32(text.size as u32);
+        }
+    })
+}
+
+/// `sched_process_exit(struct task_struct *p, bool group_dead)`; kernels before 6.17 do not pass
+/// the second.
+#[btf_tracepoint]
+fn sched_process_exit(context: BtfTracePointContext) -> Option<()> {
+    let task = Task::new(context.arg(0))?;
+    if !maps::is_enabled() {
+        return None;
+    }
+    let process_id = task.tgid();
+    if task.pid() != process_id {
+        thread::exit(task, task.pid());
+    }
+    let is_last = if EXIT_TELLS_LAST.value() != 0 {
+        let group_dead: u64 = context.arg(1);
+        group_dead & 0xff != 0
+    } else {
+        task.live_threads() == 0 && maps::claim_exit(process_id, task.leader().start_time())
+    };
+    if is_last {
+        exit(task);
+    }
+    Some(())
+}
+
+#[inline(always)]
+fn exit(task: Task) {
+    let exit = process::Exit {
+        exit_status: task.exit_status(),
+        parent_process_id: task.parent().tgid(),
+    };
+    let ring = Ring::PROCESSES;
+    let mut buffer = Buffer([0; HEADER_SIZE.wrapping_add(process::Exit::SIZE)]);
+    let record = event::write(
+        header(task, ring.lost()),
+        &Event::ProcessExit(exit),
+        &mut buffer.0,
+    );
+    ring.store(Kind::PROCESS_EXIT, record);
+}

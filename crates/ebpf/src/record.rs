@@ -1,0 +1,234 @@
+//! Records with texts, put together in a map's memory because a program's stack has 512 bytes.
+
+use event::wire::Writer;
+use event::{Flags, HEADER_SIZE, Header};
+
+use crate::kernel::{self, KernelText, Path, Shared, Step, Task};
+
+/// The most bytes of one path, and its components: more is cut.
+const PATH_SIZE_MAX: usize = 4096;
+const COMPONENT_COUNT_MAX: usize = 256;
+/// A component's name and its NUL byte.
+const NAME_SIZE_MAX: usize = 256;
+/// The most bytes of arguments: more is cut.
+const ARGUMENTS_SIZE_MAX: usize = 32 * 1024;
+const PAGE_SIZE: usize = 4096;
+
+/// The header of a record about `task`'s process; size and kind are filled in later.
+#[inline(always)]
+pub(crate) fn header(task: Task, lost_before: u64) -> Header {
+    Header {
+        time: kernel::boot_time(),
+        process_id: task.tgid(),
+        thread_id: task.pid(),
+        start_time: task.leader().start_time(),
+        lost_before,
+        ..Header::default()
+    }
+}
+
+/// A fixed record on the stack, aligned so that its fields are stored whole.
+#[repr(align(8))]
+pub(crate) struct Buffer<const SIZE: usize>(pub(crate) [u8; SIZE]);
+
+/// Memory a record grows in.
+#[repr(C)]
+pub(crate) struct Scratch<const N: usize> {
+    /// Where the next text goes. It is kept in memory so that the verifier forgets it: it would
+    /// otherwise tell apart every way through a loop by how far it got.
+    end: Shared,
+    bytes: [u8; N],
+}
+
+/// A record that grows at its end.
+///
+/// # Invariants
+/// The fixed part is left free at the front.
+pub(crate) struct Record<const N: usize> {
+    scratch: &'static mut Scratch<N>,
+}
+
+/// One text in a [`Record`], for its size.
+#[derive(Clone, Copy)]
+pub(crate) struct Text {
+    pub(crate) size: usize,
+    pub(crate) flags: Flags,
+}
+
+impl Text {
+    pub(crate) const NONE: Self = Self {
+        size: 0,
+        flags: Flags::NONE,
+    };
+
+    pub(crate) fn image_unavailable() -> Self {
+        Self {
+            size: 0,
+            flags: Flags::IMAGE_UNAVAILABLE,
+        }
+    }
+}
+
+impl<const N: usize> Record<N> {
+    /// A record whose kind has `fixed_size` bytes before its texts.
+    #[inline(always)]
+    pub(crate) fn new(scratch: &'static mut Scratch<N>, fixed_size: usize) -> Self {
+        scratch
+            .end
+            .store(HEADER_SIZE.saturating_add(fixed_size) as u64);
+        Self { scratch }
+    }
+
+    #[inline(always)]
+    fn end(&self) -> usize {
+        self.scratch.end.load() as usize
+    }
+
+    /// The next `size` bytes, of which `MAX` is the most.
+    #[inline(always)]
+    fn room<const MAX: usize>(&mut self, size: usize) -> Option<&mut [u8]> {
+        let end = self.end();
+        kernel::room::<N, MAX>(&mut self.scratch.bytes, end, size)
+    }
+
+    /// Makes the next `size` bytes part of the record.
+    #[inline(always)]
+    fn grow(&mut self, size: usize) {
+        self.scratch.end.store(self.end().wrapping_add(size) as u64);
+    }
+
+    /// Appends a path, leaf first.
+    #[inline(always)]
+    pub(crate) fn append_path(&mut self, path: Path) -> Text {
+        if !path.is_some() {
+            return Text::image_unavailable();
+        }
+        let mut flags = Flags::LEAF_FIRST;
+        if path.is_deleted() {
+            flags = flags.with(Flags::IMAGE_DELETED);
+        }
+        let begin = self.end();
+        if !self.append_components(path) {
+            flags = flags.with(Flags::IMAGE_TRUNCATED);
+        }
+        Text {
+            size: self.end().wrapping_sub(begin),
+            flags,
+        }
+    }
+
+    /// Whether the way to the root was within the limits.
+    #[inline(always)]
+    fn append_components(&mut self, mut path: Path) -> bool {
+        const LAST_NAME: usize = PATH_SIZE_MAX.wrapping_sub(NAME_SIZE_MAX);
+        let begin = self.end();
+        for _ in 0..COMPONENT_COUNT_MAX {
+            let (name, next) = match path.step() {
+                Step::Root => return true,
+                Step::Mount(next) => {
+                    path = next;
+                    continue;
+                }
+                Step::Loose(name) => (name, None),
+                Step::Name(name, next) => (name, Some(next)),
+            };
+            if self.end().wrapping_sub(begin) > LAST_NAME || !self.append_name(name) {
+                return false;
+            }
+            match next {
+                Some(next) => path = next,
+                None => return true,
+            }
+        }
+        false
+    }
+
+    #[inline(always)]
+    fn append_name(&mut self, name: KernelText) -> bool {
+        let size = self
+            .room::<NAME_SIZE_MAX>(NAME_SIZE_MAX)
+            .and_then(|room| name.copy_to(room));
+        self.grow(size.unwrap_or(0));
+        size.is_some()
+    }
+
+    /// Appends a text without its NUL byte.
+    #[inline(always)]
+    pub(crate) fn append_text(&mut self, text: KernelText) -> Text {
+        let size = self
+            .room::<PATH_SIZE_MAX>(PATH_SIZE_MAX)
+            .and_then(|room| text.copy_to(room))
+            .unwrap_or(1)
+            .wrapping_sub(1);
+        self.grow(size);
+        Text {
+            size,
+            flags: Flags::NONE,
+        }
+    }
+
+    /// Appends the arguments that are at `begin..end` in the current process.
+    #[inline(always)]
+    pub(crate) fn append_arguments(&mut self, (begin, end): (u64, u64)) -> Text {
+        let whole = end.wrapping_sub(begin) as usize;
+        let wanted = whole.min(ARGUMENTS_SIZE_MAX);
+        let size = if self.append_user::<ARGUMENTS_SIZE_MAX>(begin, wanted) {
+            wanted
+        } else {
+            self.append_user_pages(begin, wanted)
+        };
+        let flags = match size {
+            0 if whole != 0 => Flags::COMMAND_LINE_UNAVAILABLE,
+            _ if size < whole => Flags::COMMAND_LINE_TRUNCATED,
+            _ => Flags::NONE,
+        };
+        Text { size, flags }
+    }
+
+    #[inline(always)]
+    fn append_user<const MAX: usize>(&mut self, address: u64, size: usize) -> bool {
+        let copied = self
+            .room::<MAX>(size)
+            .is_some_and(|room| kernel::copy_user(address, room));
+        if copied {
+            self.grow(size);
+        }
+        copied
+    }
+
+    /// Page by page up to the first that is not there: a program may have been swapped out, or
+    /// have told the kernel of arguments it does not have. The bytes that were there.
+    #[inline(always)]
+    fn append_user_pages(&mut self, begin: u64, wanted: usize) -> usize {
+        let mut done = 0_usize;
+        for _ in 0..=ARGUMENTS_SIZE_MAX / PAGE_SIZE {
+            let address = begin.wrapping_add(done as u64);
+            let to_page_end = PAGE_SIZE.wrapping_sub(address as usize & PAGE_SIZE.wrapping_sub(1));
+            let size = to_page_end.min(wanted.wrapping_sub(done)).min(PAGE_SIZE);
+            if size == 0 || !self.append_user::<PAGE_SIZE>(address, size) {
+                break;
+            }
+            done = done.wrapping_add(size);
+        }
+        done
+    }
+
+    /// Fills in the fixed part. `None` when it does not fit, which cannot be.
+    #[inline(always)]
+    pub(crate) fn finish(
+        self,
+        header: Header,
+        write_fn: impl FnOnce(&mut Writer<'_>),
+    ) -> Option<&'static [u8]> {
+        let end = self.end();
+        let header = Header {
+            size: end as u32,
+            ..header
+        };
+        let mut writer = Writer::new(&mut self.scratch.bytes);
+        header.write(&mut writer);
+        write_fn(&mut writer);
+        writer.finish()?;
+        self.scratch.bytes.get(..end)
+    }
+}
