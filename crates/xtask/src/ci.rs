@@ -50,7 +50,7 @@ const STEPS: &[Step] = &[
     },
     Step {
         name: "test",
-        run_fn: |_| test::run(&test::Options::default()).map(Some),
+        run_fn: |_| test::run(&test::Options::complete()).map(Some),
     },
     Step {
         name: "vm",

@@ -88,7 +88,7 @@ fn init(tests: &[Executable], filter: Option<&str>) -> String {
     let package = workspace::root().join("crates/agent");
     let mut lines = vec![
         String::from("#!/usr/bin/busybox sh"),
-        String::from("export PATH=/usr/bin:/usr/sbin HOME=/root RUST_BACKTRACE=1 SYSTRAIL_VM=1"),
+        String::from("export PATH=/usr/bin:/usr/sbin HOME=/root RUST_BACKTRACE=1 CI=true"),
         format!("export CARGO_MANIFEST_DIR={}", package.display()),
     ];
     for (kind, place) in [
