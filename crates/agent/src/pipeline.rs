@@ -18,7 +18,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use event::{Header, Kind, loss};
+use event::{Flags, Header, Kind, loss};
 
 use crate::account::{Account, Counts};
 use crate::clock::Offset;
@@ -160,6 +160,8 @@ struct Recorder {
     clock: Offset,
     sequence: u64,
     counts: Counts,
+    /// Events of the snapshot, by [`Kind::index`]: produced by asking, not by the kernel's hooks.
+    snapshot: [u64; Kind::OBSERVED.len()],
     sensor_queues: Vec<crate::account::QueuePeak>,
     processes_peak: u64,
     began: Instant,
@@ -187,6 +189,7 @@ impl Recorder {
             clock: Offset::default(),
             sequence: 0,
             counts: Counts::default(),
+            snapshot: [0; Kind::OBSERVED.len()],
             sensor_queues: Vec::new(),
             processes_peak: 0,
             began: Instant::now(),
@@ -221,9 +224,10 @@ impl Recorder {
                 Err(error) => self.refuse(record, error),
             }
         }
-        for (kind, produced) in Kind::OBSERVED.into_iter().zip(message.counters.produced) {
+        let produced = message.counters.produced.iter().zip(&self.snapshot);
+        for (kind, (streamed, existing)) in Kind::OBSERVED.into_iter().zip(produced) {
             if let Some(count) = self.counts.of(kind) {
-                count.produced = produced;
+                count.produced = streamed.saturating_add(*existing);
             }
         }
         self.sensor_queues.clone_from(&message.queues);
@@ -239,6 +243,11 @@ impl Recorder {
             return;
         };
         let kind = enriched.body.kind();
+        if header.flags.contains(Flags::EXISTING)
+            && let Some(slot) = kind.index().and_then(|index| self.snapshot.get_mut(index))
+        {
+            *slot += 1;
+        }
         let kept = enriched.kept && (self.process_events || !is_process_event(kind));
         if let Some(count) = self.counts.of(kind) {
             count.delivered += 1;

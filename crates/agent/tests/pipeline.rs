@@ -120,6 +120,9 @@ impl Script {
     fn play(&mut self, batch: &mut Batch) {
         for Step { header, event } in self.batches.pop_front().unwrap_or_default() {
             assert!(batch.write(header, &event));
+            if header.flags.contains(Flags::EXISTING) {
+                continue;
+            }
             let (kind, produced, lost) = match event {
                 event::Event::Lost(lost) => (lost.kind, lost.count, lost.count),
                 event => (event::kind_and_size(&event).unwrap().0, 1, 0),
@@ -332,6 +335,16 @@ fn tells_a_loss_where_it_happened_and_balances() {
     assert_eq!(lost.lost_reason, "buffer_full");
     assert_eq!(account.kinds.thread_start.produced, 5);
     assert_eq!(account.kinds.thread_start.lost, 5);
+    assert!(account.balanced);
+}
+
+#[test]
+fn counts_the_snapshot_as_produced() {
+    let mut existing = fork(TICK, 1, 10);
+    existing.header.flags = Flags::EXISTING;
+    let (events, account) = record(vec![vec![existing, exit(2 * TICK, 10, 0)]]);
+    assert_eq!(events.len(), 4);
+    assert_eq!(account.kinds.process_start.produced, 1);
     assert!(account.balanced);
 }
 
