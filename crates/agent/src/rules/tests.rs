@@ -7,7 +7,9 @@ use proptest::prelude::{Just, Strategy, any, prop_oneof, proptest};
 
 use super::coverage::pattern_covers;
 use super::pattern::PatternSet;
-use super::{Conditions, Invalid, InvalidPattern, Kinds, Pattern, Reason, Rules, Verdict, never_fires};
+use super::{
+    Conditions, Invalid, InvalidPattern, Kinds, Pattern, Reason, Rules, Verdict, never_fires,
+};
 use crate::trail::{Program, Text, UserId};
 
 fn patterns(texts: &[&str]) -> Vec<Pattern> {
@@ -345,7 +347,7 @@ proptest! {
     fn any_text_is_a_pattern_or_refused(text in any::<String>(), subject in any::<Vec<u8>>()) {
         if let Ok(pattern) = Pattern::new(&text) {
             let set = PatternSet::new(&[pattern]).expect("a set");
-            let _matched: bool = set.matches(&subject);
+            let _matched = set.matches(&subject);
         }
     }
 
