@@ -7,6 +7,7 @@
 
 pub mod account;
 pub mod clock;
+pub mod config;
 pub mod enrich;
 pub mod host;
 pub mod pipeline;

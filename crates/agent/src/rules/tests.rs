@@ -347,7 +347,7 @@ proptest! {
     fn any_text_is_a_pattern_or_refused(text in any::<String>(), subject in any::<Vec<u8>>()) {
         if let Ok(pattern) = Pattern::new(&text) {
             let set = PatternSet::new(&[pattern]).expect("a set");
-            let _matched: bool = set.matches(&subject);
+            let _matched = set.matches(&subject);
         }
     }
 

@@ -1,0 +1,546 @@
+//! The configuration file: TOML text -> a checked [`Config`] and everything that is wrong with it.
+//!
+//! A file with an error is refused as a whole, never half obeyed: a recorder that silently runs
+//! with other limits or other rules than were written is worse than one that does not start. All
+//! findings are told at once, each with its place, the offending value and what is allowed.
+//!
+//! `config/reader.rs` reads typed values, `config/check.rs` looks for rules that can never fire.
+
+mod check;
+mod reader;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use event::Kind;
+use toml::de::DeTable;
+
+pub use self::check::hopeless_rules;
+use self::reader::{Allowed, Reader, Section, Value};
+use crate::rules::{Conditions, Invalid, Kinds, PATTERNS_MAX, Pattern, Rules};
+
+/// The file that is read when none is named and it is there.
+pub const DEFAULT_PATH: &str = "/etc/systrail/systrail.toml";
+
+/// The most bytes of a configuration file.
+pub const FILE_SIZE_MAX: u64 = 1 << 20;
+
+/// What `--metrics` and an empty `[metrics]` table mean: this machine alone can ask.
+pub const METRICS_ADDRESS: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9477);
+
+/// The longest an event may wait in a kernel buffer.
+pub const FLUSH_INTERVAL: Range<Duration> = Range {
+    least: Duration::from_millis(1),
+    most: Duration::from_secs(1),
+};
+/// Bytes of a kernel buffer.
+pub const BUFFER_SIZE: Range<u64> = Range {
+    least: 64 << 10,
+    most: 256 << 20,
+};
+/// Entries of the process cache.
+pub const PROCESSES: Range<u64> = Range {
+    least: 1_024,
+    most: 4 << 20,
+};
+/// Entries of the cache of image paths.
+pub const IMAGES: Range<u64> = Range {
+    least: 256,
+    most: 1 << 20,
+};
+/// Bytes at which the log is rotated.
+pub const ROTATE_SIZE: Range<u64> = Range {
+    least: 64 << 10,
+    most: 1 << 40,
+};
+/// Age at which the log is rotated, and at which a rotated file is deleted.
+pub const LOG_AGE: Range<Duration> = Range {
+    least: Duration::from_mins(1),
+    most: Duration::from_hours(24 * 3_650),
+};
+/// Rotated files that are kept.
+pub const KEEP_FILES: Range<u64> = Range {
+    least: 1,
+    most: 10_000,
+};
+
+/// The values a setting may have, both ends included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Range<T> {
+    /// The least.
+    pub least: T,
+    /// The most.
+    pub most: T,
+}
+
+impl<T: PartialOrd> Range<T> {
+    /// Whether `value` is allowed.
+    pub fn contains(&self, value: &T) -> bool {
+        *value >= self.least && *value <= self.most
+    }
+}
+
+/// Which sensor is to record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Source {
+    /// The best that runs here.
+    #[default]
+    Auto,
+    /// eBPF programs.
+    Ebpf,
+    /// Perf events.
+    Perf,
+    /// The proc connector.
+    Connector,
+}
+
+impl Source {
+    /// Every source by the name it has on the command line and in the file.
+    pub const NAMES: [(&'static str, Self); 4] = [
+        ("auto", Self::Auto),
+        ("ebpf", Self::Ebpf),
+        ("perf", Self::Perf),
+        ("connector", Self::Connector),
+    ];
+}
+
+/// What a loss means for the exit code.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnLoss {
+    /// It is told in the trail and in the account.
+    #[default]
+    Log,
+    /// The run also fails in the end.
+    Fail,
+}
+
+impl OnLoss {
+    /// Every policy by its name.
+    pub const NAMES: [(&'static str, Self); 2] = [("log", Self::Log), ("fail", Self::Fail)];
+}
+
+/// The names of `events`, with the kinds each stands for.
+pub const EVENT_NAMES: [(&str, Kinds); 3] = [
+    ("process", Kinds::PROCESS),
+    ("thread", Kinds::THREAD),
+    ("image", Kinds::IMAGE_LOAD),
+];
+
+/// A checked configuration.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Which sensor.
+    pub source: Source,
+    /// What a loss means.
+    pub on_loss: OnLoss,
+    /// The longest an event waits in a kernel buffer.
+    pub flush_interval: Duration,
+    /// The kinds that are recorded.
+    pub events: Kinds,
+    /// Include rules.
+    pub include: Vec<RuleEntry>,
+    /// Exclude rules.
+    pub exclude: Vec<RuleEntry>,
+    /// The log file.
+    pub log: Log,
+    /// Sizes of buffers and caches.
+    pub limits: Limits,
+    /// Where metrics are served.
+    pub metrics: Option<SocketAddr>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            source: Source::default(),
+            on_loss: OnLoss::default(),
+            flush_interval: Duration::from_millis(50),
+            events: Kinds::ALL,
+            include: Vec::new(),
+            exclude: Vec::new(),
+            log: Log::default(),
+            limits: Limits::default(),
+            metrics: None,
+        }
+    }
+}
+
+/// One rule and where it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuleEntry {
+    /// Where its table begins.
+    pub place: Place,
+    /// What it asks.
+    pub conditions: Conditions,
+}
+
+/// The log file's settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// Whether there is one.
+    pub on: bool,
+    /// Where; the data directory's `systrail.jsonl` when not said.
+    pub path: Option<PathBuf>,
+    /// Rotate before it grows beyond this.
+    pub rotate_size: u64,
+    /// Rotate when it is this old.
+    pub rotate_age: Duration,
+    /// Keep at most this many rotated files.
+    pub keep_files: u64,
+    /// Delete rotated files older than this.
+    pub keep_age: Option<Duration>,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            on: true,
+            path: None,
+            rotate_size: 64 << 20,
+            rotate_age: Duration::from_hours(24),
+            keep_files: 16,
+            keep_age: None,
+        }
+    }
+}
+
+/// Sizes of buffers and caches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of the kernel buffer for process events.
+    pub process_buffer_size: u64,
+    /// Bytes of the kernel buffer for thread and image events.
+    pub event_buffer_size: u64,
+    /// Processes whose program is remembered.
+    pub processes: u64,
+    /// Image paths that are remembered.
+    pub images: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            process_buffer_size: 4 << 20,
+            event_buffer_size: 8 << 20,
+            processes: 65_536,
+            images: 8_192,
+        }
+    }
+}
+
+/// A place in the file, counted from 1 as editors do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// The line.
+    pub line: usize,
+    /// The column, in characters.
+    pub column: usize,
+}
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Severity {
+    /// The configuration is refused.
+    Error,
+    /// It is obeyed, but hardly what was meant.
+    Warning,
+}
+
+/// Something wrong with a configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// How bad.
+    pub severity: Severity,
+    /// Where.
+    pub place: Place,
+    /// What, and what is allowed instead.
+    pub message: String,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let severity = match self.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        };
+        let Place { line, column } = self.place;
+        write!(formatter, "{line}:{column}: {severity}: {}", self.message)
+    }
+}
+
+/// Why a file gives no text.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The system refuses.
+    #[error("configuration {}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// More than [`FILE_SIZE_MAX`].
+    #[error("configuration {}: larger than {FILE_SIZE_MAX} bytes, the most that is read", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+    },
+    /// TOML is UTF-8.
+    #[error("configuration {}: not UTF-8 from byte {offset} on", path.display())]
+    NotUtf8 {
+        /// The file.
+        path: PathBuf,
+        /// The first byte that is wrong.
+        offset: usize,
+    },
+}
+
+/// The text of a configuration file.
+pub fn read_text(path: &Path) -> Result<String, ReadError> {
+    use std::io::Read as _;
+    let path_buf = || path.to_owned();
+    let io_error = |source| ReadError::Io {
+        path: path_buf(),
+        source,
+    };
+    let file = std::fs::File::open(path).map_err(io_error)?;
+    let mut bytes = Vec::new();
+    file.take(FILE_SIZE_MAX + 1)
+        .read_to_end(&mut bytes)
+        .map_err(io_error)?;
+    if bytes.len() as u64 > FILE_SIZE_MAX {
+        return Err(ReadError::TooLarge { path: path_buf() });
+    }
+    String::from_utf8(bytes).map_err(|error| ReadError::NotUtf8 {
+        path: path_buf(),
+        offset: error.utf8_error().valid_up_to(),
+    })
+}
+
+impl Config {
+    /// Understands `text`. The configuration is to be used only when no finding is an error; all
+    /// findings are in the order of their places.
+    pub fn parse(text: &str) -> (Self, Vec<Finding>) {
+        let mut reader = Reader::new(text);
+        let (table, syntax_errors) = DeTable::parse_recoverable(text);
+        for error in syntax_errors {
+            let span = error.span().unwrap_or(0..0);
+            reader.error(&span, error.message().trim_end().to_owned());
+        }
+        // What a broken file would mean is guesswork; more findings would be about the guess.
+        if reader.has_errors() {
+            return (Self::default(), reader.into_findings());
+        }
+        let config = read_config(&mut reader, table.get_ref());
+        if !reader.has_errors()
+            && let Err(error) = config.rules()
+        {
+            reader.error(&(0..0), error.to_string());
+        }
+        (config, reader.into_findings())
+    }
+
+    /// The rules, compiled.
+    pub fn rules(&self) -> Result<Rules, Invalid> {
+        let conditions = |entries: &[RuleEntry]| -> Vec<Conditions> {
+            entries
+                .iter()
+                .map(|entry| entry.conditions.clone())
+                .collect()
+        };
+        Rules::new(&conditions(&self.include), &conditions(&self.exclude))
+    }
+}
+
+fn read_config(reader: &mut Reader<'_>, table: &DeTable<'_>) -> Config {
+    let mut config = Config::default();
+    let mut top = Section::new("", table);
+    if let Some(value) = top.take("source") {
+        reader.choice(&value, &Source::NAMES, &mut config.source);
+    }
+    if let Some(value) = top.take("on_loss") {
+        reader.choice(&value, &OnLoss::NAMES, &mut config.on_loss);
+    }
+    if let Some(value) = top.take("flush_interval") {
+        reader.duration(&value, FLUSH_INTERVAL, &mut config.flush_interval);
+    }
+    if let Some(value) = top.take("events") {
+        read_events(reader, &value, &EVENT_NAMES, &mut config.events);
+    }
+    if let Some(value) = top.take("include") {
+        config.include = read_rules(reader, &value);
+    }
+    if let Some(value) = top.take("exclude") {
+        config.exclude = read_rules(reader, &value);
+    }
+    if let Some(mut section) = top.take_section(reader, "log") {
+        read_log(reader, &mut section, &mut config.log);
+        section.finish(reader);
+    }
+    if let Some(mut section) = top.take_section(reader, "limits") {
+        read_limits(reader, &mut section, &mut config.limits);
+        section.finish(reader);
+    }
+    if let Some(mut section) = top.take_section(reader, "metrics") {
+        let mut address = METRICS_ADDRESS;
+        if let Some(value) = section.take("address") {
+            reader.socket_address(&value, &mut address);
+        }
+        config.metrics = Some(address);
+        section.finish(reader);
+    }
+    top.finish(reader);
+    config
+}
+
+fn read_log(reader: &mut Reader<'_>, section: &mut Section<'_>, log: &mut Log) {
+    if let Some(value) = section.take("on") {
+        reader.boolean(&value, &mut log.on);
+    }
+    if let Some(value) = section.take("path") {
+        log.path = reader.absolute_path(&value);
+    }
+    if let Some(value) = section.take("rotate_size") {
+        reader.size(&value, ROTATE_SIZE, Allowed::Any, &mut log.rotate_size);
+    }
+    if let Some(value) = section.take("rotate_age") {
+        reader.duration(&value, LOG_AGE, &mut log.rotate_age);
+    }
+    if let Some(value) = section.take("keep_files") {
+        reader.count(&value, KEEP_FILES, &mut log.keep_files);
+    }
+    if let Some(value) = section.take("keep_age") {
+        let mut age = Duration::ZERO;
+        reader.duration(&value, LOG_AGE, &mut age);
+        log.keep_age = Some(age);
+    }
+}
+
+fn read_limits(reader: &mut Reader<'_>, section: &mut Section<'_>, limits: &mut Limits) {
+    let buffers = [
+        ("process_buffer_size", &mut limits.process_buffer_size),
+        ("event_buffer_size", &mut limits.event_buffer_size),
+    ];
+    for (key, target) in buffers {
+        if let Some(value) = section.take(key) {
+            reader.size(&value, BUFFER_SIZE, Allowed::PowerOfTwo, target);
+        }
+    }
+    if let Some(value) = section.take("processes") {
+        reader.count(&value, PROCESSES, &mut limits.processes);
+    }
+    if let Some(value) = section.take("images") {
+        reader.count(&value, IMAGES, &mut limits.images);
+    }
+}
+
+fn read_events(
+    reader: &mut Reader<'_>,
+    value: &Value<'_>,
+    names: &[(&'static str, Kinds)],
+    target: &mut Kinds,
+) {
+    let mut kinds = Kinds::NONE;
+    let Some(items) = reader.list(value) else {
+        return;
+    };
+    for item in &items {
+        let mut choice = Kinds::NONE;
+        reader.choice(item, names, &mut choice);
+        kinds = kinds.union(choice);
+    }
+    if items.is_empty() {
+        reader.refuse(
+            value,
+            "an empty list would record nothing; leave the key out to record all",
+        );
+    }
+    *target = kinds;
+}
+
+fn read_rules(reader: &mut Reader<'_>, value: &Value<'_>) -> Vec<RuleEntry> {
+    let Some(items) = reader.tables(value) else {
+        return Vec::new();
+    };
+    items
+        .into_iter()
+        .map(|(span, section)| RuleEntry {
+            place: reader.place(span.start),
+            conditions: read_rule(reader, &span, section),
+        })
+        .collect()
+}
+
+fn read_rule(
+    reader: &mut Reader<'_>,
+    span: &std::ops::Range<usize>,
+    mut section: Section<'_>,
+) -> Conditions {
+    let mut conditions = Conditions::default();
+    let is_empty = section.is_empty();
+    if let Some(value) = section.take("events") {
+        read_events(reader, &value, &rule_event_names(), &mut conditions.events);
+    }
+    let patterns = [
+        ("image", &mut conditions.image),
+        ("command_line", &mut conditions.command_line),
+        ("user", &mut conditions.user),
+        ("loaded_image", &mut conditions.loaded_image),
+    ];
+    for (key, target) in patterns {
+        if let Some(value) = section.take(key) {
+            *target = read_patterns(reader, &value);
+        }
+    }
+    if is_empty {
+        let message = "a rule without a condition; give it image, command_line, user, \
+                       loaded_image or events";
+        reader.error(span, message.to_owned());
+    }
+    section.finish(reader);
+    conditions
+}
+
+/// `process`, `thread` and `image`, and each kind by its own name.
+fn rule_event_names() -> Vec<(&'static str, Kinds)> {
+    let kinds = Kind::OBSERVED
+        .into_iter()
+        .filter_map(|kind| kind.name().map(|name| (name, Kinds::NONE.with(kind))));
+    EVENT_NAMES.into_iter().chain(kinds).collect()
+}
+
+/// A pattern or a list of patterns.
+fn read_patterns(reader: &mut Reader<'_>, value: &Value<'_>) -> Vec<Pattern> {
+    let Some(items) = reader.one_or_list(value) else {
+        return Vec::new();
+    };
+    if items.is_empty() {
+        reader.refuse(
+            value,
+            "an empty list matches nothing; leave the key out to match all",
+        );
+    }
+    if items.len() > PATTERNS_MAX {
+        reader.refuse_with(
+            value,
+            &format!("at most {PATTERNS_MAX} patterns are allowed"),
+        );
+    }
+    let mut patterns = Vec::with_capacity(items.len().min(PATTERNS_MAX));
+    for item in items.iter().take(PATTERNS_MAX) {
+        let Some(text) = reader.string(item) else {
+            continue;
+        };
+        match Pattern::new(text) {
+            Ok(pattern) => patterns.push(pattern),
+            Err(error) => reader.refuse_with(item, &error.to_string()),
+        }
+    }
+    patterns
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,381 @@
+//! Typed values out of a TOML tree, with a finding for each that is not what it must be.
+//!
+//! Each method reads one value into its target or leaves the target alone and says why, so that one
+//! pass over the file tells everything that is wrong with it.
+
+use std::fmt::Debug;
+use std::net::SocketAddr;
+use std::ops;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::{Finding, Place, Range, Severity};
+use crate::quantity;
+
+/// What a number must be beside in range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Allowed {
+    Any,
+    PowerOfTwo,
+}
+
+/// A value and the key it belongs to.
+#[derive(Clone, Debug)]
+pub(super) struct Value<'d> {
+    /// The whole key, `log.rotate_size`.
+    key: String,
+    value: &'d Spanned<DeValue<'d>>,
+}
+
+/// One table, which remembers the keys it was asked for.
+#[derive(Debug)]
+pub(super) struct Section<'d> {
+    name: String,
+    table: &'d DeTable<'d>,
+    known: Vec<&'static str>,
+}
+
+impl<'d> Section<'d> {
+    pub(super) fn new(name: &str, table: &'d DeTable<'d>) -> Self {
+        Self {
+            name: name.to_owned(),
+            table,
+            known: Vec::new(),
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.table.is_empty()
+    }
+
+    /// The value of `key`, where it is there; the key is known from then on.
+    pub(super) fn take(&mut self, key: &'static str) -> Option<Value<'d>> {
+        self.known.push(key);
+        let value = self.table.get(key)?;
+        Some(Value {
+            key: self.whole_key(key),
+            value,
+        })
+    }
+
+    /// The table of `key`, where it is there.
+    pub(super) fn take_section(
+        &mut self,
+        reader: &mut Reader<'_>,
+        key: &'static str,
+    ) -> Option<Self> {
+        let value = self.take(key)?;
+        if let DeValue::Table(table) = value.value.get_ref() {
+            return Some(Self::new(&value.key, table));
+        }
+        reader.refuse_type(&value, &format!("a table, [{key}]"));
+        None
+    }
+
+    /// Refuses every key nobody asked for.
+    pub(super) fn finish(self, reader: &mut Reader<'_>) {
+        for key in self.table.keys() {
+            let name: &str = key.get_ref();
+            if self.known.contains(&name) {
+                continue;
+            }
+            let advice = match nearest(name, &self.known) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("known are {}", self.known.join(", ")),
+            };
+            let message = format!("unknown key `{}`; {advice}", self.whole_key(name));
+            reader.error(&key.span(), message);
+        }
+    }
+
+    fn whole_key(&self, key: &str) -> String {
+        if self.name.is_empty() {
+            key.to_owned()
+        } else {
+            format!("{}.{key}", self.name)
+        }
+    }
+}
+
+/// Collects findings.
+#[derive(Debug)]
+pub(super) struct Reader<'t> {
+    text: &'t str,
+    findings: Vec<Finding>,
+}
+
+impl<'t> Reader<'t> {
+    pub(super) const fn new(text: &'t str) -> Self {
+        Self {
+            text,
+            findings: Vec::new(),
+        }
+    }
+
+    pub(super) fn has_errors(&self) -> bool {
+        !self.findings.is_empty()
+    }
+
+    pub(super) fn into_findings(mut self) -> Vec<Finding> {
+        self.findings.sort_by_key(|finding| finding.place);
+        self.findings
+    }
+
+    pub(super) fn place(&self, offset: usize) -> Place {
+        let before = self.text.get(..offset).unwrap_or(self.text);
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        let column = before.get(line_start..).unwrap_or("").chars().count() + 1;
+        Place {
+            line: before.matches('\n').count() + 1,
+            column,
+        }
+    }
+
+    pub(super) fn error(&mut self, span: &ops::Range<usize>, message: String) {
+        self.findings.push(Finding {
+            severity: Severity::Error,
+            place: self.place(span.start),
+            message,
+        });
+    }
+
+    /// Refuses a value for a reason that does not need the value itself.
+    pub(super) fn refuse(&mut self, value: &Value<'_>, reason: &str) {
+        self.error(&value.value.span(), format!("{}: {reason}", value.key));
+    }
+
+    /// Refuses a value and shows it as it was written.
+    pub(super) fn refuse_with(&mut self, value: &Value<'_>, reason: &str) {
+        let written = self.written(value);
+        self.refuse(value, &format!("{written}: {reason}"));
+    }
+
+    fn refuse_type(&mut self, value: &Value<'_>, wanted: &str) {
+        let kind = value.value.get_ref().type_str();
+        self.refuse_with(
+            value,
+            &format!("this is of type {kind}; it must be {wanted}"),
+        );
+    }
+
+    /// The value's own text, one line and not too much of it.
+    fn written(&self, value: &Value<'_>) -> String {
+        const SHOWN_MAX: usize = 60;
+        let text = self.text.get(value.value.span()).unwrap_or_default();
+        let line = text.lines().next().unwrap_or_default();
+        let mut shown: String = line.chars().take(SHOWN_MAX).collect();
+        if shown.len() < text.len() {
+            shown.push_str("...");
+        }
+        shown
+    }
+
+    pub(super) fn string<'d>(&mut self, value: &Value<'d>) -> Option<&'d str> {
+        self.string_wanted(value, "a string in quotes")
+    }
+
+    fn string_wanted<'d>(&mut self, value: &Value<'d>, wanted: &str) -> Option<&'d str> {
+        let text = value.value.get_ref().as_str();
+        if text.is_none() {
+            self.refuse_type(value, wanted);
+        }
+        text
+    }
+
+    pub(super) fn boolean(&mut self, value: &Value<'_>, target: &mut bool) {
+        match value.value.get_ref().as_bool() {
+            Some(boolean) => *target = boolean,
+            None => self.refuse_type(value, "true or false"),
+        }
+    }
+
+    pub(super) fn choice<T: Copy>(
+        &mut self,
+        value: &Value<'_>,
+        names: &[(&'static str, T)],
+        target: &mut T,
+    ) {
+        let known: Vec<&'static str> = names.iter().map(|&(name, _)| name).collect();
+        let allowed = format!("one of \"{}\"", known.join("\", \""));
+        let Some(text) = self.string_wanted(value, &allowed) else {
+            return;
+        };
+        if let Some(&(_, choice)) = names.iter().find(|&&(name, _)| name == text) {
+            *target = choice;
+            return;
+        }
+        let advice = nearest(text, &known)
+            .map(|near| format!("did you mean \"{near}\"? "))
+            .unwrap_or_default();
+        self.refuse_with(value, &format!("{advice}it must be {allowed}"));
+    }
+
+    pub(super) fn count(&mut self, value: &Value<'_>, range: Range<u64>, target: &mut u64) {
+        let wanted = format!("a whole number from {} to {}", range.least, range.most);
+        let DeValue::Integer(integer) = value.value.get_ref() else {
+            self.refuse_type(value, &wanted);
+            return;
+        };
+        match u64::from_str_radix(integer.as_str(), integer.radix()) {
+            Ok(number) if range.contains(&number) => *target = number,
+            _ => self.refuse_with(value, &format!("it must be {wanted}")),
+        }
+    }
+
+    pub(super) fn size(
+        &mut self,
+        value: &Value<'_>,
+        range: Range<u64>,
+        allowed: Allowed,
+        target: &mut u64,
+    ) {
+        let power = match allowed {
+            Allowed::Any => "",
+            Allowed::PowerOfTwo => ", a power of two,",
+        };
+        let wanted = format!(
+            "a size{power} from \"{}\" to \"{}\"",
+            quantity::show_size(range.least),
+            quantity::show_size(range.most),
+        );
+        let fits_fn = |size: &u64| {
+            range.contains(size) && (allowed == Allowed::Any || size.is_power_of_two())
+        };
+        self.quantity(value, &wanted, quantity::size, fits_fn, target);
+    }
+
+    pub(super) fn duration(
+        &mut self,
+        value: &Value<'_>,
+        range: Range<Duration>,
+        target: &mut Duration,
+    ) {
+        let wanted = format!(
+            "a duration from \"{}\" to \"{}\"",
+            quantity::show_duration(range.least),
+            quantity::show_duration(range.most),
+        );
+        let fits_fn = |duration: &Duration| range.contains(duration);
+        self.quantity(value, &wanted, quantity::duration, fits_fn, target);
+    }
+
+    fn quantity<T: Debug>(
+        &mut self,
+        value: &Value<'_>,
+        wanted: &str,
+        read_fn: impl Fn(&str) -> Result<T, quantity::Invalid>,
+        fits_fn: impl Fn(&T) -> bool,
+        target: &mut T,
+    ) {
+        let Some(text) = self.string_wanted(value, wanted) else {
+            return;
+        };
+        match read_fn(text) {
+            Ok(quantity) if fits_fn(&quantity) => *target = quantity,
+            Ok(_) => self.refuse_with(value, &format!("it must be {wanted}")),
+            Err(error) => self.refuse(value, &format!("{error}; it must be {wanted}")),
+        }
+    }
+
+    pub(super) fn socket_address(&mut self, value: &Value<'_>, target: &mut SocketAddr) {
+        let wanted = "an address with its port, such as \"127.0.0.1:9477\"";
+        let Some(text) = self.string_wanted(value, wanted) else {
+            return;
+        };
+        match text.parse() {
+            Ok(address) => *target = address,
+            Err(_) => self.refuse_with(value, &format!("it must be {wanted}")),
+        }
+    }
+
+    /// A path that means the same whatever the working directory, which for a service is `/`.
+    pub(super) fn absolute_path(&mut self, value: &Value<'_>) -> Option<PathBuf> {
+        let path = PathBuf::from(self.string(value)?);
+        if path.is_absolute() && path.file_name().is_some() {
+            return Some(path);
+        }
+        self.refuse_with(value, "it must be an absolute path of a file");
+        None
+    }
+
+    pub(super) fn list<'d>(&mut self, value: &Value<'d>) -> Option<Vec<Value<'d>>> {
+        let Some(array) = value.value.get_ref().as_array() else {
+            self.refuse_type(value, "a list of strings");
+            return None;
+        };
+        Some(items(value, array))
+    }
+
+    pub(super) fn one_or_list<'d>(&mut self, value: &Value<'d>) -> Option<Vec<Value<'d>>> {
+        match value.value.get_ref() {
+            DeValue::String(_) => Some(vec![value.clone()]),
+            DeValue::Array(array) => Some(items(value, array)),
+            _ => {
+                self.refuse_type(value, "a string or a list of strings");
+                None
+            }
+        }
+    }
+
+    /// The tables of `[[key]]`, each with its place.
+    pub(super) fn tables<'d>(
+        &mut self,
+        value: &Value<'d>,
+    ) -> Option<Vec<(ops::Range<usize>, Section<'d>)>> {
+        let wanted = format!("one or more tables, [[{}]]", value.key);
+        let Some(array) = value.value.get_ref().as_array() else {
+            self.refuse_type(value, &wanted);
+            return None;
+        };
+        let mut sections = Vec::with_capacity(array.len());
+        for item in items(value, array) {
+            match item.value.get_ref() {
+                DeValue::Table(table) => {
+                    sections.push((item.value.span(), Section::new(&item.key, table)));
+                }
+                _ => self.refuse_type(&item, &wanted),
+            }
+        }
+        Some(sections)
+    }
+}
+
+fn items<'d>(value: &Value<'d>, array: &'d [Spanned<DeValue<'d>>]) -> Vec<Value<'d>> {
+    array
+        .iter()
+        .map(|item| Value {
+            key: value.key.clone(),
+            value: item,
+        })
+        .collect()
+}
+
+/// The known name a mistyped one most likely stands for.
+fn nearest(name: &str, known: &[&'static str]) -> Option<&'static str> {
+    known
+        .iter()
+        .map(|&candidate| (distance(name, candidate), candidate))
+        .filter(|&(distance, candidate)| distance <= candidate.chars().count() / 3 + 1)
+        .min_by_key(|&(distance, _)| distance)
+        .map(|(_, candidate)| candidate)
+}
+
+/// How many characters to insert, remove or replace to turn one text into the other (Levenshtein).
+fn distance(left: &str, right: &str) -> usize {
+    let mut row: Vec<usize> = (0..=right.chars().count()).collect();
+    for (at_left, from) in left.chars().enumerate() {
+        let mut diagonal = at_left;
+        if let Some(first) = row.first_mut() {
+            *first = at_left + 1;
+        }
+        for (at_right, to) in right.chars().enumerate() {
+            let replaced = diagonal + usize::from(from != to);
+            diagonal = row[at_right + 1];
+            row[at_right + 1] = replaced.min(diagonal + 1).min(row[at_right] + 1);
+        }
+    }
+    row.last().copied().unwrap_or_default()
+}

@@ -1,0 +1,249 @@
+//! What the configuration promises.
+
+use std::time::Duration;
+
+use proptest::prelude::{any, proptest};
+
+use super::{Config, Finding, OnLoss, Severity, Source, hopeless_rules};
+use crate::rules::Kinds;
+
+const WHOLE: &str = r#"
+source = "perf"
+on_loss = "fail"
+flush_interval = "20ms"
+events = ["process", "image"]
+
+[[include]]
+image = "/usr/*"
+user = ["root", "100?"]
+
+[[exclude]]
+command_line = "*--quiet*"
+events = ["process_exec", "image"]
+
+[[exclude]]
+loaded_image = "*/libc.so.6"
+
+[log]
+on = true
+path = "/var/log/systrail.jsonl"
+rotate_size = "128 MiB"
+rotate_age = "12h"
+keep_files = 7
+keep_age = "30d"
+
+[limits]
+process_buffer_size = "2 MiB"
+event_buffer_size = "16 MiB"
+processes = 100_000
+images = 0x1000
+
+[metrics]
+address = "127.0.0.1:9000"
+"#;
+
+fn findings(text: &str) -> Vec<String> {
+    let (_, findings) = Config::parse(text);
+    findings.iter().map(ToString::to_string).collect()
+}
+
+/// The only finding of `text`.
+fn finding(text: &str) -> String {
+    let mut all = findings(text);
+    assert_eq!(all.len(), 1, "{all:?}");
+    all.remove(0)
+}
+
+fn warnings(text: &str) -> Vec<String> {
+    let (config, findings) = Config::parse(text);
+    assert_eq!(findings, [], "{text}");
+    hopeless_rules(&config, &|user| user == "root")
+        .iter()
+        .map(ToString::to_string)
+        .collect()
+}
+
+#[test]
+fn every_key_is_understood() {
+    let (config, findings) = Config::parse(WHOLE);
+    assert_eq!(findings, []);
+    assert_eq!(config.source, Source::Perf);
+    assert_eq!(config.on_loss, OnLoss::Fail);
+    assert_eq!(config.flush_interval, Duration::from_millis(20));
+    assert_eq!(config.events, Kinds::PROCESS.union(Kinds::IMAGE_LOAD));
+    assert_eq!(config.include.len(), 1);
+    assert_eq!(config.exclude.len(), 2);
+    assert_eq!(config.exclude[0].place.line, 11);
+    assert_eq!(config.log.rotate_size, 128 << 20);
+    assert_eq!(config.log.keep_files, 7);
+    assert_eq!(config.log.keep_age, Some(Duration::from_hours(720)));
+    assert_eq!(config.limits.processes, 100_000);
+    assert_eq!(config.limits.images, 0x1000);
+    assert_eq!(
+        config.metrics.map(|address| address.to_string()).as_deref(),
+        Some("127.0.0.1:9000")
+    );
+}
+
+#[test]
+fn an_empty_file_is_the_default() {
+    assert_eq!(Config::parse(""), (Config::default(), Vec::new()));
+}
+
+#[test]
+fn an_unknown_key_is_refused_with_its_place_and_the_likely_one() {
+    assert_eq!(
+        finding("[log]\nrotate_sise = \"1 MiB\"\n"),
+        "2:1: error: unknown key `log.rotate_sise`; did you mean `rotate_size`?"
+    );
+    assert!(finding("colour = 1").contains("known are source, on_loss, flush_interval"));
+}
+
+#[test]
+fn a_wrong_type_is_refused_with_the_right_one() {
+    assert_eq!(
+        finding("source = 3"),
+        "1:10: error: source: 3: this is of type integer; it must be one of \"auto\", \"ebpf\", \
+         \"perf\", \"connector\""
+    );
+    assert!(finding("log = 1").contains("a table, [log]"));
+    assert!(finding("include = 1").contains("[[include]]"));
+    assert!(finding("[log]\non = \"yes\"").contains("true or false"));
+    assert!(finding("[[include]]\nimage = 3").contains("a string or a list of strings"));
+    assert!(finding("flush_interval = 50").contains("a duration from"));
+}
+
+#[test]
+fn a_value_out_of_range_is_refused_with_the_range() {
+    assert_eq!(
+        finding("[log]\n  keep_files = -1"),
+        "2:16: error: log.keep_files: -1: it must be a whole number from 1 to 10000"
+    );
+    assert!(finding("flush_interval = \"2s\"").contains("from \"1ms\" to \"1s\""));
+    assert!(
+        finding("[limits]\nevent_buffer_size = \"3 MiB\"")
+            .contains("a size, a power of two, from \"64 KiB\" to \"256 MiB\"")
+    );
+    assert!(finding("[limits]\nprocesses = 99999999999999999999").contains("whole number"));
+}
+
+#[test]
+fn a_wrong_choice_is_refused_with_the_likely_one() {
+    assert_eq!(
+        finding("source = \"epbf\""),
+        "1:10: error: source: \"epbf\": did you mean \"ebpf\"? it must be one of \"auto\", \
+         \"ebpf\", \"perf\", \"connector\""
+    );
+    assert!(finding("events = [\"proces\"]").starts_with("1:11: error: events: \"proces\": did"));
+    assert!(finding("events = []").contains("record nothing"));
+}
+
+#[test]
+fn a_size_without_a_known_unit_is_refused() {
+    assert!(finding("[log]\nrotate_size = \"64 MB\"").contains("`MB` is not a unit"));
+}
+
+#[test]
+fn a_wrong_pattern_is_refused_where_it_stands() {
+    assert!(finding("[[exclude]]\nimage = [\"/a\", \"[b\"]").starts_with("2:16: error:"));
+    assert!(finding("[[exclude]]\nimage = []").contains("matches nothing"));
+    assert!(finding("[[exclude]]\n").contains("a rule without a condition"));
+}
+
+#[test]
+fn a_relative_log_path_is_refused() {
+    assert!(finding("[log]\npath = \"trail.jsonl\"").contains("absolute path"));
+}
+
+#[test]
+fn broken_toml_is_refused_with_its_place() {
+    let found = finding("source = \"auto\"\nevents = [\"process\"\n");
+    assert!(
+        found.starts_with("2:") || found.starts_with("3:"),
+        "{found}"
+    );
+}
+
+#[test]
+fn columns_count_characters() {
+    assert!(finding("[metrics]\n\"é\" = 1").starts_with("2:1:"));
+    assert!(finding("log = { path = \"/é\", colour = 1 }").starts_with("1:22:"));
+}
+
+#[test]
+fn all_findings_are_told_at_once_in_the_order_of_their_places() {
+    let all = findings("source = 1\n[limits]\nimages = 0\n[metrics]\naddress = \"here\"\n");
+    assert_eq!(all.len(), 3, "{all:?}");
+    assert!(all[0].starts_with("1:") && all[1].starts_with("3:") && all[2].starts_with("5:"));
+}
+
+#[test]
+fn more_rules_than_can_be_obeyed_are_refused() {
+    let text = "[[exclude]]\nloaded_image = \"/a\"\n".repeat(65);
+    assert!(finding(&text).contains("at most 64"));
+}
+
+#[test]
+fn an_include_that_an_exclude_takes_whole_is_named() {
+    let found =
+        warnings("[[include]]\nimage = \"/usr/bin/ssh\"\n\n[[exclude]]\nimage = \"/usr/*\"\n");
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].starts_with("1:1: warning: this include rule can never fire"));
+    assert!(found[0].contains("line 4"));
+}
+
+#[test]
+fn a_rule_another_makes_superfluous_is_named_once() {
+    let twice = "[[exclude]]\nimage = \"/a\"\n";
+    let found = warnings(&twice.repeat(2));
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].starts_with("3:1:") && found[0].contains("same as that of line 1"));
+    let found = warnings("[[exclude]]\nimage = \"/a/b\"\n[[exclude]]\nimage = \"/a/*\"\n");
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].starts_with("1:1:") && found[0].contains("line 3"));
+}
+
+#[test]
+fn rules_about_what_cannot_be_are_named() {
+    let found = warnings("events = [\"process\"]\n[[exclude]]\nevents = [\"thread\"]\n");
+    assert!(
+        found[0].starts_with("2:1:") && found[0].contains("leaves out"),
+        "{found:?}"
+    );
+    let found = warnings("[[include]]\nimage = \"bash\"\n");
+    assert!(found[0].contains("write `*/bash`"), "{found:?}");
+    let found = warnings("[[exclude]]\nuser = \"nobody-here\"\n");
+    assert!(found[0].contains("no user `nobody-here`"), "{found:?}");
+    let found = warnings("[[exclude]]\nloaded_image = \"/a\"\nevents = [\"thread\"]\n");
+    assert!(
+        found[0].contains("loaded_image is known of image_load alone"),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn rules_that_can_fire_are_not_named() {
+    assert_eq!(warnings(&WHOLE.replace("\"root\"", "\"1000\"")), [""; 0]);
+    assert_eq!(
+        warnings("[[exclude]]\nuser = [\"root\", \"nobody-here\"]\n"),
+        [""; 0]
+    );
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_answered(text in any::<String>()) {
+        let (_, findings) = Config::parse(&text);
+        assert!(findings.iter().all(|Finding { place, severity, .. }| {
+            place.line >= 1 && place.column >= 1 && *severity == Severity::Error
+        }));
+    }
+
+    #[test]
+    fn a_file_with_a_byte_changed_is_answered(at in 0..WHOLE.len(), byte in 0x20_u8..0x7f) {
+        let mut bytes = WHOLE.as_bytes().to_vec();
+        bytes[at] = byte;
+        let text = String::from_utf8(bytes).expect("ASCII");
+        let _answer = Config::parse(&text);
+    }
+}
