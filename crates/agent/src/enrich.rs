@@ -128,7 +128,8 @@ impl Enricher {
             Some(program) => program,
             None => self.programs.at_start(header, start),
         };
-        if origin {
+        let user = origin && !header.flags.contains(Flags::USER_UNAVAILABLE);
+        if user {
             self.programs.set_user(&mut program, start.user_id);
         } else {
             program.user_unavailable();
@@ -142,7 +143,7 @@ impl Enricher {
             creator_process_id: origin.then_some(start.creator_process_id),
             creator_thread_id: origin.then_some(start.creator_thread_id),
             program: program.trail.clone(),
-            session_id: origin.then_some(start.session_id),
+            session_id: user.then_some(start.session_id),
             existing: header.flags.contains(Flags::EXISTING),
         };
         let mut missing = program.missing.clone();
@@ -152,9 +153,11 @@ impl Enricher {
                 "parent_process_key",
                 "creator_process_id",
                 "creator_thread_id",
-                "session_id",
             ];
             missing.extend(lacking.map(|field| (field.into(), missing::UNAVAILABLE.into())));
+        }
+        if !user {
+            missing.push(("session_id".into(), missing::UNAVAILABLE.into()));
         }
         let truncated = program.truncated.clone();
         self.remember(header, program);
@@ -168,7 +171,8 @@ impl Enricher {
 
     fn process_exec(&mut self, header: &Header, exec: &process::Exec<'_>) -> Enriched {
         let mut program = self.programs.at_exec(header, exec);
-        if header.flags.contains(Flags::ORIGIN_UNAVAILABLE) {
+        let unavailable = [Flags::ORIGIN_UNAVAILABLE, Flags::USER_UNAVAILABLE];
+        if unavailable.iter().any(|flag| header.flags.contains(*flag)) {
             program.user_unavailable();
         } else {
             self.programs.set_user(&mut program, exec.user_id);

@@ -1,7 +1,11 @@
 //! What observes a system: the [`Sensor`] trait and the batches sensors hand over.
 
 #[cfg(target_os = "linux")]
+pub mod connector;
+#[cfg(target_os = "linux")]
 pub mod ebpf;
+#[cfg(target_os = "linux")]
+pub mod merge;
 #[cfg(target_os = "linux")]
 pub mod perf_buffer;
 #[cfg(target_os = "linux")]
@@ -15,7 +19,7 @@ pub mod snapshot;
 
 use std::time::Duration;
 
-use event::{Event, Header, Kind, loss, wire};
+use event::{Event, Flags, Header, Kind, loss, wire};
 
 use crate::sys::wake::Waker;
 
@@ -74,6 +78,34 @@ pub struct Counters {
     pub lost: [u64; Kind::OBSERVED.len()],
 }
 
+impl Counters {
+    /// Counts one event that was handed over.
+    pub(crate) fn add_produced(&mut self, kind: Kind, count: u64) {
+        if let Some(counter) = kind.index().and_then(|index| self.produced.get_mut(index)) {
+            *counter += count;
+        }
+    }
+
+    /// Counts events that were lost, and so produced.
+    pub(crate) fn add_lost(&mut self, kind: Kind, count: u64) {
+        self.add_produced(kind, count);
+        if let Some(counter) = kind.index().and_then(|index| self.lost.get_mut(index)) {
+            *counter += count;
+        }
+    }
+
+    /// Counts the snapshot in the first batch.
+    pub(crate) fn add_existing(&mut self, batch: &Batch) {
+        for record in batch.records() {
+            if let Ok(header) = Header::read(&mut wire::Reader::new(record))
+                && header.flags.contains(Flags::EXISTING)
+            {
+                self.add_produced(header.kind, 1);
+            }
+        }
+    }
+}
+
 /// Why a sensor does not run, or stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -93,6 +125,13 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
+}
+
+impl Error {
+    /// The error of a system call, for `map_err`.
+    pub(crate) fn io(action: &'static str) -> impl FnOnce(std::io::Error) -> Self {
+        move |source| Self::Io { action, source }
+    }
 }
 
 /// The most bytes a batch holds before a sensor hands it over; what does not fit stays in the

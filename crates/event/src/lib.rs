@@ -78,6 +78,8 @@ impl Flags {
     pub const ORIGIN_UNAVAILABLE: Self = Self(1 << 9);
     /// The exit status is not known to this sensor.
     pub const EXIT_STATUS_UNAVAILABLE: Self = Self(1 << 10);
+    /// User and session are not known to this sensor; parent and creator are.
+    pub const USER_UNAVAILABLE: Self = Self(1 << 11);
 
     /// Whether every flag of `other` is set in `self`.
     #[inline]

@@ -56,6 +56,27 @@ pub struct Process {
     directory: OwnedFd,
 }
 
+/// What a process runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Program {
+    /// How good the texts are.
+    pub flags: Flags,
+    /// The path of its image.
+    pub image: Vec<u8>,
+    /// Its arguments, each ended by a NUL byte.
+    pub command_line: Vec<u8>,
+}
+
+impl Program {
+    /// That of a process that is gone.
+    pub fn unavailable() -> Self {
+        Self {
+            flags: Flags::IMAGE_UNAVAILABLE.with(Flags::COMMAND_LINE_UNAVAILABLE),
+            ..Self::default()
+        }
+    }
+}
+
 /// What `/proc/PID/stat` tells, as far as we use it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stat {
@@ -67,8 +88,10 @@ pub struct Stat {
     pub start_tick: u64,
     /// Whether it is a kernel thread.
     pub is_kernel: bool,
-    /// Whether its last thread has exited: what is left waits to be reaped.
-    pub has_ended: bool,
+    /// How many threads it has, one that has ended but leads the others included.
+    pub threads: u32,
+    /// Whether its first thread has ended.
+    pub leader_has_ended: bool,
 }
 
 impl Process {
@@ -93,6 +116,32 @@ impl Process {
     pub fn user_id(&self) -> io::Result<u32> {
         parse_user_id(&self.read("status", STATUS_SIZE_MAX)?)
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "status has no user"))
+    }
+
+    /// The process that had this id at `time`, if it is still there, and its state.
+    pub fn open_as_of(process_id: u32, time: u64) -> io::Result<(Self, Stat)> {
+        let process = Self::open(process_id)?;
+        let stat = process.stat()?;
+        if stat.start_tick > time / TICK_NS {
+            // A later process has the id.
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        Ok((process, stat))
+    }
+
+    /// What it runs.
+    pub fn program(&self) -> Program {
+        let (image_flags, image) = self.image();
+        let (mut line_flags, command_line) = self.command_line();
+        if image_flags.contains(Flags::IMAGE_UNAVAILABLE) && command_line.is_empty() {
+            // A process without memory has an empty command line, which is not what it was given.
+            line_flags = Flags::COMMAND_LINE_UNAVAILABLE;
+        }
+        Program {
+            flags: image_flags.with(line_flags),
+            image,
+            command_line,
+        }
     }
 
     /// The program it runs, with the flags that say how good the path is.
@@ -171,16 +220,22 @@ fn parse_stat(bytes: &[u8]) -> Option<Stat> {
     let field = |number: usize| fields.get(number - 3).copied();
     let number = |at: usize| field(at)?.parse::<u64>().ok();
     let flags = u32::try_from(number(9)?).ok()?;
-    let is_dead = matches!(field(3)?, "Z" | "X" | "x");
     Some(Stat {
         parent_process_id: u32::try_from(number(4)?).ok()?,
         // Kernel threads have session 0, and a session outside our pid namespace is -1.
         session_id: field(6)?.parse().unwrap_or(0),
         start_tick: number(22)?,
         is_kernel: flags & TASK_FLAG_KERNEL != 0,
-        // A dead leader may have live threads.
-        has_ended: is_dead && number(20)? <= 1,
+        threads: u32::try_from(number(20)?).ok()?,
+        leader_has_ended: matches!(field(3)?, "Z" | "X" | "x"),
     })
+}
+
+impl Stat {
+    /// Whether its last thread has ended: what is left waits to be reaped.
+    pub const fn has_ended(&self) -> bool {
+        self.leader_has_ended && self.threads <= 1
+    }
 }
 
 fn parse_user_id(bytes: &[u8]) -> Option<u32> {
@@ -246,7 +301,8 @@ mod tests {
                 session_id: 5,
                 start_tick: 4711,
                 is_kernel: false,
-                has_ended: false,
+                threads: 3,
+                leader_has_ended: false,
             })
         );
     }
@@ -256,8 +312,8 @@ mod tests {
         let stat = |threads: u32| {
             format!("7 (a) Z 1 7 5 0 -1 0 1 2 3 4 5 6 7 8 20 0 {threads} 0 1 0 0 0\n")
         };
-        assert!(parse_stat(stat(1).as_bytes()).unwrap().has_ended);
-        assert!(!parse_stat(stat(2).as_bytes()).unwrap().has_ended);
+        assert!(parse_stat(stat(1).as_bytes()).unwrap().has_ended());
+        assert!(!parse_stat(stat(2).as_bytes()).unwrap().has_ended());
     }
 
     #[test]
@@ -287,7 +343,7 @@ mod tests {
         let this = Process::open(std::process::id()).unwrap();
         let stat = this.stat().unwrap();
         assert_eq!(stat.parent_process_id, std::os::unix::process::parent_id());
-        assert!(!stat.is_kernel && !stat.has_ended);
+        assert!(!stat.is_kernel && !stat.has_ended());
         assert_eq!(this.user_id().unwrap(), nix::unistd::geteuid().as_raw());
         let image = std::env::current_exe().unwrap();
         assert_eq!(this.image().1, image.into_os_string().into_vec());

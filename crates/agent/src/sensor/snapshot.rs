@@ -32,6 +32,10 @@ pub struct Existing {
     pub command_line: Vec<u8>,
     /// The images that were mapped.
     pub images: Vec<ExistingImage>,
+    /// Whether its first thread had exited.
+    pub leader_has_ended: bool,
+    /// The number of its threads, the first one included.
+    pub threads: u32,
     /// Whether its last thread had exited when it was read. It counts as existing only when the
     /// stream tells of that exit.
     pub has_ended: bool,
@@ -74,7 +78,9 @@ fn read(process_id: u32, images: bool, now_fn: &impl Fn() -> u64) -> io::Result<
         start_time: stat.start_tick.saturating_mul(TICK_NS),
         parent_process_id: stat.parent_process_id,
         session_id: stat.session_id,
-        has_ended: stat.has_ended,
+        leader_has_ended: stat.leader_has_ended,
+        threads: stat.threads,
+        has_ended: stat.has_ended(),
         read_from,
         ..Existing::default()
     };
@@ -86,7 +92,10 @@ fn read(process_id: u32, images: bool, now_fn: &impl Fn() -> u64) -> io::Result<
     if stat.is_kernel {
         existing.flags = existing.flags.with(Flags::KERNEL_PROCESS);
     } else {
-        read_program(&process, &mut existing);
+        let program = process.program();
+        existing.flags = existing.flags.with(program.flags);
+        existing.image = program.image;
+        existing.command_line = program.command_line;
         if images {
             // What was read before it went is kept; what it has mapped since is in the stream.
             let _gone = process.images(|flags, load| existing.images.push(own(flags, load)));
@@ -94,18 +103,6 @@ fn read(process_id: u32, images: bool, now_fn: &impl Fn() -> u64) -> io::Result<
     }
     existing.read_until = now_fn();
     Ok(existing)
-}
-
-fn read_program(process: &proc::Process, existing: &mut Existing) {
-    let (image_flags, image) = process.image();
-    let (mut line_flags, command_line) = process.command_line();
-    if image_flags.contains(Flags::IMAGE_UNAVAILABLE) && command_line.is_empty() {
-        // A process without memory has an empty command line, which is not what it was given.
-        line_flags = Flags::COMMAND_LINE_UNAVAILABLE;
-    }
-    existing.flags = existing.flags.with(image_flags).with(line_flags);
-    existing.image = image;
-    existing.command_line = command_line;
 }
 
 fn own(flags: Flags, load: image::Load<'_>) -> ExistingImage {

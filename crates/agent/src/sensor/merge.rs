@@ -1,0 +1,114 @@
+//! What sensors with buffers that are drained from time to time have in common: when to drain, and
+//! the order of what was drained.
+//!
+//! While records come, the sensor sleeps a flush interval between two drains. After a drain that
+//! found nothing it sleeps until it is woken by the next record. Records younger than
+//! [`SETTLE_NS`] are held back until the next drain, because another processor may still be
+//! writing an older one.
+
+use std::time::Duration;
+
+use super::Batch;
+
+/// From when an event happens to when its record can be drained takes less than this.
+pub const SETTLE_NS: u64 = 2_000_000;
+
+/// The longest sleep.
+pub const HEARTBEAT: Duration = Duration::from_secs(1);
+
+/// The order and the pace of one sensor.
+#[derive(Debug, Default)]
+pub struct Merge {
+    held: Batch,
+    is_idle: bool,
+}
+
+impl Merge {
+    /// Whether the sensor is to sleep until the next record.
+    pub const fn is_idle(&self) -> bool {
+        self.is_idle
+    }
+
+    /// A record has come: from now on the sensor drains every flush interval.
+    pub const fn woken(&mut self) {
+        self.is_idle = false;
+    }
+
+    /// Brings what was drained at `now`, which is in `batch` from the index `from` on, into the
+    /// order of time, and holds back what is too young or may not be complete: what is after
+    /// `incomplete_after`.
+    pub fn merge(
+        &mut self,
+        batch: &mut Batch,
+        from: usize,
+        now: u64,
+        incomplete_after: Option<u64>,
+    ) {
+        let is_complete = incomplete_after.is_none();
+        batch.append(&mut self.held);
+        self.is_idle = batch.count() == from && is_complete;
+        batch.sort_from(from);
+        let youngest = incomplete_after.unwrap_or(now).min(now);
+        batch.split_after(youngest.saturating_sub(SETTLE_NS), &mut self.held);
+    }
+
+    /// Brings all there is into the order of time: nothing more will come.
+    pub fn finish(&mut self, batch: &mut Batch, from: usize) {
+        batch.append(&mut self.held);
+        batch.sort_from(from);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use event::{Event, Header, thread};
+
+    use super::*;
+
+    fn put(batch: &mut Batch, time: u64) {
+        let header = Header {
+            time,
+            ..Header::default()
+        };
+        assert!(batch.write(header, &Event::ThreadExit(thread::Exit)));
+    }
+
+    fn times(batch: &Batch) -> Vec<u64> {
+        batch
+            .records()
+            .map(|record| event::read(record).unwrap().0.time)
+            .collect()
+    }
+
+    const MS: u64 = 1_000_000;
+
+    #[test]
+    fn a_record_drained_late_still_comes_in_its_place() {
+        let (mut merge, mut batch) = (Merge::default(), Batch::default());
+        put(&mut batch, 99 * MS);
+        put(&mut batch, 90 * MS);
+        merge.merge(&mut batch, 0, 100 * MS, None);
+        assert_eq!(times(&batch), [90 * MS]);
+        batch.clear();
+        put(&mut batch, 120 * MS);
+        put(&mut batch, 98 * MS + 1);
+        merge.merge(&mut batch, 0, 150 * MS, None);
+        assert_eq!(times(&batch), [98 * MS + 1, 99 * MS, 120 * MS]);
+        assert!(!merge.is_idle());
+        batch.clear();
+        merge.merge(&mut batch, 0, 200 * MS, None);
+        assert!(batch.is_empty() && merge.is_idle());
+    }
+
+    #[test]
+    fn what_may_be_incomplete_is_held_back() {
+        let (mut merge, mut batch) = (Merge::default(), Batch::default());
+        put(&mut batch, 50 * MS);
+        put(&mut batch, 20 * MS);
+        merge.merge(&mut batch, 0, 100 * MS, Some(30 * MS));
+        assert_eq!(times(&batch), [20 * MS]);
+        batch.clear();
+        merge.finish(&mut batch, 0);
+        assert_eq!(times(&batch), [50 * MS]);
+    }
+}
