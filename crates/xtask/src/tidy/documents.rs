@@ -32,6 +32,7 @@ pub(super) fn check(tree: &Tree) -> Vec<Finding> {
     for file in &tree.files {
         if file.is_markdown() {
             links(tree, file, &mut findings);
+            commands(tree, file, &mut findings);
         }
         if file.is_markdown() || file.path.starts_with(".github/") || file.path == ".ci/run" {
             tasks(file, &mut findings);
@@ -149,6 +150,53 @@ fn tasks(file: &File, findings: &mut Vec<Finding>) {
     }
 }
 
+/// `systrail COMMAND` names a command of the agent. Only what is set as code is looked at.
+fn commands(tree: &Tree, file: &File, findings: &mut Vec<Finding>) {
+    let known: Vec<String> = tree
+        .file("crates/agent/src/cli.rs")
+        .map_or_else(Vec::new, command_names);
+    if known.is_empty() {
+        return;
+    }
+    let mut is_block = false;
+    for (number, line) in file.lines() {
+        is_block ^= line.starts_with("```");
+        for (position, name) in line.match_indices("systrail ") {
+            let before = &line[..position];
+            let is_code = before.ends_with(['`', '/']) || (is_block && before.trim().is_empty());
+            let command: String = line[position + name.len()..]
+                .chars()
+                .take_while(char::is_ascii_lowercase)
+                .collect();
+            if is_code && !command.is_empty() && !known.contains(&command) {
+                findings.push(Finding::new(
+                    format!("{}:{number}", file.path),
+                    format!("there is no `systrail {command}`"),
+                ));
+            }
+        }
+    }
+}
+
+/// The variants of `enum Command`, as clap names them.
+fn command_names(file: &File) -> Vec<String> {
+    file.text
+        .lines()
+        .skip_while(|line| *line != "enum Command {")
+        .skip(1)
+        .take_while(|line| *line != "}")
+        .filter_map(|line| {
+            let variant = line.strip_prefix("    ")?;
+            variant
+                .starts_with(|c: char| c.is_ascii_uppercase())
+                .then(|| {
+                    let name = variant.split(|c: char| !c.is_alphanumeric()).next();
+                    name.unwrap_or_default().to_lowercase()
+                })
+        })
+        .collect()
+}
+
 /// A job runs tasks only, so that whatever fails there can be run at home.
 fn workflow(file: &File, findings: &mut Vec<Finding>) {
     for (number, line) in file.lines() {
@@ -216,6 +264,18 @@ mod tests {
             )]),
             [""; 0]
         );
+    }
+
+    #[test]
+    fn refuses_a_command_that_does_not_exist() {
+        let cli = (
+            "crates/agent/src/cli.rs",
+            "enum Command {\n    /// Run\n    Run(Arguments),\n    Doctor,\n}\n",
+        );
+        let wrong = "`systrail rum`\n```sh\nsystrail rum\n./target/release/systrail rum\n```\n";
+        assert_eq!(texts(&[("A.md", wrong), cli]).len(), 3);
+        let right = "`systrail run`, `systrail doctor`, `systrail --help`, systrail is there\n";
+        assert_eq!(texts(&[("A.md", right), cli]), [""; 0]);
     }
 
     #[test]

@@ -6,7 +6,12 @@ use super::{File, Finding, Tree};
 /// Where `unsafe` may stand, and why. A directory ends in `/`.
 const UNSAFE_PLACES: &[(&str, &str)] = &[
     ("crates/agent/src/sys/", "the agent's fence"),
-    ("crates/ebpf/src/", "eBPF programs read kernel memory"),
+    ("crates/ebpf/src/kernel.rs", "reads of kernel memory"),
+    (
+        "crates/ebpf/src/iterator.rs",
+        "aya-ebpf has no macro for iterators, so their sections are named here",
+    ),
+    ("crates/ebpf/src/main.rs", "the section of the licence"),
 ];
 
 /// Crates of which some part runs in a kernel, where nothing may panic.

@@ -51,7 +51,7 @@ const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody
 const GROUP: &str = "root:x:0:\nnogroup:x:65534:\n";
 
 /// How long one test executable may run in the machine, in seconds.
-const TEST_TIME_MAX: u32 = 540;
+const TEST_TIME_MAX: u32 = 600;
 
 /// Builds the archive that runs these tests and nothing else.
 pub(super) fn of(executables: &Executables, filter: Option<&str>) -> Result<Archive> {
