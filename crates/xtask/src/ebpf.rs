@@ -28,7 +28,7 @@ const LINKER_CURE: &str = "LLVM_PREFIX=/usr/lib/llvm-22 cargo install bpf-linker
                            --no-default-features --features llvm-22";
 
 /// Builds the object; with `check`, compares it with the committed one instead of replacing it.
-pub fn run(check: bool) -> anyhow::Result<()> {
+pub(crate) fn run(check: bool) -> anyhow::Result<()> {
     require_toolchain()?;
     let linker = require_linker()?;
     let top = top()?;
