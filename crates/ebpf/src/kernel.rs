@@ -504,11 +504,25 @@ pub(crate) fn room<const N: usize, const MAX: usize>(
     at: usize,
     size: usize,
 ) -> Option<&mut [u8]> {
+    let size = opaque(size);
     if at > N.saturating_sub(MAX) || size > MAX {
         return None;
     }
     // SAFETY: `at + size` is at most `N - MAX + MAX`.
     Some(unsafe { core::slice::from_raw_parts_mut(bytes.as_mut_ptr().wrapping_add(at), size) })
+}
+
+/// A number of which the compiler knows nothing, so that it keeps the comparison the verifier needs
+/// to see.
+#[inline(always)]
+fn opaque(number: usize) -> usize {
+    let mut number = number;
+    // SAFETY: there is no instruction in it.
+    #[cfg(target_arch = "bpf")]
+    unsafe {
+        core::arch::asm!("/* {0} */", inout(reg) number, options(pure, nomem, nostack));
+    }
+    number
 }
 
 /// A map's element as scratch memory.

@@ -172,11 +172,11 @@ impl<const N: usize> Record<N> {
     pub(crate) fn append_arguments(&mut self, (begin, end): (u64, u64)) -> Text {
         let whole = end.wrapping_sub(begin) as usize;
         let wanted = whole.min(ARGUMENTS_SIZE_MAX);
-        let size = if self.append_user::<ARGUMENTS_SIZE_MAX>(begin, wanted) {
-            wanted
-        } else {
-            self.append_user_pages(begin, wanted)
-        };
+        let before = self.end();
+        if !self.append_user::<ARGUMENTS_SIZE_MAX>(begin, wanted) {
+            self.append_user_pages(begin, wanted);
+        }
+        let size = self.end().wrapping_sub(before);
         let flags = match size {
             0 if whole != 0 => Flags::COMMAND_LINE_UNAVAILABLE,
             _ if size < whole => Flags::COMMAND_LINE_TRUNCATED,
@@ -197,20 +197,19 @@ impl<const N: usize> Record<N> {
     }
 
     /// Page by page up to the first that is not there: a program may have been swapped out, or
-    /// have told the kernel of arguments it does not have. The bytes that were there.
+    /// have told the kernel of arguments it does not have.
     #[inline(always)]
-    fn append_user_pages(&mut self, begin: u64, wanted: usize) -> usize {
-        let mut done = 0_usize;
+    fn append_user_pages(&mut self, begin: u64, wanted: usize) {
+        let before = self.end();
         for _ in 0..=ARGUMENTS_SIZE_MAX / PAGE_SIZE {
+            let done = self.end().wrapping_sub(before);
             let address = begin.wrapping_add(done as u64);
             let to_page_end = PAGE_SIZE.wrapping_sub(address as usize & PAGE_SIZE.wrapping_sub(1));
-            let size = to_page_end.min(wanted.wrapping_sub(done)).min(PAGE_SIZE);
+            let size = to_page_end.min(wanted.wrapping_sub(done));
             if size == 0 || !self.append_user::<PAGE_SIZE>(address, size) {
                 break;
             }
-            done = done.wrapping_add(size);
         }
-        done
     }
 
     /// Fills in the fixed part. `None` when it does not fit, which cannot be.

@@ -338,11 +338,26 @@ fn refused(name: &str, error: ProgramError) -> Error {
             io_error,
             verifier_log,
         } => {
-            tracing::debug!(program = name, log = %verifier_log, "eBPF program refused");
-            unavailable(&format!("loading eBPF program {name}"), &io_error)
+            let log = verifier_log.to_string();
+            match verifier_reason(&log) {
+                Some(reason) => Error::Unavailable {
+                    cause: format!("the kernel's verifier refused eBPF program {name}: {reason}"),
+                    cure: "report it with the output of uname -r, and use another source"
+                        .to_owned(),
+                },
+                None => unavailable(&format!("loading eBPF program {name}"), &io_error),
+            }
         }
         error => unavailable(&format!("loading eBPF program {name}"), &error),
     }
+}
+
+/// The line in which the verifier says why; its statistics follow it.
+fn verifier_reason(log: &str) -> Option<&str> {
+    const STATISTICS: [&str; 3] = ["verification time", "stack depth", "processed"];
+    log.lines()
+        .map(str::trim)
+        .rfind(|line| !line.is_empty() && !STATISTICS.iter().any(|start| line.starts_with(start)))
 }
 
 fn unavailable(action: &str, error: &(dyn std::error::Error + 'static)) -> Error {
