@@ -7,7 +7,9 @@ use proptest::prelude::{Just, Strategy, any, prop_oneof, proptest};
 
 use super::coverage::pattern_covers;
 use super::pattern::PatternSet;
-use super::{Conditions, Invalid, InvalidPattern, Kinds, Pattern, Reason, Rules, Verdict, never_fires};
+use super::{
+    Conditions, Invalid, InvalidPattern, Kinds, Pattern, Reason, Rules, Verdict, never_fires,
+};
 use crate::trail::{Program, Text, UserId};
 
 fn patterns(texts: &[&str]) -> Vec<Pattern> {
