@@ -10,6 +10,7 @@ pub mod clock;
 pub mod config;
 pub mod enrich;
 pub mod host;
+pub mod metrics;
 pub mod pipeline;
 pub mod quantity;
 pub mod replay;

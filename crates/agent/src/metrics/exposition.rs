@@ -1,0 +1,145 @@
+//! The account in Prometheus's text format.
+
+use std::fmt::Write as _;
+
+use crate::account::{Account, Count};
+
+/// The account of a running pipeline as metrics.
+pub fn exposition(account: &Account, is_recording: bool) -> String {
+    let mut out = Exposition::default();
+    out.head("systrail_info", "gauge", "Version and sensor of the agent");
+    out.sample(
+        "systrail_info",
+        &[
+            ("version", crate::pipeline::VERSION),
+            ("source", &account.source),
+        ],
+        1,
+    );
+    out.head("systrail_recording", "gauge", "Whether every event is seen");
+    out.sample("systrail_recording", &[], u64::from(is_recording));
+    out.kinds(account);
+    out.queues(account);
+    out.sinks(account);
+    out.text
+}
+
+#[derive(Debug, Default)]
+struct Exposition {
+    text: String,
+}
+
+impl Exposition {
+    fn kinds(&mut self, account: &Account) {
+        type Value = fn(&Count) -> u64;
+        let families: [(&str, &str, Value); 4] = [
+            (
+                "systrail_events_produced_total",
+                "Events the sensor saw happen",
+                |count| count.produced,
+            ),
+            (
+                "systrail_events_delivered_total",
+                "Events that reached the pipeline",
+                |count| count.delivered,
+            ),
+            (
+                "systrail_events_lost_total",
+                "Events that were lost on the way",
+                |count| count.lost,
+            ),
+            (
+                "systrail_events_excluded_total",
+                "Events delivered that the rules left out",
+                |count| count.excluded,
+            ),
+        ];
+        for (name, help, value_fn) in families {
+            self.head(name, "counter", help);
+            for (kind, count) in account.kinds.by_kind() {
+                let kind = kind.name().unwrap_or_default();
+                self.sample(name, &[("kind", kind)], value_fn(&count));
+            }
+        }
+    }
+
+    fn queues(&mut self, account: &Account) {
+        for (name, help) in [
+            ("systrail_queue_peak", "The most a queue or buffer held"),
+            (
+                "systrail_queue_limit",
+                "The most a queue or buffer can hold",
+            ),
+        ] {
+            self.head(name, "gauge", help);
+            for queue in &account.queues {
+                let value = if name.ends_with("peak") {
+                    queue.peak
+                } else {
+                    queue.limit
+                };
+                self.sample(
+                    name,
+                    &[("queue", &queue.name), ("unit", &queue.unit)],
+                    value,
+                );
+            }
+        }
+    }
+
+    fn sinks(&mut self, account: &Account) {
+        self.head(
+            "systrail_sink_written_total",
+            "counter",
+            "Events a sink has written",
+        );
+        for sink in &account.sinks {
+            self.sample(
+                "systrail_sink_written_total",
+                &[("sink", &sink.name)],
+                sink.written,
+            );
+        }
+        self.head(
+            "systrail_sink_lost_total",
+            "counter",
+            "Events a sink could not write",
+        );
+        for sink in &account.sinks {
+            self.sample(
+                "systrail_sink_lost_total",
+                &[("sink", &sink.name)],
+                sink.lost,
+            );
+        }
+    }
+
+    fn head(&mut self, name: &str, family: &str, help: &str) {
+        self.line(format_args!(
+            "# HELP {name} {help}\n# TYPE {name} {family}\n"
+        ));
+    }
+
+    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: u64) {
+        let labels: Vec<String> = labels
+            .iter()
+            .map(|(label, value)| format!("{label}=\"{}\"", escaped(value)))
+            .collect();
+        if labels.is_empty() {
+            self.line(format_args!("{name} {value}\n"));
+        } else {
+            self.line(format_args!("{name}{{{}}} {value}\n", labels.join(",")));
+        }
+    }
+
+    fn line(&mut self, text: std::fmt::Arguments<'_>) {
+        // Writing to a string does not fail.
+        let _written = self.text.write_fmt(text);
+    }
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('\n', "\\n")
+}

@@ -1,0 +1,105 @@
+//! What the metrics promise.
+
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{Server, exposition};
+use crate::account::{Account, QueuePeak, SinkCount};
+use crate::pipeline::Status;
+
+fn server() -> Server {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    Server::start(address, Arc::new(Status::default())).expect("a server")
+}
+
+fn ask(server: &Server, request: &[u8]) -> String {
+    let mut client = TcpStream::connect(server.address()).expect("a connection");
+    client.write_all(request).expect("a request");
+    let mut response = String::new();
+    client.read_to_string(&mut response).expect("a response");
+    response
+}
+
+#[test]
+fn every_kind_has_its_counters() {
+    let response = ask(
+        &server(),
+        b"GET /metrics?x=1 HTTP/1.1\r\nHost: here\r\n\r\n",
+    );
+    assert!(response.starts_with("HTTP/1.1 200 OK\r\n"), "{response}");
+    for family in ["produced", "delivered", "lost", "excluded"] {
+        for kind in event::Kind::OBSERVED {
+            let line = format!("systrail_events_{family}_total{{kind=\"{kind}\"}} 0\n");
+            assert!(response.contains(&line), "{line} in {response}");
+        }
+    }
+}
+
+#[test]
+fn every_sample_has_its_help_and_type() {
+    let account = Account {
+        source: "a \"quoted\" source".to_owned(),
+        queues: vec![QueuePeak {
+            name: "events".to_owned(),
+            peak: 3,
+            limit: 8,
+            unit: "bytes".to_owned(),
+        }],
+        sinks: vec![SinkCount {
+            name: "log".to_owned(),
+            written: 7,
+            lost: 1,
+        }],
+        ..Account::default()
+    };
+    let text = exposition(&account, true);
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let name = line.split(['{', ' ']).next().expect("a name");
+        assert!(text.contains(&format!("# HELP {name} ")), "{line}");
+        assert!(text.contains(&format!("# TYPE {name} ")), "{line}");
+    }
+    assert!(text.contains("source=\"a \\\"quoted\\\" source\""));
+    assert!(text.contains("systrail_queue_peak{queue=\"events\",unit=\"bytes\"} 3\n"));
+    assert!(text.contains("systrail_sink_lost_total{sink=\"log\"} 1\n"));
+    assert!(text.contains("systrail_recording 1\n"));
+}
+
+#[test]
+fn other_requests_are_refused() {
+    let server = server();
+    for (request, status) in [
+        ("GET / HTTP/1.1\r\n\r\n", "404"),
+        ("POST /metrics HTTP/1.1\r\n\r\n", "405"),
+        ("nonsense\r\n\r\n", "400"),
+    ] {
+        let response = ask(&server, request.as_bytes());
+        assert!(
+            response.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{response}"
+        );
+    }
+}
+
+#[test]
+fn a_request_without_an_end_is_cut_off() {
+    let server = server();
+    let mut client = TcpStream::connect(server.address()).expect("a connection");
+    // The server may answer and close before all of it is written.
+    let _written = client.write_all("x".repeat(64 * 1024).as_bytes());
+    let mut response = Vec::new();
+    let _read = client.read_to_end(&mut response);
+    assert!(response.is_empty() || response.starts_with(b"HTTP/1.1 431 "));
+    let next = ask(&server, b"GET /metrics HTTP/1.1\r\n\r\n");
+    assert!(next.starts_with("HTTP/1.1 200 "));
+}
+
+#[test]
+fn a_client_that_says_nothing_holds_up_nobody_at_the_end() {
+    let server = server();
+    let _silent = TcpStream::connect(server.address()).expect("a connection");
+    let began = Instant::now();
+    drop(server);
+    assert!(began.elapsed() < Duration::from_secs(1));
+}
