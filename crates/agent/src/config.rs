@@ -192,6 +192,8 @@ pub struct Log {
     pub keep_files: u64,
     /// Delete rotated files older than this.
     pub keep_age: Option<Duration>,
+    /// Keep at most this many bytes in all.
+    pub keep_size: Option<u64>,
 }
 
 impl Default for Log {
@@ -203,6 +205,7 @@ impl Default for Log {
             rotate_age: Duration::from_hours(24),
             keep_files: 16,
             keep_age: None,
+            keep_size: None,
         }
     }
 }
@@ -320,6 +323,23 @@ pub fn read_text(path: &Path) -> Result<String, ReadError> {
     })
 }
 
+/// Where data is kept when no other place is said: `/var/lib/systrail` for root, and for others
+/// what the XDG base directory specification calls the state directory.
+pub fn data_directory() -> PathBuf {
+    let absolute = |name| {
+        std::env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    if nix::unistd::geteuid().is_root() {
+        return PathBuf::from("/var/lib/systrail");
+    }
+    absolute("XDG_STATE_HOME")
+        .or_else(|| absolute("HOME").map(|home| home.join(".local/state")))
+        .unwrap_or_else(std::env::temp_dir)
+        .join("systrail")
+}
+
 impl Config {
     /// Understands `text`. The configuration is to be used only when no finding is an error; all
     /// findings are in the order of their places.
@@ -416,6 +436,11 @@ fn read_log(reader: &mut Reader<'_>, section: &mut Section<'_>, log: &mut Log) {
         let mut age = Duration::ZERO;
         reader.duration(&value, LOG_AGE, &mut age);
         log.keep_age = Some(age);
+    }
+    if let Some(value) = section.take("keep_size") {
+        let mut size = 0;
+        reader.size(&value, ROTATE_SIZE, Allowed::Any, &mut size);
+        log.keep_size = Some(size);
     }
 }
 

@@ -1,2 +1,9 @@
 //! `systrail`: parse, call, print, exit code; nothing else.
-fn main() {}
+
+mod cli;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main().into()
+}

@@ -1,6 +1,8 @@
 //! What observes a system: the [`Sensor`] trait and the batches sensors hand over.
 
 #[cfg(target_os = "linux")]
+pub mod choice;
+#[cfg(target_os = "linux")]
 pub mod connector;
 #[cfg(target_os = "linux")]
 pub mod ebpf;

@@ -1,0 +1,140 @@
+//! The command line: arguments, exit codes, and who does what.
+//!
+//! Results go to standard output, everything else to standard error. The names of commands and
+//! flags and the exit codes are a contract with scripts: add, never rename.
+
+mod attendant;
+mod config;
+mod console;
+mod live;
+mod options;
+mod record;
+mod replay;
+mod report;
+mod stop;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use self::console::say;
+
+/// Records what this machine runs, straight from the kernel: process starts, execs and exits,
+/// thread starts and exits, image loads.
+#[derive(Debug, Parser)]
+#[command(
+    name = "systrail",
+    version,
+    max_term_width = 100,
+    subcommand_required = true
+)]
+#[command(after_help = concat!(
+    "Examples:\n",
+    "  systrail watch                                  see what happens now\n",
+    "  systrail run --log trail.jsonl --duration 10s   record ten seconds\n",
+    "  systrail doctor                                 why does it not record here?\n",
+    "\n",
+    "Exit codes: 0 done and balanced, 1 failed while running, 2 wrong arguments or configuration,\n",
+    "3 events were lost and --on-loss fail, 4 no sensor can run here",
+))]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Record to a log file until told to stop, then print the account
+    Run(record::RunArguments),
+    /// Print events for a person until told to stop; writes no files of its own accord
+    Watch(record::WatchArguments),
+    /// Send a recorded log through the pipeline again
+    Replay(replay::Arguments),
+    /// Look at the configuration
+    #[command(subcommand)]
+    Config(config::Command),
+}
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// Done, and the account balanced.
+    Done,
+    /// Failed while running.
+    Failed,
+    /// Wrong arguments or configuration.
+    Usage,
+    /// Events were lost and `--on-loss fail`.
+    Lost,
+    /// No sensor can run here.
+    NoSensor,
+}
+
+impl Exit {
+    const fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::Lost => 3,
+            Self::NoSensor => 4,
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        exit.code().into()
+    }
+}
+
+/// Why a command broke off: the exit code, and what is said about it.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    exit: Exit,
+    error: anyhow::Error,
+}
+
+impl Failure {
+    /// Wrong arguments or configuration.
+    fn usage(error: impl Into<anyhow::Error>) -> Self {
+        Self {
+            exit: Exit::Usage,
+            error: error.into(),
+        }
+    }
+
+    /// No sensor can run here.
+    fn no_sensor(error: impl Into<anyhow::Error>) -> Self {
+        Self {
+            exit: Exit::NoSensor,
+            error: error.into(),
+        }
+    }
+}
+
+impl<E: Into<anyhow::Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self {
+            exit: Exit::Failed,
+            error: error.into(),
+        }
+    }
+}
+
+/// Does what the arguments say.
+pub(crate) fn main() -> Exit {
+    // Help and version end here with 0, wrong arguments with 2.
+    let arguments = Arguments::parse();
+    console::log_to_standard_error();
+    let result = match arguments.command {
+        Command::Run(arguments) => record::run(&arguments),
+        Command::Watch(arguments) => record::watch(&arguments),
+        Command::Replay(arguments) => replay::main(&arguments),
+        Command::Config(command) => config::main(&command),
+    };
+    result.unwrap_or_else(|Failure { exit, error }| {
+        say!("{error:#}");
+        exit
+    })
+}

@@ -1,0 +1,98 @@
+//! Standard error and standard output, as a person or a script sees them.
+//!
+//! Writing may fail (a closed pipe, a full disk behind a redirection). Nobody could be told, so
+//! such failures are let go; a recording must not end because nobody reads its remarks.
+
+use std::fmt;
+use std::io::{self, IsTerminal as _, Write as _};
+use std::sync::{Mutex, PoisonError};
+
+use tracing_subscriber::fmt::MakeWriter;
+
+/// Says one line on standard error, after the program's name.
+macro_rules! say {
+    ($($text:tt)*) => {
+        $crate::cli::console::line(format_args!("systrail: {}", format_args!($($text)*)))
+    };
+}
+pub(super) use say;
+
+/// Whether the live line stands on the terminal now. Whoever writes a line takes it away first.
+static LIVE_LINE: Mutex<bool> = Mutex::new(false);
+
+/// Back to the first column, and nothing to the right of it.
+const ERASE_LINE: &str = "\r\x1b[K";
+
+/// Writes one line to standard error.
+pub(super) fn line(text: fmt::Arguments<'_>) {
+    let mut is_live = LIVE_LINE.lock().unwrap_or_else(PoisonError::into_inner);
+    let erase = if std::mem::take(&mut *is_live) {
+        ERASE_LINE
+    } else {
+        ""
+    };
+    // One write, so that lines of several processes do not mix.
+    let text = format!("{erase}{text}\n");
+    let _nobody_to_tell = io::stderr().write_all(text.as_bytes());
+}
+
+/// Replaces the live line. Call it on a terminal only.
+pub(super) fn live_line(text: &str) {
+    let mut is_live = LIVE_LINE.lock().unwrap_or_else(PoisonError::into_inner);
+    *is_live = !text.is_empty();
+    let _nobody_to_tell = io::stderr().write_all(format!("{ERASE_LINE}{text}").as_bytes());
+}
+
+/// Writes a result to standard output. Whoever closed the pipe has seen enough.
+pub(super) fn result(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
+}
+
+/// Whether colour is welcome on standard output: on a terminal, and never with `NO_COLOR`.
+pub(super) fn colour_on_standard_output() -> bool {
+    colour_is_allowed() && io::stdout().is_terminal()
+}
+
+fn colour_is_allowed() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+        && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
+/// Has the library's remarks written to standard error, warnings and worse.
+pub(super) fn log_to_standard_error() {
+    tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::WARN)
+        .with_ansi(colour_is_allowed() && io::stderr().is_terminal())
+        .with_target(false)
+        .without_time()
+        .with_writer(StandardError)
+        .init();
+}
+
+/// Standard error for `tracing`, which hands over a whole line in one write.
+#[derive(Clone, Copy, Debug)]
+struct StandardError;
+
+impl io::Write for StandardError {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(bytes);
+        line(format_args!("systrail: {}", text.trim()));
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl MakeWriter<'_> for StandardError {
+    type Writer = Self;
+
+    fn make_writer(&self) -> Self {
+        *self
+    }
+}

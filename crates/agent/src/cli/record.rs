@@ -1,0 +1,211 @@
+//! `systrail run` and `systrail watch`: from the arguments to the account.
+
+use std::io::{self, IsTerminal as _};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use agent::config::Config;
+use agent::enrich;
+use agent::metrics::Server;
+use agent::pipeline::{self, Status};
+use agent::rules::Kinds;
+use agent::sensor::choice::{self, Choice};
+use agent::sensor::{self, Sensor};
+use agent::sink::Sink;
+use agent::sink::log_file::{self, LogFile};
+use agent::sink::stream::{self, Stream};
+use agent::sink::terminal::Terminal;
+use agent::sys::wake::Waker;
+use clap::Args;
+use event::Kind;
+
+use super::attendant::{self, Attendant, Duties};
+use super::console::{self, say};
+use super::options::{Log, Options, exit_of};
+use super::{Exit, Failure, report, stop};
+
+/// Records to a log file until Ctrl-C, SIGTERM or --duration; then drains, closes the log and
+/// prints the account on standard error.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  systrail run                                 log under /var/lib/systrail (as root)
+  systrail run --log - | jq .image             to another program
+  systrail run --duration 10s --summary account.json --on-loss fail
+  systrail run --events process --metrics      processes alone, metrics on 127.0.0.1:9477")]
+pub(super) struct RunArguments {
+    #[command(flatten)]
+    options: Options,
+}
+
+/// Prints one aligned line an event on standard output, coloured on a terminal. Files are written
+/// only where --log or --summary ask for one.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  systrail watch                                   everything
+  systrail watch --events process --duration 30s   processes, for half a minute
+  systrail watch | grep --line-buffered exec       execs alone")]
+pub(super) struct WatchArguments {
+    #[command(flatten)]
+    options: Options,
+}
+
+/// Does `systrail run`.
+pub(super) fn run(arguments: &RunArguments) -> Result<Exit, Failure> {
+    let options = &arguments.options;
+    let config = options.configuration()?;
+    let log = options.log(&config);
+    // Two writers on one terminal would draw over each other.
+    let is_shared = log == Log::StandardOutput && io::stdout().is_terminal();
+    let recording = Recording {
+        config,
+        log,
+        is_watched: false,
+        is_live: io::stderr().is_terminal() && !is_shared,
+    };
+    recording.record(options)
+}
+
+/// Does `systrail watch`.
+pub(super) fn watch(arguments: &WatchArguments) -> Result<Exit, Failure> {
+    let options = &arguments.options;
+    let log = options.explicit_log();
+    let recording = Recording {
+        config: options.configuration()?,
+        // JSON Lines on standard output take the place of the lines for a person.
+        is_watched: log != Log::StandardOutput,
+        log,
+        is_live: false,
+    };
+    recording.record(options)
+}
+
+/// A recording that has been decided on.
+struct Recording {
+    config: Config,
+    log: Log,
+    /// Whether events are printed for a person.
+    is_watched: bool,
+    /// Whether the live line is shown.
+    is_live: bool,
+}
+
+impl Recording {
+    fn record(self, options: &Options) -> Result<Exit, Failure> {
+        let waker = Waker::new()?;
+        let _signals = stop::on_signals(&waker)?;
+        let settings = self.pipeline_settings()?;
+        let sensor = self.open_sensor(&waker)?;
+        let source = sensor.source();
+        let sinks = self.open_sinks(&waker)?;
+        let status = Arc::new(Status::default());
+        let _metrics = self.serve_metrics(&status)?;
+        let mut attendant = None;
+        let recording_fn = || {
+            say!("recording");
+            attendant::tell_service_manager_ready();
+            let duties = Duties::new(options.duration, self.is_live);
+            attendant = Attendant::start(duties, &status, &waker);
+        };
+        let result = pipeline::record(sensor, sinks, settings, &waker, &status, recording_fn);
+        drop(attendant);
+        let account = result.map_err(|error| match error {
+            pipeline::Error::Sensor(error @ sensor::Error::Unavailable { .. }) => {
+                Failure::no_sensor(choice::Refusal::new(source, error))
+            }
+            error => error.into(),
+        })?;
+        report::print(&account);
+        if let Some(path) = &options.summary {
+            report::write_summary(path, &account)?;
+        }
+        Ok(exit_of(&account, self.config.on_loss))
+    }
+
+    /// The sensor the configuration asks for; why it is no better one is said.
+    fn open_sensor(&self, waker: &Waker) -> Result<Box<dyn Sensor>, Failure> {
+        let settings = self.sensor_settings(waker);
+        let Choice { sensor, refused } =
+            choice::open(self.config.source, &settings).map_err(Failure::no_sensor)?;
+        for refusal in &refused {
+            say!("{refusal}");
+        }
+        say!("source {}", sensor.source());
+        Ok(sensor)
+    }
+
+    fn sensor_settings(&self, waker: &Waker) -> sensor::Settings {
+        let limits = &self.config.limits;
+        let size = |size: u64| u32::try_from(size).unwrap_or(u32::MAX);
+        sensor::Settings {
+            threads: self.config.events.contains(Kind::THREAD_START),
+            images: self.config.events.contains(Kind::IMAGE_LOAD),
+            process_buffer_size: size(limits.process_buffer_size),
+            event_buffer_size: size(limits.event_buffer_size),
+            flush_interval: self.config.flush_interval,
+            waker: waker.clone(),
+        }
+    }
+
+    fn pipeline_settings(&self) -> Result<pipeline::Settings, Failure> {
+        let count = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
+        Ok(pipeline::Settings {
+            host: agent::host::name(),
+            boot_id: agent::host::boot_id()?,
+            rules: self.config.rules().map_err(Failure::usage)?,
+            process_events: self.config.events.covers(Kinds::PROCESS),
+            limits: enrich::Limits {
+                processes: count(self.config.limits.processes),
+                images: count(self.config.limits.images),
+            },
+        })
+    }
+
+    /// Whoever reads our standard output and goes away ends the recording, quietly.
+    fn open_sinks(&self, waker: &Waker) -> Result<Vec<Box<dyn Sink>>, Failure> {
+        let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
+        match &self.log {
+            Log::None => {}
+            Log::StandardOutput => {
+                let ended = waker.clone();
+                sinks.push(Box::new(Stream::stdout()?.when_ended(move || ended.wake())));
+            }
+            Log::File(path) => sinks.push(Box::new(open_log(path.clone(), &self.config)?)),
+        }
+        if self.is_watched {
+            sinks.push(Box::new(open_terminal(waker)?));
+        }
+        Ok(sinks)
+    }
+
+    fn serve_metrics(&self, status: &Arc<Status>) -> Result<Option<Server>, Failure> {
+        let Some(address) = self.config.metrics else {
+            return Ok(None);
+        };
+        let server = Server::start(address, Arc::clone(status))?;
+        say!("metrics on http://{}/metrics", server.address());
+        Ok(Some(server))
+    }
+}
+
+/// The log file with the configuration's limits.
+pub(super) fn open_log(path: PathBuf, config: &Config) -> Result<LogFile, log_file::OpenError> {
+    let log = &config.log;
+    LogFile::open(log_file::Settings {
+        path,
+        rotate_size: Some(log.rotate_size),
+        rotate_age: Some(log.rotate_age),
+        keep_files: Some(usize::try_from(log.keep_files).unwrap_or(usize::MAX)),
+        keep_age: log.keep_age,
+        keep_size: log.keep_size,
+    })
+}
+
+/// Lines for a person on standard output, under their heading.
+pub(super) fn open_terminal(waker: &Waker) -> io::Result<Terminal> {
+    console::result(&format!("{}\n", Terminal::heading()))?;
+    let ended = waker.clone();
+    let colour = console::colour_on_standard_output();
+    Ok(Terminal::new(stream::stdout()?, colour, None).when_ended(move || ended.wake()))
+}

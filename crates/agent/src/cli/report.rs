@@ -1,0 +1,146 @@
+//! The account of a run, as a table for a person and as a file for a script.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use agent::account::{Account, Count};
+use anyhow::Context as _;
+
+use super::console;
+
+/// Prints the account as the last lines of standard error.
+pub(super) fn print(account: &Account) {
+    console::line(format_args!("{}", table(account)));
+}
+
+/// The account as aligned columns, without the last line's end.
+fn table(account: &Account) -> String {
+    let row = |name: &str, count: &Count| {
+        let numbers = [count.produced, count.delivered, count.lost, count.excluded];
+        let [produced, delivered, lost, excluded] = numbers.map(|number| number.to_string());
+        [name.to_owned(), produced, delivered, lost, excluded]
+    };
+    let mut rows = vec![["", "produced", "delivered", "lost", "excluded"].map(str::to_owned)];
+    let mut total = Count::default();
+    for (kind, count) in account.kinds.by_kind() {
+        total.produced += count.produced;
+        total.delivered += count.delivered;
+        total.lost += count.lost;
+        total.excluded += count.excluded;
+        rows.push(row(kind.name().unwrap_or_default(), &count));
+    }
+    rows.push(row("total", &total));
+    let duration = Duration::from_nanos(account.duration_ns).as_secs_f64();
+    let mut lines = vec![format!("systrail: {duration:.3} s from {}", account.source)];
+    lines.extend(aligned(&rows));
+    for sink in &account.sinks {
+        let (name, written, lost) = (&sink.name, sink.written, sink.lost);
+        lines.push(format!("{name}: {written} written, {lost} lost"));
+    }
+    lines.push(if account.balanced {
+        "balanced: produced = delivered + lost".to_owned()
+    } else {
+        "not balanced: produced is not delivered + lost".to_owned()
+    });
+    lines.join("\n")
+}
+
+/// Rows with the first column to the left and the others to the right.
+pub(super) fn aligned<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
+    let width_of = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
+    let widths: [usize; N] = std::array::from_fn(width_of);
+    rows.iter()
+        .map(|row| {
+            let cells = row.iter().zip(widths).enumerate();
+            let cells = cells.map(|(column, (cell, width))| match column {
+                0 => format!("{cell:<width$}"),
+                _ => format!("  {cell:>width$}"),
+            });
+            cells.collect::<String>()
+        })
+        .collect()
+}
+
+/// Writes the account as JSON. A regular file is replaced as a whole or not at all.
+pub(super) fn write_summary(path: &Path, account: &Account) -> anyhow::Result<()> {
+    let mut text = serde_json::to_string_pretty(account)?;
+    text.push('\n');
+    let is_special = fs::metadata(path).is_ok_and(|metadata| !metadata.is_file());
+    let written = if is_special {
+        // A pipe or a device is written to, not replaced.
+        fs::write(path, &text)
+    } else {
+        replace(path, text.as_bytes())
+    };
+    written.with_context(|| format!("summary {}", path.display()))
+}
+
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}.new", std::process::id()));
+    let new = Unfinished(path.with_file_name(name));
+    let mut file = File::create_new(&new.0)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&new.0, path)
+}
+
+/// A file that goes away unless it was renamed.
+struct Unfinished(PathBuf);
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        // Not there any more when it was renamed, which is what should be.
+        let _gone = fs::remove_file(&self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use agent::account::{Account, SinkCount};
+
+    use super::{table, write_summary};
+
+    #[test]
+    fn the_table_is_aligned_and_ends_with_the_balance() {
+        let mut account = Account {
+            source: "ebpf".to_owned(),
+            duration_ns: 1_500_000_000,
+            balanced: true,
+            ..Account::default()
+        };
+        account.kinds.process_exec.produced = 12_345;
+        account.kinds.process_exec.delivered = 12_345;
+        account.sinks.push(SinkCount {
+            name: "log".to_owned(),
+            written: 3,
+            lost: 0,
+        });
+        let table = table(&account);
+        let lines: Vec<&str> = table.lines().collect();
+        assert_eq!(lines[0], "systrail: 1.500 s from ebpf");
+        assert_eq!(
+            lines[1],
+            "               produced  delivered  lost  excluded"
+        );
+        assert_eq!(
+            lines[3],
+            "process_exec      12345      12345     0         0"
+        );
+        assert_eq!(lines[lines.len() - 2], "log: 3 written, 0 lost");
+        assert_eq!(lines.last(), Some(&"balanced: produced = delivered + lost"));
+    }
+
+    #[test]
+    fn a_summary_replaces_the_old_one_and_leaves_nothing_beside_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("account.json");
+        std::fs::write(&path, "old").unwrap();
+        write_summary(&path, &Account::default()).unwrap();
+        let read: Account = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        assert_eq!(read, Account::default());
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+}

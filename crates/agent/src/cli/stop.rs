@@ -1,0 +1,60 @@
+//! Signals that end a recording: the first drains and closes, the second gives up.
+
+use std::io;
+
+use agent::sys::wake::Waker;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::{Handle, Signals};
+
+use super::Exit;
+use super::attendant;
+use super::console::say;
+
+/// Signals being listened to; dropping it ends that.
+#[derive(Debug)]
+pub(super) struct Listening {
+    handle: Handle,
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.handle.close();
+    }
+}
+
+/// Wakes `waker` on SIGINT, SIGTERM and SIGHUP, and ends the process at the second of them.
+pub(super) fn on_signals(waker: &Waker) -> io::Result<Listening> {
+    let mut wanted = vec![SIGINT, SIGTERM];
+    // Who started us under nohup wants a hang-up not to matter.
+    if !is_ignored(SIGHUP) {
+        wanted.push(SIGHUP);
+    }
+    let mut signals = Signals::new(wanted)?;
+    let handle = signals.handle();
+    let waker = waker.clone();
+    std::thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(move || {
+            for (count, _signal) in signals.forever().enumerate() {
+                if count == 0 {
+                    waker.wake();
+                    attendant::tell_service_manager_stopping();
+                    continue;
+                }
+                say!("aborted; events on their way are in no log");
+                std::process::exit(Exit::Failed.code().into());
+            }
+        })?;
+    Ok(Listening { handle })
+}
+
+/// Whether the process was started with `signal` ignored.
+fn is_ignored(signal: i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigIgn:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .unwrap_or(0);
+    mask >> (signal - 1) & 1 == 1
+}

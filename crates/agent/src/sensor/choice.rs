@@ -1,0 +1,105 @@
+//! Which sensor records: the one that was asked for, or the best that runs here.
+//!
+//! There is no guessing from versions and settings. Each sensor is opened for real, and one that
+//! cannot be says why and what to do about it.
+
+use std::fmt;
+
+use super::{Error, Sensor, Settings};
+use crate::config::Source;
+
+/// One way to observe the machine.
+#[derive(Clone, Copy, Debug)]
+pub struct Tier {
+    /// Which it is in the configuration.
+    pub source: Source,
+    /// The name in the trail.
+    pub name: &'static str,
+    /// What it cannot give.
+    pub lacks: &'static [&'static str],
+    /// Loads and opens everything it needs, and attaches nothing.
+    pub open_fn: fn(&Settings) -> Result<Box<dyn Sensor>, Error>,
+}
+
+/// Every tier, the best first.
+pub const TIERS: [Tier; 2] = [
+    Tier {
+        source: Source::Ebpf,
+        name: "ebpf",
+        lacks: &[],
+        open_fn: super::ebpf::open,
+    },
+    Tier {
+        source: Source::Connector,
+        name: "connector",
+        lacks: &[
+            "image loads",
+            "the program and arguments of a process that is gone before /proc is read",
+            "how many events the kernel lost: it tells that it did, not what",
+        ],
+        open_fn: super::connector::open,
+    },
+];
+
+/// A sensor that opened, and why no better one did.
+pub struct Choice {
+    /// The sensor.
+    pub sensor: Box<dyn Sensor>,
+    /// Those that were tried before it.
+    pub refused: Vec<Refusal>,
+}
+
+/// Why one tier does not run here.
+#[derive(Debug, thiserror::Error)]
+#[error("{name} does not run here: {cause}; {cure}")]
+pub struct Refusal {
+    /// The tier.
+    pub name: &'static str,
+    /// What is in the way.
+    pub cause: String,
+    /// What to do about it.
+    pub cure: String,
+}
+
+impl Refusal {
+    /// The refusal that `error` of the tier `name` is.
+    pub fn new(name: &'static str, error: Error) -> Self {
+        match error {
+            Error::Unavailable { cause, cure } => Self { name, cause, cure },
+            error @ Error::Io { .. } => Self {
+                name,
+                cause: error.to_string(),
+                cure: "run `systrail doctor`, which looks closer".to_owned(),
+            },
+        }
+    }
+}
+
+/// Nothing runs here.
+#[derive(Debug, thiserror::Error)]
+pub struct NoneRuns(pub Vec<Refusal>);
+
+impl fmt::Display for NoneRuns {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("no sensor can run here")?;
+        for refusal in &self.0 {
+            write!(formatter, "\n  {refusal}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Opens the sensor of `source`, or for [`Source::Auto`] the first that opens.
+pub fn open(source: Source, settings: &Settings) -> Result<Choice, NoneRuns> {
+    let mut refused = Vec::new();
+    for tier in &TIERS {
+        if source != Source::Auto && source != tier.source {
+            continue;
+        }
+        match (tier.open_fn)(settings) {
+            Ok(sensor) => return Ok(Choice { sensor, refused }),
+            Err(error) => refused.push(Refusal::new(tier.name, error)),
+        }
+    }
+    Err(NoneRuns(refused))
+}
