@@ -11,6 +11,7 @@ mod options;
 mod record;
 mod replay;
 mod report;
+mod service;
 mod stop;
 
 use std::process::ExitCode;
@@ -50,6 +51,9 @@ enum Command {
     Watch(record::WatchArguments),
     /// Send a recorded log through the pipeline again
     Replay(replay::Arguments),
+    /// Run as a service of the system (systemd)
+    #[command(subcommand)]
+    Service(service::Command),
     /// Look at the configuration
     #[command(subcommand)]
     Config(config::Command),
@@ -131,6 +135,7 @@ pub(crate) fn main() -> Exit {
         Command::Run(arguments) => record::run(&arguments),
         Command::Watch(arguments) => record::watch(&arguments),
         Command::Replay(arguments) => replay::main(&arguments),
+        Command::Service(command) => service::main(&command),
         Command::Config(command) => config::main(&command),
     };
     result.unwrap_or_else(|Failure { exit, error }| {

@@ -16,6 +16,7 @@ pub mod quantity;
 pub mod replay;
 pub mod rules;
 pub mod sensor;
+pub mod service;
 pub mod sink;
 pub mod sys;
 pub mod trail;

@@ -16,7 +16,7 @@ pub(super) fn print(account: &Account) {
 }
 
 /// The account as aligned columns, without the last line's end.
-fn table(account: &Account) -> String {
+pub(super) fn table(account: &Account) -> String {
     let row = |name: &str, count: &Count| {
         let numbers = [count.produced, count.delivered, count.lost, count.excluded];
         let [produced, delivered, lost, excluded] = numbers.map(|number| number.to_string());
