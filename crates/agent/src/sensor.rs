@@ -16,6 +16,10 @@ pub mod proc;
 pub mod seam;
 #[cfg(target_os = "linux")]
 pub mod snapshot;
+#[cfg(target_os = "linux")]
+mod task_record;
+#[cfg(target_os = "linux")]
+mod tasks;
 
 use std::time::Duration;
 

@@ -20,7 +20,6 @@
 
 mod message;
 mod stream;
-mod tasks;
 
 use std::ffi::CString;
 use std::io;

@@ -3,6 +3,8 @@
 
 use event::wire::{Invalid, Reader};
 
+use crate::sensor::tasks::{Act, Task};
+
 /// The connector's group and id of process events.
 pub(super) const GROUP: u32 = 1;
 
@@ -19,35 +21,15 @@ pub(super) struct Message {
     pub(super) body: Body,
 }
 
-/// A task, as the kernel names it: thread and process.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Task {
-    pub(super) thread_id: u32,
-    pub(super) process_id: u32,
-}
-
 /// What a message tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Body {
     /// The answer to the request with this id: an error number, or 0.
     Answer { request_id: u32, error: u32 },
-    /// A task was created. The parent is the one that will be told of the exit, so for a thread it
-    /// is the parent of its process.
-    Fork { parent: Task, child: Task },
-    /// A process replaced its program.
-    Exec(Task),
-    /// The effective user of a task changed.
-    User { task: Task, user_id: u32 },
-    /// A process began a session.
-    Session(Task),
+    /// A task did something.
+    Act(Act),
     /// A task was renamed.
     Name(Task),
-    /// A task ended. Kernels before 4.18 do not tell the parent.
-    Exit {
-        task: Task,
-        status: u32,
-        parent: Option<Task>,
-    },
     /// Anything else.
     Other,
 }
@@ -85,27 +67,33 @@ fn read_body(what: u32, answer_to: u32, reader: &mut Reader<'_>) -> Result<Body,
             request_id: answer_to.wrapping_sub(1),
             error: reader.u32()?,
         },
-        FORK => Body::Fork {
-            parent: read_task(reader)?,
-            child: read_task(reader)?,
-        },
-        EXEC => Body::Exec(read_task(reader)?),
+        FORK => {
+            let (parent, child) = (read_task(reader)?, read_task(reader)?);
+            // For a thread the kernel tells the parent of its process, not who made it.
+            let is_process = child.thread_id == child.process_id;
+            Body::Act(Act::Fork {
+                child,
+                creator: is_process.then_some(parent),
+                parent: is_process.then_some(parent.process_id),
+            })
+        }
+        EXEC => Body::Act(Act::Exec(read_task(reader)?)),
         USER => {
             let (task, _real_user_id) = (read_task(reader)?, reader.u32()?);
-            Body::User {
-                task,
-                user_id: reader.u32()?,
-            }
+            let user_id = reader.u32()?;
+            Body::Act(Act::User { task, user_id })
         }
-        SESSION => Body::Session(read_task(reader)?),
+        SESSION => Body::Act(Act::Session(read_task(reader)?)),
         NAME => Body::Name(read_task(reader)?),
         EXIT => {
             let (task, status, _signal) = (read_task(reader)?, reader.u32()?, reader.u32()?);
-            Body::Exit {
+            // Kernels before 4.18 do not tell the parent.
+            let parent = read_task(reader).ok().map(|parent| parent.process_id);
+            Body::Act(Act::Exit {
                 task,
-                status,
-                parent: read_task(reader).ok(),
-            }
+                status: Some(status),
+                parent,
+            })
         }
         _ => Body::Other,
     })
@@ -185,35 +173,44 @@ mod tests {
     #[test]
     fn every_kind_is_read_as_the_kernel_lays_it_out() {
         assert_eq!(
-            body(FORK, &[1, 2, 3, 4]),
-            Body::Fork {
-                parent: task(1, 2),
-                child: task(3, 4)
-            }
+            body(FORK, &[1, 2, 4, 4]),
+            Body::Act(Act::Fork {
+                child: task(4, 4),
+                creator: Some(task(1, 2)),
+                parent: Some(2),
+            })
         );
-        assert_eq!(body(EXEC, &[3, 4]), Body::Exec(task(3, 4)));
+        assert_eq!(
+            body(FORK, &[1, 2, 3, 4]),
+            Body::Act(Act::Fork {
+                child: task(3, 4),
+                creator: None,
+                parent: None,
+            })
+        );
+        assert_eq!(body(EXEC, &[3, 4]), Body::Act(Act::Exec(task(3, 4))));
         assert_eq!(
             body(USER, &[3, 4, 1000, 33]),
-            Body::User {
+            Body::Act(Act::User {
                 task: task(3, 4),
-                user_id: 33
-            }
+                user_id: 33,
+            })
         );
         assert_eq!(
             body(EXIT, &[3, 4, 256, 17, 1, 2]),
-            Body::Exit {
+            Body::Act(Act::Exit {
                 task: task(3, 4),
-                status: 256,
-                parent: Some(task(1, 2))
-            }
+                status: Some(256),
+                parent: Some(2),
+            })
         );
         assert_eq!(
             body(EXIT, &[3, 4, 256, 17]),
-            Body::Exit {
+            Body::Act(Act::Exit {
                 task: task(3, 4),
-                status: 256,
-                parent: None
-            }
+                status: Some(256),
+                parent: None,
+            })
         );
         assert_eq!(body(0x100, &[1, 2, 3, 4]), Body::Other);
     }
