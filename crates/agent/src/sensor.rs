@@ -7,6 +7,8 @@ pub mod ebpf;
 #[cfg(target_os = "linux")]
 pub mod merge;
 #[cfg(target_os = "linux")]
+pub mod perf;
+#[cfg(target_os = "linux")]
 pub mod perf_buffer;
 #[cfg(target_os = "linux")]
 pub mod perf_record;

@@ -9,7 +9,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use agent::sensor::perf_buffer::{Records, Rings, RingsSettings};
-use agent::sensor::{Batch, Counters, Error, Sensor, Settings, connector};
+use agent::sensor::{Batch, Counters, Error, Sensor, Settings, connector, perf};
 use agent::sys::wake::Waker;
 use event::{Event, Flags, Header, Kind};
 
@@ -318,6 +318,22 @@ fn the_connector_sees_every_process_and_thread() {
     }
     let (settings, _waker) = settings(true, false);
     let (batches, counters, (witness, threads)) = record(connector::open, &settings, || {
+        (run_programs(60), run_threads(60))
+    });
+    assert_eq!(counters.lost.iter().sum::<u64>(), 0);
+    check_account(&batches, &counters);
+    check_order(&batches);
+    check_processes(&batches, &witness, true);
+    check_threads(&batches, &threads);
+}
+
+#[test]
+fn the_perf_sensor_sees_every_process_thread_and_image() {
+    if !is_root() {
+        return;
+    }
+    let (settings, _waker) = settings(true, true);
+    let (batches, counters, (witness, threads)) = record(perf::open, &settings, || {
         (run_programs(60), run_threads(60))
     });
     assert_eq!(counters.lost.iter().sum::<u64>(), 0);

@@ -6,24 +6,24 @@ use event::wire::{Invalid, Reader};
 use crate::sensor::tasks::{Act, Task};
 
 /// The connector's group and id of process events.
-pub(super) const GROUP: u32 = 1;
+pub(in crate::sensor) const GROUP: u32 = 1;
 
 /// One message of the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Message {
+pub(in crate::sensor) struct Message {
     /// Counts the messages of one processor, from any number, and wraps around.
-    pub(super) sequence: u32,
+    pub(in crate::sensor) sequence: u32,
     /// The processor.
-    pub(super) cpu: u32,
+    pub(in crate::sensor) cpu: u32,
     /// `CLOCK_MONOTONIC` nanoseconds.
-    pub(super) time: u64,
+    pub(in crate::sensor) time: u64,
     /// What it tells.
-    pub(super) body: Body,
+    pub(in crate::sensor) body: Body,
 }
 
 /// What a message tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Body {
+pub(in crate::sensor) enum Body {
     /// The answer to the request with this id: an error number, or 0.
     Answer { request_id: u32, error: u32 },
     /// A task did something.
@@ -42,7 +42,7 @@ const NAME: u32 = 0x200;
 const EXIT: u32 = 0x8000_0000;
 
 /// Reads the message in a netlink datagram; `None` when it is another connector's.
-pub(super) fn read(bytes: &[u8]) -> Result<Option<Message>, Invalid> {
+pub(in crate::sensor) fn read(bytes: &[u8]) -> Result<Option<Message>, Invalid> {
     let mut reader = Reader::new(bytes);
     let _netlink_header = reader.bytes(16)?;
     let (group, id) = (reader.u32()?, reader.u32()?);
@@ -107,14 +107,14 @@ fn read_task(reader: &mut Reader<'_>) -> Result<Task, Invalid> {
 }
 
 /// Asks the kernel to begin sending messages.
-pub(super) const LISTEN: u32 = 1;
+pub(in crate::sensor) const LISTEN: u32 = 1;
 /// Asks the kernel to stop. Before Linux 6.6 it goes on until asked, even with no listener left.
-pub(super) const IGNORE: u32 = 2;
+pub(in crate::sensor) const IGNORE: u32 = 2;
 
 /// The datagram of a request; its answer has the same `request_id`. That travels as the request's
 /// acknowledge number, which the kernel sends back increased by one. The sequence number is the
 /// processor's, in an answer too.
-pub(super) fn request(operation: u32, request_id: u32) -> Vec<u8> {
+pub(in crate::sensor) fn request(operation: u32, request_id: u32) -> Vec<u8> {
     /// `NLMSG_DONE`: the whole message is here.
     const DONE: u16 = 3;
     const SIZE: u32 = 40;

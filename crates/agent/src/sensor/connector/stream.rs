@@ -50,14 +50,6 @@ impl Stream {
         self.tasks.know(snapshot, true);
     }
 
-    /// The answer to the request with this id, if it is there.
-    pub(super) fn answer(&self, id: u32) -> Option<u32> {
-        self.messages.iter().find_map(|message| match message.body {
-            Body::Answer { request_id, error } if request_id == id => Some(error),
-            _ => None,
-        })
-    }
-
     /// Writes the records of all messages that wait.
     pub(super) fn write(&mut self, batch: &mut Batch) {
         let messages = std::mem::take(&mut self.messages);
@@ -144,10 +136,11 @@ impl Stream {
 
 /// From the connector's clock to the sensor's. They differ by the time the machine has slept.
 #[derive(Clone, Copy)]
-struct Conversion(u64);
+pub(in crate::sensor) struct Conversion(u64);
 
 impl Conversion {
-    fn now() -> Self {
+    /// As of now.
+    pub(in crate::sensor) fn now() -> Self {
         let Ok(monotonic) = clock_gettime(ClockId::CLOCK_MONOTONIC) else {
             return Self(0);
         };
@@ -159,7 +152,8 @@ impl Conversion {
         Self(if offset < 1_000_000 { 0 } else { offset })
     }
 
-    fn apply(self, time: u64) -> u64 {
+    /// The sensor's time of a message's.
+    pub(in crate::sensor) fn apply(self, time: u64) -> u64 {
         time.saturating_add(self.0)
     }
 }
