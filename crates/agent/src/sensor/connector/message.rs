@@ -87,8 +87,10 @@ fn read_body(what: u32, answer_to: u32, reader: &mut Reader<'_>) -> Result<Body,
         NAME => Body::Name(read_task(reader)?),
         EXIT => {
             let (task, status, _signal) = (read_task(reader)?, reader.u32()?, reader.u32()?);
-            // Kernels before 4.18 do not tell the parent.
+            // Kernels before 4.18 do not tell the parent, and no kernel does when the parent was
+            // fast enough to have reaped the task.
             let parent = read_task(reader).ok().map(|parent| parent.process_id);
+            let parent = parent.filter(|id| *id != 0);
             Body::Act(Act::Exit {
                 task,
                 status: Some(status),
