@@ -9,6 +9,8 @@ pub mod ebpf;
 #[cfg(target_os = "linux")]
 pub mod merge;
 #[cfg(target_os = "linux")]
+pub mod perf;
+#[cfg(target_os = "linux")]
 pub mod perf_buffer;
 #[cfg(target_os = "linux")]
 pub mod perf_record;
@@ -18,6 +20,10 @@ pub mod proc;
 pub mod seam;
 #[cfg(target_os = "linux")]
 pub mod snapshot;
+#[cfg(target_os = "linux")]
+mod task_record;
+#[cfg(target_os = "linux")]
+mod tasks;
 
 use std::time::Duration;
 

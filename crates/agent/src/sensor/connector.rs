@@ -18,153 +18,61 @@
 //!   messages may have been of any kind, also of those that make no event, so all are told as
 //!   process starts.
 
-mod message;
-mod stream;
-mod tasks;
+pub(super) mod listener;
+pub(super) mod message;
+pub(super) mod stream;
 
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsFd as _, BorrowedFd};
-use std::time::{Duration, Instant};
+use std::os::fd::AsFd as _;
+use std::time::Duration;
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::prctl;
 use nix::unistd::{Pid, gettid};
 
+use self::listener::{Listener, sleep};
 use self::stream::Stream;
-use super::merge::{HEARTBEAT, Merge, SETTLE_NS};
+use super::merge::{HEARTBEAT, Merge, SETTLE_NS, watermark};
 use super::{Batch, Counters, Error, Sensor, Settings, seam, snapshot};
 use crate::sys::clock;
-use crate::sys::netlink::{ConnectorSocket, Inbox};
-
-/// How long the kernel may take to answer a request. It answers within the system call.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// What one waiting message takes of the socket's buffer, as the kernel counts it.
-const MESSAGE_COST: usize = 768;
-
-/// The rate of messages a buffer must bear between two drains.
-const MESSAGES_PER_SECOND: usize = 50_000;
 
 /// Checks that the connector answers, and stops it again.
 pub fn open(settings: &Settings) -> Result<Box<dyn Sensor>, Error> {
     let mut sensor = Connector::new(settings)?;
-    sensor.listen()?;
-    sensor
-        .ignore()
-        .map_err(Error::io("stopping the proc connector"))?;
+    sensor.listener.listen(&mut Vec::new())?;
     // A fresh socket, because this one has heard messages that nobody asked for.
+    drop(sensor);
     Ok(Box::new(Connector::new(settings)?))
 }
 
 /// The sensor.
 struct Connector {
-    socket: ConnectorSocket,
-    is_listening: bool,
-    inbox: Inbox,
+    listener: Listener,
     settings: Settings,
-    buffer_size: usize,
     flush_interval: Duration,
     merge: Merge,
     stream: Stream,
-    peak: u64,
 }
 
 impl Connector {
     fn new(settings: &Settings) -> Result<Self, Error> {
-        let socket = ConnectorSocket::open(message::GROUP).map_err(unavailable)?;
-        let wanted = settings.process_buffer_size.max(settings.event_buffer_size);
-        let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
-        let buffer_size = socket
-            .set_receive_buffer(wanted)
-            .map_err(Error::io("setting the size of the connector's buffer"))?;
+        let size = settings.process_buffer_size.max(settings.event_buffer_size);
+        let listener = Listener::open(usize::try_from(size).unwrap_or(usize::MAX))?;
+        let flush_interval = settings.flush_interval.min(listener.time_to_fill());
         Ok(Self {
-            socket,
-            is_listening: false,
-            inbox: Inbox::default(),
+            listener,
             settings: settings.clone(),
-            buffer_size,
-            flush_interval: settings.flush_interval.min(time_to_fill(buffer_size)),
+            flush_interval,
             merge: Merge::default(),
             stream: Stream::new(settings.threads),
-            peak: 0,
         })
     }
 
-    /// Asks for messages and waits for the answer; messages that come before it are kept.
-    fn listen(&mut self) -> Result<(), Error> {
-        self.request(message::LISTEN).map_err(unavailable)?;
-        self.is_listening = true;
-        let deadline = Instant::now() + ANSWER_TIMEOUT;
-        while Instant::now() < deadline {
-            self.receive()
-                .map_err(Error::io("reading the proc connector"))?;
-            match self.stream.answer(std::process::id()) {
-                Some(0) => return Ok(()),
-                Some(error) => {
-                    let error = i32::try_from(error).unwrap_or(libc::EPERM);
-                    return Err(unavailable(io::Error::from_raw_os_error(error)));
-                }
-                None => {}
-            }
-            sleep(&[self.socket.as_fd()], ANSWER_TIMEOUT)?;
-        }
-        Err(Error::Unavailable {
-            cause: "the proc connector does not answer".to_owned(),
-            cure: "run it in the host's own pid, user and network namespaces, on a kernel with \
-                   CONFIG_PROC_EVENTS"
-                .to_owned(),
-        })
-    }
-
-    fn request(&self, operation: u32) -> io::Result<()> {
-        self.socket
-            .send(&message::request(operation, std::process::id()))
-    }
-
-    fn ignore(&mut self) -> io::Result<()> {
-        self.is_listening = false;
-        self.request(message::IGNORE)
-    }
-
-    /// Takes every message that waits.
-    fn receive(&mut self) -> io::Result<()> {
-        let mut size = 0;
-        loop {
-            let more = match self.inbox.receive(&self.socket) {
-                // The buffer has overflowed. What is in it is still good, and the gap in the
-                // sequence says how much is not.
-                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => true,
-                result => result?,
-            };
-            for bytes in self.inbox.messages() {
-                size += MESSAGE_COST;
-                // What is another connector's does not count, and what is not readable leaves a
-                // gap in the sequence.
-                if let Ok(Some(message)) = message::read(bytes) {
-                    self.stream.messages.push(message);
-                }
-            }
-            if !more {
-                break;
-            }
-            // A drain ends, however fast messages come.
-            if size > self.buffer_size.saturating_mul(2) {
-                break;
-            }
-        }
-        self.peak = self.peak.max(size.min(self.buffer_size) as u64);
-        Ok(())
-    }
-}
-
-impl Drop for Connector {
-    fn drop(&mut self) {
-        if self.is_listening {
-            // Nobody is left to tell that the kernel goes on sending to no one.
-            let _sent = self.ignore();
-        }
+    fn receive(&mut self) -> Result<(), Error> {
+        self.listener
+            .receive(&mut self.stream.messages)
+            .map_err(Error::io("reading the proc connector"))
     }
 }
 
@@ -176,18 +84,18 @@ impl Sensor for Connector {
     fn start(&mut self, batch: &mut Batch) -> Result<(), Error> {
         let began = clock::now().0;
         self.stream.began = began;
-        self.listen()?;
+        self.listener.listen(&mut self.stream.messages)?;
         fence().map_err(Error::io("marking the begin of recording"))?;
         let snapshot = snapshot::take(false, || clock::now().0)
             .map_err(Error::io("reading the processes of /proc"))?;
         self.stream.know(&snapshot);
         // A process the snapshot has seen may not have been told of yet.
         std::thread::sleep(Duration::from_nanos(SETTLE_NS));
+        let now = clock::now().0;
         let mut stream = Batch::default();
-        self.receive()
-            .map_err(Error::io("reading the proc connector"))?;
+        self.receive()?;
         self.stream.write(&mut stream);
-        self.merge.finish(&mut stream, 0);
+        self.merge.merge(&mut stream, 0, watermark(now, None));
         seam::join(snapshot, &stream, began, batch).map_err(|invalid| {
             Error::io("joining snapshot and stream")(io::Error::other(invalid))
         })?;
@@ -196,10 +104,9 @@ impl Sensor for Connector {
     }
 
     fn read(&mut self, batch: &mut Batch) -> Result<(), Error> {
-        let waker = self.settings.waker.clone();
+        let waker = &self.settings.waker;
         if self.merge.is_idle() {
-            let woken = sleep(&[waker.as_fd(), self.socket.as_fd()], HEARTBEAT)?;
-            if woken {
+            if sleep(&[waker.as_fd(), self.listener.as_fd()], HEARTBEAT)? {
                 self.merge.woken();
             }
             self.stream.heal();
@@ -207,27 +114,24 @@ impl Sensor for Connector {
         }
         sleep(&[waker.as_fd()], self.flush_interval)?;
         let now = clock::now().0;
-        self.receive()
-            .map_err(Error::io("reading the proc connector"))?;
+        self.receive()?;
         let from = batch.count();
         self.stream.write(batch);
-        self.merge.merge(batch, from, now, None);
+        self.merge.merge(batch, from, watermark(now, None));
         Ok(())
     }
 
     fn stop(&mut self, batch: &mut Batch) -> Result<(), Error> {
-        let io_error = Error::io("ending the proc connector");
         let from = batch.count();
         // First make room, so that the marks are not lost themselves.
-        let result = (|| {
-            self.receive()?;
-            self.stream.ends_at_name_of = Some(gettid().as_raw().unsigned_abs());
-            fence()?;
-            self.receive()?;
-            self.ignore()?;
-            self.receive()
-        })();
-        result.map_err(io_error)?;
+        self.receive()?;
+        self.stream.ends_at_name_of = Some(gettid().as_raw().unsigned_abs());
+        fence().map_err(Error::io("marking the end of recording"))?;
+        self.receive()?;
+        self.listener
+            .ignore()
+            .map_err(Error::io("ending the proc connector"))?;
+        self.receive()?;
         self.stream.write(batch);
         self.merge.finish(batch, from);
         Ok(())
@@ -238,7 +142,8 @@ impl Sensor for Connector {
     }
 
     fn buffer_peaks(&self) -> Vec<(&'static str, u64, u64)> {
-        vec![("connector", self.peak, self.buffer_size as u64)]
+        let (peak, limit) = self.listener.peak();
+        vec![("connector", peak, limit)]
     }
 }
 
@@ -258,55 +163,4 @@ fn fence() -> io::Result<()> {
     }
     sched_setaffinity(this_thread, &allowed)?;
     Ok(())
-}
-
-/// Waits until one of `fds` is readable; says `false` when `timeout` has passed.
-fn sleep(fds: &[BorrowedFd<'_>], timeout: Duration) -> Result<bool, Error> {
-    let mut fds: Vec<PollFd<'_>> = fds
-        .iter()
-        .map(|fd| PollFd::new(*fd, PollFlags::POLLIN))
-        .collect();
-    let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX);
-    match poll(&mut fds, timeout) {
-        Ok(count) => Ok(count > 0),
-        Err(nix::errno::Errno::EINTR) => Ok(false),
-        Err(errno) => Err(Error::io("waiting for the proc connector")(errno.into())),
-    }
-}
-
-/// How long a buffer of this size lasts at the rate it must bear.
-fn time_to_fill(buffer_size: usize) -> Duration {
-    let messages = buffer_size / MESSAGE_COST;
-    let nanoseconds = messages.saturating_mul(1_000_000_000) / MESSAGES_PER_SECOND;
-    Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX))
-}
-
-/// Why the connector does not open here, and the cure.
-fn unavailable(error: io::Error) -> Error {
-    let (cause, cure) = match error.raw_os_error() {
-        Some(libc::EPERM | libc::EACCES) => (
-            "the proc connector needs CAP_NET_ADMIN on this kernel",
-            "run it as root, or on Linux 6.6 or later",
-        ),
-        Some(libc::EPROTONOSUPPORT | libc::EAFNOSUPPORT | libc::ECONNREFUSED) => (
-            "there is no proc connector in this network namespace",
-            "run it in the host's network namespace, on a kernel with CONFIG_PROC_EVENTS",
-        ),
-        _ => return Error::io("opening the proc connector")(error),
-    };
-    Error::Unavailable {
-        cause: cause.to_owned(),
-        cure: cure.to_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_small_buffer_is_drained_sooner() {
-        assert!(time_to_fill(425_984) < Duration::from_millis(12));
-        assert!(time_to_fill(8 << 20) > Duration::from_millis(200));
-    }
 }

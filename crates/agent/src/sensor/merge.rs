@@ -16,6 +16,15 @@ pub const SETTLE_NS: u64 = 2_000_000;
 /// The longest sleep.
 pub const HEARTBEAT: Duration = Duration::from_secs(1);
 
+/// Until when everything was drained, when drains began at `now` and some left records behind that
+/// may be as old as `incomplete_after`.
+pub fn watermark(now: u64, incomplete_after: Option<u64>) -> u64 {
+    incomplete_after
+        .unwrap_or(now)
+        .min(now)
+        .saturating_sub(SETTLE_NS)
+}
+
 /// The order and the pace of one sensor.
 #[derive(Debug, Default)]
 pub struct Merge {
@@ -34,22 +43,14 @@ impl Merge {
         self.is_idle = false;
     }
 
-    /// Brings what was drained at `now`, which is in `batch` from the index `from` on, into the
-    /// order of time, and holds back what is too young or may not be complete: what is after
-    /// `incomplete_after`.
-    pub fn merge(
-        &mut self,
-        batch: &mut Batch,
-        from: usize,
-        now: u64,
-        incomplete_after: Option<u64>,
-    ) {
-        let is_complete = incomplete_after.is_none();
+    /// Brings what was drained, which is in `batch` from the index `from` on, into the order of
+    /// time, and holds back what is after `watermark`. When there is nothing at all, the sensor is
+    /// idle.
+    pub fn merge(&mut self, batch: &mut Batch, from: usize, watermark: u64) {
         batch.append(&mut self.held);
-        self.is_idle = batch.count() == from && is_complete;
+        self.is_idle = batch.count() == from;
         batch.sort_from(from);
-        let youngest = incomplete_after.unwrap_or(now).min(now);
-        batch.split_after(youngest.saturating_sub(SETTLE_NS), &mut self.held);
+        batch.split_after(watermark, &mut self.held);
     }
 
     /// Brings all there is into the order of time: nothing more will come.
@@ -87,16 +88,16 @@ mod tests {
         let (mut merge, mut batch) = (Merge::default(), Batch::default());
         put(&mut batch, 99 * MS);
         put(&mut batch, 90 * MS);
-        merge.merge(&mut batch, 0, 100 * MS, None);
+        merge.merge(&mut batch, 0, watermark(100 * MS, None));
         assert_eq!(times(&batch), [90 * MS]);
         batch.clear();
         put(&mut batch, 120 * MS);
         put(&mut batch, 98 * MS + 1);
-        merge.merge(&mut batch, 0, 150 * MS, None);
+        merge.merge(&mut batch, 0, watermark(150 * MS, None));
         assert_eq!(times(&batch), [98 * MS + 1, 99 * MS, 120 * MS]);
         assert!(!merge.is_idle());
         batch.clear();
-        merge.merge(&mut batch, 0, 200 * MS, None);
+        merge.merge(&mut batch, 0, watermark(200 * MS, None));
         assert!(batch.is_empty() && merge.is_idle());
     }
 
@@ -105,7 +106,7 @@ mod tests {
         let (mut merge, mut batch) = (Merge::default(), Batch::default());
         put(&mut batch, 50 * MS);
         put(&mut batch, 20 * MS);
-        merge.merge(&mut batch, 0, 100 * MS, Some(30 * MS));
+        merge.merge(&mut batch, 0, watermark(100 * MS, Some(30 * MS)));
         assert_eq!(times(&batch), [20 * MS]);
         batch.clear();
         merge.finish(&mut batch, 0);

@@ -210,10 +210,8 @@ impl Rings {
     pub fn settle(&mut self, time: u64, batch: &mut Batch) -> io::Result<()> {
         for cpu in &mut self.cpus {
             let untold = cpu.untold()?;
-            if untold > 0 {
-                self.lost += untold;
-                write_lost(batch, &self.settings, time, untold);
-            }
+            self.lost += untold;
+            write_lost(batch, &self.settings, time, untold);
         }
         Ok(())
     }
@@ -222,21 +220,23 @@ impl Rings {
     /// [`fds`](Self::fds) changed.
     ///
     /// On a processor that came online, what ran before this call was not seen. The ring of one
-    /// that went is drained and given up; one that went and came back between two calls looks
+    /// that went stays until it is drained. One that went and came back between two calls looks
     /// unchanged here and records nothing until the rings are opened anew.
     pub fn follow_cpus(&mut self, time: u64, batch: &mut Batch) -> io::Result<bool> {
         let online = online_cpus()?;
-        if self
-            .cpus
-            .iter()
-            .map(|ring| ring.cpu)
-            .eq(online.iter().copied())
-        {
+        let known = self.cpus.iter().map(|ring| ring.cpu);
+        if known.eq(online.iter().copied()) {
             return Ok(false);
         }
-        self.drain(batch)?;
-        self.settle(time, batch)?;
-        self.cpus.retain(|ring| online.contains(&ring.cpu));
+        let is_over = |ring: &CpuRing| !online.contains(&ring.cpu) && ring.is_empty();
+        for ring in self.cpus.iter_mut().filter(|ring| is_over(ring)) {
+            let untold = ring.untold()?;
+            self.lost += untold;
+            write_lost(batch, &self.settings, time, untold);
+        }
+        let before = self.cpus.len();
+        self.cpus.retain(|ring| !is_over(ring));
+        let mut has_changed = self.cpus.len() != before;
         let data_size = ring_size(self.settings.buffer_size, online.len());
         for cpu in online {
             if self.cpus.iter().any(|ring| ring.cpu == cpu) {
@@ -247,9 +247,10 @@ impl Rings {
                 ring.enable()?;
             }
             self.cpus.push(ring);
+            has_changed = true;
         }
         self.cpus.sort_by_key(|ring| ring.cpu);
-        Ok(true)
+        Ok(has_changed)
     }
 
     /// Events handed over or lost so far.
@@ -270,6 +271,9 @@ impl Rings {
 }
 
 fn write_lost(batch: &mut Batch, settings: &RingsSettings, time: u64, count: u64) {
+    if count == 0 {
+        return;
+    }
     batch.write_lost(
         time,
         loss::Lost {

@@ -14,6 +14,7 @@ use nix::fcntl::{OFlag, openat, readlinkat};
 use nix::sys::stat::Mode;
 
 use super::perf_record::{image_of_name, split_deleted};
+use super::tasks::User;
 
 /// Nanoseconds of one tick, the unit of start times in `/proc` (`USER_HZ` is 100 everywhere).
 pub const TICK_NS: u64 = 10_000_000;
@@ -47,6 +48,12 @@ fn ids_in(directory: std::fs::ReadDir) -> io::Result<Vec<u32>> {
         }
     }
     Ok(ids)
+}
+
+/// What the process that had this id at `time` runs now and for whom, if it is still there.
+pub(super) fn program_as_of(process_id: u32, time: u64) -> Option<(Program, Option<User>)> {
+    let (process, stat) = Process::open_as_of(process_id, time).ok()?;
+    Some((process.program(), process.user(&stat)))
 }
 
 /// One process, as long as it lasts.
@@ -127,6 +134,14 @@ impl Process {
             return Err(io::ErrorKind::NotFound.into());
         }
         Ok((process, stat))
+    }
+
+    /// For whom it runs.
+    pub(super) fn user(&self, stat: &Stat) -> Option<User> {
+        Some(User {
+            user_id: self.user_id().ok()?,
+            session_id: stat.session_id,
+        })
     }
 
     /// What it runs.

@@ -3,51 +3,33 @@
 
 use event::wire::{Invalid, Reader};
 
+use crate::sensor::tasks::{Act, Task};
+
 /// The connector's group and id of process events.
-pub(super) const GROUP: u32 = 1;
+pub(in crate::sensor) const GROUP: u32 = 1;
 
 /// One message of the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Message {
+pub(in crate::sensor) struct Message {
     /// Counts the messages of one processor, from any number, and wraps around.
-    pub(super) sequence: u32,
+    pub(in crate::sensor) sequence: u32,
     /// The processor.
-    pub(super) cpu: u32,
+    pub(in crate::sensor) cpu: u32,
     /// `CLOCK_MONOTONIC` nanoseconds.
-    pub(super) time: u64,
+    pub(in crate::sensor) time: u64,
     /// What it tells.
-    pub(super) body: Body,
-}
-
-/// A task, as the kernel names it: thread and process.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Task {
-    pub(super) thread_id: u32,
-    pub(super) process_id: u32,
+    pub(in crate::sensor) body: Body,
 }
 
 /// What a message tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Body {
+pub(in crate::sensor) enum Body {
     /// The answer to the request with this id: an error number, or 0.
     Answer { request_id: u32, error: u32 },
-    /// A task was created. The parent is the one that will be told of the exit, so for a thread it
-    /// is the parent of its process.
-    Fork { parent: Task, child: Task },
-    /// A process replaced its program.
-    Exec(Task),
-    /// The effective user of a task changed.
-    User { task: Task, user_id: u32 },
-    /// A process began a session.
-    Session(Task),
+    /// A task did something.
+    Act(Act),
     /// A task was renamed.
     Name(Task),
-    /// A task ended. Kernels before 4.18 do not tell the parent.
-    Exit {
-        task: Task,
-        status: u32,
-        parent: Option<Task>,
-    },
     /// Anything else.
     Other,
 }
@@ -60,7 +42,7 @@ const NAME: u32 = 0x200;
 const EXIT: u32 = 0x8000_0000;
 
 /// Reads the message in a netlink datagram; `None` when it is another connector's.
-pub(super) fn read(bytes: &[u8]) -> Result<Option<Message>, Invalid> {
+pub(in crate::sensor) fn read(bytes: &[u8]) -> Result<Option<Message>, Invalid> {
     let mut reader = Reader::new(bytes);
     let _netlink_header = reader.bytes(16)?;
     let (group, id) = (reader.u32()?, reader.u32()?);
@@ -85,27 +67,35 @@ fn read_body(what: u32, answer_to: u32, reader: &mut Reader<'_>) -> Result<Body,
             request_id: answer_to.wrapping_sub(1),
             error: reader.u32()?,
         },
-        FORK => Body::Fork {
-            parent: read_task(reader)?,
-            child: read_task(reader)?,
-        },
-        EXEC => Body::Exec(read_task(reader)?),
+        FORK => {
+            let (parent, child) = (read_task(reader)?, read_task(reader)?);
+            // For a thread the kernel tells the parent of its process, not who made it.
+            let is_process = child.thread_id == child.process_id;
+            Body::Act(Act::Fork {
+                child,
+                creator: is_process.then_some(parent),
+                parent: is_process.then_some(parent.process_id),
+            })
+        }
+        EXEC => Body::Act(Act::Exec(read_task(reader)?)),
         USER => {
             let (task, _real_user_id) = (read_task(reader)?, reader.u32()?);
-            Body::User {
-                task,
-                user_id: reader.u32()?,
-            }
+            let user_id = reader.u32()?;
+            Body::Act(Act::User { task, user_id })
         }
-        SESSION => Body::Session(read_task(reader)?),
+        SESSION => Body::Act(Act::Session(read_task(reader)?)),
         NAME => Body::Name(read_task(reader)?),
         EXIT => {
             let (task, status, _signal) = (read_task(reader)?, reader.u32()?, reader.u32()?);
-            Body::Exit {
+            // Kernels before 4.18 do not tell the parent, and no kernel does when the parent was
+            // fast enough to have reaped the task.
+            let parent = read_task(reader).ok().map(|parent| parent.process_id);
+            let parent = parent.filter(|id| *id != 0);
+            Body::Act(Act::Exit {
                 task,
-                status,
-                parent: read_task(reader).ok(),
-            }
+                status: Some(status),
+                parent,
+            })
         }
         _ => Body::Other,
     })
@@ -119,14 +109,14 @@ fn read_task(reader: &mut Reader<'_>) -> Result<Task, Invalid> {
 }
 
 /// Asks the kernel to begin sending messages.
-pub(super) const LISTEN: u32 = 1;
+pub(in crate::sensor) const LISTEN: u32 = 1;
 /// Asks the kernel to stop. Before Linux 6.6 it goes on until asked, even with no listener left.
-pub(super) const IGNORE: u32 = 2;
+pub(in crate::sensor) const IGNORE: u32 = 2;
 
 /// The datagram of a request; its answer has the same `request_id`. That travels as the request's
 /// acknowledge number, which the kernel sends back increased by one. The sequence number is the
 /// processor's, in an answer too.
-pub(super) fn request(operation: u32, request_id: u32) -> Vec<u8> {
+pub(in crate::sensor) fn request(operation: u32, request_id: u32) -> Vec<u8> {
     /// `NLMSG_DONE`: the whole message is here.
     const DONE: u16 = 3;
     const SIZE: u32 = 40;
@@ -185,35 +175,44 @@ mod tests {
     #[test]
     fn every_kind_is_read_as_the_kernel_lays_it_out() {
         assert_eq!(
-            body(FORK, &[1, 2, 3, 4]),
-            Body::Fork {
-                parent: task(1, 2),
-                child: task(3, 4)
-            }
+            body(FORK, &[1, 2, 4, 4]),
+            Body::Act(Act::Fork {
+                child: task(4, 4),
+                creator: Some(task(1, 2)),
+                parent: Some(2),
+            })
         );
-        assert_eq!(body(EXEC, &[3, 4]), Body::Exec(task(3, 4)));
+        assert_eq!(
+            body(FORK, &[1, 2, 3, 4]),
+            Body::Act(Act::Fork {
+                child: task(3, 4),
+                creator: None,
+                parent: None,
+            })
+        );
+        assert_eq!(body(EXEC, &[3, 4]), Body::Act(Act::Exec(task(3, 4))));
         assert_eq!(
             body(USER, &[3, 4, 1000, 33]),
-            Body::User {
+            Body::Act(Act::User {
                 task: task(3, 4),
-                user_id: 33
-            }
+                user_id: 33,
+            })
         );
         assert_eq!(
             body(EXIT, &[3, 4, 256, 17, 1, 2]),
-            Body::Exit {
+            Body::Act(Act::Exit {
                 task: task(3, 4),
-                status: 256,
-                parent: Some(task(1, 2))
-            }
+                status: Some(256),
+                parent: Some(2),
+            })
         );
         assert_eq!(
             body(EXIT, &[3, 4, 256, 17]),
-            Body::Exit {
+            Body::Act(Act::Exit {
                 task: task(3, 4),
-                status: 256,
-                parent: None
-            }
+                status: Some(256),
+                parent: None,
+            })
         );
         assert_eq!(body(0x100, &[1, 2, 3, 4]), Body::Other);
     }

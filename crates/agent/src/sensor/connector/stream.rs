@@ -2,18 +2,14 @@
 
 use std::collections::HashMap;
 
-use event::{Event, Flags, Header, Kind, loss, process, thread};
+use event::{Kind, loss};
 use nix::time::{ClockId, clock_gettime};
 
-use super::message::{Body, Message, Task};
-use super::tasks::{Fact, Tasks, User};
-use crate::sensor::proc::{self, TICK_NS};
+use super::message::{Body, Message};
 use crate::sensor::snapshot::Existing;
-use crate::sensor::{Batch, Counters};
+use crate::sensor::tasks::{Act, Tasks};
+use crate::sensor::{Batch, Counters, proc, task_record};
 use crate::sys::clock;
-
-/// A fork message is sent less than this after the process's start time was taken.
-const FORK_LATE_NS: u64 = 500_000;
 
 /// The processor of a message that none has sent.
 const NO_CPU: u32 = u32::MAX;
@@ -51,33 +47,7 @@ impl Stream {
 
     /// Learns the processes of the snapshot with their threads.
     pub(super) fn know(&mut self, snapshot: &[Existing]) {
-        for process in snapshot {
-            if process.has_ended {
-                continue;
-            }
-            let mut threads = Vec::new();
-            if process.threads > 1
-                && let Ok(process) = proc::Process::open(process.process_id)
-            {
-                // One that is gone by now has all its exits in the stream.
-                threads = process.thread_ids().unwrap_or_default();
-            }
-            threads.retain(|id| *id != process.process_id);
-            let user = User {
-                user_id: process.user_id,
-                session_id: process.session_id,
-            };
-            self.tasks
-                .existing(process.process_id, threads, process.leader_has_ended, user);
-        }
-    }
-
-    /// The answer to the request with this id, if it is there.
-    pub(super) fn answer(&self, id: u32) -> Option<u32> {
-        self.messages.iter().find_map(|message| match message.body {
-            Body::Answer { request_id, error } if request_id == id => Some(error),
-            _ => None,
-        })
+        self.tasks.know(snapshot, true);
     }
 
     /// Writes the records of all messages that wait.
@@ -88,7 +58,7 @@ impl Stream {
             .iter()
             .enumerate()
             .filter_map(|(index, message)| match message.body {
-                Body::Exec(task) => Some((task.process_id, index)),
+                Body::Act(Act::Exec(task)) => Some((task.process_id, index)),
                 _ => None,
             })
             .collect();
@@ -97,15 +67,20 @@ impl Stream {
             if !self.follow_sequence(message, time, batch) || time < self.began {
                 continue;
             }
-            let is_last_exec = match message.body {
-                Body::Exec(task) => last_execs.get(&task.process_id) == Some(&index),
-                _ => false,
+            let Body::Act(act) = message.body else {
+                continue;
             };
             let (threads, counters) = (self.threads, &mut self.counters);
-            self.tasks.take(time, &message.body, &mut |time, fact| {
-                if let Some(kind) = write_fact(time, &fact, threads, is_last_exec, batch) {
-                    counters.add_produced(kind, 1);
+            self.tasks.take(time, &act, &mut |time, fact| {
+                if fact.is_of_thread() && !threads {
+                    return;
                 }
+                task_record::write(time, &fact, batch, &mut |process_id| {
+                    // What an earlier one ran is not there any more.
+                    let is_last = last_execs.get(&process_id) == Some(&index);
+                    is_last.then(|| proc::program_as_of(process_id, time))?
+                });
+                counters.add_produced(fact.kind(), 1);
             });
         }
         self.messages = messages;
@@ -159,128 +134,13 @@ impl Stream {
     }
 }
 
-/// Writes one fact and says what kind of event it is, or `None` where it is not wanted.
-fn write_fact(
-    time: u64,
-    fact: &Fact,
-    threads: bool,
-    is_last_exec: bool,
-    batch: &mut Batch,
-) -> Option<Kind> {
-    match *fact {
-        Fact::ProcessStart {
-            process_id,
-            parent,
-            user,
-        } => write_start(time, process_id, parent, user, batch),
-        Fact::ProcessExec { process_id, user } => {
-            write_exec(time, process_id, user, is_last_exec, batch);
-        }
-        Fact::ProcessExit {
-            process_id,
-            thread_id,
-            status,
-            parent,
-        } => {
-            let mut header = header(time, thread_id, process_id);
-            if status.is_none() {
-                header.flags = Flags::EXIT_STATUS_UNAVAILABLE;
-            }
-            let exit = process::Exit {
-                exit_status: status.unwrap_or(0),
-                parent_process_id: parent.unwrap_or(0),
-            };
-            put(batch, header, &Event::ProcessExit(exit));
-        }
-        Fact::ThreadStart(_) | Fact::ThreadExit(_) if !threads => return None,
-        Fact::ThreadStart(task) => {
-            let start = thread::Start {
-                // A thread is always made by one of its own process; which is not told.
-                creator_process_id: task.process_id,
-                ..thread::Start::default()
-            };
-            let header = header(time, task.thread_id, task.process_id);
-            put(batch, header, &Event::ThreadStart(start));
-        }
-        Fact::ThreadExit(task) => {
-            let header = header(time, task.thread_id, task.process_id);
-            put(batch, header, &Event::ThreadExit(thread::Exit));
-        }
-    }
-    Some(fact.kind())
-}
-
-fn write_start(time: u64, process_id: u32, parent: Task, user: Option<User>, batch: &mut Batch) {
-    let mut header = header(time, process_id, process_id);
-    header.start_time = start_time(process_id, time);
-    if user.is_none() {
-        header.flags = Flags::USER_UNAVAILABLE;
-    }
-    let user = user.unwrap_or_default();
-    let start = process::Start {
-        parent_process_id: parent.process_id,
-        creator_process_id: parent.process_id,
-        creator_thread_id: parent.thread_id,
-        session_id: user.session_id,
-        user_id: user.user_id,
-        ..process::Start::default()
-    };
-    put(batch, header, &Event::ProcessStart(start));
-}
-
-/// The start time of a process whose fork was told at `time`: exact to the tick where the process
-/// is still there or the time is clearly within one tick.
-fn start_time(process_id: u32, time: u64) -> u64 {
-    if time % TICK_NS >= FORK_LATE_NS {
-        return time;
-    }
-    let told = proc::Process::open_as_of(process_id, time);
-    let tick = told.map_or(time / TICK_NS, |(_, stat)| stat.start_tick);
-    // Within the tick it started in, as late as can be.
-    time.min((tick + 1) * TICK_NS - 1)
-}
-
-fn write_exec(time: u64, process_id: u32, user: Option<User>, is_last: bool, batch: &mut Batch) {
-    let program = match proc::Process::open_as_of(process_id, time) {
-        Ok((process, _)) if is_last => process.program(),
-        _ => proc::Program::unavailable(),
-    };
-    let mut header = header(time, process_id, process_id);
-    header.flags = program.flags;
-    if user.is_none() {
-        header.flags = header.flags.with(Flags::USER_UNAVAILABLE);
-    }
-    let user = user.unwrap_or_default();
-    let exec = process::Exec {
-        user_id: user.user_id,
-        session_id: user.session_id,
-        image: &program.image,
-        command_line: &program.command_line,
-        ..process::Exec::default()
-    };
-    put(batch, header, &Event::ProcessExec(exec));
-}
-
-fn header(time: u64, thread_id: u32, process_id: u32) -> Header {
-    Header {
-        time,
-        process_id,
-        thread_id,
-        ..Header::default()
-    }
-}
-
-fn put(batch: &mut Batch, header: Header, event: &Event<'_>) {
-    let written = batch.write(header, event);
-    debug_assert!(written, "texts of limited size");
-}
-
 /// From the connector's clock to the sensor's. They differ by the time the machine has slept.
 #[derive(Clone, Copy)]
-struct Conversion(u64);
+pub(in crate::sensor) struct Conversion(u64);
 
 impl Conversion {
-    fn now() -> Self {
+    /// As of now.
+    pub(in crate::sensor) fn now() -> Self {
         let Ok(monotonic) = clock_gettime(ClockId::CLOCK_MONOTONIC) else {
             return Self(0);
         };
@@ -292,7 +152,8 @@ impl Conversion {
         Self(if offset < 1_000_000 { 0 } else { offset })
     }
 
-    fn apply(self, time: u64) -> u64 {
+    /// The sensor's time of a message's.
+    pub(in crate::sensor) fn apply(self, time: u64) -> u64 {
         time.saturating_add(self.0)
     }
 }
@@ -300,6 +161,7 @@ impl Conversion {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sensor::tasks::Task;
 
     fn message(cpu: u32, sequence: u32, body: Body) -> Message {
         Message {
@@ -343,10 +205,10 @@ mod tests {
     fn nothing_counts_after_the_mark_of_the_end() {
         let mut stream = Stream::new(true);
         stream.ends_at_name_of = Some(5);
-        let exec = Body::Exec(Task {
+        let exec = Body::Act(Act::Exec(Task {
             thread_id: 9,
             process_id: 9,
-        });
+        }));
         let messages = [
             message(0, 1, name(5)),
             message(0, 9, exec),

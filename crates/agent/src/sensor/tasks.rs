@@ -1,11 +1,11 @@
-//! From tasks, which the connector tells of, to processes and threads.
+//! From tasks, which the kernel's side-band interfaces tell of, to processes and threads.
 //!
-//! The connector reports every task's exit and none of them says that it is the process's last, so
-//! the threads of each process are kept here. Not exact is only this:
+//! The proc connector and perf events report every task's exit and none of them says that it is
+//! the process's last, so the threads of each process are kept here. Not exact is only this:
 //!
 //! - The status of a process whose first thread ended before the others. Linux reports the status
-//!   of the whole group if it was ended as one, and that of the first thread otherwise, and the
-//!   connector does not tell which. The last thread's status is taken unless it is 0.
+//!   of the whole group if it was ended as one, and that of the first thread otherwise, and nobody
+//!   tells which. The last thread's status is taken unless it is 0.
 //! - A process whose first thread had ended before the sensor began has an unknown status when
 //!   its last thread ends with 0.
 //! - After a loss, a process may be taken for ended too early, or its exit may go unnoticed. The
@@ -15,15 +15,49 @@ use std::collections::HashMap;
 
 use event::Kind;
 
-use super::message::{Body, Task};
+use super::proc;
+use super::snapshot::Existing;
 
-/// What a message comes to.
+/// A task, as the kernel names it: thread and process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Task {
+    pub(super) thread_id: u32,
+    pub(super) process_id: u32,
+}
+
+/// What a task did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Act {
+    /// It was created.
+    Fork {
+        child: Task,
+        /// The one that made the call, where it is told.
+        creator: Option<Task>,
+        /// The process that will be told of the exit, where that is told.
+        parent: Option<u32>,
+    },
+    /// It replaced its program.
+    Exec(Task),
+    /// Its effective user changed.
+    User { task: Task, user_id: u32 },
+    /// It began a session.
+    Session(Task),
+    /// It ended.
+    Exit {
+        task: Task,
+        status: Option<u32>,
+        parent: Option<u32>,
+    },
+}
+
+/// What an act comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fact {
     ProcessStart {
         process_id: u32,
-        parent: Task,
-        /// Effective user and session, inherited from the parent, where known.
+        creator: Task,
+        parent: Option<u32>,
+        /// Effective user and session, inherited from the creator, where known.
         user: Option<User>,
     },
     ProcessExec {
@@ -36,18 +70,26 @@ pub(super) enum Fact {
         status: Option<u32>,
         parent: Option<u32>,
     },
-    ThreadStart(Task),
+    ThreadStart {
+        task: Task,
+        creator: Option<Task>,
+    },
     ThreadExit(Task),
 }
 
 impl Fact {
+    /// Whether it is about a thread rather than a process.
+    pub(super) const fn is_of_thread(&self) -> bool {
+        matches!(self, Self::ThreadStart { .. } | Self::ThreadExit(_))
+    }
+
     /// The kind of the event.
     pub(super) const fn kind(&self) -> Kind {
         match self {
             Self::ProcessStart { .. } => Kind::PROCESS_START,
             Self::ProcessExec { .. } => Kind::PROCESS_EXEC,
             Self::ProcessExit { .. } => Kind::PROCESS_EXIT,
-            Self::ThreadStart(_) => Kind::THREAD_START,
+            Self::ThreadStart { .. } => Kind::THREAD_START,
             Self::ThreadExit(_) => Kind::THREAD_EXIT,
         }
     }
@@ -86,25 +128,29 @@ enum Leader {
 }
 
 impl Tasks {
-    /// Notes a process that was there before. `leader_has_ended` says that only other threads live.
-    pub(super) fn existing(
-        &mut self,
-        process_id: u32,
-        threads: Vec<u32>,
-        leader_has_ended: bool,
-        user: User,
-    ) {
-        let process = Process {
-            threads,
-            leader: if leader_has_ended {
-                Leader::Ended(None)
-            } else {
-                Leader::Alive
-            },
-            user: Some(user),
-            ..Process::default()
-        };
-        self.processes.insert(process_id, process);
+    /// Learns the processes of the snapshot with their threads. `users_are_followed` says that
+    /// every later change of user and session will be told.
+    pub(super) fn know(&mut self, snapshot: &[Existing], users_are_followed: bool) {
+        for process in snapshot {
+            if process.has_ended {
+                continue;
+            }
+            let mut threads = Vec::new();
+            if process.threads > 1
+                && let Ok(process) = proc::Process::open(process.process_id)
+            {
+                // One that is gone by now has all its exits in the stream.
+                threads = process.thread_ids().unwrap_or_default();
+            }
+            threads.retain(|id| *id != process.process_id);
+            let user = User {
+                user_id: process.user_id,
+                session_id: process.session_id,
+            };
+            let user = users_are_followed.then_some(user);
+            let known = Process::existing(threads, process.leader_has_ended, user);
+            self.processes.insert(process.process_id, known);
+        }
     }
 
     /// Forgets processes that are not there any more.
@@ -112,48 +158,55 @@ impl Tasks {
         self.processes.retain(|&id, _| is_there_fn(id));
     }
 
-    /// Takes one message and hands over what it comes to, with the time of that.
-    pub(super) fn take(&mut self, time: u64, body: &Body, fact_fn: &mut dyn FnMut(u64, Fact)) {
-        match *body {
-            Body::Fork { parent, child } if child.thread_id == child.process_id => {
-                let user = self.user(parent.process_id);
+    /// Takes one act and hands over what it comes to, with the time of that.
+    pub(super) fn take(&mut self, time: u64, act: &Act, fact_fn: &mut dyn FnMut(u64, Fact)) {
+        match *act {
+            Act::Fork {
+                child,
+                creator,
+                parent,
+            } if child.thread_id == child.process_id => {
+                let creator = creator.unwrap_or_default();
+                let user = self.user(creator.process_id);
                 let process = Process {
                     user,
                     ..Process::default()
                 };
                 self.processes.insert(child.process_id, process);
-                fact_fn(
-                    time,
-                    Fact::ProcessStart {
-                        process_id: child.process_id,
-                        parent,
-                        user,
-                    },
-                );
+                let fact = Fact::ProcessStart {
+                    process_id: child.process_id,
+                    creator,
+                    parent,
+                    user,
+                };
+                fact_fn(time, fact);
             }
-            Body::Fork { child, .. } => {
+            Act::Fork { child, creator, .. } => {
                 let process = self.processes.entry(child.process_id).or_default();
                 if !process.threads.contains(&child.thread_id) {
                     process.threads.push(child.thread_id);
                 }
-                fact_fn(time, Fact::ThreadStart(child));
+                let fact = Fact::ThreadStart {
+                    task: child,
+                    creator,
+                };
+                fact_fn(time, fact);
             }
-            Body::Exec(task) => self.exec(time, task, fact_fn),
-            Body::User { task, user_id } if task.thread_id == task.process_id => {
-                self.change_user(task.process_id, |user| user.user_id = user_id);
+            Act::Exec(task) => self.exec(time, task, fact_fn),
+            Act::User { task, user_id } => {
+                // Each thread has its own; the process's is that of its first one.
+                if task.thread_id == task.process_id {
+                    self.change_user(task.process_id, |user| user.user_id = user_id);
+                }
             }
-            Body::Session(task) => {
+            Act::Session(task) => {
                 self.change_user(task.process_id, |user| user.session_id = task.process_id);
             }
-            Body::Exit {
+            Act::Exit {
                 task,
                 status,
                 parent,
-            } => {
-                let parent = parent.map(|parent| parent.process_id);
-                self.exit(time, task, (status, parent), fact_fn);
-            }
-            Body::User { .. } | Body::Answer { .. } | Body::Name(_) | Body::Other => {}
+            } => self.exit(time, task, (status, parent), fact_fn),
         }
     }
 
@@ -197,7 +250,7 @@ impl Tasks {
         &mut self,
         time: u64,
         task: Task,
-        (status, parent): (u32, Option<u32>),
+        (status, parent): (Option<u32>, Option<u32>),
         fact_fn: &mut dyn FnMut(u64, Fact),
     ) {
         let Task {
@@ -208,8 +261,8 @@ impl Tasks {
         process.last_time = process.last_time.max(time);
         let last_time = process.last_time;
         let status = if thread_id == process_id {
-            process.leader = Leader::Ended(Some(status));
-            Some(status)
+            process.leader = Leader::Ended(status);
+            status
         } else {
             if process.exec_thread_id == Some(thread_id) {
                 process.exec_thread_id = None;
@@ -218,8 +271,8 @@ impl Tasks {
             process.threads.retain(|&id| id != thread_id);
             fact_fn(time, Fact::ThreadExit(task));
             match process.leader {
-                Leader::Ended(leader_status) if status == 0 => leader_status,
-                Leader::Ended(_) | Leader::Alive => Some(status),
+                Leader::Ended(leader_status) if status == Some(0) => leader_status,
+                Leader::Ended(_) | Leader::Alive => status,
             }
         };
         if process.threads.is_empty() && process.leader != Leader::Alive {
@@ -237,6 +290,22 @@ impl Tasks {
     }
 }
 
+impl Process {
+    fn existing(threads: Vec<u32>, leader_has_ended: bool, user: Option<User>) -> Self {
+        let leader = if leader_has_ended {
+            Leader::Ended(None)
+        } else {
+            Leader::Alive
+        };
+        Self {
+            threads,
+            leader,
+            user,
+            ..Self::default()
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -248,26 +317,27 @@ mod tests {
         }
     }
 
-    fn facts(tasks: &mut Tasks, bodies: &[Body]) -> Vec<Fact> {
+    fn facts(tasks: &mut Tasks, acts: &[Act]) -> Vec<Fact> {
         let mut facts = Vec::new();
-        for body in bodies {
-            tasks.take(0, body, &mut |_, fact| facts.push(fact));
+        for act in acts {
+            tasks.take(0, act, &mut |_, fact| facts.push(fact));
         }
         facts
     }
 
-    fn fork(thread_id: u32, process_id: u32) -> Body {
-        Body::Fork {
-            parent: task(1, 1),
+    fn fork(thread_id: u32, process_id: u32) -> Act {
+        Act::Fork {
             child: task(thread_id, process_id),
+            creator: Some(task(1, 1)),
+            parent: None,
         }
     }
 
-    fn exit(thread_id: u32, process_id: u32, status: u32) -> Body {
-        Body::Exit {
+    fn exit(thread_id: u32, process_id: u32, status: u32) -> Act {
+        Act::Exit {
             task: task(thread_id, process_id),
-            status,
-            parent: Some(task(1, 1)),
+            status: Some(status),
+            parent: Some(1),
         }
     }
 
@@ -308,7 +378,7 @@ mod tests {
     fn an_exec_by_another_thread_ends_that_thread_and_not_the_process() {
         let mut tasks = Tasks::default();
         facts(&mut tasks, &[fork(5, 5), fork(6, 5), fork(7, 5)]);
-        let exec = Body::Exec(task(5, 5));
+        let exec = Act::Exec(task(5, 5));
         // The kernel ends thread 7 and the first thread; thread 6 goes on as the first.
         let told = facts(&mut tasks, &[exit(7, 5, 0), exit(5, 5, 0), exec]);
         assert_eq!(
@@ -333,8 +403,10 @@ mod tests {
     #[test]
     fn threads_from_before_count() {
         let mut tasks = Tasks::default();
-        tasks.existing(5, vec![6], false, User::default());
-        tasks.existing(8, vec![9], true, User::default());
+        let known = Process::existing(vec![6], false, Some(User::default()));
+        tasks.processes.insert(5, known);
+        let known = Process::existing(vec![9], true, Some(User::default()));
+        tasks.processes.insert(8, known);
         assert_eq!(facts(&mut tasks, &[exit(5, 5, 0)]), []);
         let told = facts(&mut tasks, &[exit(6, 5, 0), exit(9, 8, 0)]);
         assert_eq!(told[1], process_exit(6, 5, Some(0)));
@@ -348,15 +420,16 @@ mod tests {
             user_id: 0,
             session_id: 1,
         };
-        tasks.existing(1, Vec::new(), false, root);
+        let known = Process::existing(Vec::new(), false, Some(root));
+        tasks.processes.insert(1, known);
         let changes = [
             fork(5, 5),
-            Body::Session(task(5, 5)),
-            Body::User {
+            Act::Session(task(5, 5)),
+            Act::User {
                 task: task(5, 5),
                 user_id: 1000,
             },
-            Body::Exec(task(5, 5)),
+            Act::Exec(task(5, 5)),
         ];
         let told = facts(&mut tasks, &changes);
         assert_eq!(
@@ -364,7 +437,8 @@ mod tests {
             [
                 Fact::ProcessStart {
                     process_id: 5,
-                    parent: task(1, 1),
+                    creator: task(1, 1),
+                    parent: None,
                     user: Some(root)
                 },
                 Fact::ProcessExec {

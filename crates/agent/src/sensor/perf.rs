@@ -1,0 +1,487 @@
+//! The perf sensor: processes, threads and images from the kernel's perf side-band records, where
+//! eBPF does not run. Needs `CAP_PERFMON` (or root).
+//!
+//! Perf records do not tell how a task ended nor for whom it runs. Where the proc connector opens
+//! beside them it does; its messages only complete what perf tells, and what it loses is
+//! unavailable here.
+//!
+//! What this sensor cannot give:
+//! - Exit status, and user and session of a process that has ended by the time it is read, where
+//!   the connector does not open.
+//! - The command line of an exec is read from `/proc` up to a flush interval later. It is
+//!   unavailable when the process has ended or executed another program by then. The image is
+//!   exact: it is the first file mapped executable after the exec, which is the program itself.
+//! - The parent of a process where it is not the creator (`CLONE_PARENT`) and the process has ended
+//!   by the time it is read.
+//! - The start time of a process is that of its fork record, a few microseconds late. Where that
+//!   may make a difference for the process key it is read from `/proc`, if the process is still
+//!   there.
+//! - `tasks.rs` names the rare cases in which an exit status or an exit is not exact.
+//! - Of what was lost only the number is known. Tasks and images have buffers of their own; what
+//!   the first loses is told as process starts, the second as image loads.
+
+mod side;
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::AsFd as _;
+use std::time::Duration;
+
+use event::{Event, Flags, Header, Kind};
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+
+use self::side::Side;
+use super::merge::{HEARTBEAT, Merge, SETTLE_NS, watermark};
+use super::perf_buffer::{Drained, Records, Rings, RingsSettings};
+use super::perf_record::{self, Body, Record};
+use super::proc::Program;
+use super::tasks::{Act, Task, Tasks, User};
+use super::{Batch, Counters, Error, Sensor, Settings, proc, seam, snapshot, task_record};
+use crate::sys::clock;
+
+/// Opens the buffers; records nothing before it is started.
+pub fn open(settings: &Settings) -> Result<Box<dyn Sensor>, Error> {
+    Ok(Box::new(Perf::open(settings)?))
+}
+
+/// The sensor.
+struct Perf {
+    settings: Settings,
+    task_rings: Rings,
+    image_rings: Rings,
+    epoll: Epoll,
+    side: Option<Side>,
+    tasks: Tasks,
+    /// Acts that are not handed over yet, in the order they were read.
+    acts: Vec<(u64, Act)>,
+    execs: Execs,
+    merge: Merge,
+    is_behind: bool,
+    has_lost: u64,
+    counters: Counters,
+}
+
+impl Perf {
+    fn open(settings: &Settings) -> Result<Self, Error> {
+        let rings = |records, size: u32, lost_kind| {
+            Rings::open(RingsSettings {
+                records,
+                buffer_size: usize::try_from(size).unwrap_or(usize::MAX),
+                lost_kind,
+            })
+        };
+        let task_rings = rings(
+            Records::Tasks,
+            settings.process_buffer_size,
+            Kind::PROCESS_START,
+        )?;
+        let image_rings = rings(
+            Records::Images,
+            settings.event_buffer_size,
+            Kind::IMAGE_LOAD,
+        )?;
+        let side = match Side::open(settings) {
+            Ok(side) => Some(side),
+            Err(error) => {
+                tracing::info!(%error, "no exit status: the proc connector does not open");
+                None
+            }
+        };
+        let epoll = watch(settings, &[&task_rings, &image_rings])?;
+        Ok(Self {
+            settings: settings.clone(),
+            task_rings,
+            image_rings,
+            epoll,
+            side,
+            tasks: Tasks::default(),
+            acts: Vec::new(),
+            execs: Execs::default(),
+            merge: Merge::default(),
+            is_behind: false,
+            has_lost: 0,
+            counters: Counters::default(),
+        })
+    }
+
+    /// Sleeps until the next record comes, or a heartbeat.
+    fn wait_idle(&mut self, batch: &mut Batch) -> Result<(), Error> {
+        let is_empty = self.task_rings.arm() & self.image_rings.arm();
+        let woken = !is_empty || self.wait(HEARTBEAT)?;
+        self.task_rings.disarm();
+        self.image_rings.disarm();
+        if woken {
+            self.merge.woken();
+            return Ok(());
+        }
+        self.beat(batch)
+    }
+
+    /// What is done now and then, on an idle machine.
+    fn beat(&mut self, batch: &mut Batch) -> Result<(), Error> {
+        let now = clock::now().0;
+        let tasks_changed = self
+            .task_rings
+            .follow_cpus(now, batch)
+            .map_err(Error::io("following processors"))?;
+        let images_changed = self
+            .image_rings
+            .follow_cpus(now, batch)
+            .map_err(Error::io("following processors"))?;
+        if tasks_changed || images_changed {
+            self.epoll = watch(&self.settings, &[&self.task_rings, &self.image_rings])?;
+        }
+        if self.task_rings.lost() > self.has_lost {
+            self.has_lost = self.task_rings.lost();
+            self.tasks.heal(|id| proc::Process::open(id).is_ok());
+        }
+        Ok(())
+    }
+
+    fn wait(&self, timeout: Duration) -> Result<bool, Error> {
+        let timeout = EpollTimeout::try_from(timeout).unwrap_or_else(|_too_long| u16::MAX.into());
+        match self.epoll.wait(&mut [EpollEvent::empty(); 16], timeout) {
+            Ok(count) => Ok(count > 0),
+            Err(nix::errno::Errno::EINTR) => Ok(false),
+            Err(errno) => Err(Error::io("waiting for perf records")(errno.into())),
+        }
+    }
+
+    /// Takes what is in the buffers. Returns until when it is complete.
+    fn drain(&mut self, now: u64, batch: &mut Batch) -> Result<u64, Error> {
+        let tasks = self.drain_tasks(batch)?;
+        self.execs.begin_images(now);
+        let images = self.drain_images(batch)?;
+        if let Some(side) = &mut self.side {
+            side.receive(&mut self.acts)?;
+        }
+        let incomplete = [tasks.incomplete_after, images.incomplete_after];
+        let incomplete = incomplete.into_iter().flatten().min();
+        self.is_behind = incomplete.is_some();
+        Ok(watermark(now, incomplete))
+    }
+
+    fn drain_tasks(&mut self, batch: &mut Batch) -> Result<Drained, Error> {
+        let (acts, execs) = (&mut self.acts, &mut self.execs);
+        self.task_rings
+            .drain_with(batch, &mut |record, _| {
+                if let Some(act) = act(record) {
+                    if let Act::Exec(task) = act {
+                        execs.add(task.process_id, record.time);
+                    }
+                    acts.push((record.time, act));
+                }
+                0
+            })
+            .map_err(Error::io("reading tasks from perf events"))
+    }
+
+    fn drain_images(&mut self, batch: &mut Batch) -> Result<Drained, Error> {
+        let (images, execs) = (self.settings.images, &mut self.execs);
+        // Where images are not wanted they still say what was executed, and no loss is told.
+        let mut unwanted = Batch::default();
+        let batch = if images { batch } else { &mut unwanted };
+        let lost = self.image_rings.lost();
+        let drained = self
+            .image_rings
+            .drain_with(batch, &mut |record, batch| {
+                let Body::Mapping(mapping) = record.body else {
+                    return 0;
+                };
+                let Some((flags, load)) = mapping.image() else {
+                    return 0;
+                };
+                execs.mapped(mapping.process_id, record.time, flags, load.image);
+                if !images {
+                    return 0;
+                }
+                let header = Header {
+                    flags,
+                    time: record.time,
+                    process_id: mapping.process_id,
+                    thread_id: mapping.thread_id,
+                    ..Header::default()
+                };
+                u64::from(batch.write(header, &Event::ImageLoad(load)))
+            })
+            .map_err(Error::io("reading image loads from perf events"))?;
+        if self.image_rings.lost() > lost {
+            execs.doubt();
+        }
+        Ok(drained)
+    }
+
+    /// Writes the acts until `watermark`, and brings all that was drained until then into order.
+    /// An act that waits for its exit status holds back what is after it, until `patience_until`.
+    fn write(&mut self, batch: &mut Batch, from: usize, watermark: u64, patience_until: u64) {
+        self.acts.sort_by_key(|(time, _)| *time);
+        let mut watermark = watermark;
+        let due = self.acts.partition_point(|(time, _)| *time <= watermark);
+        let acts = std::mem::take(&mut self.acts);
+        let mut written = 0;
+        for (time, act) in &acts[..due] {
+            let mut act = *act;
+            if let (Act::Exit { task, status, .. }, Some(side)) = (&mut act, &mut self.side) {
+                *status = side.status(*task, *time);
+                if status.is_none() && *time > patience_until {
+                    watermark = time.saturating_sub(1);
+                    break;
+                }
+            }
+            self.write_act(*time, &act, batch);
+            written += 1;
+        }
+        self.acts = acts;
+        self.acts.drain(..written);
+        self.merge.merge(batch, from, watermark);
+        if self.is_behind || !self.acts.is_empty() {
+            self.merge.woken();
+        }
+    }
+
+    fn write_act(&mut self, time: u64, act: &Act, batch: &mut Batch) {
+        let (counters, execs) = (&mut self.counters, &mut self.execs);
+        let threads = self.settings.threads;
+        self.tasks.take(time, act, &mut |time, fact| {
+            if fact.is_of_thread() && !threads {
+                return;
+            }
+            task_record::write(time, &fact, batch, &mut |id| Some(execs.take(id, time)));
+            counters.add_produced(fact.kind(), 1);
+        });
+    }
+}
+
+impl Sensor for Perf {
+    fn source(&self) -> &'static str {
+        "perf"
+    }
+
+    fn start(&mut self, batch: &mut Batch) -> Result<(), Error> {
+        let enabling = "enabling perf events";
+        let began = clock::now().0;
+        if let Some(side) = &mut self.side {
+            side.listen()?;
+        }
+        self.image_rings.enable().map_err(Error::io(enabling))?;
+        self.task_rings.enable().map_err(Error::io(enabling))?;
+        let snapshot = snapshot::take(self.settings.images, || clock::now().0)
+            .map_err(Error::io("reading the processes of /proc"))?;
+        self.tasks.know(&snapshot, self.side.is_some());
+        // A process the snapshot has seen may not have been told of yet, and every act before the
+        // end of the snapshot must be in the stream.
+        std::thread::sleep(Duration::from_nanos(SETTLE_NS));
+        let mut stream = Batch::default();
+        let now = clock::now().0;
+        while self.drain(now, &mut stream)? < watermark(now, None) {}
+        self.write(&mut stream, 0, watermark(now, None), now);
+        seam::join(snapshot, &stream, began, batch).map_err(|invalid| {
+            Error::io("joining snapshot and stream")(io::Error::other(invalid))
+        })?;
+        self.counters.add_existing(batch);
+        Ok(())
+    }
+
+    fn read(&mut self, batch: &mut Batch) -> Result<(), Error> {
+        if self.merge.is_idle() {
+            return self.wait_idle(batch);
+        }
+        if !self.is_behind {
+            self.wait(self.settings.flush_interval)?;
+        }
+        let from = batch.count();
+        let now = clock::now().0;
+        let watermark = self.drain(now, batch)?;
+        let patience = u64::try_from(self.settings.flush_interval.as_nanos()).unwrap_or(0);
+        self.write(batch, from, watermark, now.saturating_sub(patience));
+        Ok(())
+    }
+
+    fn stop(&mut self, batch: &mut Batch) -> Result<(), Error> {
+        let disabling = "disabling perf events";
+        self.task_rings.disable().map_err(Error::io(disabling))?;
+        self.image_rings.disable().map_err(Error::io(disabling))?;
+        // The connector tells of an exit a little later than perf does.
+        std::thread::sleep(Duration::from_nanos(SETTLE_NS));
+        let from = batch.count();
+        let now = clock::now().0;
+        while self.drain(now, batch)? < watermark(now, None) {}
+        self.write(batch, from, u64::MAX, u64::MAX);
+        self.merge.finish(batch, from);
+        self.task_rings
+            .settle(now, batch)
+            .map_err(Error::io("reading the count of lost tasks"))?;
+        if self.settings.images {
+            self.image_rings
+                .settle(now, batch)
+                .map_err(Error::io("reading the count of lost image loads"))?;
+        }
+        Ok(())
+    }
+
+    fn counters(&mut self) -> Result<Counters, Error> {
+        let mut counters = self.counters;
+        counters.add_lost(Kind::PROCESS_START, self.task_rings.lost());
+        if self.settings.images {
+            let (produced, lost) = (self.image_rings.produced(), self.image_rings.lost());
+            counters.add_produced(Kind::IMAGE_LOAD, produced - lost);
+            counters.add_lost(Kind::IMAGE_LOAD, lost);
+        }
+        Ok(counters)
+    }
+
+    fn buffer_peaks(&self) -> Vec<(&'static str, u64, u64)> {
+        let (tasks, images) = (self.task_rings.peaks(), self.image_rings.peaks());
+        let mut peaks = vec![("tasks", tasks.0, tasks.1), ("images", images.0, images.1)];
+        if let Some(side) = &self.side {
+            let (peak, limit) = side.peak();
+            peaks.push(("connector", peak, limit));
+        }
+        peaks
+    }
+}
+
+/// What wakes the sensor: every ring, every sentinel, and whoever stops it.
+fn watch(settings: &Settings, rings: &[&Rings]) -> Result<Epoll, Error> {
+    let watch = || -> nix::Result<Epoll> {
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        epoll.add(
+            settings.waker.as_fd(),
+            EpollEvent::new(EpollFlags::EPOLLIN, 0),
+        )?;
+        for fd in rings.iter().flat_map(|rings| rings.fds()) {
+            epoll.add(fd, EpollEvent::new(EpollFlags::EPOLLIN, 0))?;
+        }
+        Ok(epoll)
+    };
+    watch().map_err(|errno| Error::io("watching perf events")(errno.into()))
+}
+
+fn act(record: &Record<'_>) -> Option<Act> {
+    let task = |task: perf_record::Task| Task {
+        thread_id: task.thread_id,
+        process_id: task.process_id,
+    };
+    match record.body {
+        Body::Fork(fork) => Some(Act::Fork {
+            child: task(fork),
+            creator: Some(Task {
+                thread_id: fork.by_thread_id,
+                process_id: fork.by_process_id,
+            }),
+            parent: None,
+        }),
+        Body::Exec { process_id } => Some(Act::Exec(Task {
+            thread_id: process_id,
+            process_id,
+        })),
+        Body::Exit(exit) => Some(Act::Exit {
+            task: task(exit),
+            status: None,
+            parent: Some(exit.by_process_id),
+        }),
+        Body::Mapping(_) | Body::Lost(_) | Body::Other => None,
+    }
+}
+
+/// The execs that are not handed over yet, with the images they put in place.
+#[derive(Debug, Default)]
+struct Execs {
+    by_process: HashMap<u32, Vec<Exec>>,
+    /// Images mapped while or after the tasks were drained: their exec may come with the next.
+    late: Vec<(u32, u64, Image)>,
+    late_from: u64,
+}
+
+type Image = (Flags, Vec<u8>);
+
+#[derive(Debug)]
+struct Exec {
+    time: u64,
+    image: Option<Image>,
+    /// Mappings were lost, so the first one that was seen need not be the program.
+    is_doubtful: bool,
+}
+
+impl Execs {
+    fn add(&mut self, process_id: u32, time: u64) {
+        let execs = self.by_process.entry(process_id).or_default();
+        execs.push(Exec {
+            time,
+            image: None,
+            is_doubtful: false,
+        });
+    }
+
+    fn doubt(&mut self) {
+        for exec in self.by_process.values_mut().flatten() {
+            exec.is_doubtful = true;
+        }
+    }
+
+    /// Images that are mapped from `now` on may belong to execs that were not drained.
+    fn begin_images(&mut self, now: u64) {
+        for (process_id, time, (flags, path)) in std::mem::take(&mut self.late) {
+            self.mapped(process_id, time, flags, &path);
+        }
+        self.late.clear();
+        self.late_from = now.saturating_sub(SETTLE_NS);
+    }
+
+    fn mapped(&mut self, process_id: u32, time: u64, flags: Flags, path: &[u8]) {
+        let execs = self.by_process.get_mut(&process_id);
+        // The last exec before the mapping; its first mapping counts.
+        let exec = execs.and_then(|execs| execs.iter_mut().rfind(|exec| exec.time <= time));
+        match exec {
+            Some(exec) => {
+                exec.image.get_or_insert_with(|| (flags, path.to_vec()));
+            }
+            None if time >= self.late_from => {
+                self.late.push((process_id, time, (flags, path.to_vec())));
+            }
+            None => {}
+        }
+    }
+
+    /// What the process has executed at `time`, and for whom it runs, as far as it is known.
+    fn take(&mut self, process_id: u32, time: u64) -> (Program, Option<User>) {
+        let mut exec = None;
+        let mut is_last = true;
+        if let Some(execs) = self.by_process.get_mut(&process_id) {
+            let place = execs.iter().position(|exec| exec.time == time);
+            exec = place.map(|place| execs.remove(place));
+            is_last = execs.is_empty();
+            if is_last {
+                self.by_process.remove(&process_id);
+            }
+        }
+        let read = proc::program_as_of(process_id, time).filter(|_| is_last);
+        let (program, user) = read.unwrap_or_else(|| (Program::unavailable(), None));
+        let program = match exec {
+            Some(exec) => exec.program(program),
+            None => program,
+        };
+        (program, user)
+    }
+}
+
+impl Exec {
+    /// What was executed, when the process runs `now`.
+    fn program(self, now: Program) -> Program {
+        let Some((flags, image)) = self.image else {
+            return now;
+        };
+        if now.image == image {
+            return now;
+        }
+        if self.is_doubtful {
+            return Program::unavailable();
+        }
+        // It has executed another program since, or has ended.
+        Program {
+            flags: flags.with(Flags::COMMAND_LINE_UNAVAILABLE),
+            image,
+            command_line: Vec::new(),
+        }
+    }
+}

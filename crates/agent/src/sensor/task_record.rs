@@ -1,0 +1,133 @@
+//! The records of what tasks did, with `/proc` for what their sensors are not told.
+
+use event::{Event, Flags, Header, process, thread};
+
+use super::Batch;
+use super::proc::{self, Program, TICK_NS};
+use super::tasks::{Fact, User};
+
+/// A fork is told less than this after the process's start time was taken.
+const FORK_LATE_NS: u64 = 500_000;
+
+/// Appends the record of `fact`, which happened at `time`. `program_fn` says what a process that
+/// has just executed a program runs, and for whom; `None` where that is not known any more.
+pub(super) fn write(
+    time: u64,
+    fact: &Fact,
+    batch: &mut Batch,
+    program_fn: &mut dyn FnMut(u32) -> Option<(Program, Option<User>)>,
+) {
+    match *fact {
+        Fact::ProcessStart { .. } => write_start(time, fact, batch),
+        Fact::ProcessExec { process_id, user } => {
+            let (program, read) =
+                program_fn(process_id).unwrap_or_else(|| (Program::unavailable(), None));
+            write_exec(time, process_id, &program, user.or(read), batch);
+        }
+        Fact::ProcessExit {
+            process_id,
+            thread_id,
+            status,
+            parent,
+        } => {
+            let mut header = header(time, thread_id, process_id);
+            if status.is_none() {
+                header.flags = Flags::EXIT_STATUS_UNAVAILABLE;
+            }
+            let exit = process::Exit {
+                exit_status: status.unwrap_or(0),
+                parent_process_id: parent.unwrap_or(0),
+            };
+            put(batch, header, &Event::ProcessExit(exit));
+        }
+        Fact::ThreadStart { task, creator } => {
+            let start = thread::Start {
+                // A thread is always made by one of its own process.
+                creator_process_id: task.process_id,
+                creator_thread_id: creator.map_or(0, |creator| creator.thread_id),
+                ..thread::Start::default()
+            };
+            let header = header(time, task.thread_id, task.process_id);
+            put(batch, header, &Event::ThreadStart(start));
+        }
+        Fact::ThreadExit(task) => {
+            let header = header(time, task.thread_id, task.process_id);
+            put(batch, header, &Event::ThreadExit(thread::Exit));
+        }
+    }
+}
+
+fn write_start(time: u64, fact: &Fact, batch: &mut Batch) {
+    let &Fact::ProcessStart {
+        process_id,
+        creator,
+        parent,
+        user,
+    } = fact
+    else {
+        return;
+    };
+    let mut header = header(time, process_id, process_id);
+    header.start_time = time;
+    let (mut parent, mut user) = (parent, user);
+    // The fork may be told in the tick after the one that counts as the start.
+    let is_early_in_tick = time % TICK_NS < FORK_LATE_NS;
+    if (is_early_in_tick || user.is_none())
+        && let Ok((process, stat)) = proc::Process::open_as_of(process_id, time)
+    {
+        // Within its tick, as late as can be.
+        header.start_time = time.min((stat.start_tick + 1) * TICK_NS - 1);
+        parent = parent.or(Some(stat.parent_process_id));
+        user = user.or_else(|| process.user(&stat));
+    }
+    if user.is_none() {
+        header.flags = Flags::USER_UNAVAILABLE;
+    }
+    let user = user.unwrap_or_default();
+    let start = process::Start {
+        parent_process_id: parent.unwrap_or(creator.process_id),
+        creator_process_id: creator.process_id,
+        creator_thread_id: creator.thread_id,
+        session_id: user.session_id,
+        user_id: user.user_id,
+        ..process::Start::default()
+    };
+    put(batch, header, &Event::ProcessStart(start));
+}
+
+fn write_exec(
+    time: u64,
+    process_id: u32,
+    program: &Program,
+    user: Option<User>,
+    batch: &mut Batch,
+) {
+    let mut header = header(time, process_id, process_id);
+    header.flags = program.flags;
+    if user.is_none() {
+        header.flags = header.flags.with(Flags::USER_UNAVAILABLE);
+    }
+    let user = user.unwrap_or_default();
+    let exec = process::Exec {
+        user_id: user.user_id,
+        session_id: user.session_id,
+        image: &program.image,
+        command_line: &program.command_line,
+        ..process::Exec::default()
+    };
+    put(batch, header, &Event::ProcessExec(exec));
+}
+
+fn header(time: u64, thread_id: u32, process_id: u32) -> Header {
+    Header {
+        time,
+        process_id,
+        thread_id,
+        ..Header::default()
+    }
+}
+
+fn put(batch: &mut Batch, header: Header, event: &Event<'_>) {
+    let written = batch.write(header, event);
+    debug_assert!(written, "texts of limited size");
+}
