@@ -1,0 +1,112 @@
+//! Recorders that are killed: the log stays readable, the next recorder goes on with it, and the
+//! kernel keeps nothing of the dead one.
+
+use std::fs;
+use std::time::Duration;
+
+use nix::unistd::Pid;
+
+use crate::raw::{BpfObject, bpf_object_exists};
+use crate::recorder::{Kind, Plan, Recorder, Row, log_path, parse, shown};
+use crate::witness::{Machine, directory, scaled, wait_until, write_tiny_program};
+use crate::workload::Role;
+
+const KILL_COUNT: usize = 20;
+
+/// The longest a recorder lives from its start.
+const LIFE_TIME_MAX_MS: u64 = 700;
+
+#[test]
+fn a_killed_recorder_tears_at_most_the_last_line_and_leaves_nothing_attached() {
+    let Some(_machine) = Machine::take() else {
+        return;
+    };
+    let directory = directory();
+    let program = directory.path().join("tiny");
+    write_tiny_program(&program);
+    let mut turnover = Role::start("turnover", &[&program]);
+    assert_eq!(turnover.fact(), "ready");
+    let mut moments = Moments(0x9e37_79b9_7f4a_7c15);
+    let mut whole_runs = 0;
+    for _ in 0..scaled(KILL_COUNT) {
+        let mut recorder = Recorder::launch(directory.path(), Plan::default());
+        let time = Duration::from_millis(moments.next() % LIFE_TIME_MAX_MS);
+        // Either it does not record yet, or it is killed while it does.
+        let is_recording = recorder.is_recording_within(time);
+        if is_recording {
+            recorder.is_recording_within(time);
+        }
+        let objects = bpf_objects(recorder.process_id());
+        recorder.kill();
+        // The kernel frees them once no processor can be using them any more.
+        for (object, id) in objects {
+            wait_until(|| !bpf_object_exists(object, id));
+        }
+        whole_runs += usize::from(is_recording);
+        check_log(&fs::read(log_path(directory.path())).unwrap_or_default());
+    }
+    assert!(whole_runs > 0, "no recorder lived long enough to record");
+
+    let recorder = Recorder::start(directory.path(), Plan::default());
+    turnover.end();
+    drop(recorder);
+    let log = fs::read(log_path(directory.path())).unwrap();
+    let runs = check_log(&log);
+    assert!(runs > whole_runs, "each run goes on with the same file");
+}
+
+/// Fails unless each run in the log is numbered without a gap and only the last line of a run is
+/// torn, if any; says how many runs there are.
+fn check_log(log: &[u8]) -> usize {
+    let mut runs = 0;
+    let mut sequence = 0;
+    let mut torn = None;
+    for line in log.split_inclusive(|byte| *byte == b'\n') {
+        let row: Result<Row, String> = parse(line);
+        let Ok(row) = row else {
+            assert!(torn.is_none(), "{torn:?} and {}", shown(line));
+            torn = Some(shown(line));
+            continue;
+        };
+        if row.kind == Kind::SensorStart {
+            runs += 1;
+            sequence = 0;
+            torn = None;
+        }
+        assert!(torn.is_none(), "{torn:?} is not the last line of its run");
+        sequence += 1;
+        assert_eq!(row.sequence, sequence, "{}", shown(line));
+    }
+    runs
+}
+
+/// What a process holds of the kernel's BPF objects.
+fn bpf_objects(process_id: Pid) -> Vec<(BpfObject, u32)> {
+    let names = [
+        ("prog_id:", BpfObject::Program),
+        ("map_id:", BpfObject::Map),
+        ("link_id:", BpfObject::Link),
+    ];
+    let descriptors = fs::read_dir(format!("/proc/{process_id}/fdinfo")).unwrap();
+    let texts = descriptors.filter_map(|entry| fs::read_to_string(entry.ok()?.path()).ok());
+    let mut objects = Vec::new();
+    for text in texts {
+        for (name, object) in names {
+            let ids = text.lines().filter_map(|line| line.strip_prefix(name));
+            objects.extend(ids.map(|id| (object, id.trim().parse::<u32>().unwrap())));
+        }
+    }
+    objects
+}
+
+/// Numbers without a pattern, the same in each run (`xorshift64`).
+struct Moments(u64);
+
+impl Moments {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+}
