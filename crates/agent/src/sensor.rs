@@ -27,7 +27,7 @@ mod tasks;
 
 use std::time::Duration;
 
-use event::{Event, Flags, Header, Kind, loss, wire};
+use event::{Event, Header, Kind, loss, wire};
 
 use crate::sys::wake::Waker;
 
@@ -51,7 +51,8 @@ pub trait Sensor: Send {
     /// Stops producing, then appends what is left, losses included.
     fn stop(&mut self, batch: &mut Batch) -> Result<(), Error>;
 
-    /// What was produced and lost so far. After [`stop`](Sensor::stop) it is final.
+    /// What was produced and lost so far, the snapshot not counted: no hook produced it. After
+    /// [`stop`](Sensor::stop) it is final.
     fn counters(&mut self) -> Result<Counters, Error>;
 
     /// The greatest fill of each kernel buffer so far: name, peak and limit in bytes.
@@ -99,17 +100,6 @@ impl Counters {
         self.add_produced(kind, count);
         if let Some(counter) = kind.index().and_then(|index| self.lost.get_mut(index)) {
             *counter += count;
-        }
-    }
-
-    /// Counts the snapshot in the first batch.
-    pub(crate) fn add_existing(&mut self, batch: &Batch) {
-        for record in batch.records() {
-            if let Ok(header) = Header::read(&mut wire::Reader::new(record))
-                && header.flags.contains(Flags::EXISTING)
-            {
-                self.add_produced(header.kind, 1);
-            }
         }
     }
 }

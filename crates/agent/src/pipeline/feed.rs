@@ -22,7 +22,8 @@ pub(super) struct Message {
     pub(super) counters: Counters,
     pub(super) queues: Vec<QueuePeak>,
     pub(super) clock: Offset,
-    /// When it was handed over, on the sensor's clock.
+    /// When it was handed over, or, for the first, when the sensor was told to start; on the
+    /// sensor's clock.
     pub(super) time: u64,
 }
 
@@ -112,31 +113,36 @@ impl Reader {
         let Ok(mut batch) = self.from_pipeline.recv() else {
             return Ok(());
         };
+        let (began, _offset) = crate::sys::clock::now();
         self.sensor.start(&mut batch)?;
-        while self.hand_over(batch)?.is_continue() {
+        let mut message = self.message(batch)?;
+        message.time = began;
+        while self.hand_over(message).is_continue() {
             let Ok(next) = self.from_pipeline.recv() else {
                 return Ok(());
             };
             batch = next;
             if self.waker.is_woken() {
                 self.sensor.stop(&mut batch)?;
-                return self.hand_over(batch).map(|_the_last| ());
+                let last = self.message(batch)?;
+                let _gone_either_way = self.hand_over(last);
+                return Ok(());
             }
             while batch.is_empty() && !self.waker.is_woken() {
                 self.sensor.read(&mut batch)?;
                 self.status.progress();
             }
+            message = self.message(batch)?;
         }
         Ok(())
     }
 
     /// Hands a batch over; says `Break` when the pipeline is gone and there is nobody to take it.
-    fn hand_over(&mut self, batch: Batch) -> Result<ControlFlow<()>, sensor::Error> {
-        let message = self.message(batch)?;
-        Ok(match self.to_pipeline.send(Ok(message)) {
+    fn hand_over(&mut self, message: Message) -> ControlFlow<()> {
+        match self.to_pipeline.send(Ok(message)) {
             Ok(()) => ControlFlow::Continue(()),
             Err(_disconnected) => ControlFlow::Break(()),
-        })
+        }
     }
 
     fn message(&mut self, batch: Batch) -> Result<Message, sensor::Error> {
