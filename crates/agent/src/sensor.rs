@@ -27,7 +27,7 @@ mod tasks;
 
 use std::time::Duration;
 
-use event::{Event, Flags, Header, Kind, loss, wire};
+use event::{Event, Header, Kind, loss, wire};
 
 use crate::sys::wake::Waker;
 
@@ -80,7 +80,8 @@ pub struct Settings {
 /// Per kind, by [`Kind::index`]: what the sensor saw and what it lost of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Events that happened.
+    /// Events that happened since the start. The snapshot is not among them: it happened before, and
+    /// the pipeline counts what it is handed.
     pub produced: [u64; Kind::OBSERVED.len()],
     /// Events that could not be stored.
     pub lost: [u64; Kind::OBSERVED.len()],
@@ -99,17 +100,6 @@ impl Counters {
         self.add_produced(kind, count);
         if let Some(counter) = kind.index().and_then(|index| self.lost.get_mut(index)) {
             *counter += count;
-        }
-    }
-
-    /// Counts the snapshot in the first batch.
-    pub(crate) fn add_existing(&mut self, batch: &Batch) {
-        for record in batch.records() {
-            if let Ok(header) = Header::read(&mut wire::Reader::new(record))
-                && header.flags.contains(Flags::EXISTING)
-            {
-                self.add_produced(header.kind, 1);
-            }
         }
     }
 }

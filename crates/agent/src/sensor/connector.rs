@@ -99,7 +99,6 @@ impl Sensor for Connector {
         seam::join(snapshot, &stream, began, batch).map_err(|invalid| {
             Error::io("joining snapshot and stream")(io::Error::other(invalid))
         })?;
-        self.stream.counters.add_existing(batch);
         Ok(())
     }
 
