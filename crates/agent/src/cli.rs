@@ -6,6 +6,7 @@
 mod attendant;
 mod config;
 mod console;
+mod doctor;
 mod live;
 mod options;
 mod record;
@@ -51,6 +52,8 @@ enum Command {
     Watch(record::WatchArguments),
     /// Send a recorded log through the pipeline again
     Replay(replay::Arguments),
+    /// Say what this machine can and cannot do, and the one thing to do about it
+    Doctor(doctor::Arguments),
     /// Run as a service of the system (systemd)
     #[command(subcommand)]
     Service(service::Command),
@@ -136,6 +139,7 @@ pub(crate) fn main() -> Exit {
         Command::Watch(arguments) => record::watch(&arguments),
         Command::Replay(arguments) => replay::main(&arguments),
         Command::Service(command) => service::main(&command),
+        Command::Doctor(arguments) => doctor::main(&arguments),
         Command::Config(command) => config::main(&command),
     };
     result.unwrap_or_else(|Failure { exit, error }| {

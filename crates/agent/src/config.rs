@@ -20,6 +20,8 @@ use toml::de::DeTable;
 pub use self::check::hopeless_rules;
 use self::reader::{Allowed, Reader, Section, Value};
 use crate::rules::{Conditions, Invalid, Kinds, PATTERNS_MAX, Pattern, Rules};
+use crate::sensor;
+use crate::sys::wake::Waker;
 
 /// The file that is read when none is named and it is there.
 pub const DEFAULT_PATH: &str = "/etc/systrail/systrail.toml";
@@ -361,6 +363,20 @@ impl Config {
             reader.error(&(0..0), error.to_string());
         }
         (config, reader.into_findings())
+    }
+
+    /// What a sensor is told; `waker` ends its waiting.
+    pub fn sensor_settings(&self, waker: &Waker) -> sensor::Settings {
+        // A buffer's range is well inside 32 bits.
+        let size = |size: u64| u32::try_from(size).unwrap_or(u32::MAX);
+        sensor::Settings {
+            threads: self.events.contains(Kind::THREAD_START),
+            images: self.events.contains(Kind::IMAGE_LOAD),
+            process_buffer_size: size(self.limits.process_buffer_size),
+            event_buffer_size: size(self.limits.event_buffer_size),
+            flush_interval: self.flush_interval,
+            waker: waker.clone(),
+        }
     }
 
     /// The rules, compiled.

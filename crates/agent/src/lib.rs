@@ -8,6 +8,7 @@
 pub mod account;
 pub mod clock;
 pub mod config;
+pub mod doctor;
 pub mod enrich;
 pub mod host;
 pub mod metrics;

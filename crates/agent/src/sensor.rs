@@ -81,7 +81,8 @@ pub struct Settings {
 /// Per kind, by [`Kind::index`]: what the sensor saw and what it lost of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Events that happened.
+    /// Events that happened since the start. The snapshot is not among them: it happened before, and
+    /// the pipeline counts what it is handed.
     pub produced: [u64; Kind::OBSERVED.len()],
     /// Events that could not be stored.
     pub lost: [u64; Kind::OBSERVED.len()],

@@ -17,7 +17,6 @@ use agent::sink::stream::{self, Stream};
 use agent::sink::terminal::Terminal;
 use agent::sys::wake::Waker;
 use clap::Args;
-use event::Kind;
 
 use super::attendant::{self, Attendant, Duties};
 use super::console::{self, say};
@@ -125,7 +124,7 @@ impl Recording {
 
     /// The sensor the configuration asks for; why it is no better one is said.
     fn open_sensor(&self, waker: &Waker) -> Result<Box<dyn Sensor>, Failure> {
-        let settings = self.sensor_settings(waker);
+        let settings = self.config.sensor_settings(waker);
         let Choice { sensor, refused } =
             choice::open(self.config.source, &settings).map_err(Failure::no_sensor)?;
         for refusal in &refused {
@@ -133,19 +132,6 @@ impl Recording {
         }
         say!("source {}", sensor.source());
         Ok(sensor)
-    }
-
-    fn sensor_settings(&self, waker: &Waker) -> sensor::Settings {
-        let limits = &self.config.limits;
-        let size = |size: u64| u32::try_from(size).unwrap_or(u32::MAX);
-        sensor::Settings {
-            threads: self.config.events.contains(Kind::THREAD_START),
-            images: self.config.events.contains(Kind::IMAGE_LOAD),
-            process_buffer_size: size(limits.process_buffer_size),
-            event_buffer_size: size(limits.event_buffer_size),
-            flush_interval: self.config.flush_interval,
-            waker: waker.clone(),
-        }
     }
 
     fn pipeline_settings(&self) -> Result<pipeline::Settings, Failure> {

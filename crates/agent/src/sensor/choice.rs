@@ -22,7 +22,7 @@ pub struct Tier {
 }
 
 /// Every tier, the best first.
-pub const TIERS: [Tier; 2] = [
+pub const TIERS: [Tier; 3] = [
     Tier {
         source: Source::Ebpf,
         name: "ebpf",
@@ -30,12 +30,23 @@ pub const TIERS: [Tier; 2] = [
         open_fn: super::ebpf::open,
     },
     Tier {
+        source: Source::Perf,
+        name: "perf",
+        lacks: &[
+            "the command line of a process that is gone before /proc is read",
+            "exit codes and users where the proc connector does not run beside it",
+            "the kinds of lost events: their number alone",
+        ],
+        open_fn: super::perf::open,
+    },
+    Tier {
         source: Source::Connector,
         name: "connector",
         lacks: &[
             "image loads",
-            "the program and arguments of a process that is gone before /proc is read",
-            "how many events the kernel lost: it tells that it did, not what",
+            "the program and command line of a process that is gone before /proc is read",
+            "the creator of a process where it is not the parent, and of a thread",
+            "the kinds of lost events: their number alone",
         ],
         open_fn: super::connector::open,
     },
