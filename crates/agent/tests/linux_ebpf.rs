@@ -1,69 +1,485 @@
-//! The eBPF sensor against the real kernel.
+//! The eBPF sensor against the real kernel. Needs root.
 #![cfg(target_os = "linux")]
 
-use std::time::Duration;
+#[path = "linux_ebpf/recording.rs"]
+mod recording;
+#[path = "linux_ebpf/role.rs"]
+mod role;
 
-use agent::sensor::{Batch, Settings, ebpf};
-use agent::sys::wake::Waker;
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::io::Write as _;
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Command, Output};
 
-fn settings() -> Settings {
-    Settings {
-        threads: true,
-        images: true,
-        process_buffer_size: 4 << 20,
-        event_buffer_size: 4 << 20,
-        flush_interval: Duration::from_millis(50),
-        waker: Waker::new().unwrap(),
+use event::{Event, Flags, Kind};
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+
+use recording::{Recorded, is_root, path, record, record_unread, settings};
+
+/// Records while this executable plays `role`.
+fn record_role(role: &str) -> (Recorded, u32, Output) {
+    let (recorded, (id, output)) = record(&settings(), || {
+        let child = role::command(role).spawn().unwrap();
+        (child.id(), child.wait_with_output().unwrap())
+    });
+    (recorded, id, output)
+}
+
+fn this_program() -> String {
+    let path = std::env::current_exe().unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_process_has_one_start_one_exec_and_one_exit() {
+    if !is_root() {
+        return;
+    }
+    let (recorded, id, output) = record_role("exit 7");
+    let (start, Event::ProcessStart(body)) = recorded.one(id, Kind::PROCESS_START) else {
+        panic!("a start");
+    };
+    let this = std::process::id();
+    assert_eq!(
+        (body.parent_process_id, body.creator_process_id),
+        (this, this)
+    );
+    assert_eq!(
+        body.session_id,
+        nix::unistd::getsid(None).unwrap().as_raw().unsigned_abs()
+    );
+    assert_eq!(body.user_id, 0);
+
+    let (exec, Event::ProcessExec(body)) = recorded.one(id, Kind::PROCESS_EXEC) else {
+        panic!("an exec");
+    };
+    assert_eq!(path(&exec, body.image), this_program());
+    assert_eq!(
+        body.command_line,
+        format!("{}\0", this_program()).as_bytes()
+    );
+    assert_eq!((body.script, body.directory), (&[][..], &[][..]));
+
+    let (exit, Event::ProcessExit(body)) = recorded.one(id, Kind::PROCESS_EXIT) else {
+        panic!("an exit");
+    };
+    assert_eq!(body.exit_status, output.status.into_raw().cast_unsigned());
+    assert_eq!(output.status.code(), Some(7));
+    assert_eq!(body.parent_process_id, this);
+    assert!(start.time <= exec.time && exec.time <= exit.time);
+    let keys: HashSet<u64> = [start, exec, exit]
+        .iter()
+        .map(|header| header.start_time)
+        .collect();
+    assert_eq!(keys.len(), 1);
+}
+
+#[test]
+fn every_image_of_a_program_is_loaded_once_with_its_path() {
+    if !is_root() {
+        return;
+    }
+    let (recorded, id, _) = record_role("exit 7");
+    let images: Vec<String> = recorded
+        .of_kind(id, Kind::IMAGE_LOAD)
+        .iter()
+        .map(|(header, event)| match event {
+            Event::ImageLoad(load) => path(header, load.image),
+            _ => unreachable!("an image load"),
+        })
+        .collect();
+    assert_eq!(
+        images
+            .iter()
+            .filter(|image| **image == this_program())
+            .count(),
+        1,
+        "{images:?}"
+    );
+    assert!(
+        images.iter().any(|image| image.contains("/libc.so")),
+        "{images:?}"
+    );
+}
+
+#[test]
+fn a_signal_is_the_exit_status() {
+    if !is_root() {
+        return;
+    }
+    let (recorded, id, output) = record_role("abort");
+    let (_, Event::ProcessExit(exit)) = recorded.one(id, Kind::PROCESS_EXIT) else {
+        panic!("an exit");
+    };
+    assert_eq!(output.status.signal(), Some(libc::SIGABRT));
+    assert_eq!(exit.exit_status, output.status.into_raw().cast_unsigned());
+}
+
+#[test]
+fn a_thread_that_execs_becomes_the_process() {
+    if !is_root() {
+        return;
+    }
+    let (recorded, id, output) = record_role("exec from a thread");
+    assert_eq!(output.status.code(), Some(7));
+    let [thread_id] = role::numbers(&output.stdout)[..] else {
+        panic!("the role says one number: {output:?}");
+    };
+    assert_eq!(recorded.of_kind(id, Kind::PROCESS_EXEC).len(), 2);
+    let _ = recorded.one(id, Kind::PROCESS_START);
+    let _ = recorded.one(id, Kind::PROCESS_EXIT);
+    check_threads_are_paired(&recorded, id);
+    let kinds: Vec<Kind> = recorded
+        .of(id)
+        .iter()
+        .filter(|(header, _)| header.thread_id == thread_id)
+        .map(|(header, _)| header.kind)
+        .filter(|kind| *kind != Kind::IMAGE_LOAD)
+        .collect();
+    assert_eq!(kinds, [Kind::THREAD_START, Kind::THREAD_EXIT]);
+}
+
+/// Every thread of the process started once and ended once, and its first thread did neither.
+fn check_threads_are_paired(recorded: &Recorded, process_id: u32) {
+    let mut threads: HashMap<u32, (u32, u32)> = HashMap::new();
+    for (header, event) in recorded.of(process_id) {
+        match event {
+            Event::ThreadStart(_) => threads.entry(header.thread_id).or_default().0 += 1,
+            Event::ThreadExit(_) => threads.entry(header.thread_id).or_default().1 += 1,
+            _ => {}
+        }
+    }
+    assert!(!threads.contains_key(&process_id), "{threads:?}");
+    assert!(
+        threads.values().all(|counts| *counts == (1, 1)),
+        "{threads:?}"
+    );
+}
+
+#[test]
+fn threads_that_all_exit_at_once_make_one_exit() {
+    if !is_root() {
+        return;
+    }
+    for _ in 0..20 {
+        let (recorded, id, output) = record_role("all threads exit at once");
+        let (_, Event::ProcessExit(exit)) = recorded.one(id, Kind::PROCESS_EXIT) else {
+            panic!("an exit");
+        };
+        assert_eq!(exit.exit_status, output.status.into_raw().cast_unsigned());
+        check_threads_are_paired(&recorded, id);
     }
 }
 
 #[test]
-fn sees_a_process_start_exec_and_exit() {
-    let t0 = std::time::Instant::now();
-    let mut sensor = match ebpf::open(&settings()) {
-        Ok(sensor) => sensor,
-        Err(error) => panic!("{error:?}"),
+fn a_process_lives_until_its_last_thread_exits() {
+    if !is_root() {
+        return;
+    }
+    let (recorded, id, output) = record_role("leader exits first");
+    let (header, Event::ProcessExit(exit)) = recorded.one(id, Kind::PROCESS_EXIT) else {
+        panic!("an exit");
     };
-    println!("open {:?}", t0.elapsed());
-    let t0 = std::time::Instant::now();
-    let mut batch = Batch::default();
-    sensor.start(&mut batch).unwrap();
-    println!("start {:?}", t0.elapsed());
-    std::process::Command::new("/bin/true")
-        .arg("hello")
-        .status()
-        .unwrap();
-    std::thread::spawn(|| ()).join().unwrap();
-    let t0 = std::time::Instant::now();
-    sensor.stop(&mut batch).unwrap();
-    println!("stop {:?}", t0.elapsed());
-    for record in batch.records() {
-        let (h, e) = event::read(record).unwrap();
-        let text = match e {
-            event::Event::ProcessStart(s) => format!(
-                "start {} {} {:?} {:?}",
-                s.parent_process_id,
-                s.session_id,
-                String::from_utf8_lossy(s.image),
-                String::from_utf8_lossy(s.command_line)
-            ),
-            event::Event::ProcessExec(s) => format!(
-                "exec {:?} {:?}",
-                String::from_utf8_lossy(s.image),
-                String::from_utf8_lossy(s.command_line)
-            ),
-            event::Event::ImageLoad(s) => format!(
-                "image {:?} {:x} {:x}",
-                String::from_utf8_lossy(s.image),
-                s.image_base,
-                s.image_size
-            ),
-            e => format!("{e:?}"),
+    assert_eq!(exit.exit_status, output.status.into_raw().cast_unsigned());
+    assert_ne!(header.thread_id, id, "the last thread was not the first");
+    check_threads_are_paired(&recorded, id);
+}
+
+#[test]
+fn parent_and_creator_differ_under_clone_parent() {
+    if !is_root() {
+        return;
+    }
+    let (recorded, (id, child)) = record(&settings(), || {
+        let role = role::command("clone parent").spawn().unwrap();
+        let id = role.id();
+        let output = role.wait_with_output().unwrap();
+        let [child] = role::numbers(&output.stdout)[..] else {
+            panic!("the role says one number: {output:?}");
         };
-        println!(
-            "{} {}/{} {:x} {text}",
-            h.time, h.process_id, h.thread_id, h.flags.0
+        // It is this process's child.
+        let pid = nix::unistd::Pid::from_raw(child.cast_signed());
+        let status = nix::sys::wait::waitpid(pid, None).unwrap();
+        assert_eq!(status, nix::sys::wait::WaitStatus::Exited(pid, 9));
+        (id, child)
+    });
+    let (_, Event::ProcessStart(start)) = recorded.one(child, Kind::PROCESS_START) else {
+        panic!("a start");
+    };
+    assert_eq!(start.parent_process_id, std::process::id());
+    assert_eq!(start.creator_process_id, id);
+    assert!(recorded.of_kind(child, Kind::PROCESS_EXEC).is_empty());
+    let _ = recorded.one(child, Kind::PROCESS_EXIT);
+}
+
+#[test]
+fn ids_in_a_pid_namespace_are_the_hosts() {
+    if !is_root() {
+        return;
+    }
+    let (recorded, id, output) = record_role("pid namespace");
+    let [child] = role::numbers(&output.stdout)[..] else {
+        panic!("the role says one number: {output:?}");
+    };
+    let (_, Event::ProcessStart(start)) = recorded.one(child, Kind::PROCESS_START) else {
+        panic!("a start");
+    };
+    assert_eq!(start.parent_process_id, id);
+    let _ = recorded.one(child, Kind::PROCESS_EXIT);
+}
+
+#[test]
+fn the_parent_at_exit_is_who_adopted_an_orphan() {
+    if !is_root() {
+        return;
+    }
+    let (recorded, (id, child)) = record(&settings(), || {
+        let role = role::command("orphan").spawn().unwrap();
+        let id = role.id();
+        // The output ends when the orphan has ended too, because it holds the same pipe.
+        let output = role.wait_with_output().unwrap();
+        let [child] = role::numbers(&output.stdout)[..] else {
+            panic!("the role says one number: {output:?}");
+        };
+        (id, child)
+    });
+    let (_, Event::ProcessStart(start)) = recorded.one(child, Kind::PROCESS_START) else {
+        panic!("a start");
+    };
+    assert_eq!(start.parent_process_id, id);
+    let parent_ended = recorded.one(id, Kind::PROCESS_EXIT).0.time;
+    let (header, Event::ProcessExit(exit)) = recorded.one(child, Kind::PROCESS_EXIT) else {
+        panic!("an exit");
+    };
+    if header.time > parent_ended + 10_000_000 {
+        assert_ne!(exit.parent_process_id, id);
+    }
+}
+
+/// A file of this program that is open, and will be in a program it starts.
+fn inherited(file: &File) -> String {
+    fcntl(file, FcntlArg::F_SETFD(FdFlag::empty())).unwrap();
+    format!("/proc/self/fd/{}", file.as_raw_fd())
+}
+
+fn exec_of(recorded: &Recorded, id: u32) -> (Flags, String, Vec<u8>) {
+    let (header, Event::ProcessExec(exec)) = recorded.one(id, Kind::PROCESS_EXEC) else {
+        panic!("an exec");
+    };
+    (
+        header.flags,
+        path(&header, exec.image),
+        exec.script.to_vec(),
+    )
+}
+
+/// Records a program that does nothing: this one, asked for a test it does not have.
+fn record_idle(program: &str) -> (Recorded, u32) {
+    record(&settings(), || {
+        let mut child = Command::new(program)
+            .args(["no such test", "--exact"])
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        assert!(child.wait().unwrap().success());
+        child.id()
+    })
+}
+
+#[test]
+fn a_deleted_program_keeps_its_path() {
+    if !is_root() {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let copy = directory
+        .path()
+        .canonicalize()
+        .unwrap()
+        .join("deleted program");
+    std::fs::copy(this_program(), &copy).unwrap();
+    let file = File::open(&copy).unwrap();
+    std::fs::remove_file(&copy).unwrap();
+    let (recorded, id) = record_idle(&inherited(&file));
+    let (flags, image, _) = exec_of(&recorded, id);
+    assert_eq!(image, copy.to_str().unwrap());
+    assert!(flags.contains(Flags::IMAGE_DELETED));
+}
+
+#[test]
+fn a_program_in_a_memfd_has_its_name() {
+    if !is_root() {
+        return;
+    }
+    let fd = nix::sys::memfd::memfd_create("fileless", nix::sys::memfd::MFdFlags::empty()).unwrap();
+    let mut file = File::from(fd);
+    file.write_all(&std::fs::read(this_program()).unwrap())
+        .unwrap();
+    // A file that is open for writing cannot be executed.
+    let file = File::open(inherited(&file)).unwrap();
+    let (recorded, id) = record_idle(&inherited(&file));
+    let (flags, image, _) = exec_of(&recorded, id);
+    assert_eq!(image, "/memfd:fileless");
+    assert!(flags.contains(Flags::IMAGE_DELETED));
+}
+
+#[test]
+fn a_script_is_named_beside_its_interpreter() {
+    if !is_root() {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let script = directory.path().canonicalize().unwrap().join("script");
+    let mut file = File::options()
+        .create_new(true)
+        .write(true)
+        .mode(0o755)
+        .open(&script)
+        .unwrap();
+    writeln!(file, "#!{}", this_program()).unwrap();
+    drop(file);
+    let (recorded, id) = record_idle(script.to_str().unwrap());
+    let (_, image, told) = exec_of(&recorded, id);
+    assert_eq!(image, this_program());
+    assert_eq!(told, script.to_str().unwrap().as_bytes());
+
+    let (recorded, id) = record(&settings(), || {
+        let mut child = Command::new("./script")
+            .current_dir(directory.path())
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        child.wait().unwrap();
+        child.id()
+    });
+    let (header, Event::ProcessExec(exec)) = recorded.one(id, Kind::PROCESS_EXEC) else {
+        panic!("an exec");
+    };
+    assert_eq!(exec.script, b"./script");
+    assert_eq!(
+        path(&header, exec.directory),
+        directory.path().canonicalize().unwrap().to_str().unwrap()
+    );
+}
+
+#[test]
+fn arguments_are_whole_up_to_32_kib_and_cut_beyond() {
+    const LIMIT: usize = 32 * 1024;
+    if !is_root() {
+        return;
+    }
+    let program = this_program();
+    for (size, is_cut) in [
+        (LIMIT - program.len() - 2, false),
+        (LIMIT, true),
+        (100_000, true),
+    ] {
+        let argument = "x".repeat(size);
+        let (recorded, id) = record(&settings(), || {
+            let mut child = Command::new(&program)
+                .arg(&argument)
+                .stdout(std::process::Stdio::null())
+                .spawn()
+                .unwrap();
+            child.wait().unwrap();
+            child.id()
+        });
+        let (header, Event::ProcessExec(exec)) = recorded.one(id, Kind::PROCESS_EXEC) else {
+            panic!("an exec");
+        };
+        let mut whole = format!("{program}\0{argument}\0").into_bytes();
+        assert_eq!(header.flags.contains(Flags::COMMAND_LINE_TRUNCATED), is_cut);
+        whole.truncate(LIMIT);
+        assert_eq!(
+            exec.command_line,
+            whole,
+            "{} bytes",
+            exec.command_line.len()
         );
     }
-    println!("{:?}", sensor.counters().unwrap());
+}
+
+#[test]
+fn what_a_full_buffer_loses_is_told_to_the_event() {
+    if !is_root() {
+        return;
+    }
+    let settings = agent::sensor::Settings {
+        process_buffer_size: 64 << 10,
+        event_buffer_size: 64 << 10,
+        ..settings()
+    };
+    let (recorded, ()) = record_unread(&settings, || {
+        for _ in 0..400 {
+            let mut child = Command::new(this_program())
+                .arg("no such test")
+                .stdout(std::process::Stdio::null())
+                .spawn()
+                .unwrap();
+            child.wait().unwrap();
+        }
+    });
+    assert!(recorded.lost(Kind::PROCESS_EXEC) > 0);
+    // What fits was stored first, so all losses come after it.
+    let first_lost = recorded
+        .all()
+        .position(|(header, _)| header.kind == Kind::LOST);
+    assert!(first_lost.is_some_and(|index| index > 100));
+}
+
+#[test]
+fn a_thread_storm_takes_no_room_from_processes() {
+    if !is_root() {
+        return;
+    }
+    let settings = agent::sensor::Settings {
+        event_buffer_size: 64 << 10,
+        ..settings()
+    };
+    let (recorded, ()) = record_unread(&settings, || {
+        for _ in 0..3000 {
+            std::thread::spawn(|| ()).join().unwrap();
+        }
+        let output = role::command("threads").output().unwrap();
+        assert!(output.status.success());
+    });
+    assert!(recorded.lost(Kind::THREAD_START) > 0);
+    for kind in [Kind::PROCESS_START, Kind::PROCESS_EXEC, Kind::PROCESS_EXIT] {
+        assert_eq!(recorded.lost(kind), 0, "{kind}");
+    }
+}
+
+#[test]
+fn the_snapshot_has_every_process_once_and_no_seam() {
+    if !is_root() {
+        return;
+    }
+    let mut sleeper = role::command("wait for input")
+        .stdin(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (recorded, ()) = record(&settings(), || ());
+    let existing: Vec<_> = recorded
+        .all()
+        .filter(|(header, _)| header.kind == Kind::PROCESS_START)
+        .filter(|(header, _)| header.flags.contains(Flags::EXISTING))
+        .collect();
+    let mut keys = HashSet::new();
+    for (header, _) in &existing {
+        assert!(
+            keys.insert((header.process_id, header.start_time)),
+            "{header:?}"
+        );
+    }
+    for id in [1, std::process::id(), sleeper.id()] {
+        let count = existing
+            .iter()
+            .filter(|(header, _)| header.process_id == id);
+        assert_eq!(count.count(), 1, "{id}: {:?}", recorded.of(id));
+    }
+    drop(sleeper.stdin.take());
+    sleeper.wait().unwrap();
 }

@@ -1,0 +1,140 @@
+//! What the programs do that tests start: this test executable itself, told by its environment
+//! which role to play. So the tests need no other program, which the virtual machines do not have.
+
+#![expect(
+    unsafe_code,
+    reason = "raw clone and exit, which no safe interface gives"
+)]
+
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, exit};
+use std::sync::{Arc, Barrier};
+
+const VARIABLE: &str = "SYSTRAIL_TEST_ROLE";
+
+/// This executable in a role.
+pub(crate) fn command(role: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command
+        .env(VARIABLE, role)
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::piped());
+    command
+}
+
+/// The numbers that a role printed.
+pub(crate) fn numbers(output: &[u8]) -> Vec<u32> {
+    String::from_utf8_lossy(output)
+        .lines()
+        .filter_map(|line| line.strip_prefix("says "))
+        .flat_map(|line| line.split(' ').map(|number| number.parse().unwrap()))
+        .collect()
+}
+
+#[expect(clippy::print_stdout, reason = "a role talks to its test")]
+fn say(number: u32) {
+    println!("says {number}");
+}
+
+/// Takes up the role before `main` does, so that it is played on the first thread and no test
+/// harness is in the way.
+#[used]
+#[unsafe(link_section = ".init_array")]
+static PLAY: extern "C" fn() = play;
+
+extern "C" fn play() {
+    let Some(role) = std::env::var_os(VARIABLE) else {
+        return;
+    };
+    match role.to_str().unwrap() {
+        "exit 7" => exit(7),
+        "abort" => std::process::abort(),
+        "exec from a thread" => exec_from_a_thread(),
+        "all threads exit at once" => all_threads_exit_at_once(),
+        "leader exits first" => leader_exits_first(),
+        "clone parent" => clone_parent(),
+        "pid namespace" => pid_namespace(),
+        "orphan" => orphan(),
+        "threads" => threads(),
+        "wait for input" => wait_for_input(),
+        role => panic!("no role {role}"),
+    }
+    exit(0);
+}
+
+fn exec_from_a_thread() {
+    let thread = std::thread::spawn(|| {
+        say(nix::unistd::gettid().as_raw().unsigned_abs());
+        let error = command("exit 7")
+            .stdout(std::process::Stdio::inherit())
+            .exec();
+        panic!("{error}");
+    });
+    thread.join().unwrap();
+}
+
+fn all_threads_exit_at_once() {
+    const COUNT: usize = 40;
+    let barrier = Arc::new(Barrier::new(COUNT + 1));
+    for _ in 0..COUNT {
+        let barrier = Arc::clone(&barrier);
+        std::thread::spawn(move || {
+            barrier.wait();
+        });
+    }
+    barrier.wait();
+    exit(3);
+}
+
+fn leader_exits_first() {
+    std::thread::spawn(|| {
+        let leader = format!("/proc/self/task/{}/stat", std::process::id());
+        // The leader is a zombie as long as this thread lives.
+        while !std::fs::read_to_string(&leader).unwrap().contains(") Z ") {
+            std::thread::yield_now();
+        }
+        exit_thread(5);
+    });
+    exit_thread(4);
+}
+
+fn exit_thread(code: i32) -> ! {
+    // SAFETY: only this thread ends, and it holds nothing others wait for.
+    unsafe { libc::syscall(libc::SYS_exit, code) };
+    unreachable!("exit does not return");
+}
+
+fn clone_parent() {
+    let flags = libc::CLONE_PARENT | libc::SIGCHLD;
+    // SAFETY: without CLONE_VM this is fork, and the child calls nothing but `_exit`.
+    let id = unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) };
+    match id {
+        // SAFETY: ends the child and runs nothing of the parent's.
+        0 => unsafe { libc::_exit(9) },
+        id => say(u32::try_from(id).unwrap()),
+    }
+}
+
+fn pid_namespace() {
+    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWPID).unwrap();
+    let mut child = command("exit 7").spawn().unwrap();
+    say(child.id());
+    child.wait().unwrap();
+}
+
+fn orphan() {
+    let child = command("exit 7")
+        .stdout(std::process::Stdio::inherit())
+        .spawn();
+    say(child.unwrap().id());
+}
+
+fn threads() {
+    for _ in 0..100 {
+        std::thread::spawn(|| ()).join().unwrap();
+    }
+}
+
+fn wait_for_input() {
+    std::io::copy(&mut std::io::stdin(), &mut std::io::sink()).unwrap();
+}
