@@ -251,10 +251,12 @@ impl Sensor for Ebpf {
     }
 
     fn stop(&mut self, batch: &mut Batch) -> Result<(), Error> {
-        self.object.stop()?;
+        // Images first: in the other order there would be loads by processes whose starts are not
+        // seen any more.
         if let Some(images) = &mut self.images {
             images.rings.disable().map_err(reading_images)?;
         }
+        self.object.stop()?;
         let from = batch.count();
         batch.append(&mut self.held);
         let end = now();

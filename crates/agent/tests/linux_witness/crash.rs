@@ -2,7 +2,7 @@
 //! kernel keeps nothing of the dead one.
 
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::unistd::Pid;
 
@@ -12,9 +12,6 @@ use crate::witness::{Machine, directory, scaled, wait_until, write_tiny_program}
 use crate::workload::Role;
 
 const KILL_COUNT: usize = 20;
-
-/// The longest a recorder lives from its start.
-const LIFE_TIME_MAX_MS: u64 = 700;
 
 #[test]
 fn a_killed_recorder_tears_at_most_the_last_line_and_leaves_nothing_attached() {
@@ -26,15 +23,15 @@ fn a_killed_recorder_tears_at_most_the_last_line_and_leaves_nothing_attached() {
     write_tiny_program(&program);
     let mut turnover = Role::start("turnover", &[&program]);
     assert_eq!(turnover.fact(), "ready");
+    let start_time = time_to_start();
     let mut moments = Moments(0x9e37_79b9_7f4a_7c15);
     let mut whole_runs = 0;
     for _ in 0..scaled(KILL_COUNT) {
         let mut recorder = Recorder::launch(directory.path(), Plan::default());
-        let time = Duration::from_millis(moments.next() % LIFE_TIME_MAX_MS);
-        // Either it does not record yet, or it is killed while it does.
-        let is_recording = recorder.is_recording_within(time);
+        // Half of them are killed before they record, the others while they do.
+        let is_recording = recorder.is_recording_within(moments.next(start_time * 2));
         if is_recording {
-            recorder.is_recording_within(time);
+            recorder.is_recording_within(moments.next(start_time));
         }
         let objects = bpf_objects(recorder.process_id());
         recorder.kill();
@@ -53,6 +50,16 @@ fn a_killed_recorder_tears_at_most_the_last_line_and_leaves_nothing_attached() {
     let log = fs::read(log_path(directory.path())).unwrap();
     let runs = check_log(&log);
     assert!(runs > whole_runs, "each run goes on with the same file");
+}
+
+/// How long a recorder takes to begin, here and now.
+fn time_to_start() -> Duration {
+    let directory = directory();
+    let began = Instant::now();
+    let recorder = Recorder::start(directory.path(), Plan::default());
+    let time = began.elapsed();
+    recorder.stop();
+    time
 }
 
 /// Fails unless each run in the log is numbered without a gap and only the last line of a run is
@@ -103,10 +110,12 @@ fn bpf_objects(process_id: Pid) -> Vec<(BpfObject, u32)> {
 struct Moments(u64);
 
 impl Moments {
-    fn next(&mut self) -> u64 {
+    /// A time shorter than that.
+    fn next(&mut self, limit: Duration) -> Duration {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
-        self.0
+        let limit = u64::try_from(limit.as_nanos()).unwrap();
+        Duration::from_nanos(self.0 % limit)
     }
 }

@@ -293,7 +293,7 @@ fn script_of(path: &Path, interpreter: &Path) -> PathBuf {
 /// A path of 3,900 bytes in directories made for it.
 fn long_path(directory: &Path) -> PathBuf {
     const SIZE: usize = 3_900;
-    const NAME_SIZE: usize = 200;
+    const NAME_SIZE: usize = 120;
     let mut path = OsString::from(directory);
     while path.len() + 2 * NAME_SIZE < SIZE {
         path.push("/");
