@@ -105,6 +105,9 @@ fn line(event: &Event, style: Style, out: &mut Vec<u8>) {
     row.text(user(&event.body));
     row.column(WHAT_COLUMN);
     what(&mut row, &event.body);
+    for field in &event.truncated {
+        row.text(&format!(" [{field}: cut]"));
+    }
     for (field, reason) in &event.missing {
         row.text(&format!(" [{field}: {reason}]"));
     }
