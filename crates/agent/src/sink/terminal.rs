@@ -13,7 +13,7 @@ use jiff::tz::Offset;
 
 use super::lines::Lines;
 use super::stream::Out;
-use super::{Sink, Tally, WhenBehind};
+use super::{Sink, Tally};
 use crate::trail::{Body, Event, ImageLoad, ProcessExit, Program, Text, ThreadStart, Time};
 use shown::Row;
 
@@ -64,11 +64,6 @@ impl Terminal {
 impl Sink for Terminal {
     fn name(&self) -> &'static str {
         "terminal"
-    }
-
-    /// A terminal can be halted for as long as its user likes (Ctrl-S); recording goes on.
-    fn when_behind(&self) -> WhenBehind {
-        WhenBehind::Lose
     }
 
     fn write(&mut self, events: &[Event], tally: &Tally) {
