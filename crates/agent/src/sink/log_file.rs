@@ -114,7 +114,11 @@ impl LogFile {
     /// Opens the log, creating it and its directory where they are not there.
     ///
     /// A disk that is full or read-only is not an error: the log is written as soon as it can be.
-    pub fn open(settings: Settings) -> Result<Self, OpenError> {
+    pub fn open(mut settings: Settings) -> Result<Self, OpenError> {
+        settings.path = resolved(&settings.path).map_err(|source| OpenError::Io {
+            path: settings.path.clone(),
+            source,
+        })?;
         let mut log = Self {
             settings,
             file: None,
@@ -323,4 +327,15 @@ impl Sink for LogFile {
         self.file = None;
         self.lock = None;
     }
+}
+
+/// The path that stands for the same file for as long as the agent runs, wherever it runs. A link is
+/// followed once: what is moved aside, locked and counted must be the file, not the link to it.
+fn resolved(path: &Path) -> io::Result<PathBuf> {
+    if path.is_symlink()
+        && let Ok(file) = path.canonicalize()
+    {
+        return Ok(file);
+    }
+    std::path::absolute(path)
 }

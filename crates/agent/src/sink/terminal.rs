@@ -13,7 +13,7 @@ use jiff::tz::Offset;
 
 use super::lines::Lines;
 use super::stream::Out;
-use super::{Sink, Tally, WhenBehind};
+use super::{Sink, Tally};
 use crate::trail::{Body, Event, ImageLoad, ProcessExit, Program, Text, ThreadStart, Time};
 use shown::Row;
 
@@ -66,11 +66,6 @@ impl Sink for Terminal {
         "terminal"
     }
 
-    /// A terminal can be halted for as long as its user likes (Ctrl-S); recording goes on.
-    fn when_behind(&self) -> WhenBehind {
-        WhenBehind::Lose
-    }
-
     fn write(&mut self, events: &[Event], tally: &Tally) {
         let style = self.style;
         for event in events {
@@ -105,6 +100,9 @@ fn line(event: &Event, style: Style, out: &mut Vec<u8>) {
     row.text(user(&event.body));
     row.column(WHAT_COLUMN);
     what(&mut row, &event.body);
+    for field in &event.truncated {
+        row.text(&format!(" [{field}: cut]"));
+    }
     for (field, reason) in &event.missing {
         row.text(&format!(" [{field}: {reason}]"));
     }

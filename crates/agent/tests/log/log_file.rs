@@ -329,6 +329,50 @@ fn deletes_files_that_are_too_old_or_too_large_together() {
     assert_eq!(rotated(&path), [fresh]);
 }
 
+#[test]
+fn a_link_to_the_log_is_followed_and_stays() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("file.jsonl");
+    fs::write(&file, "").unwrap();
+    let link = settings(directory.path()).path;
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    let mut log = Log::open(Settings {
+        rotate_age: Some(Duration::ZERO),
+        ..settings(directory.path())
+    });
+    log.write(1);
+    log.write(1);
+    assert_eq!(rotated(&file).len(), 1);
+    assert!(link.is_symlink());
+    assert_eq!(sequences(&link), (vec![2], 0));
+    let by_file = Settings {
+        path: file,
+        ..Settings::default()
+    };
+    let refused = LogFile::open(by_file).unwrap_err();
+    assert!(matches!(refused, OpenError::Locked { .. }), "{refused}");
+}
+
+#[test]
+fn a_file_that_cannot_be_rotated_grows_on_and_this_is_said_once() {
+    let Some(disk) = Disk::mount("size=1m") else {
+        return;
+    };
+    let mut log = Log::open(Settings {
+        rotate_age: Some(Duration::ZERO),
+        ..settings(disk.path())
+    });
+    // What is a mount point cannot be moved.
+    assert!(mount(&["--bind", log.path.to_str().unwrap()], &log.path));
+    let warnings = warnings_of(|| (0..10).for_each(|_| log.write(1)));
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(warnings[0].contains("cannot be rotated"), "{warnings:?}");
+    assert_eq!(sequences(&log.path).0, (1..=10).collect::<Vec<_>>());
+    let unmounted = Command::new("umount").arg(&log.path).status();
+    assert!(unmounted.is_ok_and(|status| status.success()));
+    assert_eq!(log.close().lost_total(), 0);
+}
+
 /// A file system of a size, gone when dropped.
 struct Disk {
     directory: tempfile::TempDir,

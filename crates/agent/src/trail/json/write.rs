@@ -286,11 +286,12 @@ const HEX_DIGITS: &[u8; 16] = b"0123456789abcdef";
 
 fn hex_string(out: &mut Vec<u8>, bytes: &[u8]) {
     out.push(b'"');
-    for byte in bytes {
-        out.push(HEX_DIGITS[usize::from(byte >> 4)]);
-        out.push(HEX_DIGITS[usize::from(byte & 0xf)]);
-    }
+    out.extend(bytes.iter().copied().flat_map(hex));
     out.push(b'"');
+}
+
+fn hex(byte: u8) -> [u8; 2] {
+    [byte >> 4, byte & 0xf].map(|digit| HEX_DIGITS[usize::from(digit)])
 }
 
 fn name(out: &mut Vec<u8>, name: &'static str) {
@@ -338,10 +339,8 @@ fn character(out: &mut Vec<u8>, character: char) {
         hazard if is_hazard(hazard) => {
             let [.., high, low] = u32::from(hazard).to_be_bytes();
             out.extend_from_slice(b"\\u");
-            for byte in [high, low] {
-                out.push(HEX_DIGITS[usize::from(byte >> 4)]);
-                out.push(HEX_DIGITS[usize::from(byte & 0xf)]);
-            }
+            out.extend_from_slice(&hex(high));
+            out.extend_from_slice(&hex(low));
         }
         other => out.extend_from_slice(other.encode_utf8(&mut [0; 4]).as_bytes()),
     }
