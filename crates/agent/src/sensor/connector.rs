@@ -82,9 +82,9 @@ impl Sensor for Connector {
     }
 
     fn start(&mut self, batch: &mut Batch) -> Result<(), Error> {
-        let began = clock::now().0;
-        self.stream.began = began;
         self.listener.listen(&mut self.stream.messages)?;
+        let began = clock::now().0;
+        self.stream.recorded = began..=u64::MAX;
         fence().map_err(Error::io("marking the begin of recording"))?;
         let snapshot = snapshot::take(false, || clock::now().0)
             .map_err(Error::io("reading the processes of /proc"))?;
@@ -124,6 +124,7 @@ impl Sensor for Connector {
         let from = batch.count();
         // First make room, so that the marks are not lost themselves.
         self.receive()?;
+        self.stream.recorded = *self.stream.recorded.start()..=clock::now().0;
         self.stream.ends_at_name_of = Some(gettid().as_raw().unsigned_abs());
         fence().map_err(Error::io("marking the end of recording"))?;
         self.receive()?;

@@ -23,7 +23,7 @@
 mod side;
 
 use std::collections::HashMap;
-use std::io;
+use std::ops::RangeInclusive;
 use std::os::fd::AsFd as _;
 use std::time::Duration;
 
@@ -56,6 +56,9 @@ struct Perf {
     acts: Vec<(u64, Act)>,
     execs: Execs,
     merge: Merge,
+    /// From when until when it records. Rings are switched on and off one after the other; this is
+    /// a cut at one time for all, so that no act is told without those that led to it.
+    recorded: RangeInclusive<u64>,
     is_behind: bool,
     has_lost: u64,
     counters: Counters,
@@ -98,6 +101,7 @@ impl Perf {
             acts: Vec::new(),
             execs: Execs::default(),
             merge: Merge::default(),
+            recorded: 0..=u64::MAX,
             is_behind: false,
             has_lost: 0,
             counters: Counters::default(),
@@ -163,9 +167,11 @@ impl Perf {
 
     fn drain_tasks(&mut self, batch: &mut Batch) -> Result<Drained, Error> {
         let (acts, execs) = (&mut self.acts, &mut self.execs);
+        let recorded = &self.recorded;
         self.task_rings
             .drain_with(batch, &mut |record, _| {
-                if let Some(act) = act(record) {
+                let act = act(record).filter(|_| recorded.contains(&record.time));
+                if let Some(act) = act {
                     if let Act::Exec(task) = act {
                         execs.add(task.process_id, record.time);
                     }
@@ -181,6 +187,7 @@ impl Perf {
         // Where images are not wanted they still say what was executed, and no loss is told.
         let mut unwanted = Batch::default();
         let batch = if images { batch } else { &mut unwanted };
+        let recorded = &self.recorded;
         let lost = self.image_rings.lost();
         let drained = self
             .image_rings
@@ -192,7 +199,7 @@ impl Perf {
                     return 0;
                 };
                 execs.mapped(mapping.process_id, record.time, flags, load.image);
-                if !images {
+                if !images || !recorded.contains(&record.time) {
                     return 0;
                 }
                 let header = Header {
@@ -259,12 +266,13 @@ impl Sensor for Perf {
 
     fn start(&mut self, batch: &mut Batch) -> Result<(), Error> {
         let enabling = "enabling perf events";
-        let began = clock::now().0;
         if let Some(side) = &mut self.side {
             side.listen()?;
         }
         self.image_rings.enable().map_err(Error::io(enabling))?;
         self.task_rings.enable().map_err(Error::io(enabling))?;
+        let began = clock::now().0;
+        self.recorded = began..=u64::MAX;
         let snapshot = snapshot::take(self.settings.images, || clock::now().0)
             .map_err(Error::io("reading the processes of /proc"))?;
         self.tasks.know(&snapshot, self.side.is_some());
@@ -276,7 +284,7 @@ impl Sensor for Perf {
         while self.drain(now, &mut stream)? < watermark(now, None) {}
         self.write(&mut stream, 0, watermark(now, None), now);
         seam::join(snapshot, &stream, began, batch).map_err(|invalid| {
-            Error::io("joining snapshot and stream")(io::Error::other(invalid))
+            Error::io("joining snapshot and stream")(std::io::Error::other(invalid))
         })?;
         Ok(())
     }
@@ -298,6 +306,7 @@ impl Sensor for Perf {
 
     fn stop(&mut self, batch: &mut Batch) -> Result<(), Error> {
         let disabling = "disabling perf events";
+        self.recorded = *self.recorded.start()..=clock::now().0;
         self.task_rings.disable().map_err(Error::io(disabling))?;
         self.image_rings.disable().map_err(Error::io(disabling))?;
         // The connector tells of an exit a little later than perf does.

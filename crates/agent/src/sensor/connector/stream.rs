@@ -1,6 +1,7 @@
 //! From the connector's messages to records.
 
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
 
 use event::{Kind, loss};
 use nix::time::{ClockId, clock_gettime};
@@ -22,8 +23,9 @@ pub(super) struct Stream {
     /// Messages of this thread's name end the recording on their processor.
     pub(super) ends_at_name_of: Option<u32>,
     pub(super) counters: Counters,
-    /// When recording began. The socket hears messages from before where somebody else listens.
-    pub(super) began: u64,
+    /// From when until when it records: a cut at one time for all processors, so that no act is
+    /// told without those that led to it.
+    pub(super) recorded: RangeInclusive<u64>,
     threads: bool,
     tasks: Tasks,
     /// The number each processor's sequence goes on with; `None` after its end.
@@ -37,7 +39,7 @@ impl Stream {
             messages: Vec::new(),
             ends_at_name_of: None,
             counters: Counters::default(),
-            began: 0,
+            recorded: 0..=u64::MAX,
             threads,
             tasks: Tasks::default(),
             sequences: HashMap::new(),
@@ -64,7 +66,7 @@ impl Stream {
             .collect();
         for (index, message) in messages.iter().enumerate() {
             let time = to_boot_time.apply(message.time);
-            if !self.follow_sequence(message, time, batch) || time < self.began {
+            if !self.follow_sequence(message, time, batch) || !self.recorded.contains(&time) {
                 continue;
             }
             let Body::Act(act) = message.body else {
