@@ -301,6 +301,25 @@ fn keeps_as_many_files_as_it_should_and_touches_no_other() {
 }
 
 #[test]
+fn rotated_files_sort_by_age_even_when_the_clock_is_set_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let future = directory.path().join("systrail.jsonl.29990601T235959.999Z");
+    fs::write(&future, "").unwrap();
+    let mut log = Log::open(Settings {
+        rotate_age: Some(Duration::ZERO),
+        ..settings(directory.path())
+    });
+    log.write(1);
+    log.write(1);
+    log.write(1);
+    let rotated = rotated(&log.path);
+    assert_eq!(rotated.len(), 3);
+    assert_eq!(rotated[0], future);
+    assert_eq!(sequences(&rotated[1]).0, [1]);
+    assert_eq!(sequences(&rotated[2]).0, [2]);
+}
+
+#[test]
 fn deletes_files_that_are_too_old_or_too_large_together() {
     let directory = tempfile::tempdir().unwrap();
     let path = settings(directory.path()).path;
