@@ -51,7 +51,7 @@ pub enum OpenError {
         path: PathBuf,
     },
     /// There is something else at the path.
-    #[error("log {} is not a regular file; name another file", path.display())]
+    #[error("log {} is not a regular file; name one, or use - for standard output", path.display())]
     NotAFile {
         /// The log.
         path: PathBuf,
