@@ -1,4 +1,6 @@
-//! `docs/WIRE.md` says what the code does.
+//! `docs/WIRE.md` says what the code does. There is nothing in it for Miri, which is slow.
+
+#![cfg(not(miri))]
 
 use event::loss::Reason;
 use event::{HEADER_SIZE, Kind, RECORD_SIZE_MAX, image, loss, process, thread};

@@ -6,10 +6,12 @@
 //! another program), the sink counts the events it cannot write, repairs a line half written, tries
 //! again with growing pauses, and says each change once.
 //!
-//! `log_file/file.rs` is the file itself, `log_file/rotation.rs` its predecessors.
+//! `log_file/file.rs` is the file itself, `log_file/rotation.rs` its predecessors,
+//! `log_file/syncer.rs` makes them durable.
 
 mod file;
 mod rotation;
+mod syncer;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -20,6 +22,7 @@ use super::{Sink, Tally};
 use crate::trail::Event;
 use crate::trail::json;
 use file::{File, Lock};
+use syncer::{FileNumber, Syncer};
 
 /// Where the log is and how much of it is kept. A limit that is `None` does not exist.
 #[derive(Clone, Debug, Default)]
@@ -48,7 +51,7 @@ pub enum OpenError {
         path: PathBuf,
     },
     /// There is something else at the path.
-    #[error("log {} is not a regular file; name another file", path.display())]
+    #[error("log {} is not a regular file; name one, or use - for standard output", path.display())]
     NotAFile {
         /// The log.
         path: PathBuf,
@@ -93,12 +96,17 @@ pub struct LogFile {
     settings: Settings,
     /// Open and good as far as is known; `None` between a failure and the next attempt.
     file: Option<File>,
+    /// How many files were opened.
+    file_count: FileNumber,
     failure: Option<Failure>,
+    /// What was written could not be made durable when it was tried last.
+    is_volatile: bool,
     /// Rotation is not tried before this; set when it failed.
     rotation_due: Option<Instant>,
     retention_due: Instant,
     lines: Lines,
-    /// The last field, so that the lock is given up after the file is closed.
+    syncer: Syncer,
+    /// The last field: the lock is given up when nothing more happens to the files.
     lock: Option<Lock>,
 }
 
@@ -115,17 +123,23 @@ impl LogFile {
     ///
     /// A disk that is full or read-only is not an error: the log is written as soon as it can be.
     pub fn open(mut settings: Settings) -> Result<Self, OpenError> {
-        settings.path = resolved(&settings.path).map_err(|source| OpenError::Io {
+        let at_path = |source| OpenError::Io {
             path: settings.path.clone(),
             source,
-        })?;
+        };
+        let path = resolved(&settings.path).map_err(at_path)?;
+        let syncer = Syncer::start().map_err(at_path)?;
+        settings.path = path;
         let mut log = Self {
             settings,
             file: None,
+            file_count: 0,
             failure: None,
+            is_volatile: false,
             rotation_due: None,
             retention_due: Instant::now(),
             lines: Lines::default(),
+            syncer,
             lock: None,
         };
         match log.reopen() {
@@ -148,7 +162,11 @@ impl LogFile {
             self.lock = None;
             self.lock = Some(Lock::take(path)?);
         }
-        self.file = Some(File::open(path)?);
+        self.file_count += 1;
+        self.file = Some(File::open(path, self.file_count)?);
+        if let Some(directory) = path.parent() {
+            self.syncer.request_directory(directory);
+        }
         Ok(())
     }
 
@@ -178,10 +196,7 @@ impl LogFile {
                 log = %self.settings.path.display(),
                 "log file was moved or deleted; a new one is begun"
             );
-            // What the other program moved away is complete; nobody here can do more for it.
-            if let Err(error) = file.sync() {
-                tracing::warn!(%error, "log file that was moved away could not be made durable");
-            }
+            self.sync();
             self.file = None;
         }
     }
@@ -208,12 +223,8 @@ impl LogFile {
 
     /// Moves the file aside and begins a new one. When that fails the old one is written on.
     fn rotate(&mut self) {
+        self.sync();
         let path = &self.settings.path;
-        if let Some(file) = &mut self.file
-            && let Err(error) = file.sync()
-        {
-            tracing::warn!(%error, log = %path.display(), "log file could not be made durable");
-        }
         if let Err(error) = rotation::move_aside(path, SystemTime::now()) {
             if self.rotation_due.is_none() {
                 tracing::warn!(
@@ -266,10 +277,8 @@ impl LogFile {
 
     /// Gives up the file and sets the next attempt. Said once, until it recovers.
     fn fail(&mut self, error: &impl std::error::Error) {
-        if let Some(mut file) = self.file.take() {
-            // What is in the file already is worth an attempt; this failure is said anyway.
-            let _synced = file.sync();
-        }
+        self.sync();
+        self.file = None;
         let pause = match &self.failure {
             None => {
                 tracing::warn!(
@@ -286,6 +295,36 @@ impl LogFile {
             pause,
             retry: Instant::now() + pause,
         });
+    }
+
+    /// Has made durable what was written.
+    fn sync(&mut self) {
+        if let Some(file) = &mut self.file
+            && let Err(error) = file.sync(&self.syncer)
+        {
+            self.set_volatile(Some(&error));
+        }
+        self.say_durability();
+    }
+
+    fn say_durability(&mut self) {
+        if let Some(outcome) = self.syncer.take_outcome() {
+            self.set_volatile(outcome.err().as_ref());
+        }
+    }
+
+    /// Says each change once. Writing goes on: what cannot be made durable is still read by others,
+    /// and lost only in a crash.
+    fn set_volatile(&mut self, error: Option<&io::Error>) {
+        let log = self.settings.path.display();
+        match (error, self.is_volatile) {
+            (Some(error), false) => {
+                tracing::warn!(%error, %log, "log cannot be made durable; a crash may cost its end");
+            }
+            (None, true) => tracing::warn!(%log, "log is made durable again"),
+            _ => {}
+        }
+        self.is_volatile = error.is_some();
     }
 
     fn recover(&mut self) {
@@ -315,16 +354,14 @@ impl Sink for LogFile {
     }
 
     fn flush(&mut self, _tally: &Tally) {
-        if let Some(file) = &mut self.file
-            && let Err(error) = file.sync()
-        {
-            self.fail(&error);
-        }
+        self.sync();
     }
 
-    fn close(&mut self, tally: &Tally) {
-        self.flush(tally);
+    fn close(&mut self, _tally: &Tally) {
+        self.sync();
         self.file = None;
+        self.syncer.finish();
+        self.say_durability();
         self.lock = None;
     }
 }

@@ -64,7 +64,7 @@ impl Sink for Stream {
 }
 
 /// Standard output without the line buffer that `std` puts in front of it, for a sink.
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
 pub fn stdout() -> io::Result<Box<dyn Write + Send>> {
     use std::os::fd::AsFd as _;
     let stdout = io::stdout().as_fd().try_clone_to_owned()?;
@@ -72,17 +72,17 @@ pub fn stdout() -> io::Result<Box<dyn Write + Send>> {
 }
 
 /// Standard output, for a sink.
-#[cfg(not(unix))]
+#[cfg(not(target_os = "linux"))]
 pub fn stdout() -> io::Result<Box<dyn Write + Send>> {
     Ok(Box::new(io::stdout()))
 }
 
 /// A file that may have been set non-blocking by another program that shares it, as some do with
 /// terminals and pipes; writing waits all the same.
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
 struct Waiting(std::fs::File);
 
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
 impl Write for Waiting {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         use nix::poll::{PollFd, PollFlags, PollTimeout, poll};

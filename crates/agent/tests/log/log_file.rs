@@ -71,6 +71,8 @@ fn settings(directory: &Path) -> Settings {
 fn numbered(sequence: u64) -> Event {
     Event {
         sequence,
+        truncated: Vec::new(),
+        missing: Vec::new(),
         ..full(Body::ThreadExit(ThreadExit { thread_id: 1 }))
     }
 }
@@ -129,7 +131,7 @@ fn creates_what_is_not_there_and_keeps_others_out() {
 fn a_crash_at_any_byte_tears_at_most_one_line() {
     let directory = tempfile::tempdir().unwrap();
     let mut log = Log::in_directory(directory.path());
-    log.write(3);
+    log.write(2);
     let path = log.path.clone();
     log.close();
     let whole = fs::read(&path).unwrap();
@@ -137,13 +139,13 @@ fn a_crash_at_any_byte_tears_at_most_one_line() {
     for size in 0..=whole.len() {
         fs::write(&path, &whole[..size]).unwrap();
         let mut log = Log::in_directory(directory.path());
-        log.sequence = 3;
+        log.sequence = 2;
         log.write(1);
         log.close();
         let after = fs::read(&path).unwrap();
         assert!(after.starts_with(&whole[..size]), "nothing is destroyed");
         let (read, invalid_count) = sequences(&path);
-        assert!(read.ends_with(&[4]), "what follows is whole: {size}");
+        assert!(read.ends_with(&[3]), "what follows is whole: {size}");
         // Only its line feed may be torn off a line; then it is whole again.
         let torn_is_whole = whole.get(size) == Some(&b'\n');
         let expected = lines_before(size) + usize::from(torn_is_whole) + 1;
@@ -298,6 +300,25 @@ fn keeps_as_many_files_as_it_should_and_touches_no_other() {
     for other in others {
         assert!(directory.path().join(other).exists(), "{other}");
     }
+}
+
+#[test]
+fn rotated_files_sort_by_age_even_when_the_clock_is_set_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let future = directory.path().join("systrail.jsonl.29990601T235959.999Z");
+    fs::write(&future, "").unwrap();
+    let mut log = Log::open(Settings {
+        rotate_age: Some(Duration::ZERO),
+        ..settings(directory.path())
+    });
+    log.write(1);
+    log.write(1);
+    log.write(1);
+    let rotated = rotated(&log.path);
+    assert_eq!(rotated.len(), 3);
+    assert_eq!(rotated[0], future);
+    assert_eq!(sequences(&rotated[1]).0, [1]);
+    assert_eq!(sequences(&rotated[2]).0, [2]);
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::OpenError;
+use super::syncer::{FileNumber, Syncer};
 use crate::sink::lines::{Lines, WriteFailed};
 
 /// A log file open for appending.
@@ -16,6 +17,7 @@ use crate::sink::lines::{Lines, WriteFailed};
 #[derive(Debug)]
 pub(super) struct File {
     inner: fs::File,
+    number: FileNumber,
     size: u64,
     began: SystemTime,
     is_dirty: bool,
@@ -23,14 +25,13 @@ pub(super) struct File {
 
 impl File {
     /// Opens or creates the file, and its directory, and ends a line a crash has torn.
-    pub(super) fn open(path: &Path) -> Result<Self, OpenError> {
+    pub(super) fn open(path: &Path, number: FileNumber) -> Result<Self, OpenError> {
         create_directory_of(path)?;
         let at_path = |source| OpenError::Io {
             path: path.to_path_buf(),
             source,
         };
         refuse_other_than_file(path)?;
-        let is_new = !path.exists();
         let file = appending().read(true).open(path).map_err(at_path)?;
         let metadata = file.metadata().map_err(at_path)?;
         if !metadata.is_file() {
@@ -40,6 +41,7 @@ impl File {
         }
         let mut file = Self {
             inner: file,
+            number,
             size: metadata.len(),
             // Not every file system knows when a file was created.
             began: metadata
@@ -47,9 +49,6 @@ impl File {
                 .unwrap_or_else(|_unknown| SystemTime::now()),
             is_dirty: false,
         };
-        if is_new {
-            sync_directory_of(path);
-        }
         file.end_torn_line(path).map_err(at_path)?;
         Ok(file)
     }
@@ -124,10 +123,10 @@ impl File {
         }
     }
 
-    /// Makes durable what was written.
-    pub(super) fn sync(&mut self) -> io::Result<()> {
+    /// Has made durable what was written, where anything was.
+    pub(super) fn sync(&mut self, syncer: &Syncer) -> io::Result<()> {
         if self.is_dirty {
-            self.inner.sync_data()?;
+            syncer.request(self.number, &self.inner)?;
             self.is_dirty = false;
         }
         Ok(())
@@ -218,16 +217,6 @@ fn create_directory_of(path: &Path) -> Result<(), OpenError> {
 fn directory_of(path: &Path) -> Option<&Path> {
     path.parent()
         .filter(|directory| !directory.as_os_str().is_empty())
-}
-
-/// Makes a new name durable. A file system that cannot do it (some network ones) loses no more than
-/// the name of a new file in a crash.
-pub(super) fn sync_directory_of(path: &Path) {
-    let directory = directory_of(path).unwrap_or_else(|| Path::new("."));
-    let synced = fs::File::open(directory).and_then(|directory| directory.sync_all());
-    if let Err(error) = synced {
-        tracing::debug!(%error, "directory of the log could not be made durable");
-    }
 }
 
 #[cfg(unix)]

@@ -4,35 +4,29 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
-use jiff::Timestamp;
+use jiff::civil::{DateTime, DateTimeRound};
+use jiff::tz::Offset;
+use jiff::{RoundMode, Timestamp, ToSpan as _, Unit};
 
 use super::Settings;
-use super::file::sync_directory_of;
 
-/// Names tried before a rotation fails: a millisecond each.
-const NAME_COUNT_MAX: u32 = 1000;
-
-/// Gives the log a name with the time, one no file has yet.
+/// Gives the log a name with the time. The name is later than every other, also when the clock was
+/// set back or two rotations fall into a millisecond, so that names sort by age whatever happens.
 ///
 /// Only the holder of the log's lock makes such names, so none appears between the look and the
 /// move.
-pub(super) fn move_aside(log: &Path, now: SystemTime) -> io::Result<PathBuf> {
-    for later_ms in 0..NAME_COUNT_MAX {
-        let time = now + Duration::from_millis(later_ms.into());
-        let target = with_suffix(log, &stamp(time)?);
-        if fs::symlink_metadata(&target).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
-        {
-            fs::rename(log, &target)?;
-            sync_directory_of(log);
-            return Ok(target);
-        }
-    }
-    Err(io::Error::new(
-        io::ErrorKind::AlreadyExists,
-        "every name for a rotated log of this second is taken",
-    ))
+pub(super) fn move_aside(log: &Path, now: SystemTime) -> io::Result<()> {
+    let now = utc(now)?;
+    let latest = rotated_files(log)?.pop().map(|latest| latest.time);
+    let time = match latest {
+        Some(latest) if latest >= now => latest.checked_add(1.millisecond()),
+        _ => Ok(now),
+    };
+    let mut target = log.as_os_str().to_owned();
+    target.push(time.map_err(io::Error::other)?.strftime(STAMP).to_string());
+    fs::rename(log, target)
 }
 
 /// Deletes the rotated files that are beyond the limits, the oldest first. Other files are never
@@ -67,6 +61,7 @@ pub(super) fn retain(settings: &Settings, current_size: u64, now: SystemTime) {
 /// A rotated log.
 struct Rotated {
     path: PathBuf,
+    time: DateTime,
     size: u64,
     modified: SystemTime,
 }
@@ -76,10 +71,7 @@ fn rotated_files(log: &Path) -> io::Result<Vec<Rotated>> {
     let Some(name) = log.file_name() else {
         return Ok(Vec::new());
     };
-    let directory = log
-        .parent()
-        .filter(|directory| !directory.as_os_str().is_empty())
-        .unwrap_or_else(|| Path::new("."));
+    let directory = log.parent().unwrap_or(log);
     let mut files = Vec::new();
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
@@ -87,40 +79,41 @@ fn rotated_files(log: &Path) -> io::Result<Vec<Rotated>> {
         let suffix = entry_name
             .as_encoded_bytes()
             .strip_prefix(name.as_encoded_bytes());
-        let metadata = entry.metadata();
-        if let (Some(suffix), Ok(metadata)) = (suffix, metadata)
-            && is_stamp(suffix)
+        let Some(time) = suffix.and_then(time_of) else {
+            continue;
+        };
+        // A file that is gone by now needs no deleting.
+        if let Ok(metadata) = entry.metadata()
             && metadata.is_file()
         {
             files.push(Rotated {
                 path: entry.path(),
+                time,
                 size: metadata.len(),
                 modified: metadata.modified()?,
             });
         }
     }
-    files.sort_by(|one, other| one.path.cmp(&other.path));
+    files.sort_by_key(|file| file.time);
     Ok(files)
 }
 
-fn with_suffix(log: &Path, suffix: &str) -> PathBuf {
-    let mut path = log.as_os_str().to_owned();
-    path.push(suffix);
-    PathBuf::from(path)
-}
-
 /// `.20261122T155959.123Z`
-fn stamp(time: SystemTime) -> io::Result<String> {
-    let time = Timestamp::try_from(time)
-        .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
-    Ok(time.strftime(".%Y%m%dT%H%M%S.%3fZ").to_string())
+const STAMP: &str = ".%Y%m%dT%H%M%S.%3fZ";
+
+/// The time in a name, when the name is exactly one that is given here.
+fn time_of(suffix: &[u8]) -> Option<DateTime> {
+    let suffix = str::from_utf8(suffix).ok()?;
+    let time = DateTime::strptime(STAMP, suffix).ok()?;
+    (time.strftime(STAMP).to_string() == suffix).then_some(time)
 }
 
-fn is_stamp(suffix: &[u8]) -> bool {
-    let form = b".ddddddddTdddddd.dddZ";
-    suffix.len() == form.len()
-        && suffix.iter().zip(form).all(|(byte, form)| match form {
-            b'd' => byte.is_ascii_digit(),
-            mark => byte == mark,
-        })
+/// Whole milliseconds, as names have them.
+fn utc(time: SystemTime) -> io::Result<DateTime> {
+    let time = Timestamp::try_from(time).map_err(io::Error::other)?;
+    let time = Offset::UTC.to_datetime(time);
+    let rounding = DateTimeRound::new()
+        .smallest(Unit::Millisecond)
+        .mode(RoundMode::Trunc);
+    time.round(rounding).map_err(io::Error::other)
 }
