@@ -1,7 +1,7 @@
 //! The snapshot by the object's iterators: what was there before the stream began, read by the
 //! kernel in one walk instead of a dozen files a process.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read as _};
 
@@ -55,19 +55,7 @@ fn iterate(object: &mut Object, images: bool) -> io::Result<Option<Vec<Existing>
         read_command_line(process);
         process.read_until = clock::now().0;
     }
-    add_unvisited(&mut existing, images)?;
     Ok(Some(existing))
-}
-
-/// Adds what `/proc` lists and the iterators did not visit: a security policy may keep a process,
-/// such as a sandbox's first one, from programs but not from `/proc`. One that is new is in the
-/// stream too, and the seam knows it.
-fn add_unvisited(existing: &mut Vec<Existing>, images: bool) -> io::Result<()> {
-    let visited: HashSet<u32> = existing.iter().map(|process| process.process_id).collect();
-    let listed = proc::process_ids()?.into_iter();
-    let unvisited = listed.filter(|id| !visited.contains(id));
-    existing.extend(snapshot::read_each(unvisited, images, || clock::now().0));
-    Ok(())
 }
 
 /// Hands every record of an iterator's file to `record_fn`.
