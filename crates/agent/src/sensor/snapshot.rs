@@ -69,7 +69,8 @@ pub fn take(images: bool, now_fn: impl Fn() -> u64) -> io::Result<Vec<Existing>>
         .collect())
 }
 
-fn read(process_id: u32, images: bool, now_fn: &impl Fn() -> u64) -> io::Result<Existing> {
+/// Reads one process.
+pub fn read(process_id: u32, images: bool, now_fn: &impl Fn() -> u64) -> io::Result<Existing> {
     let read_from = now_fn();
     let process = proc::Process::open(process_id)?;
     let stat = process.stat()?;

@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io;
+use std::os::fd::{AsFd as _, AsRawFd as _};
 
 use aya::maps::{Array, MapData, MapError, PerCpuArray, RingBuf};
 use aya::programs::fentry::FEntryLink;
@@ -124,18 +125,18 @@ impl Object {
         let btf = Btf::from_sys_fs().map_err(|error| unavailable("reading BTF", &error))?;
         let mut ebpf = load_maps(&btf, &parameters, settings)?;
         for name in TRACEPOINTS {
-            tracepoint(&mut ebpf, name)?
-                .load(name, &btf)
-                .map_err(|error| refused(name, error))?;
+            let program = tracepoint(&mut ebpf, name)?;
+            load_program(|| program.load(name, &btf)).map_err(|error| refused(name, error))?;
         }
-        // Not every kernel lets this kind of program load; perf events stand in.
+        // Not every kernel takes these kinds of programs; perf events and `/proc` stand in.
         let sees_images = settings.images
             && image_program(&mut ebpf)
-                .is_ok_and(|program| program.load(IMAGE_FUNCTION, &btf).is_ok());
+                .is_ok_and(|program| load_program(|| program.load(IMAGE_FUNCTION, &btf)).is_ok());
         let has_iterators = [PROCESS_ITERATOR, IMAGE_ITERATOR]
             .into_iter()
             .all(|(name, target)| {
-                iterator(&mut ebpf, name).is_ok_and(|program| program.load(target, &btf).is_ok())
+                iterator(&mut ebpf, name)
+                    .is_ok_and(|program| load_program(|| program.load(target, &btf)).is_ok())
             });
         let (control, produced, lost) = (
             Array::try_from(take(&mut ebpf, "CONTROL")?).map_err(map_error)?,
@@ -185,10 +186,8 @@ impl Object {
         self.set(CONTROL_ENABLED, 0)?;
         self.tracepoint_links.clear();
         self.image_link = None;
-        rcu::wait_for_readers().map_err(|source| Error::Io {
-            action: "waiting for eBPF programs to end",
-            source,
-        })
+        rcu::wait_for_readers();
+        Ok(())
     }
 
     /// A walk over the processes there are, as records; `None` where this kernel does not take
@@ -227,6 +226,31 @@ impl Object {
     /// Of those, events that could not be stored.
     pub(super) fn lost(&self) -> Result<PerKind, Error> {
         sum(&self.lost)
+    }
+
+    /// Events whose program did not run, because it ran on the same processor already when it was
+    /// interrupted. A program that tells of several kinds has them all counted as its first: what
+    /// it would have told is not known.
+    pub(super) fn missed(&self) -> PerKind {
+        let mut missed = PerKind::default();
+        let kinds = [Kind::PROCESS_START, Kind::PROCESS_EXEC, Kind::PROCESS_EXIT];
+        let programs = TRACEPOINTS.into_iter().zip(kinds);
+        for (name, kind) in programs.chain([(IMAGE_FUNCTION, Kind::IMAGE_LOAD)]) {
+            if let Some(index) = kind.index() {
+                missed[index] = self.misses(name).unwrap_or(0);
+            }
+        }
+        missed
+    }
+
+    /// What the kernel says of a program; `None` where it is not loaded or the kernel does not say.
+    fn misses(&self, name: &str) -> Option<u64> {
+        let fd = self.ebpf.program(name)?.fd().ok()?.as_fd().as_raw_fd();
+        let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?;
+        let misses = info
+            .lines()
+            .find_map(|line| line.strip_prefix("recursion_misses:"))?;
+        misses.trim().parse().ok()
     }
 
     fn set(&mut self, index: u32, value: u64) -> Result<(), Error> {
@@ -281,6 +305,23 @@ fn load_maps(
     loader
         .load(OBJECT)
         .map_err(|error| unavailable("creating eBPF maps", &error))
+}
+
+/// Loads a program. The verifier gives up when a signal is pending, and then wants to be asked
+/// again.
+fn load_program(load_fn: impl FnMut() -> Result<(), ProgramError>) -> Result<(), ProgramError> {
+    const ATTEMPTS_MAX: usize = 5;
+    std::iter::repeat_with(load_fn)
+        .take(ATTEMPTS_MAX)
+        .find(|result| !matches!(result, Err(error) if is_interrupted(error)))
+        .unwrap_or(Err(ProgramError::NotLoaded))
+}
+
+fn is_interrupted(error: &ProgramError) -> bool {
+    let ProgramError::LoadError { io_error, .. } = error else {
+        return false;
+    };
+    io_error.kind() == io::ErrorKind::WouldBlock
 }
 
 fn tracepoint<'e>(ebpf: &'e mut Ebpf, name: &str) -> Result<&'e mut BtfTracePoint, Error> {
@@ -341,7 +382,9 @@ fn refused(name: &str, error: ProgramError) -> Error {
             let log = verifier_log.to_string();
             match verifier_reason(&log) {
                 Some(reason) => Error::Unavailable {
-                    cause: format!("the kernel's verifier refused eBPF program {name}: {reason}"),
+                    cause: format!(
+                        "the kernel's verifier refused eBPF program {name}: {io_error}: {reason}"
+                    ),
                     cure: "report it with the output of uname -r, and use another source"
                         .to_owned(),
                 },

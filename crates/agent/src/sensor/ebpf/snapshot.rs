@@ -1,7 +1,7 @@
 //! The snapshot by the object's iterators: what was there before the stream began, read by the
 //! kernel in one walk instead of a dozen files a process.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, Read as _};
 
@@ -38,10 +38,10 @@ fn iterate(object: &mut Object, images: bool) -> io::Result<Option<Vec<Existing>
         }
     })?;
     if images {
-        let Some(images) = object.iterate_images()? else {
+        let Some(walk) = object.iterate_images()? else {
             return Ok(None);
         };
-        read_records(images, |header, event| {
+        read_records(walk, |header, event| {
             // A process that the first walk did not meet has its start in the stream.
             let place = places.get(&(header.process_id, header.start_time));
             if let Event::ImageLoad(load) = event
@@ -55,7 +55,22 @@ fn iterate(object: &mut Object, images: bool) -> io::Result<Option<Vec<Existing>
         read_command_line(process);
         process.read_until = clock::now().0;
     }
+    add_unvisited(&mut existing, images)?;
     Ok(Some(existing))
+}
+
+/// Adds what `/proc` has and the iterator did not visit: the kernel may keep it from showing a
+/// process. One that started meanwhile is in the stream, and is dropped where the two are joined.
+fn add_unvisited(existing: &mut Vec<Existing>, images: bool) -> io::Result<()> {
+    let visited: HashSet<u32> = existing.iter().map(|process| process.process_id).collect();
+    for id in proc::process_ids()? {
+        if !visited.contains(&id)
+            && let Ok(process) = snapshot::read(id, images, &|| clock::now().0)
+        {
+            existing.push(process);
+        }
+    }
+    Ok(())
 }
 
 /// Hands every record of an iterator's file to `record_fn`.
