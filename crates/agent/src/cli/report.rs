@@ -115,7 +115,7 @@ mod tests {
         account.sinks.push(SinkCount {
             name: "log".to_owned(),
             written: 3,
-            lost: 0,
+            ..SinkCount::default()
         });
         let table = table(&account);
         let lines: Vec<&str> = table.lines().collect();
