@@ -297,6 +297,25 @@ fn a_recording_ends_cleanly_at_sigterm_and_accounts_for_everything() {
 }
 
 #[test]
+fn a_second_signal_gives_up_a_drain_that_hangs() {
+    // Nobody reads the log, so closing it would take for ever.
+    let Some(recording) = Recording::start(run(&["--log", "-"])) else {
+        return;
+    };
+    for _ in 0..200 {
+        Command::new("/bin/true").status().unwrap();
+    }
+    recording.signal(Signal::SIGTERM);
+    recording.signal(Signal::SIGINT);
+    let (code, said) = recording.end();
+    assert_eq!(code, Some(1), "{said}");
+    assert!(
+        said.ends_with("systrail: aborted; events on their way are in no log\n"),
+        "{said}"
+    );
+}
+
+#[test]
 fn a_duration_ends_a_recording() {
     let Some(recording) = Recording::start(run(&["--no-log", "--duration", "10ms"])) else {
         return;
