@@ -99,6 +99,9 @@ pub struct SinkCount {
     pub written: u64,
     /// Events it could not write.
     pub lost: u64,
+    /// Events handed to it that it has done neither with yet: how far it lags behind.
+    #[serde(default)]
+    pub waiting: u64,
 }
 
 /// The account of a run: what `--summary` writes and `sensor_stop` carries.

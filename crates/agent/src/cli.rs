@@ -143,7 +143,8 @@ pub(crate) fn main() -> Exit {
         Command::Config(command) => config::main(&command),
     };
     result.unwrap_or_else(|Failure { exit, error }| {
-        say!("{error:#}");
+        // Each error names its causes itself; the chain would say them twice.
+        say!("{error}");
         exit
     })
 }

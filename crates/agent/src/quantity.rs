@@ -172,7 +172,8 @@ mod tests {
         #[test]
         fn what_is_shown_is_read_back(bytes in any::<u64>(), ns in any::<u64>()) {
             assert_eq!(size(&show_size(bytes)), Ok(bytes));
-            assert_eq!(duration(&show_duration(Duration::from_nanos(ns))), Ok(Duration::from_nanos(ns)));
+            let length = Duration::from_nanos(ns);
+            assert_eq!(duration(&show_duration(length)), Ok(length));
         }
 
         #[test]

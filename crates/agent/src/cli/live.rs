@@ -10,7 +10,8 @@ use super::console;
 #[derive(Debug)]
 pub(super) struct LiveLine {
     at: Instant,
-    delivered: u64,
+    /// What was delivered by then; the snapshot came before the first look, at no rate.
+    delivered: Option<u64>,
     /// Events a second, smoothed over about a second so that it can be read.
     rate: f64,
 }
@@ -19,7 +20,7 @@ impl LiveLine {
     pub(super) const fn new(now: Instant) -> Self {
         Self {
             at: now,
-            delivered: 0,
+            delivered: None,
             rate: 0.0,
         }
     }
@@ -40,12 +41,13 @@ impl LiveLine {
 
     fn measure(&mut self, delivered: u64, now: Instant) {
         let seconds = now.duration_since(self.at).as_secs_f64();
-        if seconds <= 0.0 {
-            return;
+        if let Some(before) = self.delivered
+            && seconds > 0.0
+        {
+            let events = u32::try_from(delivered.saturating_sub(before)).unwrap_or(u32::MAX);
+            self.rate += (f64::from(events) / seconds - self.rate) * seconds.min(1.0);
         }
-        let events = u32::try_from(delivered.saturating_sub(self.delivered)).unwrap_or(u32::MAX);
-        self.rate += (f64::from(events) / seconds - self.rate) * seconds.min(1.0);
-        self.delivered = delivered;
+        self.delivered = Some(delivered);
         self.at = now;
     }
 }

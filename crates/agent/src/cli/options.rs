@@ -30,7 +30,8 @@ pub(super) struct Options {
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub(super) duration: Option<Duration>,
     /// Record these alone
-    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = ["process", "thread", "image"])]
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    #[arg(value_parser = ["process", "thread", "image"])]
     events: Option<Vec<String>>,
     /// How to observe the machine; auto takes the best that runs here
     #[arg(long, value_name = "SOURCE", value_parser = ["auto", "ebpf", "perf", "connector"])]

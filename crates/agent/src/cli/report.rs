@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use agent::account::{Account, Count};
-use anyhow::Context as _;
 
 use super::console;
 
@@ -74,7 +73,7 @@ pub(super) fn write_summary(path: &Path, account: &Account) -> anyhow::Result<()
     } else {
         replace(path, text.as_bytes())
     };
-    written.with_context(|| format!("summary {}", path.display()))
+    written.map_err(|error| anyhow::anyhow!("summary {}: {error}", path.display()))
 }
 
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -116,7 +115,7 @@ mod tests {
         account.sinks.push(SinkCount {
             name: "log".to_owned(),
             written: 3,
-            lost: 0,
+            ..SinkCount::default()
         });
         let table = table(&account);
         let lines: Vec<&str> = table.lines().collect();

@@ -47,6 +47,33 @@ fn findings(text: &str) -> Vec<String> {
     findings.iter().map(ToString::to_string).collect()
 }
 
+/// The parts of the documentation that are configuration.
+fn documented() -> Vec<&'static str> {
+    include_str!("../../../../docs/CONFIGURATION.md")
+        .split("```toml\n")
+        .skip(1)
+        .filter_map(|part| part.split("```").next())
+        .collect()
+}
+
+#[test]
+fn the_documentation_tells_the_defaults_and_nothing_wrong() {
+    let documented = documented();
+    assert_eq!(documented.len(), 3);
+    assert_eq!(
+        Config::parse(documented[0]),
+        (Config::default(), Vec::new())
+    );
+    let uncommented = documented[0]
+        .replace("# path", "path")
+        .replace("# keep_", "keep_");
+    for text in [uncommented.as_str(), documented[1], documented[2]] {
+        assert_eq!(findings(text), [""; 0], "{text}");
+    }
+    let (metrics, _) = Config::parse(documented[1]);
+    assert_eq!(metrics.metrics, Some(super::METRICS_ADDRESS));
+}
+
 /// The only finding of `text`.
 fn finding(text: &str) -> String {
     let mut all = findings(text);

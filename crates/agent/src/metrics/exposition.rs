@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::account::{Account, Count};
+use crate::account::{Account, Count, SinkCount};
 
 /// The account of a running pipeline as metrics.
 pub fn exposition(account: &Account, is_recording: bool) -> String {
@@ -88,29 +88,32 @@ impl Exposition {
     }
 
     fn sinks(&mut self, account: &Account) {
-        self.head(
-            "systrail_sink_written_total",
-            "counter",
-            "Events a sink has written",
-        );
-        for sink in &account.sinks {
-            self.sample(
+        type Value = fn(&SinkCount) -> u64;
+        let families: [(&str, &str, &str, Value); 3] = [
+            (
                 "systrail_sink_written_total",
-                &[("sink", &sink.name)],
-                sink.written,
-            );
-        }
-        self.head(
-            "systrail_sink_lost_total",
-            "counter",
-            "Events a sink could not write",
-        );
-        for sink in &account.sinks {
-            self.sample(
+                "counter",
+                "Events a sink has written",
+                |sink| sink.written,
+            ),
+            (
                 "systrail_sink_lost_total",
-                &[("sink", &sink.name)],
-                sink.lost,
-            );
+                "counter",
+                "Events a sink could not write",
+                |sink| sink.lost,
+            ),
+            (
+                "systrail_sink_waiting",
+                "gauge",
+                "Events handed to a sink that it has not dealt with yet",
+                |sink| sink.waiting,
+            ),
+        ];
+        for (name, family, help, value_fn) in families {
+            self.head(name, family, help);
+            for sink in &account.sinks {
+                self.sample(name, &[("sink", &sink.name)], value_fn(sink));
+            }
         }
     }
 

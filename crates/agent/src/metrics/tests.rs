@@ -51,6 +51,7 @@ fn every_sample_has_its_help_and_type() {
             name: "log".to_owned(),
             written: 7,
             lost: 1,
+            waiting: 2,
         }],
         ..Account::default()
     };
@@ -63,6 +64,7 @@ fn every_sample_has_its_help_and_type() {
     assert!(text.contains("source=\"a \\\"quoted\\\" source\""));
     assert!(text.contains("systrail_queue_peak{queue=\"events\",unit=\"bytes\"} 3\n"));
     assert!(text.contains("systrail_sink_lost_total{sink=\"log\"} 1\n"));
+    assert!(text.contains("systrail_sink_waiting{sink=\"log\"} 2\n"));
     assert!(text.contains("systrail_recording 1\n"));
 }
 

@@ -58,6 +58,8 @@ struct Outlet {
     /// Lost because the sink was behind.
     behind: Losses,
     behind_total: u64,
+    /// Handed to the sink.
+    sent: u64,
     /// Told in the stream already: lost because the sink was behind, and by the sink itself.
     told: [Losses; 2],
     peak: AtomicU64,
@@ -143,13 +145,14 @@ impl Outlets {
 
     /// What each sink did.
     pub(super) fn counts(&self) -> Vec<SinkCount> {
-        let count = |outlet: &Outlet| SinkCount {
-            name: outlet.name.to_owned(),
-            written: outlet.tally.written(),
-            lost: outlet
-                .tally
-                .lost_total()
-                .saturating_add(outlet.behind_total),
+        let count = |outlet: &Outlet| {
+            let (written, lost) = (outlet.tally.written(), outlet.tally.lost_total());
+            SinkCount {
+                name: outlet.name.to_owned(),
+                written,
+                lost: lost.saturating_add(outlet.behind_total),
+                waiting: outlet.sent.saturating_sub(written).saturating_sub(lost),
+            }
         };
         self.outlets.iter().map(count).collect()
     }
@@ -182,6 +185,7 @@ impl Outlet {
             tally,
             behind: Losses::default(),
             behind_total: 0,
+            sent: 0,
             told: Default::default(),
             peak: AtomicU64::new(0),
             parcels: Some(parcels),
@@ -201,6 +205,7 @@ impl Outlet {
             self.lose(chunk);
         } else {
             self.peak.fetch_max(waiting, Ordering::Relaxed);
+            self.sent += u64::try_from(chunk.len()).unwrap_or(u64::MAX);
         }
     }
 

@@ -3,8 +3,6 @@
 //! The answer errs on one side only: a rule named here can really never fire; one that is not named
 //! may still be hopeless in a way this does not see.
 
-use event::Kind;
-
 use super::{Conditions, Kinds, Pattern};
 
 /// Why `rule` can never make a difference, seen from its conditions alone.
@@ -74,15 +72,11 @@ pub(super) fn can_match_absolute_path(pattern: &Pattern) -> bool {
 
 /// Whether everything `rule` matches of `kinds` is matched by `wide`.
 fn covers(wide: &Conditions, rule: &Conditions, kinds: Kinds) -> bool {
-    let loaded_image = wide.loaded_image.is_empty()
-        || (Kinds::IMAGE_LOAD.covers(kinds)
-            && kinds.contains(Kind::IMAGE_LOAD)
-            && condition_covers(&wide.loaded_image, &rule.loaded_image));
-    loaded_image
-        && wide.kinds().covers(kinds)
+    wide.kinds().covers(kinds)
         && condition_covers(&wide.image, &rule.image)
         && condition_covers(&wide.command_line, &rule.command_line)
         && condition_covers(&wide.user, &rule.user)
+        && condition_covers(&wide.loaded_image, &rule.loaded_image)
 }
 
 /// Whether every text `narrow` lets in is let in by `wide`; no pattern lets every text in.

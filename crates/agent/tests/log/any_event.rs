@@ -151,6 +151,7 @@ fn full_account() -> Account {
             name: "log".to_owned(),
             written: 3,
             lost: 0,
+            waiting: 0,
         }],
     }
 }

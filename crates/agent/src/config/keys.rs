@@ -1,0 +1,208 @@
+//! The keys of the configuration file: which there are, what each may be, where it goes.
+//!
+//! `docs/CONFIGURATION.md` lists the same for people; a test holds the two together.
+
+use std::time::Duration;
+
+use event::Kind;
+use toml::de::DeTable;
+
+use super::reader::{Allowed, Reader, Section, Value};
+use super::{
+    BUFFER_SIZE, Config, EVENT_NAMES, FLUSH_INTERVAL, IMAGES, KEEP_FILES, LOG_AGE, Limits, Log,
+    METRICS_ADDRESS, OnLoss, PROCESSES, ROTATE_SIZE, RuleEntry, Source,
+};
+use crate::rules::{Conditions, Kinds, PATTERNS_MAX, Pattern};
+
+/// Reads a whole file.
+pub(super) fn read(reader: &mut Reader<'_>, table: &DeTable<'_>) -> Config {
+    let mut config = Config::default();
+    let mut top = Section::new("", table);
+    if let Some(value) = top.take("source") {
+        reader.choice(&value, &Source::NAMES, &mut config.source);
+    }
+    if let Some(value) = top.take("on_loss") {
+        reader.choice(&value, &OnLoss::NAMES, &mut config.on_loss);
+    }
+    if let Some(value) = top.take("flush_interval") {
+        reader.duration(&value, FLUSH_INTERVAL, &mut config.flush_interval);
+    }
+    if let Some(value) = top.take("events") {
+        read_events(reader, &value, &EVENT_NAMES, &mut config.events);
+    }
+    if let Some(value) = top.take("include") {
+        config.include = read_rules(reader, &value);
+    }
+    if let Some(value) = top.take("exclude") {
+        config.exclude = read_rules(reader, &value);
+    }
+    if let Some(mut section) = top.take_section(reader, "log") {
+        read_log(reader, &mut section, &mut config.log);
+        section.finish(reader);
+    }
+    if let Some(mut section) = top.take_section(reader, "limits") {
+        read_limits(reader, &mut section, &mut config.limits);
+        section.finish(reader);
+    }
+    if let Some(mut section) = top.take_section(reader, "metrics") {
+        let mut address = METRICS_ADDRESS;
+        if let Some(value) = section.take("address") {
+            reader.socket_address(&value, &mut address);
+        }
+        config.metrics = Some(address);
+        section.finish(reader);
+    }
+    top.finish(reader);
+    config
+}
+
+fn read_log(reader: &mut Reader<'_>, section: &mut Section<'_>, log: &mut Log) {
+    if let Some(value) = section.take("on") {
+        reader.boolean(&value, &mut log.on);
+    }
+    if let Some(value) = section.take("path") {
+        log.path = reader.absolute_path(&value);
+    }
+    if let Some(value) = section.take("rotate_size") {
+        reader.size(&value, ROTATE_SIZE, Allowed::Any, &mut log.rotate_size);
+    }
+    if let Some(value) = section.take("rotate_age") {
+        reader.duration(&value, LOG_AGE, &mut log.rotate_age);
+    }
+    if let Some(value) = section.take("keep_files") {
+        reader.count(&value, KEEP_FILES, &mut log.keep_files);
+    }
+    if let Some(value) = section.take("keep_age") {
+        let mut age = Duration::ZERO;
+        reader.duration(&value, LOG_AGE, &mut age);
+        log.keep_age = Some(age);
+    }
+    if let Some(value) = section.take("keep_size") {
+        let mut size = 0;
+        reader.size(&value, ROTATE_SIZE, Allowed::Any, &mut size);
+        log.keep_size = Some(size);
+    }
+}
+
+fn read_limits(reader: &mut Reader<'_>, section: &mut Section<'_>, limits: &mut Limits) {
+    let buffers = [
+        ("process_buffer_size", &mut limits.process_buffer_size),
+        ("event_buffer_size", &mut limits.event_buffer_size),
+    ];
+    for (key, target) in buffers {
+        if let Some(value) = section.take(key) {
+            reader.size(&value, BUFFER_SIZE, Allowed::PowerOfTwo, target);
+        }
+    }
+    if let Some(value) = section.take("processes") {
+        reader.count(&value, PROCESSES, &mut limits.processes);
+    }
+    if let Some(value) = section.take("images") {
+        reader.count(&value, IMAGES, &mut limits.images);
+    }
+}
+
+fn read_events(
+    reader: &mut Reader<'_>,
+    value: &Value<'_>,
+    names: &[(&'static str, Kinds)],
+    target: &mut Kinds,
+) {
+    let mut kinds = Kinds::NONE;
+    let Some(items) = reader.list(value) else {
+        return;
+    };
+    for item in &items {
+        let mut choice = Kinds::NONE;
+        reader.choice(item, names, &mut choice);
+        kinds = kinds.union(choice);
+    }
+    if items.is_empty() {
+        reader.refuse(
+            value,
+            "an empty list would record nothing; leave the key out to record all",
+        );
+    }
+    *target = kinds;
+}
+
+fn read_rules(reader: &mut Reader<'_>, value: &Value<'_>) -> Vec<RuleEntry> {
+    let Some(items) = reader.tables(value) else {
+        return Vec::new();
+    };
+    items
+        .into_iter()
+        .map(|(span, section)| RuleEntry {
+            place: reader.place(span.start),
+            conditions: read_rule(reader, &span, section),
+        })
+        .collect()
+}
+
+fn read_rule(
+    reader: &mut Reader<'_>,
+    span: &std::ops::Range<usize>,
+    mut section: Section<'_>,
+) -> Conditions {
+    let mut conditions = Conditions::default();
+    let is_empty = section.is_empty();
+    if let Some(value) = section.take("events") {
+        read_events(reader, &value, &rule_event_names(), &mut conditions.events);
+    }
+    let patterns = [
+        ("image", &mut conditions.image),
+        ("command_line", &mut conditions.command_line),
+        ("user", &mut conditions.user),
+        ("loaded_image", &mut conditions.loaded_image),
+    ];
+    for (key, target) in patterns {
+        if let Some(value) = section.take(key) {
+            *target = read_patterns(reader, &value);
+        }
+    }
+    if is_empty {
+        let message = "a rule without a condition; give it image, command_line, user, \
+                       loaded_image or events";
+        reader.error(span, message.to_owned());
+    }
+    section.finish(reader);
+    conditions
+}
+
+/// `process`, `thread` and `image`, and each kind by its own name.
+fn rule_event_names() -> Vec<(&'static str, Kinds)> {
+    let kinds = Kind::OBSERVED
+        .into_iter()
+        .filter_map(|kind| kind.name().map(|name| (name, Kinds::NONE.with(kind))));
+    EVENT_NAMES.into_iter().chain(kinds).collect()
+}
+
+/// A pattern or a list of patterns.
+fn read_patterns(reader: &mut Reader<'_>, value: &Value<'_>) -> Vec<Pattern> {
+    let Some(items) = reader.one_or_list(value) else {
+        return Vec::new();
+    };
+    if items.is_empty() {
+        reader.refuse(
+            value,
+            "an empty list matches nothing; leave the key out to match all",
+        );
+    }
+    if items.len() > PATTERNS_MAX {
+        reader.refuse_with(
+            value,
+            &format!("at most {PATTERNS_MAX} patterns are allowed"),
+        );
+    }
+    let mut patterns = Vec::with_capacity(items.len().min(PATTERNS_MAX));
+    for item in items.iter().take(PATTERNS_MAX) {
+        let Some(text) = reader.string(item) else {
+            continue;
+        };
+        match Pattern::new(text) {
+            Ok(pattern) => patterns.push(pattern),
+            Err(error) => reader.refuse_with(item, &error.to_string()),
+        }
+    }
+    patterns
+}
