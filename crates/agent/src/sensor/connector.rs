@@ -3,9 +3,9 @@
 //!
 //! What it cannot give:
 //! - Image loads: none.
-//! - The program of an exec is read from `/proc` up to a flush interval later. It is unavailable
-//!   when the process has ended or executed another program by then; one more exec between the
-//!   two reads cannot be told.
+//! - The program of an exec is read from `/proc` as soon as the sensor is told. It is unavailable
+//!   when the process has ended or executed another program by then; an exec that comes while it
+//!   is read cannot be told.
 //! - The creator of a process where it is not the parent (`CLONE_PARENT`), and the creating thread
 //!   of a thread.
 //! - The start time of a process is that of its fork message, a few microseconds late. Where that
@@ -33,7 +33,7 @@ use nix::unistd::{Pid, gettid};
 
 use self::listener::{Listener, sleep};
 use self::stream::Stream;
-use super::merge::{HEARTBEAT, Merge, SETTLE_NS, watermark};
+use super::merge::{HEARTBEAT, Merge, PROMPT_INTERVAL, SETTLE_NS, watermark};
 use super::{Batch, Counters, Error, Sensor, Settings, seam, snapshot};
 use crate::sys::clock;
 
@@ -67,6 +67,19 @@ impl Connector {
             merge: Merge::default(),
             stream: Stream::new(settings.threads),
         })
+    }
+
+    /// Sleeps until it is time to drain. While processes start, every message is taken at once:
+    /// what the next one executes can be asked only as long as it runs. Threads and exits are
+    /// taken together.
+    fn wait(&self) -> Result<(), Error> {
+        let (waker, socket) = (self.settings.waker.as_fd(), self.listener.as_fd());
+        if self.stream.expects_exec {
+            sleep(&[waker, socket], self.flush_interval.min(PROMPT_INTERVAL))?;
+        } else {
+            sleep(&[waker], self.flush_interval.min(PROMPT_INTERVAL))?;
+        }
+        Ok(())
     }
 
     fn receive(&mut self) -> Result<(), Error> {
@@ -103,15 +116,15 @@ impl Sensor for Connector {
     }
 
     fn read(&mut self, batch: &mut Batch) -> Result<(), Error> {
-        let waker = &self.settings.waker;
         if self.merge.is_idle() {
+            let waker = &self.settings.waker;
             if sleep(&[waker.as_fd(), self.listener.as_fd()], HEARTBEAT)? {
                 self.merge.woken();
             }
             self.stream.heal();
-            return Ok(());
+        } else {
+            self.wait()?;
         }
-        sleep(&[waker.as_fd()], self.flush_interval)?;
         let now = clock::now().0;
         self.receive()?;
         let from = batch.count();

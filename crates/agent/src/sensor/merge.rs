@@ -13,6 +13,10 @@ use super::Batch;
 /// From when an event happens to when its record can be drained takes less than this.
 pub const SETTLE_NS: u64 = 2_000_000;
 
+/// The longest sleep between two drains of a sensor that reads `/proc`: a short process can be
+/// asked for its command line only soon. Waits have whole milliseconds.
+pub const PROMPT_INTERVAL: Duration = Duration::from_millis(1);
+
 /// The longest sleep.
 pub const HEARTBEAT: Duration = Duration::from_secs(1);
 

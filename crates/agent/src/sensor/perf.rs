@@ -8,7 +8,7 @@
 //! What this sensor cannot give:
 //! - Exit status, and user and session of a process that has ended by the time it is read, where
 //!   the connector does not open.
-//! - The command line of an exec is read from `/proc` up to a flush interval later. It is
+//! - The command line of an exec is read from `/proc`, a millisecond later or two. It is
 //!   unavailable when the process has ended or executed another program by then. The image is
 //!   exact: it is the first file mapped executable after the exec, which is the program itself.
 //! - The parent of a process where it is not the creator (`CLONE_PARENT`) and the process has ended
@@ -20,22 +20,22 @@
 //! - Of what was lost only the number is known. Tasks and images have buffers of their own; what
 //!   the first loses is told as process starts, the second as image loads.
 
+mod execs;
 mod side;
 
-use std::collections::HashMap;
 use std::ops::RangeInclusive;
 use std::os::fd::AsFd as _;
 use std::time::Duration;
 
-use event::{Event, Flags, Header, Kind};
+use event::{Event, Header, Kind};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
+use self::execs::Execs;
 use self::side::Side;
-use super::merge::{HEARTBEAT, Merge, SETTLE_NS, watermark};
+use super::merge::{HEARTBEAT, Merge, PROMPT_INTERVAL, SETTLE_NS, watermark};
 use super::perf_buffer::{Drained, Records, Rings, RingsSettings};
 use super::perf_record::{self, Body, Record};
-use super::proc::Program;
-use super::tasks::{Act, Task, Tasks, User};
+use super::tasks::{Act, Task, Tasks};
 use super::{Batch, Counters, Error, Sensor, Settings, proc, seam, snapshot, task_record};
 use crate::sys::clock;
 
@@ -154,6 +154,7 @@ impl Perf {
     /// Takes what is in the buffers. Returns until when it is complete.
     fn drain(&mut self, now: u64, batch: &mut Batch) -> Result<u64, Error> {
         let tasks = self.drain_tasks(batch)?;
+        self.execs.read_programs();
         self.execs.begin_images(now);
         let images = self.drain_images(batch)?;
         if let Some(side) = &mut self.side {
@@ -253,7 +254,7 @@ impl Perf {
             if fact.is_of_thread() && !threads {
                 return;
             }
-            task_record::write(time, &fact, batch, &mut |id| Some(execs.take(id, time)));
+            task_record::write(time, &fact, batch, &mut |id| execs.take(id, time));
             counters.add_produced(fact.kind(), 1);
         });
     }
@@ -294,7 +295,7 @@ impl Sensor for Perf {
             return self.wait_idle(batch);
         }
         if !self.is_behind {
-            self.wait(self.settings.flush_interval)?;
+            self.wait(self.settings.flush_interval.min(PROMPT_INTERVAL))?;
         }
         let from = batch.count();
         let now = clock::now().0;
@@ -389,107 +390,5 @@ fn act(record: &Record<'_>) -> Option<Act> {
             parent: Some(exit.by_process_id),
         }),
         Body::Mapping(_) | Body::Lost(_) | Body::Other => None,
-    }
-}
-
-/// The execs that are not handed over yet, with the images they put in place.
-#[derive(Debug, Default)]
-struct Execs {
-    by_process: HashMap<u32, Vec<Exec>>,
-    /// Images mapped while or after the tasks were drained: their exec may come with the next.
-    late: Vec<(u32, u64, Image)>,
-    late_from: u64,
-}
-
-type Image = (Flags, Vec<u8>);
-
-#[derive(Debug)]
-struct Exec {
-    time: u64,
-    image: Option<Image>,
-    /// Mappings were lost, so the first one that was seen need not be the program.
-    is_doubtful: bool,
-}
-
-impl Execs {
-    fn add(&mut self, process_id: u32, time: u64) {
-        let execs = self.by_process.entry(process_id).or_default();
-        execs.push(Exec {
-            time,
-            image: None,
-            is_doubtful: false,
-        });
-    }
-
-    fn doubt(&mut self) {
-        for exec in self.by_process.values_mut().flatten() {
-            exec.is_doubtful = true;
-        }
-    }
-
-    /// Images that are mapped from `now` on may belong to execs that were not drained.
-    fn begin_images(&mut self, now: u64) {
-        for (process_id, time, (flags, path)) in std::mem::take(&mut self.late) {
-            self.mapped(process_id, time, flags, &path);
-        }
-        self.late.clear();
-        self.late_from = now.saturating_sub(SETTLE_NS);
-    }
-
-    fn mapped(&mut self, process_id: u32, time: u64, flags: Flags, path: &[u8]) {
-        let execs = self.by_process.get_mut(&process_id);
-        // The last exec before the mapping; its first mapping counts.
-        let exec = execs.and_then(|execs| execs.iter_mut().rfind(|exec| exec.time <= time));
-        match exec {
-            Some(exec) => {
-                exec.image.get_or_insert_with(|| (flags, path.to_vec()));
-            }
-            None if time >= self.late_from => {
-                self.late.push((process_id, time, (flags, path.to_vec())));
-            }
-            None => {}
-        }
-    }
-
-    /// What the process has executed at `time`, and for whom it runs, as far as it is known.
-    fn take(&mut self, process_id: u32, time: u64) -> (Program, Option<User>) {
-        let mut exec = None;
-        let mut is_last = true;
-        if let Some(execs) = self.by_process.get_mut(&process_id) {
-            let place = execs.iter().position(|exec| exec.time == time);
-            exec = place.map(|place| execs.remove(place));
-            is_last = execs.is_empty();
-            if is_last {
-                self.by_process.remove(&process_id);
-            }
-        }
-        let read = proc::program_as_of(process_id, time).filter(|_| is_last);
-        let (program, user) = read.unwrap_or_else(|| (Program::unavailable(), None));
-        let program = match exec {
-            Some(exec) => exec.program(program),
-            None => program,
-        };
-        (program, user)
-    }
-}
-
-impl Exec {
-    /// What was executed, when the process runs `now`.
-    fn program(self, now: Program) -> Program {
-        let Some((flags, image)) = self.image else {
-            return now;
-        };
-        if now.image == image {
-            return now;
-        }
-        if self.is_doubtful {
-            return Program::unavailable();
-        }
-        // It has executed another program since, or has ended.
-        Program {
-            flags: flags.with(Flags::COMMAND_LINE_UNAVAILABLE),
-            image,
-            command_line: Vec::new(),
-        }
     }
 }

@@ -75,6 +75,11 @@ pub struct Program {
 }
 
 impl Program {
+    /// Whether it looks like a program that an exec is not done with.
+    pub fn is_being_loaded(&self) -> bool {
+        self.flags == Flags::NONE && self.command_line.is_empty()
+    }
+
     /// That of a process that is gone.
     pub fn unavailable() -> Self {
         Self {

@@ -26,6 +26,8 @@ pub(super) struct Stream {
     /// From when until when it records: a cut at one time for all processors, so that no act is
     /// told without those that led to it.
     pub(super) recorded: RangeInclusive<u64>,
+    /// A process was started by the messages written last.
+    pub(super) expects_exec: bool,
     threads: bool,
     tasks: Tasks,
     /// The number each processor's sequence goes on with; `None` after its end.
@@ -40,6 +42,7 @@ impl Stream {
             ends_at_name_of: None,
             counters: Counters::default(),
             recorded: 0..=u64::MAX,
+            expects_exec: false,
             threads,
             tasks: Tasks::default(),
             sequences: HashMap::new(),
@@ -55,6 +58,7 @@ impl Stream {
     /// Writes the records of all messages that wait.
     pub(super) fn write(&mut self, batch: &mut Batch) {
         let messages = std::mem::take(&mut self.messages);
+        self.expects_exec = false;
         let to_boot_time = Conversion::now();
         let last_execs: HashMap<u32, usize> = messages
             .iter()
@@ -73,6 +77,7 @@ impl Stream {
                 continue;
             };
             let (threads, counters) = (self.threads, &mut self.counters);
+            let expects_exec = &mut self.expects_exec;
             self.tasks.take(time, &act, &mut |time, fact| {
                 if fact.is_of_thread() && !threads {
                     return;
@@ -83,6 +88,7 @@ impl Stream {
                     is_last.then(|| proc::program_as_of(process_id, time))?
                 });
                 counters.add_produced(fact.kind(), 1);
+                *expects_exec |= fact.kind() == Kind::PROCESS_START;
             });
         }
         self.messages = messages;

@@ -1,0 +1,194 @@
+//! What was executed: the image from the first mapping after the exec, arguments and user from
+//! `/proc`, which is asked as soon as the exec is drained.
+
+use std::collections::HashMap;
+
+use event::Flags;
+
+use crate::sensor::merge::SETTLE_NS;
+use crate::sensor::proc::{self, Program};
+use crate::sensor::tasks::User;
+
+/// The execs that are not handed over yet, with the images they put in place.
+#[derive(Debug, Default)]
+pub(super) struct Execs {
+    by_process: HashMap<u32, Vec<Exec>>,
+    /// Processes that have executed something since `/proc` was asked last.
+    unread: Vec<u32>,
+    /// Images mapped while or after the tasks were drained: their exec may come with the next.
+    late: Vec<(u32, u64, Image)>,
+    late_from: u64,
+}
+
+type Image = (Flags, Vec<u8>);
+
+#[derive(Debug)]
+struct Exec {
+    time: u64,
+    /// What `/proc` said when the exec was drained, and for whom it runs.
+    read: Option<(Program, Option<User>)>,
+    /// What was mapped first.
+    image: Option<Image>,
+    /// Mappings were lost, so the first one that was seen need not be the program.
+    is_doubtful: bool,
+}
+
+impl Execs {
+    /// A process has executed something at `time`.
+    pub(super) fn add(&mut self, process_id: u32, time: u64) {
+        let execs = self.by_process.entry(process_id).or_default();
+        execs.push(Exec {
+            time,
+            read: None,
+            image: None,
+            is_doubtful: false,
+        });
+        self.unread.push(process_id);
+    }
+
+    /// Asks `/proc` for what was executed last, at once: it may be gone soon.
+    pub(super) fn read_programs(&mut self) {
+        let by_process = &mut self.by_process;
+        self.unread.retain(|process_id| {
+            let execs = by_process.get_mut(process_id);
+            let Some(exec) = execs.and_then(|execs| execs.last_mut()) else {
+                return false;
+            };
+            exec.read = proc::program_as_of(*process_id, exec.time);
+            // A program that is still being loaded has an image and no arguments yet.
+            let read = exec.read.as_ref();
+            read.is_some_and(|(program, _)| program.is_being_loaded())
+        });
+    }
+
+    /// Mappings were lost.
+    pub(super) fn doubt(&mut self) {
+        for exec in self.by_process.values_mut().flatten() {
+            exec.is_doubtful = true;
+        }
+    }
+
+    /// Images that are mapped from `now` on may belong to execs that were not drained.
+    pub(super) fn begin_images(&mut self, now: u64) {
+        for (process_id, time, (flags, path)) in std::mem::take(&mut self.late) {
+            self.mapped(process_id, time, flags, &path);
+        }
+        self.late.clear();
+        self.late_from = now.saturating_sub(SETTLE_NS);
+    }
+
+    /// A process has mapped an image.
+    pub(super) fn mapped(&mut self, process_id: u32, time: u64, flags: Flags, path: &[u8]) {
+        let execs = self.by_process.get_mut(&process_id);
+        // The last exec before the mapping; its first mapping counts.
+        let exec = execs.and_then(|execs| execs.iter_mut().rfind(|exec| exec.time <= time));
+        match exec {
+            Some(exec) => {
+                exec.image.get_or_insert_with(|| (flags, path.to_vec()));
+            }
+            None if time >= self.late_from => {
+                self.late.push((process_id, time, (flags, path.to_vec())));
+            }
+            None => {}
+        }
+    }
+
+    /// What the process has executed at `time`, and for whom it runs, as far as it is known.
+    pub(super) fn take(&mut self, process_id: u32, time: u64) -> Option<(Program, Option<User>)> {
+        let execs = self.by_process.get_mut(&process_id)?;
+        let place = execs.iter().position(|exec| exec.time == time)?;
+        let exec = execs.remove(place);
+        if execs.is_empty() {
+            self.by_process.remove(&process_id);
+        }
+        Some(exec.program())
+    }
+}
+
+impl Exec {
+    fn program(self) -> (Program, Option<User>) {
+        let (now, user) = self.read.unwrap_or_else(|| (Program::unavailable(), None));
+        let Some((flags, image)) = self.image else {
+            return (now, user);
+        };
+        if now.image == image {
+            return (now, user);
+        }
+        if self.is_doubtful {
+            return (Program::unavailable(), user);
+        }
+        // It has executed another program since, or has ended.
+        let program = Program {
+            flags: flags.with(Flags::COMMAND_LINE_UNAVAILABLE),
+            image,
+            command_line: Vec::new(),
+        };
+        (program, user)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// No process has this id: it is above the kernel's largest.
+    const NOBODY: u32 = u32::MAX - 1;
+
+    fn image_at(execs: &mut Execs, time: u64) -> Vec<u8> {
+        execs.take(NOBODY, time).unwrap().0.image
+    }
+
+    #[test]
+    fn the_first_mapping_after_an_exec_is_its_image() {
+        let mut execs = Execs::default();
+        execs.add(NOBODY, 10);
+        execs.add(NOBODY, 20);
+        execs.mapped(NOBODY, 11, Flags::NONE, b"/first");
+        execs.mapped(NOBODY, 12, Flags::NONE, b"/its-loader");
+        execs.mapped(NOBODY, 21, Flags::IMAGE_DELETED, b"/second");
+        let (program, _) = execs.take(NOBODY, 10).unwrap();
+        assert_eq!(program.image, b"/first");
+        assert_eq!(program.flags, Flags::COMMAND_LINE_UNAVAILABLE);
+        let (program, _) = execs.take(NOBODY, 20).unwrap();
+        assert_eq!(program.image, b"/second");
+        assert!(program.flags.contains(Flags::IMAGE_DELETED));
+        assert_eq!(execs.take(NOBODY, 20), None);
+    }
+
+    #[test]
+    fn an_image_drained_before_its_exec_is_kept_for_it() {
+        let mut execs = Execs::default();
+        execs.begin_images(SETTLE_NS);
+        execs.mapped(NOBODY, SETTLE_NS + 2, Flags::NONE, b"/late");
+        execs.add(NOBODY, SETTLE_NS + 1);
+        execs.begin_images(2 * SETTLE_NS);
+        assert_eq!(image_at(&mut execs, SETTLE_NS + 1), b"/late");
+    }
+
+    #[test]
+    fn an_image_is_doubted_after_a_loss() {
+        let mut execs = Execs::default();
+        execs.add(NOBODY, 10);
+        execs.mapped(NOBODY, 12, Flags::NONE, b"/its-loader");
+        execs.doubt();
+        assert_eq!(execs.take(NOBODY, 10).unwrap().0, Program::unavailable());
+    }
+
+    #[test]
+    fn what_runs_is_read_from_proc_only_if_it_was_mapped() {
+        let own_id = std::process::id();
+        let own = proc::Process::open(own_id).unwrap();
+        let now = u64::MAX;
+        let mut execs = Execs::default();
+        execs.add(own_id, now);
+        execs.read_programs();
+        execs.mapped(own_id, now, Flags::NONE, &own.image().1);
+        assert_eq!(execs.take(own_id, now).unwrap().0, own.program());
+        execs.add(own_id, now);
+        execs.read_programs();
+        execs.mapped(own_id, now, Flags::NONE, b"/another");
+        let (program, _) = execs.take(own_id, now).unwrap();
+        assert_eq!(program.image, b"/another");
+        assert_eq!(program.command_line, b"");
+    }
+}
