@@ -49,7 +49,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             cargo_nightly()
                 // Cargo's own target directory would be shared with builds without sanitizers.
                 .env_remove("CARGO_TARGET_DIR")
-                .args(["fuzz", "run", &target, "--"])
+                // One unit, cargo-fuzz's default, keeps all processors but one waiting for the agent.
+                .args(["fuzz", "run", "--codegen-units=16", &target, "--"])
                 .arg(format!("-max_total_time={}", options.seconds))
                 .arg(format!("-rss_limit_mb={MEMORY_MAX_MIB}"))
                 .arg(format!("-timeout={INPUT_TIME_MAX}"))

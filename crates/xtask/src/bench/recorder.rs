@@ -3,8 +3,8 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ExitStatus, Stdio};
-use std::sync::mpsc::sync_channel;
+use std::process::{Child, ChildStderr, ExitStatus, Stdio};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -79,26 +79,18 @@ impl Recorder {
     fn wait_until_recording(&mut self) -> Result<()> {
         let errors = self.child.stderr.take().context("the output is a pipe")?;
         let (sender, receiver) = sync_channel(1);
-        // It reads to the end, so that the agent never waits for us.
         thread::Builder::new()
             .name(String::from("agent output"))
-            .spawn(move || {
-                let mut begun = false;
-                for line in BufReader::new(errors).lines().map_while(Result::ok) {
-                    if !begun && line.contains("systrail: recording") {
-                        begun = true;
-                        if sender.send(()).is_err() {
-                            return;
-                        }
-                    } else if !begun {
-                        eprintln!("{line}");
-                    }
-                }
-            })
+            .spawn(move || read_to_end(errors, &sender))
             .context("cannot start a thread")?;
-        receiver
-            .recv_timeout(START_MAX)
-            .context("systrail did not begin to record; what it said is above")
+        match receiver.recv_timeout(START_MAX) {
+            Ok(Begin::Recording) => Ok(()),
+            Ok(Begin::Failed(text)) => bail!("systrail does not record: {text}"),
+            Err(_) => bail!(
+                "systrail did not begin to record within {} s",
+                START_MAX.as_secs()
+            ),
+        }
     }
 
     /// Processor time of all its threads so far, in nanoseconds.
@@ -142,6 +134,32 @@ impl Recorder {
         Path::new("/proc")
             .join(self.child.id().to_string())
             .join(file)
+    }
+}
+
+/// What became of the start.
+enum Begin {
+    Recording,
+    /// It ended before, and said this.
+    Failed(String),
+}
+
+/// Reads what the agent says, past the beginning to the end, so that it never waits for us.
+fn read_to_end(errors: ChildStderr, sender: &SyncSender<Begin>) {
+    let mut said = Vec::new();
+    let mut is_recording = false;
+    // Sending fails when the start took too long and nobody listens any more.
+    let tell = |begin| drop(sender.try_send(begin));
+    for line in BufReader::new(errors).lines().map_while(Result::ok) {
+        if !is_recording && line == "systrail: recording" {
+            is_recording = true;
+            tell(Begin::Recording);
+        } else if !is_recording {
+            said.push(line);
+        }
+    }
+    if !is_recording {
+        tell(Begin::Failed(said.join("; ")));
     }
 }
 

@@ -12,6 +12,14 @@ const UNSAFE_PLACES: &[(&str, &str)] = &[
         "aya-ebpf has no macro for iterators, so their sections are named here",
     ),
     ("crates/ebpf/src/main.rs", "the section of the licence"),
+    (
+        "crates/agent/tests/linux_ebpf/role.rs",
+        "what is watched: clones and exits no safe interface makes",
+    ),
+    (
+        "crates/agent/tests/linux_witness/raw.rs",
+        "what is watched: forks, raw exits, executable mappings",
+    ),
 ];
 
 /// Crates of which some part runs in a kernel, where nothing may panic.
