@@ -164,12 +164,18 @@ fn threads_that_all_exit_at_once_make_one_exit() {
     if !is_root() {
         return;
     }
-    for _ in 0..20 {
-        let (recorded, id, output) = record_role("all threads exit at once");
+    let (recorded, ended) = record(&settings(), || {
+        let start_role = |_| {
+            let child = role::command("all threads exit at once").spawn().unwrap();
+            (child.id(), child.wait_with_output().unwrap().status)
+        };
+        (0..20).map(start_role).collect::<Vec<_>>()
+    });
+    for (id, status) in ended {
         let (_, Event::ProcessExit(exit)) = recorded.one(id, Kind::PROCESS_EXIT) else {
             panic!("an exit");
         };
-        assert_eq!(exit.exit_status, output.status.into_raw().cast_unsigned());
+        assert_eq!(exit.exit_status, status.into_raw().cast_unsigned());
         check_threads_are_paired(&recorded, id);
     }
 }

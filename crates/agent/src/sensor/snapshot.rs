@@ -61,21 +61,16 @@ pub struct ExistingImage {
 /// Reads every process there is now, and what it has mapped where `images` says so. `now_fn` tells
 /// the time on the stream's clock.
 pub fn take(images: bool, now_fn: impl Fn() -> u64) -> io::Result<Vec<Existing>> {
-    Ok(read_each(proc::process_ids()?.into_iter(), images, now_fn))
+    let ids = proc::process_ids()?;
+    Ok(ids
+        .into_iter()
+        // One that is gone already leaves its exit in the stream, and that is enough.
+        .filter_map(|id| read(id, images, &now_fn).ok())
+        .collect())
 }
 
-/// Reads these processes.
-pub(super) fn read_each(
-    ids: impl Iterator<Item = u32>,
-    images: bool,
-    now_fn: impl Fn() -> u64,
-) -> Vec<Existing> {
-    // One that is gone already leaves its exit in the stream, and that is enough.
-    ids.filter_map(|id| read(id, images, &now_fn).ok())
-        .collect()
-}
-
-fn read(process_id: u32, images: bool, now_fn: &impl Fn() -> u64) -> io::Result<Existing> {
+/// Reads one process.
+pub fn read(process_id: u32, images: bool, now_fn: &impl Fn() -> u64) -> io::Result<Existing> {
     let read_from = now_fn();
     let process = proc::Process::open(process_id)?;
     let stat = process.stat()?;

@@ -100,7 +100,9 @@ fn leader_exits_first() {
 
 fn exit_thread(code: i32) -> ! {
     // SAFETY: only this thread ends, and it holds nothing others wait for.
-    unsafe { libc::syscall(libc::SYS_exit, code) };
+    unsafe {
+        libc::syscall(libc::SYS_exit, code);
+    }
     unreachable!("exit does not return");
 }
 

@@ -124,18 +124,18 @@ impl Object {
         let btf = Btf::from_sys_fs().map_err(|error| unavailable("reading BTF", &error))?;
         let mut ebpf = load_maps(&btf, &parameters, settings)?;
         for name in TRACEPOINTS {
-            tracepoint(&mut ebpf, name)?
-                .load(name, &btf)
-                .map_err(|error| refused(name, error))?;
+            let program = tracepoint(&mut ebpf, name)?;
+            load_program(|| program.load(name, &btf)).map_err(|error| refused(name, error))?;
         }
-        // Not every kernel lets this kind of program load; perf events stand in.
+        // Not every kernel takes these kinds of programs; perf events and `/proc` stand in.
         let sees_images = settings.images
             && image_program(&mut ebpf)
-                .is_ok_and(|program| program.load(IMAGE_FUNCTION, &btf).is_ok());
+                .is_ok_and(|program| load_program(|| program.load(IMAGE_FUNCTION, &btf)).is_ok());
         let has_iterators = [PROCESS_ITERATOR, IMAGE_ITERATOR]
             .into_iter()
             .all(|(name, target)| {
-                iterator(&mut ebpf, name).is_ok_and(|program| program.load(target, &btf).is_ok())
+                iterator(&mut ebpf, name)
+                    .is_ok_and(|program| load_program(|| program.load(target, &btf)).is_ok())
             });
         let (control, produced, lost) = (
             Array::try_from(take(&mut ebpf, "CONTROL")?).map_err(map_error)?,
@@ -283,6 +283,23 @@ fn load_maps(
         .map_err(|error| unavailable("creating eBPF maps", &error))
 }
 
+/// Loads a program. The verifier gives up when a signal is pending, and then wants to be asked
+/// again.
+fn load_program(load_fn: impl FnMut() -> Result<(), ProgramError>) -> Result<(), ProgramError> {
+    const ATTEMPTS_MAX: usize = 5;
+    std::iter::repeat_with(load_fn)
+        .take(ATTEMPTS_MAX)
+        .find(|result| !matches!(result, Err(error) if is_interrupted(error)))
+        .unwrap_or(Err(ProgramError::NotLoaded))
+}
+
+fn is_interrupted(error: &ProgramError) -> bool {
+    let ProgramError::LoadError { io_error, .. } = error else {
+        return false;
+    };
+    io_error.kind() == io::ErrorKind::WouldBlock
+}
+
 fn tracepoint<'e>(ebpf: &'e mut Ebpf, name: &str) -> Result<&'e mut BtfTracePoint, Error> {
     let program = ebpf.program_mut(name).ok_or_else(|| missing(name))?;
     program.try_into().map_err(|error| refused(name, error))
@@ -341,7 +358,9 @@ fn refused(name: &str, error: ProgramError) -> Error {
             let log = verifier_log.to_string();
             match verifier_reason(&log) {
                 Some(reason) => Error::Unavailable {
-                    cause: format!("the kernel's verifier refused eBPF program {name}: {reason}"),
+                    cause: format!(
+                        "the kernel's verifier refused eBPF program {name}: {io_error}: {reason}"
+                    ),
                     cure: "report it with the output of uname -r, and use another source"
                         .to_owned(),
                 },
