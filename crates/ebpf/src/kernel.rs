@@ -137,7 +137,8 @@ pub(crate) struct Task(Pointer);
 
 impl Task {
     const PF_KTHREAD: u32 = 0x0020_0000;
-    const PIDTYPE_SID: usize = 3;
+    /// Of `signal_struct.pids[PIDTYPE_SID]` in the array.
+    const SESSION_OFFSET: usize = 3_usize.saturating_mul(size_of::<Pointer>());
     const SIGNAL_GROUP_EXIT: u32 = 4;
 
     /// The thread that runs now.
@@ -206,10 +207,7 @@ impl Task {
         if signal.is_null() {
             return 0;
         }
-        let pid: Pointer = field(
-            signal.wrapping_add(Self::PIDTYPE_SID * size_of::<Pointer>()),
-            SIGNAL_PIDS,
-        );
+        let pid: Pointer = field(signal.wrapping_add(Self::SESSION_OFFSET), SIGNAL_PIDS);
         probe(pid, PID_NUMBERS_NR)
     }
 
@@ -427,7 +425,7 @@ impl KernelText {
                 self.0.cast(),
             )
         };
-        (size > 0).then_some(size as usize)
+        usize::try_from(size).ok().filter(|size| *size > 0)
     }
 }
 
@@ -492,6 +490,9 @@ impl Shared {
                 one = in(reg) 1_u64,
             );
         }
+        // Only for tools that look at this on another target.
+        #[cfg(not(target_arch = "bpf"))]
+        self.store(self.load().wrapping_add(1));
     }
 }
 
@@ -518,7 +519,6 @@ pub(crate) fn room<const N: usize, const MAX: usize>(
 fn opaque(number: usize) -> usize {
     let mut number = number;
     // SAFETY: there is no instruction in it.
-    #[cfg(target_arch = "bpf")]
     unsafe {
         core::arch::asm!("/* {0} */", inout(reg) number, options(pure, nomem, nostack));
     }

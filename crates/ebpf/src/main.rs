@@ -9,6 +9,18 @@
 #![no_std]
 #![no_main]
 #![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
+#![expect(
+    clippy::inline_always,
+    reason = "across a call the compiler cannot fold checks and the verifier forgets what it knew"
+)]
+#![expect(
+    clippy::needless_pass_by_value,
+    reason = "the macros of programs pass the context by value"
+)]
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "a pointer has 64 bits here, and no size leaves its scratch memory of 48 KiB"
+)]
 #![deny(
     clippy::arithmetic_side_effects,
     clippy::expect_used,
@@ -32,7 +44,6 @@ mod thread;
 static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
 
 /// A panic path that is left would be an endless loop, which the verifier refuses to load.
-#[cfg(target_arch = "bpf")]
 #[panic_handler]
 fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
     loop {}
