@@ -52,6 +52,8 @@ struct Ebpf {
     /// Records too young to be in order for sure.
     held: Batch,
     pace: Pace,
+    /// When losses were told last.
+    settled: u64,
     /// A buffer was not drained to its end.
     is_behind: bool,
 }
@@ -107,6 +109,7 @@ impl Ebpf {
             settings: settings.clone(),
             held: Batch::default(),
             pace: Pace::Busy(0),
+            settled: 0,
             is_behind: false,
         })
     }
@@ -150,6 +153,9 @@ impl Ebpf {
         batch.append(&mut self.held);
         self.collect(now, batch)?;
         let found = batch.count() > from;
+        if !found || now.saturating_sub(self.settled) >= IDLE_NS {
+            self.settle(now, batch)?;
+        }
         let watermark = self.read_until().saturating_sub(SETTLE_NS);
         batch.sort_from(from);
         batch.split_after(watermark, &mut self.held);
@@ -159,9 +165,6 @@ impl Ebpf {
             Pace::Busy(_) => Pace::Settling,
             Pace::Settling | Pace::Idle => Pace::Idle,
         };
-        if !found {
-            self.settle(now, batch)?;
-        }
         Ok(())
     }
 
@@ -193,10 +196,7 @@ impl Ebpf {
 
     /// The stream up to now, complete and in order; what is younger is held.
     fn drain_until_now(&mut self) -> Result<Batch, Error> {
-        rcu::wait_for_readers().map_err(|source| Error::Io {
-            action: "waiting for eBPF programs to end",
-            source,
-        })?;
+        rcu::wait_for_readers();
         let until = now();
         let mut stream = Batch::default();
         loop {
@@ -210,10 +210,13 @@ impl Ebpf {
         Ok(stream)
     }
 
+    /// Tells the losses that no record has told.
     fn settle(&mut self, time: u64, batch: &mut Batch) -> Result<(), Error> {
         for ring in &mut self.rings {
             ring.settle(time, &self.object, &mut self.told, batch)?;
         }
+        self.told.tell_missed(time, &self.object.missed(), batch);
+        self.settled = time;
         Ok(())
     }
 }
@@ -276,6 +279,9 @@ impl Sensor for Ebpf {
             produced: self.object.produced()?,
             lost: self.told.per_kind(),
         };
+        for (produced, missed) in counters.produced.iter_mut().zip(self.told.missed()) {
+            *produced += missed;
+        }
         if let (Some(images), Some(index)) = (&self.images, Kind::IMAGE_LOAD.index()) {
             counters.produced[index] += images.rings.produced();
             counters.lost[index] += images.rings.lost();

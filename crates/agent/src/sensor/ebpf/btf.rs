@@ -221,3 +221,103 @@ fn number_at(bytes: &[u8], offset: usize) -> Option<u32> {
 fn size_at(bytes: &[u8], offset: usize) -> Option<usize> {
     usize::try_from(number_at(bytes, offset)?).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::{any, proptest};
+
+    use super::*;
+
+    /// Type information by hand: types as words, members and parameters included, and strings.
+    fn information(types: &[u32], strings: &[u8]) -> Vec<u8> {
+        let types: Vec<u8> = types.iter().flat_map(|word| word.to_le_bytes()).collect();
+        let size_of = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap();
+        let (types_size, strings_size) = (size_of(&types), size_of(strings));
+        let mut bytes = vec![0x9f, 0xeb, 1, 0];
+        for word in [24, 0, types_size, types_size, strings_size] {
+            bytes.extend_from_slice(&word.to_le_bytes());
+        }
+        bytes.extend_from_slice(&types);
+        bytes.extend_from_slice(strings);
+        bytes
+    }
+
+    const fn info(kind: u32, count: u32) -> u32 {
+        (kind << 24) | count
+    }
+
+    const BIT_FIELDS: u32 = 1 << 31;
+
+    #[test]
+    fn finds_members_in_anonymous_structures_arrays_and_bit_fields() {
+        // struct outer { int a; struct { int b; }; struct inner c[2]; int d:4 } with struct inner
+        // { int e; int f; } and typedef struct inner alias.
+        let strings = b"\0int\0outer\0a\0b\0c\0d\0inner\0e\0f\0alias\0";
+        let name = |text: &str| {
+            let text = [&[0], text.as_bytes(), &[0]].concat();
+            let at = strings
+                .windows(text.len())
+                .position(|window| window == text);
+            u32::try_from(at.unwrap()).unwrap() + 1
+        };
+        let types = [
+            &[name("int"), info(kind::INT, 0), 4, 32][..], // 1
+            &[name("inner"), info(kind::STRUCT, 2), 8],    // 2
+            &[name("e"), 1, 0, name("f"), 1, 32],
+            &[0, info(kind::STRUCT, 1), 4, name("b"), 1, 0], // 3
+            &[0, info(kind::ARRAY, 0), 0, 6, 1, 2],          // 4: alias[2]
+            &[name("outer"), info(kind::STRUCT, 4) | BIT_FIELDS, 28], // 5
+            &[name("a"), 1, 0, 0, 3, 32, name("c"), 4, 64],
+            &[name("d"), 1, (4 << 24) + 192],
+            &[name("alias"), info(kind::TYPEDEF, 0), 2], // 6
+        ]
+        .concat();
+        let bytes = information(&types, strings);
+        let types = Types::read(&bytes).unwrap();
+        assert_eq!(types.offset("outer.a"), Some(0));
+        assert_eq!(types.offset("outer.b"), Some(4));
+        assert_eq!(types.offset("outer.c.f"), Some(12));
+        assert_eq!(types.offset("outer.d"), Some(24));
+        assert_eq!(types.offset("alias.f"), Some(4));
+        assert_eq!(types.offset("outer.x"), None);
+        assert_eq!(types.offset("other.a"), None);
+    }
+
+    #[test]
+    fn counts_the_parameters_of_a_tracepoint() {
+        let strings = b"\0btf_trace_exit\0";
+        let types = [
+            &[0, info(kind::FUNC_PROTO, 3), 0, 0, 0, 0, 0, 0, 0][..], // 1
+            &[0, info(kind::PTR, 0), 1],                              // 2
+            &[1, info(kind::TYPEDEF, 0), 2],                          // 3
+        ]
+        .concat();
+        let bytes = information(&types, strings);
+        let types = Types::read(&bytes).unwrap();
+        assert_eq!(types.tracepoint_parameter_count("exit"), Some(2));
+        assert_eq!(types.tracepoint_parameter_count("exec"), None);
+    }
+
+    #[test]
+    fn a_structure_that_contains_itself_ends() {
+        // An anonymous structure whose only member, anonymous too, is itself.
+        let types = [1, info(kind::STRUCT, 1), 0, 0, 1, 0];
+        let bytes = information(&types, b"\0loop\0");
+        assert_eq!(Types::read(&bytes).unwrap().offset("loop.x"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused(
+            words in proptest::collection::vec(any::<u32>(), 0..60),
+            strings in proptest::collection::vec(any::<u8>(), 0..20),
+        ) {
+            let bytes = information(&words, &strings);
+            if let Some(types) = Types::read(&bytes) {
+                let _offset = types.offset(".a.b");
+                let _count = types.tracepoint_parameter_count("a");
+            }
+            let _types = Types::read(&strings);
+        }
+    }
+}

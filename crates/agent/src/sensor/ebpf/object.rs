@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io;
+use std::os::fd::{AsFd as _, AsRawFd as _};
 
 use aya::maps::{Array, MapData, MapError, PerCpuArray, RingBuf};
 use aya::programs::fentry::FEntryLink;
@@ -185,10 +186,8 @@ impl Object {
         self.set(CONTROL_ENABLED, 0)?;
         self.tracepoint_links.clear();
         self.image_link = None;
-        rcu::wait_for_readers().map_err(|source| Error::Io {
-            action: "waiting for eBPF programs to end",
-            source,
-        })
+        rcu::wait_for_readers();
+        Ok(())
     }
 
     /// A walk over the processes there are, as records; `None` where this kernel does not take
@@ -227,6 +226,31 @@ impl Object {
     /// Of those, events that could not be stored.
     pub(super) fn lost(&self) -> Result<PerKind, Error> {
         sum(&self.lost)
+    }
+
+    /// Events whose program did not run, because it ran on the same processor already when it was
+    /// interrupted. A program that tells of several kinds has them all counted as its first: what
+    /// it would have told is not known.
+    pub(super) fn missed(&self) -> PerKind {
+        let mut missed = PerKind::default();
+        let kinds = [Kind::PROCESS_START, Kind::PROCESS_EXEC, Kind::PROCESS_EXIT];
+        let programs = TRACEPOINTS.into_iter().zip(kinds);
+        for (name, kind) in programs.chain([(IMAGE_FUNCTION, Kind::IMAGE_LOAD)]) {
+            if let Some(index) = kind.index() {
+                missed[index] = self.misses(name).unwrap_or(0);
+            }
+        }
+        missed
+    }
+
+    /// What the kernel says of a program; `None` where it is not loaded or the kernel does not say.
+    fn misses(&self, name: &str) -> Option<u64> {
+        let fd = self.ebpf.program(name)?.fd().ok()?.as_fd().as_raw_fd();
+        let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?;
+        let misses = info
+            .lines()
+            .find_map(|line| line.strip_prefix("recursion_misses:"))?;
+        misses.trim().parse().ok()
     }
 
     fn set(&mut self, index: u32, value: u64) -> Result<(), Error> {

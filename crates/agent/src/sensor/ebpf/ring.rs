@@ -29,12 +29,40 @@ pub(super) struct Ring {
 
 /// What has been told as lost, per kind; the rings share it because the kernel's counters do.
 #[derive(Debug, Default)]
-pub(super) struct Told(PerKind);
+pub(super) struct Told {
+    /// Of what the programs could not store.
+    unstored: PerKind,
+    /// Of what they were not run for.
+    missed: PerKind,
+}
 
 impl Told {
     /// Everything told so far.
-    pub(super) const fn per_kind(&self) -> PerKind {
-        self.0
+    pub(super) fn per_kind(&self) -> PerKind {
+        std::array::from_fn(|index| self.unstored[index] + self.missed[index])
+    }
+
+    /// What was told of programs that did not run.
+    pub(super) const fn missed(&self) -> PerKind {
+        self.missed
+    }
+
+    /// Tells the events for which programs did not run, `missed` in all.
+    pub(super) fn tell_missed(&mut self, time: u64, missed: &PerKind, batch: &mut Batch) {
+        for (index, kind) in Kind::OBSERVED.into_iter().enumerate() {
+            let untold = missed[index].saturating_sub(self.missed[index]);
+            if untold > 0 {
+                self.missed[index] += untold;
+                batch.write_lost(
+                    time,
+                    Lost {
+                        kind,
+                        reason: Reason::NO_MEMORY,
+                        count: untold,
+                    },
+                );
+            }
+        }
     }
 }
 
@@ -131,11 +159,11 @@ fn tell(
     let lost = object.lost()?;
     let mut sum = 0;
     for index in kinds.clone() {
-        let untold = (lost[index] - told.0[index]).min(count);
+        let untold = (lost[index] - told.unstored[index]).min(count);
         if untold == 0 {
             continue;
         }
-        told.0[index] += untold;
+        told.unstored[index] += untold;
         count -= untold;
         sum += untold;
         let lost = Lost {
