@@ -5,7 +5,8 @@ use event::{Flags, HEADER_SIZE, Header};
 
 use crate::kernel::{self, KernelText, Path, Shared, Step, Task};
 
-/// The most bytes of one path, and its components: more is cut.
+/// The most bytes of one path, and its components: more is cut. The kernel takes no longer path
+/// from a caller, but a file may be deeper; the name that crosses the limit is the last.
 const PATH_SIZE_MAX: usize = 4096;
 const COMPONENT_COUNT_MAX: usize = 256;
 /// A component's name and its NUL byte.
@@ -120,7 +121,6 @@ impl<const N: usize> Record<N> {
     /// Whether the way to the root was within the limits.
     #[inline(always)]
     fn append_components(&mut self, mut path: Path) -> bool {
-        const LAST_NAME: usize = PATH_SIZE_MAX.wrapping_sub(NAME_SIZE_MAX);
         let begin = self.end();
         for _ in 0..COMPONENT_COUNT_MAX {
             let (name, next) = match path.step() {
@@ -132,7 +132,7 @@ impl<const N: usize> Record<N> {
                 Step::Loose(name) => (name, None),
                 Step::Name(name, next) => (name, Some(next)),
             };
-            if self.end().wrapping_sub(begin) > LAST_NAME || !self.append_name(name) {
+            if self.end().wrapping_sub(begin) > PATH_SIZE_MAX || !self.append_name(name) {
                 return false;
             }
             match next {
