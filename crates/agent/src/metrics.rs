@@ -172,7 +172,11 @@ fn wait(client: &TcpStream, flags: PollFlags, stop: &Waker, deadline: Instant) -
         PollFd::new(client.as_fd(), flags),
         PollFd::new(stop.as_fd(), PollFlags::POLLIN),
     ];
-    poll(&mut waited, PollTimeout::from(left_ms))?;
+    match poll(&mut waited, PollTimeout::from(left_ms)) {
+        // Interrupted by a signal, the caller looks, finds nothing, and waits again.
+        Ok(_) | Err(nix::errno::Errno::EINTR) => {}
+        Err(error) => return Err(error.into()),
+    }
     if stop.is_woken() || left.is_zero() {
         return Err(io::ErrorKind::TimedOut.into());
     }
