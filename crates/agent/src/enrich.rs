@@ -134,27 +134,33 @@ impl Enricher {
         } else {
             program.user_unavailable();
         }
+        // Nobody remembers who created a process that was there before.
+        let created = origin && !header.flags.contains(Flags::EXISTING);
         let parent = origin.then_some(start.parent_process_id);
         let parent_process_key =
             parent.map(|id| self.known_key(id, start.parent_start_time, header.time));
         let body = trail::ProcessStart {
             parent_process_id: parent,
             parent_process_key,
-            creator_process_id: origin.then_some(start.creator_process_id),
-            creator_thread_id: origin.then_some(start.creator_thread_id),
+            creator_process_id: created.then_some(start.creator_process_id),
+            creator_thread_id: created.then_some(start.creator_thread_id),
             program: program.trail.clone(),
             session_id: user.then_some(start.session_id),
             existing: header.flags.contains(Flags::EXISTING),
         };
         let mut missing = program.missing.clone();
         if !origin {
-            let lacking = [
-                "parent_process_id",
-                "parent_process_key",
-                "creator_process_id",
-                "creator_thread_id",
-            ];
-            missing.extend(lacking.map(|field| (field.into(), missing::UNAVAILABLE.into())));
+            let parent = ["parent_process_id", "parent_process_key"];
+            missing.extend(parent.map(|field| (field.into(), missing::UNAVAILABLE.into())));
+        }
+        if !created {
+            let reason = if origin {
+                missing::GONE
+            } else {
+                missing::UNAVAILABLE
+            };
+            let creator = ["creator_process_id", "creator_thread_id"];
+            missing.extend(creator.map(|field| (field.into(), reason.into())));
         }
         if !user {
             missing.push(("session_id".into(), missing::UNAVAILABLE.into()));

@@ -344,6 +344,12 @@ fn counts_the_snapshot_as_produced() {
     existing.header.flags = Flags::EXISTING;
     let (events, account) = record(vec![vec![existing, exit(2 * TICK, 10, 0)]]);
     assert_eq!(events.len(), 4);
+    let Body::ProcessStart(start) = &events[1].body else {
+        panic!("{:?}", events[1])
+    };
+    assert_eq!(start.creator_process_id, None, "nobody remembers it");
+    let missing = |field: &str| events[1].missing.iter().any(|(name, _)| name == field);
+    assert!(missing("creator_process_id") && missing("creator_thread_id"));
     assert_eq!(account.kinds.process_start.produced, 1);
     assert!(account.balanced);
 }
