@@ -60,6 +60,7 @@ struct Perf {
     /// a cut at one time for all, so that no act is told without those that led to it.
     recorded: RangeInclusive<u64>,
     is_behind: bool,
+    last_beat: u64,
     has_lost: u64,
     counters: Counters,
 }
@@ -103,27 +104,30 @@ impl Perf {
             merge: Merge::default(),
             recorded: 0..=u64::MAX,
             is_behind: false,
+            last_beat: 0,
             has_lost: 0,
             counters: Counters::default(),
         })
     }
 
     /// Sleeps until the next record comes, or a heartbeat.
-    fn wait_idle(&mut self, batch: &mut Batch) -> Result<(), Error> {
+    fn wait_idle(&mut self) -> Result<(), Error> {
         let is_empty = self.task_rings.arm() & self.image_rings.arm();
         let woken = !is_empty || self.wait(HEARTBEAT)?;
         self.task_rings.disarm();
         self.image_rings.disarm();
         if woken {
             self.merge.woken();
-            return Ok(());
         }
-        self.beat(batch)
+        Ok(())
     }
 
-    /// What is done now and then, on an idle machine.
-    fn beat(&mut self, batch: &mut Batch) -> Result<(), Error> {
-        let now = clock::now().0;
+    /// What is done once a second.
+    fn beat(&mut self, now: u64, batch: &mut Batch) -> Result<(), Error> {
+        if Duration::from_nanos(now.saturating_sub(self.last_beat)) < HEARTBEAT {
+            return Ok(());
+        }
+        self.last_beat = now;
         let tasks_changed = self
             .task_rings
             .follow_cpus(now, batch)
@@ -291,8 +295,9 @@ impl Sensor for Perf {
     }
 
     fn read(&mut self, batch: &mut Batch) -> Result<(), Error> {
+        self.beat(clock::now().0, batch)?;
         if self.merge.is_idle() {
-            return self.wait_idle(batch);
+            return self.wait_idle();
         }
         if !self.is_behind {
             self.wait(self.settings.flush_interval.min(PROMPT_INTERVAL))?;

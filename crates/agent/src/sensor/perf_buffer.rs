@@ -92,7 +92,7 @@ impl Rings {
         let data_size = ring_size(settings.buffer_size, cpus.len());
         let cpus = cpus
             .into_iter()
-            .map(|cpu| CpuRing::open(cpu, settings.records, data_size))
+            .filter_map(|cpu| CpuRing::open_online(cpu, settings.records, data_size).transpose())
             .collect::<io::Result<Vec<_>>>()
             .map_err(unavailable)?;
         Ok(Self {
@@ -230,7 +230,8 @@ impl Rings {
         }
         let is_over = |ring: &CpuRing| !online.contains(&ring.cpu) && ring.is_empty();
         for ring in self.cpus.iter_mut().filter(|ring| is_over(ring)) {
-            let untold = ring.untold()?;
+            // Where the count is gone with the processor, its last losses are not told.
+            let untold = ring.untold().unwrap_or(0);
             self.lost += untold;
             write_lost(batch, &self.settings, time, untold);
         }
@@ -242,12 +243,14 @@ impl Rings {
             if self.cpus.iter().any(|ring| ring.cpu == cpu) {
                 continue;
             }
-            let ring = CpuRing::open(cpu, self.settings.records, data_size)?;
-            if self.enabled {
-                ring.enable()?;
+            let ring = CpuRing::open_online(cpu, self.settings.records, data_size)?;
+            if let Some(ring) = ring {
+                if self.enabled {
+                    ring.enable()?;
+                }
+                self.cpus.push(ring);
+                has_changed = true;
             }
-            self.cpus.push(ring);
-            has_changed = true;
         }
         self.cpus.sort_by_key(|ring| ring.cpu);
         Ok(has_changed)
@@ -298,6 +301,14 @@ struct CpuRing {
 }
 
 impl CpuRing {
+    /// `None` when the processor has gone offline since it was listed.
+    fn open_online(cpu: u32, records: Records, data_size: usize) -> io::Result<Option<Self>> {
+        match Self::open(cpu, records, data_size) {
+            Err(error) if error.raw_os_error() == Some(libc::ENODEV) => Ok(None),
+            result => result.map(Some),
+        }
+    }
+
     fn open(cpu: u32, records: Records, data_size: usize) -> io::Result<Self> {
         // The kernel writes to the event opened last first. `arm` relies on the ring being
         // written before the sentinel, so the sentinel is opened before the ring.
