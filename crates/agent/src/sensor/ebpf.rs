@@ -89,14 +89,11 @@ impl Ebpf {
             None
         };
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(waiting)?;
-        // Edge-triggered: a buffer is readable all the time while records come, but only the
-        // kernel side knows when it is worth to wake up.
-        let buffer_event = EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, 0);
         for ring in &rings {
-            epoll.add(ring.as_fd(), buffer_event).map_err(waiting)?;
+            epoll.add(ring.as_fd(), buffer_event()).map_err(waiting)?;
         }
         for fd in images.iter().flat_map(|images| images.rings.fds()) {
-            epoll.add(fd, buffer_event).map_err(waiting)?;
+            epoll.add(fd, buffer_event()).map_err(waiting)?;
         }
         let event = EpollEvent::new(EpollFlags::EPOLLIN, 0);
         epoll.add(&settings.waker, event).map_err(waiting)?;
@@ -217,6 +214,27 @@ impl Ebpf {
         }
         self.told.tell_missed(time, &self.object.missed(), batch);
         self.settled = time;
+        self.follow_cpus(time, batch)
+    }
+
+    /// Opens perf events on processors that came online. The programs run on every processor.
+    fn follow_cpus(&mut self, time: u64, batch: &mut Batch) -> Result<(), Error> {
+        let Some(images) = &mut self.images else {
+            return Ok(());
+        };
+        if !images
+            .rings
+            .follow_cpus(time, batch)
+            .map_err(reading_images)?
+        {
+            return Ok(());
+        }
+        for fd in images.rings.fds() {
+            match self.epoll.add(fd, buffer_event()) {
+                Ok(()) | Err(nix::errno::Errno::EEXIST) => {}
+                Err(errno) => return Err(waiting(errno)),
+            }
+        }
         Ok(())
     }
 }
@@ -343,6 +361,12 @@ fn reading_images(source: io::Error) -> Error {
         action: "reading image loads from perf events",
         source,
     }
+}
+
+/// Edge-triggered: a buffer is readable all the time while records come, but only the kernel side
+/// knows when it is worth to wake up.
+fn buffer_event() -> EpollEvent {
+    EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, 0)
 }
 
 /// Now on the sensor's clock.
