@@ -26,6 +26,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("libpolly-22-dev", "building bpf-linker"),
     ("libzstd-dev", "building bpf-linker"),
     ("zlib1g-dev", "building bpf-linker"),
+    ("strace", "the witness of integration tests"),
     ("qemu-system-x86", "booting other kernels"),
     ("busybox-static", "the first process of those kernels"),
 ];

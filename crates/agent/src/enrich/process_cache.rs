@@ -94,7 +94,7 @@ impl ProcessCache {
     }
 
     /// Forgets processes that are gone although nobody told of their exit. Asks `/proc` for each,
-    /// so it does nothing when it did so within [`HEAL_INTERVAL`].
+    /// so it does nothing when it did so within `HEAL_INTERVAL`.
     pub fn heal(&mut self) {
         let now = Instant::now();
         if self

@@ -12,7 +12,7 @@ const COUNT_MAX: usize = 4_096;
 
 /// Names by user id, from the system's user database.
 ///
-/// The database may be a network away (NSS), so each id is asked at most once in [`AGE_MAX`].
+/// The database may be a network away (NSS), so each id is asked at most once in `AGE_MAX`.
 #[derive(Debug, Default)]
 pub struct Users {
     names: HashMap<u32, (Option<Arc<str>>, Instant)>,
