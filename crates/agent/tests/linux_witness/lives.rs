@@ -47,6 +47,17 @@ impl<'a> Life<'a> {
     }
 }
 
+/// What there is to find out why the start of a process is missing.
+fn without_start(recording: &Recording, row: &Row) -> String {
+    let of_process = recording
+        .rows
+        .iter()
+        .filter(|other| other.process_id == row.process_id);
+    let of_process: Vec<_> = of_process.collect();
+    let count = recording.rows.len();
+    format!("no start before {row:#?} of {count} in {of_process:#?}")
+}
+
 /// The lives of all processes of a recording that lost nothing.
 #[derive(Debug)]
 pub(crate) struct Lives<'a> {
@@ -65,7 +76,7 @@ impl<'a> Lives<'a> {
                 assert!(earlier.is_none(), "two starts: {earlier:?} {row:?}");
             } else if !matches!(row.kind, Kind::SensorStart | Kind::SensorStop) {
                 let life = by_key.get_mut(&row.process_key);
-                let life = life.unwrap_or_else(|| panic!("no start before {row:?}"));
+                let life = life.unwrap_or_else(|| panic!("{}", without_start(recording, row)));
                 assert_eq!(life.start.process_id, row.process_id, "{row:?}");
                 assert!(life.exits.is_empty(), "{row:?} after {:?}", life.exits);
                 match row.kind {

@@ -20,7 +20,7 @@ const WAY: Duration = Duration::from_millis(10);
 /// threads an event passes, this test's own included.
 const SLACK: Duration = Duration::from_millis(40);
 
-const EVENT_COUNT: usize = 300;
+const EVENT_COUNT: usize = 200;
 /// A machine that is busy with other things can spoil a measurement but not improve it.
 const ATTEMPTS: usize = 3;
 
@@ -36,9 +36,15 @@ fn an_event_is_in_the_log_within_the_flush_interval() {
         return;
     };
     let limit = FLUSH_INTERVAL + WAY + SLACK;
-    let latencies: Vec<Duration> = (0..ATTEMPTS).map(|_| measure_latency()).collect();
-    let best = latencies.iter().min().unwrap();
-    assert!(*best <= limit, "{latencies:?}, the limit is {limit:?}");
+    let mut latencies = Vec::new();
+    while latencies.len() < ATTEMPTS {
+        let latency = measure_latency();
+        if latency <= limit {
+            return;
+        }
+        latencies.push(latency);
+    }
+    panic!("{latencies:?}, the limit is {limit:?}");
 }
 
 /// The 99th percentile of the time from an event to its line.
@@ -63,7 +69,7 @@ fn measure_latency() -> Duration {
         // One process and then its exit's line, so that processes are spread over the intervals.
         latencies.push(wait_for_exit(&rows));
     }
-    recorder.stop_piped();
+    recorder.stop_without_log();
     latencies.sort_unstable();
     latencies[latencies.len() * 99 / 100]
 }
@@ -122,7 +128,7 @@ fn an_idle_recorder_hardly_wakes_up() {
         }
         was_idle = is_idle;
     }
-    recorder.stop_piped();
+    recorder.stop_without_log();
     if idle_seconds < IDLE_SECONDS {
         assert!(
             std::env::var_os("CI").is_none(),

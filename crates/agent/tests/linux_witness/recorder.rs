@@ -119,8 +119,8 @@ impl Recorder {
         Recording::read(&lines, self.account())
     }
 
-    /// Stops it as a service manager would, and reads its account.
-    pub(crate) fn stop_piped(mut self) -> Account {
+    /// Stops it as a service manager would, and reads its account alone.
+    pub(crate) fn stop_without_log(mut self) -> Account {
         self.end();
         self.account()
     }

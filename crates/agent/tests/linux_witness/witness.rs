@@ -240,7 +240,8 @@ impl Mapping {
     }
 }
 
-/// Every process there is, with its start time in clock ticks.
+/// Every process that lives, with its start time in clock ticks. The dead whose parents have not
+/// asked for them yet are still in `/proc`.
 pub(crate) fn processes() -> HashMap<i32, u64> {
     let entries = fs::read_dir("/proc").unwrap();
     entries
@@ -249,12 +250,17 @@ pub(crate) fn processes() -> HashMap<i32, u64> {
         .collect()
 }
 
-/// The 22nd field of `stat`; the second may hold anything, so counting begins after its end.
+/// The 22nd field of `stat`, of a process of which a thread lives: the 3rd is the first thread's
+/// state, the 20th the number of threads. The 2nd may hold anything, so counting begins after it.
 fn start_tick(process_id: i32) -> Option<u64> {
     let stat = fs::read(format!("/proc/{process_id}/stat")).ok()?;
     let stat = String::from_utf8_lossy(&stat).into_owned();
     let (_, fields) = stat.rsplit_once(')')?;
-    fields.split_whitespace().nth(19)?.parse().ok()
+    let mut fields = fields.split_whitespace();
+    let is_dead = fields.next()? == "Z";
+    let thread_count: u64 = fields.nth(16)?.parse().ok()?;
+    let start_tick = fields.nth(1)?.parse().ok()?;
+    (!is_dead || thread_count > 1).then_some(start_tick)
 }
 
 /// Looks again and again, without a pause of its own, until `condition_fn` holds. The watchdog
