@@ -99,8 +99,9 @@ pub struct SinkCount {
     pub written: u64,
     /// Events it could not write.
     pub lost: u64,
-    /// Events handed to it that it has done neither with yet: how far it lags behind.
-    #[serde(default)]
+    /// Events handed to it that it has done neither with yet: how far it lags behind. Not written:
+    /// when a run has ended there is none.
+    #[serde(skip)]
     pub waiting: u64,
 }
 

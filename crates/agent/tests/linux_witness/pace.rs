@@ -16,13 +16,14 @@ const FLUSH_INTERVAL: Duration = Duration::from_millis(50);
 /// What the way from the kernel's buffer to a reader of the log may take beside that: the sensor's
 /// 2 ms for processors to agree on the order, two threads that hand a batch on, one write.
 const WAY: Duration = Duration::from_millis(10);
-/// What two processors shared with other work cost on top: a scheduling slice for each of the four
-/// threads an event passes, this test's own included.
-const SLACK: Duration = Duration::from_millis(40);
+/// What two processors shared with other work cost on top: a few scheduling slices for each of the
+/// four threads an event passes, this test's own included. It is far below the second that a missed
+/// wake-up would cost; the exact figures are the bench's.
+const SLACK: Duration = Duration::from_millis(90);
 
 const EVENT_COUNT: usize = 200;
 /// A machine that is busy with other things can spoil a measurement but not improve it.
-const ATTEMPTS: usize = 3;
+const ATTEMPTS: usize = 5;
 
 /// The most voluntary context switches a second of all threads of an idle recorder.
 const IDLE_SWITCHES_MAX: u64 = 3;
@@ -129,17 +130,11 @@ fn an_idle_recorder_hardly_wakes_up() {
         was_idle = is_idle;
     }
     recorder.stop_without_log();
-    if idle_seconds < IDLE_SECONDS {
-        assert!(
-            std::env::var_os("CI").is_none(),
-            "the machine is never idle"
-        );
-        say("not measured: the machine is never idle");
-        return;
-    }
+    // Whoever else uses the machine decides how often it is idle, but not what we do then.
+    say(&format!("{idle_seconds} idle seconds, {switches} wake-ups"));
     assert!(
-        switches <= IDLE_SWITCHES_MAX * IDLE_SECONDS,
-        "{switches} context switches in {IDLE_SECONDS} idle seconds"
+        switches <= IDLE_SWITCHES_MAX * idle_seconds,
+        "{switches} context switches in {idle_seconds} idle seconds"
     );
 }
 
