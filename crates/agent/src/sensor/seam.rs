@@ -64,7 +64,7 @@ struct Told(HashMap<u32, Vec<Life>>);
 /// One process of an id, as the stream has it.
 #[derive(Debug, Default)]
 struct Life {
-    /// When it started; 0 where the stream does not say.
+    /// When it started; 0 while no record says: a perf record of an image load does not.
     start_time: u64,
     /// Whether its start is in the stream.
     has_start: bool,
@@ -103,6 +103,9 @@ impl Told {
         let Some(life) = lives.last_mut() else {
             return;
         };
+        if life.start_time == 0 {
+            life.start_time = header.start_time;
+        }
         match event {
             Event::ProcessStart(_) => life.has_start = true,
             Event::ProcessExec(_) => life.has_exec = true,
@@ -411,6 +414,19 @@ mod tests {
         assert_eq!(header.start_time, 40 * TICK_NS + 3);
         assert!(header.flags.contains(Flags::ORIGIN_UNAVAILABLE));
         assert!(header.flags.contains(PROGRAM_UNAVAILABLE));
+    }
+
+    /// Its first record was an image load, which does not say when the process started; the exec
+    /// and the exit after it do, and were told of a process of another key.
+    #[test]
+    fn a_process_only_the_stream_knows_has_the_start_time_any_record_says() {
+        let mut stream = Batch::default();
+        put(&mut stream, BEGAN + 5, 9, 0, &load(0x1000, b"/new"));
+        put(&mut stream, BEGAN + 6, 9, 40 * TICK_NS + 3, &exec());
+        put(&mut stream, BEGAN + 7, 9, 40 * TICK_NS + 3, &exit());
+        let joined = joined(Vec::new(), &stream);
+        assert_eq!(ids(&joined), [9]);
+        assert_eq!(joined.processes[0].0.start_time, 40 * TICK_NS + 3);
     }
 
     #[test]

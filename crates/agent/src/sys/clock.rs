@@ -4,17 +4,46 @@ use nix::time::{ClockId, clock_gettime};
 
 use crate::clock::Offset;
 
+/// Readings of both clocks that took longer than this are not of one moment: the thread was
+/// interrupted between them.
+const READING_NS_MAX: u64 = 20_000;
+
+/// How often a reading is repeated. When all were interrupted the shortest counts.
+const READINGS_MAX: usize = 8;
+
 /// Now on the sensor's clock (`CLOCK_BOOTTIME`, which goes on while the machine sleeps), and the
 /// offset to the time of day.
 pub fn now() -> (u64, Offset) {
+    let mut best = read();
+    for _ in 1..READINGS_MAX {
+        if best.took <= READING_NS_MAX {
+            break;
+        }
+        let again = read();
+        if again.took < best.took {
+            best = again;
+        }
+    }
+    (best.boot, Offset::new(best.wall, best.boot))
+}
+
+/// One reading of both clocks.
+struct Reading {
+    boot: u64,
+    wall: i64,
+    /// The wall time was read within this many nanoseconds around `boot`.
+    took: u64,
+}
+
+fn read() -> Reading {
     let before = nanoseconds(ClockId::CLOCK_BOOTTIME);
     let wall = nanoseconds(ClockId::CLOCK_REALTIME);
     let after = nanoseconds(ClockId::CLOCK_BOOTTIME);
-    let middle = before.midpoint(after);
-    (
-        middle.unsigned_abs(),
-        Offset::new(wall, middle.unsigned_abs()),
-    )
+    Reading {
+        boot: before.midpoint(after).unsigned_abs(),
+        wall,
+        took: after.abs_diff(before),
+    }
 }
 
 fn nanoseconds(clock: ClockId) -> i64 {
