@@ -14,7 +14,7 @@
 
 use core::cell::UnsafeCell;
 use core::ffi::c_void;
-use core::ptr::from_mut;
+use core::ptr::{from_mut, from_ref};
 
 use aya_ebpf::helpers::generated as helpers;
 
@@ -90,7 +90,7 @@ impl Parameter {
     #[inline(always)]
     pub(crate) fn value(self) -> u64 {
         // SAFETY: a reference is valid for reads.
-        unsafe { core::ptr::from_ref(self.0).read_volatile() }
+        unsafe { from_ref(self.0).read_volatile() }
     }
 
     #[inline(always)]
@@ -120,15 +120,17 @@ fn probe<T: Copy + Default>(base: Pointer, offset: Parameter) -> T {
 #[inline(always)]
 fn probe_at<T: Copy + Default>(at: Pointer) -> T {
     let mut value = T::default();
-    // SAFETY: the helper checks the source itself, and the destination is `T`'s size.
-    let _zeroed_if_unreadable = unsafe {
-        helpers::bpf_probe_read_kernel(
-            from_mut(&mut value).cast(),
-            size_of::<T>() as u32,
-            at.cast(),
-        )
-    };
+    probe_into(at, from_mut(&mut value));
     value
+}
+
+/// Copies memory that no tracked pointer leads to; zeros where it cannot be read.
+#[inline(always)]
+fn probe_into<T>(at: Pointer, value: *mut T) {
+    // SAFETY: the helper checks the source itself, and the destination is `T`'s size: every caller
+    // passes a reference to its own memory, of which any bytes are a value.
+    let _zeroed_if_unreadable =
+        unsafe { helpers::bpf_probe_read_kernel(value.cast(), size_of::<T>() as u32, at.cast()) };
 }
 
 /// A thread: the kernel's `task_struct`.
@@ -345,18 +347,6 @@ pub(crate) struct Path {
     dentry: Pointer,
 }
 
-/// One step of the way from a file to the root.
-pub(crate) enum Step {
-    /// A name, and the directory it is in.
-    Name(KernelText, Path),
-    /// A mount's root: the way goes on where it is mounted.
-    Mount(Path),
-    /// The last name: it is in no directory, and not below any root.
-    Loose(KernelText),
-    /// The root.
-    Root,
-}
-
 impl Path {
     /// Whether there is anything.
     #[inline(always)]
@@ -370,34 +360,85 @@ impl Path {
         let root: Pointer = probe(self.mount, VFSMOUNT_ROOT);
         self.dentry != root && probe::<u64>(self.dentry, DENTRY_HASH_PPREV) == 0
     }
+}
+
+/// One step of the way from a file to the root.
+pub(crate) enum Step {
+    /// A name in a directory, to which the way went on.
+    Name(KernelText),
+    /// A mount's root: the way went on where it is mounted.
+    Mount,
+    /// The last name: it is in no directory, and not below any root.
+    Loose(KernelText),
+    /// The root.
+    Root,
+}
+
+/// A place on the way from a file to the root.
+///
+/// It is kept in a map's memory so that the verifier forgets it: it would otherwise remember what
+/// was found equal and what was read, and tell apart every way through the loop by that.
+#[repr(C)]
+pub(crate) struct Way {
+    mount: Shared,
+    /// The mount's own root.
+    root: Shared,
+    dentry: Shared,
+    /// The first words of the structure looked at, which hold all we need of it.
+    words: [Shared; 8],
+}
+
+impl Way {
+    /// Goes to the begin of a way.
+    #[inline(always)]
+    pub(crate) fn begin(&self, path: Path) {
+        self.enter(path.mount, path.dentry);
+    }
+
+    #[inline(always)]
+    fn enter(&self, mount: Pointer, dentry: Pointer) {
+        self.mount.store(mount as u64);
+        self.dentry.store(dentry as u64);
+        probe_into(
+            mount.wrapping_add(VFSMOUNT_ROOT.offset()),
+            from_ref(&self.root).cast_mut(),
+        );
+    }
 
     /// One step towards the root of everything.
     #[inline(always)]
-    pub(crate) fn step(self) -> Step {
-        let root: Pointer = probe(self.mount, VFSMOUNT_ROOT);
-        if self.dentry == root {
-            let mount = self.mount.wrapping_sub(MOUNT_MNT.offset());
-            let parent: Pointer = probe(mount, MOUNT_PARENT);
-            if parent == mount || parent.is_null() {
-                return Step::Root;
-            }
-            return Step::Mount(Self {
-                mount: parent.wrapping_add(MOUNT_MNT.offset()),
-                dentry: probe(mount, MOUNT_MOUNTPOINT),
-            });
+    pub(crate) fn step(&self) -> Step {
+        let dentry = self.dentry.load() as Pointer;
+        if dentry as u64 == self.root.load() {
+            return self.leave_mount();
         }
-        let name = KernelText(probe(self.dentry, DENTRY_NAME));
-        let parent: Pointer = probe(self.dentry, DENTRY_PARENT);
-        if parent == self.dentry || parent.is_null() {
+        let words = self.look_at(dentry);
+        let name = KernelText(field(words, DENTRY_NAME));
+        let parent: u64 = field(words, DENTRY_PARENT);
+        if parent == dentry as u64 || parent == 0 {
             return Step::Loose(name);
         }
-        Step::Name(
-            name,
-            Self {
-                mount: self.mount,
-                dentry: parent,
-            },
-        )
+        self.dentry.store(parent);
+        Step::Name(name)
+    }
+
+    #[inline(always)]
+    fn leave_mount(&self) -> Step {
+        let mount = (self.mount.load() as Pointer).wrapping_sub(MOUNT_MNT.offset());
+        let words = self.look_at(mount);
+        let parent: Pointer = field(words, MOUNT_PARENT);
+        if parent == mount || parent.is_null() {
+            return Step::Root;
+        }
+        let mountpoint = field(words, MOUNT_MOUNTPOINT);
+        self.enter(parent.wrapping_add(MOUNT_MNT.offset()), mountpoint);
+        Step::Mount
+    }
+
+    #[inline(always)]
+    fn look_at(&self, structure: Pointer) -> Pointer {
+        probe_into(structure, from_ref(&self.words).cast_mut());
+        from_ref(&self.words).cast()
     }
 }
 

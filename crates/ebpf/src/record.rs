@@ -3,7 +3,7 @@
 use event::wire::Writer;
 use event::{Flags, HEADER_SIZE, Header};
 
-use crate::kernel::{self, KernelText, Path, Shared, Step, Task};
+use crate::kernel::{self, KernelText, Path, Shared, Step, Task, Way};
 
 /// The most bytes of one path, and its components: more is cut. The kernel takes no longer path
 /// from a caller, but a file may be deeper; the name that crosses the limit is the last.
@@ -38,6 +38,7 @@ pub(crate) struct Scratch<const N: usize> {
     /// Where the next text goes. It is kept in memory so that the verifier forgets it: it would
     /// otherwise tell apart every way through a loop by how far it got.
     end: Shared,
+    way: Way,
     bytes: [u8; N],
 }
 
@@ -120,24 +121,21 @@ impl<const N: usize> Record<N> {
 
     /// Whether the way to the root was within the limits.
     #[inline(always)]
-    fn append_components(&mut self, mut path: Path) -> bool {
+    fn append_components(&mut self, path: Path) -> bool {
         let begin = self.end();
+        self.scratch.way.begin(path);
         for _ in 0..COMPONENT_COUNT_MAX {
-            let (name, next) = match path.step() {
+            let (name, is_last) = match self.scratch.way.step() {
                 Step::Root => return true,
-                Step::Mount(next) => {
-                    path = next;
-                    continue;
-                }
-                Step::Loose(name) => (name, None),
-                Step::Name(name, next) => (name, Some(next)),
+                Step::Mount => continue,
+                Step::Loose(name) => (name, true),
+                Step::Name(name) => (name, false),
             };
             if self.end().wrapping_sub(begin) > PATH_SIZE_MAX || !self.append_name(name) {
                 return false;
             }
-            match next {
-                Some(next) => path = next,
-                None => return true,
+            if is_last {
+                return true;
             }
         }
         false

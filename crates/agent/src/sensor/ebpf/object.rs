@@ -71,6 +71,15 @@ const FIELDS: [&str; 36] = [
     "vm_area_struct.vm_start",
 ];
 
+/// Of these fields' structures the programs copy only the first words.
+const HEAD_FIELDS: [&str; 4] = [
+    "dentry.d_name.name",
+    "dentry.d_parent",
+    "mount.mnt_mountpoint",
+    "mount.mnt_parent",
+];
+const HEAD_SIZE: u64 = 64;
+
 /// The agent is woken when this much waits in a buffer, or a quarter of its size.
 const WAKE_UP_SIZE_MAX: u32 = 64 * 1024;
 
@@ -275,8 +284,11 @@ fn parameters(types: &Types<'_>, settings: &Settings) -> Result<Vec<(&'static st
         ("record_threads", u64::from(settings.threads)),
     ];
     for field in FIELDS {
-        let offset = types.offset(field).ok_or_else(|| Error::Unavailable {
-            cause: format!("this kernel has no field {field}"),
+        let offset = types.offset(field).filter(|offset| {
+            !HEAD_FIELDS.contains(&field) || offset + size_of::<u64>() as u64 <= HEAD_SIZE
+        });
+        let offset = offset.ok_or_else(|| Error::Unavailable {
+            cause: format!("this kernel has no field {field}, or not where it is looked for"),
             cure: "update systrail, or use another source".to_owned(),
         })?;
         parameters.push((field, offset));
