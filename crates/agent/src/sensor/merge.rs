@@ -17,6 +17,10 @@ pub const SETTLE_NS: u64 = 2_000_000;
 /// asked for its command line only soon. Waits have whole milliseconds.
 pub const PROMPT_INTERVAL: Duration = Duration::from_millis(1);
 
+/// How many programs are read from `/proc` in one drain, the latest ones: after a stall the others
+/// are most likely gone, and reading them would only make the next stall longer.
+pub const PROGRAMS_MAX: usize = 1024;
+
 /// The longest sleep.
 pub const HEARTBEAT: Duration = Duration::from_secs(1);
 

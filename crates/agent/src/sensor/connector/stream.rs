@@ -7,6 +7,7 @@ use event::{Kind, loss};
 use nix::time::{ClockId, clock_gettime};
 
 use super::message::{Body, Message};
+use crate::sensor::merge::PROGRAMS_MAX;
 use crate::sensor::snapshot::Existing;
 use crate::sensor::tasks::{Act, Tasks};
 use crate::sensor::{Batch, Counters, proc, task_record};
@@ -60,14 +61,15 @@ impl Stream {
         let messages = std::mem::take(&mut self.messages);
         self.expects_exec = false;
         let to_boot_time = Conversion::now();
-        let last_execs: HashMap<u32, usize> = messages
-            .iter()
-            .enumerate()
-            .filter_map(|(index, message)| match message.body {
-                Body::Act(Act::Exec(task)) => Some((task.process_id, index)),
-                _ => None,
-            })
-            .collect();
+        // What an earlier exec of a process ran is not there any more.
+        let mut last_execs: HashMap<u32, usize> = HashMap::new();
+        for (index, message) in messages.iter().enumerate().rev() {
+            if let Body::Act(Act::Exec(task)) = message.body
+                && last_execs.len() < PROGRAMS_MAX
+            {
+                last_execs.entry(task.process_id).or_insert(index);
+            }
+        }
         for (index, message) in messages.iter().enumerate() {
             let time = to_boot_time.apply(message.time);
             if !self.follow_sequence(message, time, batch) || !self.recorded.contains(&time) {
@@ -83,7 +85,6 @@ impl Stream {
                     return;
                 }
                 task_record::write(time, &fact, batch, &mut |process_id| {
-                    // What an earlier one ran is not there any more.
                     let is_last = last_execs.get(&process_id) == Some(&index);
                     is_last.then(|| proc::program_as_of(process_id, time))?
                 });

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use event::Flags;
 
-use crate::sensor::merge::SETTLE_NS;
+use crate::sensor::merge::{PROGRAMS_MAX, SETTLE_NS};
 use crate::sensor::proc::{self, Program};
 use crate::sensor::tasks::User;
 
@@ -49,6 +49,8 @@ impl Execs {
     /// Asks `/proc` for what was executed last, at once: it may be gone soon.
     pub(super) fn read_programs(&mut self) {
         let by_process = &mut self.by_process;
+        let surplus = self.unread.len().saturating_sub(PROGRAMS_MAX);
+        self.unread.drain(..surplus);
         self.unread.retain(|process_id| {
             let execs = by_process.get_mut(process_id);
             let Some(exec) = execs.and_then(|execs| execs.last_mut()) else {
