@@ -143,7 +143,9 @@ impl Enricher {
             parent_process_id: parent,
             parent_process_key,
             creator_process_id: created.then_some(start.creator_process_id),
-            creator_thread_id: created.then_some(start.creator_thread_id),
+            creator_thread_id: created
+                .then_some(start.creator_thread_id)
+                .filter(|id| *id != 0),
             program: program.trail.clone(),
             session_id: user.then_some(start.session_id),
             existing: header.flags.contains(Flags::EXISTING),
@@ -161,6 +163,9 @@ impl Enricher {
             };
             let creator = ["creator_process_id", "creator_thread_id"];
             missing.extend(creator.map(|field| (field.into(), reason.into())));
+        }
+        if created && start.creator_thread_id == 0 {
+            missing.push(("creator_thread_id".into(), missing::UNAVAILABLE.into()));
         }
         if !user {
             missing.push(("session_id".into(), missing::UNAVAILABLE.into()));

@@ -321,6 +321,27 @@ fn every_event_of_a_process_has_its_key_and_a_reused_id_another() {
 }
 
 #[test]
+fn a_creating_thread_the_sensor_cannot_name_is_missing() {
+    let mut start = fork(TICK, 1, 10);
+    let event::Event::ProcessStart(body) = &mut start.event else {
+        panic!("a start")
+    };
+    body.creator_thread_id = 0;
+    let (events, _account) = record(vec![vec![start]]);
+    let Body::ProcessStart(start) = &events[1].body else {
+        panic!("{:?}", events[1])
+    };
+    assert_eq!(start.creator_process_id, Some(1));
+    assert_eq!(start.creator_thread_id, None);
+    let missing: Vec<_> = events[1]
+        .missing
+        .iter()
+        .map(|(name, _)| name.as_ref())
+        .collect();
+    assert!(missing.contains(&"creator_thread_id"), "{missing:?}");
+}
+
+#[test]
 fn tells_a_loss_where_it_happened_and_balances() {
     let script = vec![
         fork(TICK, 1, 10),
