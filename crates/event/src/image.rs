@@ -43,3 +43,32 @@ impl<'a> Load<'a> {
         })
     }
 }
+
+/// How the image is signed (Windows). It follows [`Load`] in the record as its
+/// [`Extension`](crate::Extension).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Signature {
+    /// `SE_SIGNING_LEVEL_*`: 0 is unchecked, 12 is Windows.
+    pub level: u16,
+    /// `SE_IMAGE_SIGNATURE_TYPE`: 0 is none, 1 embedded, 3 a catalogue.
+    pub kind: u16,
+}
+
+impl Signature {
+    /// Bytes of the extension.
+    pub const SIZE: usize = 4;
+
+    /// Writes the extension.
+    pub fn write(&self, writer: &mut Writer<'_>) {
+        writer.u16(self.level);
+        writer.u16(self.kind);
+    }
+
+    /// Reads the extension.
+    pub fn read(reader: &mut Reader<'_>) -> Result<Self, Invalid> {
+        Ok(Self {
+            level: reader.u16()?,
+            kind: reader.u16()?,
+        })
+    }
+}

@@ -26,6 +26,8 @@
     clippy::unwrap_used
 )]
 
+pub mod control;
+pub mod extension;
 pub mod image;
 pub mod key;
 pub mod kind;
@@ -34,6 +36,7 @@ pub mod process;
 pub mod thread;
 pub mod wire;
 
+pub use extension::Extension;
 pub use key::ProcessKey;
 pub use kind::Kind;
 
@@ -80,6 +83,10 @@ impl Flags {
     pub const EXIT_STATUS_UNAVAILABLE: Self = Self(1 << 10);
     /// User and session are not known to this sensor; parent and creator are.
     pub const USER_UNAVAILABLE: Self = Self(1 << 11);
+    /// Texts are UTF-16, little-endian, possibly with lone surrogates (Windows).
+    pub const UTF_16: Self = Self(1 << 12);
+    /// An [`Extension`] follows the body.
+    pub const EXTENDED: Self = Self(1 << 13);
 
     /// Whether every flag of `other` is set in `self`.
     #[inline]
@@ -104,7 +111,8 @@ pub struct Header {
     pub kind: Kind,
     /// Facts about the record.
     pub flags: Flags,
-    /// When the kernel saw it: nanoseconds on the sensor's clock (Linux: `CLOCK_BOOTTIME`).
+    /// When the kernel saw it: nanoseconds on the sensor's clock (Linux: `CLOCK_BOOTTIME`;
+    /// Windows: since 1970, UTC).
     pub time: u64,
     /// The process the event is about.
     pub process_id: u32,

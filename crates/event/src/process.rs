@@ -168,3 +168,44 @@ impl Exit {
         })
     }
 }
+
+/// What the token of a starting process says (Windows). It follows [`Start`] in the record as its
+/// [`Extension`](crate::Extension).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Token<'a> {
+    /// The relative id of the integrity level: `0x2000` is medium, `0x3000` high.
+    pub integrity_level: u32,
+    /// Whether the token is elevated: 0 or 1.
+    pub elevated: u32,
+    /// The user's SID as Windows stores it; empty when it could not be read.
+    pub user_sid: &'a [u8],
+}
+
+impl<'a> Token<'a> {
+    /// Bytes of the fixed fields.
+    pub const FIXED_SIZE: usize = 12;
+
+    /// Bytes of the extension.
+    pub fn size(&self) -> usize {
+        Self::FIXED_SIZE.saturating_add(self.user_sid.len())
+    }
+
+    /// Writes the extension.
+    pub fn write(&self, writer: &mut Writer<'_>) {
+        writer.u32(self.integrity_level);
+        writer.u32(self.elevated);
+        writer.size(self.user_sid);
+        writer.bytes(self.user_sid);
+    }
+
+    /// Reads the extension.
+    pub fn read(reader: &mut Reader<'a>) -> Result<Self, Invalid> {
+        let (integrity_level, elevated) = (reader.u32()?, reader.u32()?);
+        let size = reader.u32()?;
+        Ok(Self {
+            integrity_level,
+            elevated,
+            user_sid: reader.bytes(size)?,
+        })
+    }
+}

@@ -1,7 +1,7 @@
 //! Thread start and exit.
 //!
-//! A process's first thread is the process itself: its start and exit are the process's, and no
-//! thread event is written for it.
+//! On Linux a process's first thread is the process itself: its start and exit are the process's,
+//! and no thread event is written for it. On Windows it has an id of its own, and events like any.
 
 use crate::wire::{Invalid, Reader, Writer};
 

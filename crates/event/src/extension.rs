@@ -1,0 +1,99 @@
+//! What one system knows of an event beyond the fields that all have.
+//!
+//! An extension stands right after the body and is there when [`Flags::EXTENDED`] is set. A reader
+//! that does not know it ignores it, as it ignores all bytes after a body. The bodies of kinds that
+//! can be extended therefore never grow; their extensions do.
+
+use crate::wire::{Invalid, Reader, Writer};
+use crate::{Event, Flags, Header, Kind, image, kind_and_size, process};
+
+/// The bytes after a body.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Extension<'a> {
+    /// There are none, or none this reader knows.
+    #[default]
+    None,
+    /// After a process start.
+    Token(process::Token<'a>),
+    /// After an image load.
+    Signature(image::Signature),
+}
+
+impl Extension<'_> {
+    /// Bytes of the extension.
+    pub fn size(&self) -> usize {
+        match self {
+            Self::None => 0,
+            Self::Token(token) => token.size(),
+            Self::Signature(_) => image::Signature::SIZE,
+        }
+    }
+
+    fn write(&self, writer: &mut Writer<'_>) {
+        match self {
+            Self::None => {}
+            Self::Token(token) => token.write(writer),
+            Self::Signature(signature) => signature.write(writer),
+        }
+    }
+}
+
+/// Bytes of the record of `event` with `extension`, header included; `None` for
+/// [`Event::Unknown`].
+pub fn size_extended(event: &Event<'_>, extension: &Extension<'_>) -> Option<usize> {
+    let (_kind, size) = kind_and_size(event)?;
+    size.checked_add(extension.size())
+}
+
+/// Writes one record with its extension and returns its bytes, or `None` when it does not fit
+/// `buffer`. Size, kind and [`Flags::EXTENDED`] are filled in.
+pub fn write_extended<'b>(
+    header: Header,
+    event: &Event<'_>,
+    extension: &Extension<'_>,
+    buffer: &'b mut [u8],
+) -> Option<&'b [u8]> {
+    let (kind, plain_size) = kind_and_size(event)?;
+    if *extension == Extension::None {
+        return crate::write(header, event, buffer);
+    }
+    let size = size_extended(event, extension)?;
+    let record = buffer.get_mut(..size)?;
+    let (plain, rest) = record.split_at_mut_checked(plain_size)?;
+    crate::write(header, event, plain)?;
+    let mut writer = Writer::new(rest);
+    extension.write(&mut writer);
+    writer.finish()?;
+    // Once more, over the header of the record without extension.
+    let header = Header {
+        size: u32::try_from(size).ok()?,
+        kind,
+        flags: header.flags.with(Flags::EXTENDED),
+        ..header
+    };
+    header.write(&mut Writer::new(plain));
+    Some(record)
+}
+
+/// Reads the extension of a record that [`crate::read`] accepted.
+///
+/// # Errors
+/// Names the first field that cannot be as claimed. No input panics.
+pub fn read_extension(record: &[u8]) -> Result<Extension<'_>, Invalid> {
+    let mut reader = Reader::new(record);
+    let header = Header::read(&mut reader)?;
+    if !header.flags.contains(Flags::EXTENDED) {
+        return Ok(Extension::None);
+    }
+    match header.kind {
+        Kind::PROCESS_START => {
+            process::Start::read(&mut reader)?;
+            process::Token::read(&mut reader).map(Extension::Token)
+        }
+        Kind::IMAGE_LOAD => {
+            image::Load::read(&mut reader)?;
+            image::Signature::read(&mut reader).map(Extension::Signature)
+        }
+        _ => Ok(Extension::None),
+    }
+}
