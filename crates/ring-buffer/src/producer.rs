@@ -32,6 +32,8 @@ impl core::error::Error for Full {}
 #[derive(Debug)]
 pub struct Reservation<'r> {
     claim: Claim<'r>,
+    ring: &'r Ring<'r>,
+    kind: usize,
     lost_before: u64,
 }
 
@@ -50,6 +52,11 @@ impl Reservation<'_> {
     /// Makes the record visible to the consumer.
     pub fn submit(self) {
         self.claim.submit();
+    }
+
+    /// Gives the room up and counts the record as lost.
+    pub fn lose(self) {
+        count_lost(self.ring, self.kind);
     }
 
     /// Gives the room up; the consumer skips it.
@@ -78,6 +85,8 @@ pub(crate) fn reserve<'r>(
     }
     Ok(Reservation {
         claim,
+        ring,
+        kind,
         lost_before: ring.lost_total.load(Ordering::Acquire),
     })
 }

@@ -31,7 +31,7 @@ fn consume_all(ring: &Ring<'_>) -> Vec<Vec<u8>> {
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: if cfg!(miri) { 20 } else { 2000 },
+        cases: if cfg!(miri) { 4 } else { 2000 },
         failure_persistence: None,
         ..ProptestConfig::default()
     })]

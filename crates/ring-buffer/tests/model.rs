@@ -22,7 +22,7 @@ fn steps(size_max: usize) -> impl Strategy<Value = Vec<Step>> {
         4 => Just(Step::Consume),
         1 => Just(Step::Peek),
     ];
-    prop::collection::vec(step, 1..if cfg!(miri) { 60 } else { 400 })
+    prop::collection::vec(step, 1..if cfg!(miri) { 20 } else { 400 })
 }
 
 /// The oracle: a queue of records, and how many were refused.
@@ -83,7 +83,7 @@ fn play(ring: &Ring<'_>, model: &mut Model, step: Step) {
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: if cfg!(miri) { 4 } else { 256 },
+        cases: if cfg!(miri) { 2 } else { 256 },
         failure_persistence: None,
         ..ProptestConfig::default()
     })]
