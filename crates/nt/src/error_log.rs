@@ -1,0 +1,45 @@
+//! One entry in the system's event log.
+
+#![expect(unsafe_code, reason = "fills a packet that the kernel allocated")]
+
+use crate::driver::{DriverObject, StartError};
+use crate::sys;
+
+/// Says in the system's event log which step of the start failed and with what status. Does
+/// nothing when the kernel has no room for an entry.
+///
+/// IRQL: at most `DISPATCH_LEVEL`.
+pub(crate) fn write(object: &DriverObject<'_>, error: StartError) {
+    const SIZE: usize = size_of::<sys::IO_ERROR_LOG_PACKET>();
+    let Ok(size) = u8::try_from(SIZE) else {
+        return;
+    };
+    // SAFETY: the driver object is alive during the start.
+    let entry = unsafe { sys::IoAllocateErrorLogEntry(object.raw().cast(), size) };
+    if entry.is_null() {
+        return;
+    }
+    let packet = sys::IO_ERROR_LOG_PACKET {
+        MajorFunctionCode: 0,
+        RetryCount: 0,
+        DumpDataSize: 4,
+        NumberOfStrings: 0,
+        StringOffset: 0,
+        EventCategory: 0,
+        ErrorCode: error.status.0,
+        UniqueErrorValue: error.step,
+        FinalStatus: error.status.0,
+        SequenceNumber: 0,
+        IoControlCode: 0,
+        DeviceOffset: 0,
+        DumpData: [error.step],
+    };
+    // SAFETY: the kernel gave room of this size.
+    unsafe {
+        entry.cast::<sys::IO_ERROR_LOG_PACKET>().write(packet);
+    }
+    // SAFETY: the entry was allocated for this call, which takes it.
+    unsafe {
+        sys::IoWriteErrorLogEntry(entry);
+    }
+}

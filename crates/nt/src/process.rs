@@ -1,0 +1,244 @@
+//! Processes, threads, and handles to kernel objects.
+
+#![expect(
+    unsafe_code,
+    reason = "calls the kernel and holds references to its objects"
+)]
+
+use crate::{Result, Status, sys, time, token};
+use core::marker::PhantomData;
+
+/// A process, for as long as something keeps it alive.
+///
+/// # Invariants
+/// `raw` is a process object that lives for `'a`.
+#[derive(Clone, Copy, Debug)]
+pub struct Process<'a> {
+    raw: sys::PVOID,
+    _alive: PhantomData<&'a ()>,
+}
+
+impl Process<'_> {
+    /// # Safety
+    /// `raw` is a process object that lives for `'a`.
+    pub(crate) unsafe fn from_raw(raw: sys::PVOID) -> Self {
+        Self {
+            raw,
+            _alive: PhantomData,
+        }
+    }
+
+    /// The process in whose address space this thread runs, which it keeps alive.
+    ///
+    /// IRQL: at most `DISPATCH_LEVEL`.
+    pub fn current() -> Self {
+        // SAFETY: has no precondition.
+        let raw = unsafe { sys::IoGetCurrentProcess() };
+        Self {
+            raw,
+            _alive: PhantomData,
+        }
+    }
+
+    /// When it was created, in nanoseconds since 1970.
+    ///
+    /// IRQL: any.
+    pub fn create_time_ns(&self) -> u64 {
+        // SAFETY: by the invariant the process is alive.
+        time::unix_ns(unsafe { sys::PsGetProcessCreateTimeQuadPart(self.raw) })
+    }
+
+    /// Its exit status, once it has one.
+    ///
+    /// IRQL: at most `APC_LEVEL`.
+    pub fn exit_status(&self) -> Status {
+        // SAFETY: by the invariant the process is alive.
+        Status(unsafe { sys::PsGetProcessExitStatus(self.raw) })
+    }
+
+    /// What its primary token says.
+    ///
+    /// IRQL: `PASSIVE_LEVEL`.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn token(&self) -> Result<token::Facts> {
+        // SAFETY: by the invariant the process is alive.
+        let token = unsafe { sys::PsReferencePrimaryToken(self.raw) };
+        if token.is_null() {
+            return Err(Status::UNSUCCESSFUL);
+        }
+        let facts = token::facts(token);
+        // SAFETY: referenced above, given back once.
+        unsafe {
+            sys::PsDereferencePrimaryToken(token);
+        }
+        facts
+    }
+}
+
+/// A reference to an object, given back when it is dropped.
+///
+/// # Invariants
+/// `raw` is an object to which this value holds a reference.
+#[derive(Debug)]
+struct Reference {
+    raw: sys::PVOID,
+}
+
+impl Drop for Reference {
+    fn drop(&mut self) {
+        // SAFETY: by the invariant the reference is this value's to give back.
+        let _count_left = unsafe { sys::ObfDereferenceObject(self.raw) };
+    }
+}
+
+/// When the process `process_id` was created, in nanoseconds since 1970; `None` when there is no
+/// such process.
+///
+/// IRQL: at most `APC_LEVEL`.
+pub fn create_time_ns(process_id: u32) -> Option<u64> {
+    let mut raw = core::ptr::null_mut();
+    // SAFETY: writes the process to the place it is given.
+    let status = unsafe { sys::PsLookupProcessByProcessId(to_handle(process_id), &raw mut raw) };
+    Status(status).ok().ok()?;
+    let reference = Reference { raw };
+    // SAFETY: the reference keeps the process alive until the end of this function.
+    let process = unsafe { Process::from_raw(reference.raw) };
+    Some(process.create_time_ns())
+}
+
+/// A thread that was looked up, and is kept alive.
+#[derive(Debug)]
+pub struct Thread {
+    reference: Reference,
+}
+
+impl Thread {
+    /// The thread `thread_id`.
+    ///
+    /// IRQL: at most `APC_LEVEL`.
+    ///
+    /// # Errors
+    /// When there is no such thread.
+    pub fn lookup(thread_id: u32) -> Result<Self> {
+        let mut raw = core::ptr::null_mut();
+        // SAFETY: writes the thread to the place it is given.
+        let status = unsafe { sys::PsLookupThreadByThreadId(to_handle(thread_id), &raw mut raw) };
+        Status(status).ok()?;
+        Ok(Self {
+            reference: Reference { raw },
+        })
+    }
+
+    /// The process it runs in.
+    ///
+    /// IRQL: any.
+    pub fn process(&self) -> Process<'_> {
+        // SAFETY: the reference keeps the thread alive.
+        let raw = unsafe { sys::IoThreadToProcess(self.reference.raw) };
+        // SAFETY: a thread keeps its process alive.
+        unsafe { Process::from_raw(raw) }
+    }
+
+    /// Where it begins to run in user mode.
+    ///
+    /// IRQL: `PASSIVE_LEVEL`.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn start_address(&self) -> Result<u64> {
+        let handle = Handle::open(self.reference.raw, sys::THREAD_QUERY_INFORMATION)?;
+        let (mut address, mut needed) = (0_u64, 0);
+        // SAFETY: the handle is open, and the buffer as large as is said.
+        let status = unsafe {
+            sys::ZwQueryInformationThread(
+                handle.raw(),
+                sys::THREAD_QUERY_SET_WIN32_START_ADDRESS,
+                (&raw mut address).cast(),
+                8,
+                &raw mut needed,
+            )
+        };
+        Status(status).ok()?;
+        Ok(address)
+    }
+}
+
+/// The process id of this thread.
+///
+/// IRQL: any.
+pub fn current_process_id() -> u32 {
+    // SAFETY: has no precondition.
+    id(unsafe { sys::PsGetCurrentProcessId() })
+}
+
+/// The thread id of this thread.
+///
+/// IRQL: any.
+pub fn current_thread_id() -> u32 {
+    // SAFETY: has no precondition.
+    id(unsafe { sys::PsGetCurrentThreadId() })
+}
+
+/// The number in a handle that is an id. Windows gives out ids of 32 bits.
+pub(crate) fn id(handle: sys::HANDLE) -> u32 {
+    u32::try_from(handle.addr()).unwrap_or(u32::MAX)
+}
+
+fn to_handle(id: u32) -> sys::HANDLE {
+    core::ptr::without_provenance_mut(usize::try_from(id).unwrap_or(0))
+}
+
+/// A kernel handle, closed when it is dropped.
+///
+/// # Invariants
+/// `raw` is open, in the kernel's handle table, and this value's to close.
+#[derive(Debug)]
+pub(crate) struct Handle {
+    raw: sys::HANDLE,
+}
+
+// SAFETY: kernel handles are good in every thread.
+unsafe impl Send for Handle {}
+
+impl Handle {
+    /// # Safety
+    /// `raw` is an open kernel handle that nobody else closes.
+    pub(crate) unsafe fn owned(raw: sys::HANDLE) -> Self {
+        Self { raw }
+    }
+
+    /// A kernel handle to `object`, which must be alive.
+    ///
+    /// IRQL: `PASSIVE_LEVEL`.
+    pub(crate) fn open(object: sys::PVOID, access: u32) -> Result<Self> {
+        let mut raw = core::ptr::null_mut();
+        // SAFETY: every caller holds a reference to the object; in kernel mode the kernel asks for
+        // no object type.
+        let status = unsafe {
+            sys::ObOpenObjectByPointer(
+                object,
+                sys::OBJ_KERNEL_HANDLE,
+                core::ptr::null_mut(),
+                access,
+                core::ptr::null_mut(),
+                sys::KERNEL_MODE,
+                &raw mut raw,
+            )
+        };
+        Status(status).ok()?;
+        Ok(Self { raw })
+    }
+
+    pub(crate) fn raw(&self) -> sys::HANDLE {
+        self.raw
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        // SAFETY: by the invariant the handle is open and this value's. Closing it cannot fail.
+        let _status = unsafe { sys::ZwClose(self.raw) };
+    }
+}
