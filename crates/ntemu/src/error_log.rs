@@ -1,0 +1,36 @@
+//! The system's event log.
+
+use crate::contract::{DISPATCH_LEVEL, breach, enter, lock};
+use crate::fault;
+use nt::sys::{IO_ERROR_LOG_PACKET, PVOID};
+use std::sync::Mutex;
+
+static ENTRIES: Mutex<Vec<(u32, i32)>> = Mutex::new(Vec::new());
+
+/// Takes the entries: the step and the status of each.
+pub(crate) fn take() -> Vec<(u32, i32)> {
+    std::mem::take(&mut *lock(&ENTRIES))
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "system" fn IoAllocateErrorLogEntry(_object: PVOID, size: u8) -> PVOID {
+    enter("IoAllocateErrorLogEntry", DISPATCH_LEVEL);
+    if usize::from(size) < size_of::<IO_ERROR_LOG_PACKET>() {
+        breach("an error log entry smaller than its fixed part");
+    }
+    if fault::strikes("IoAllocateErrorLogEntry") {
+        return std::ptr::null_mut();
+    }
+    let room: Box<[u64; 32]> = Box::new([0; 32]);
+    Box::into_raw(room).cast()
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "system" fn IoWriteErrorLogEntry(entry: PVOID) {
+    enter("IoWriteErrorLogEntry", DISPATCH_LEVEL);
+    // SAFETY: the driver passes what the function above gave it, once.
+    let room = unsafe { Box::from_raw(entry.cast::<[u64; 32]>()) };
+    // SAFETY: the driver has written a packet there.
+    let packet = unsafe { (&raw const *room).cast::<IO_ERROR_LOG_PACKET>().read() };
+    lock(&ENTRIES).push((packet.DumpData[0], packet.FinalStatus));
+}
