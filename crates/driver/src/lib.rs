@@ -1,0 +1,101 @@
+//! SysTrail's Windows sensor: what the kernel's notify routines tell goes as records into a ring,
+//! and from there, in batches, into the reads that the agent keeps pending.
+//!
+//! This is the driver's whole logic, in safe Rust; `nt` lands the kernel's calls here. It decodes
+//! nothing but control requests, formats nothing, waits for nobody, and allocates at its start only.
+
+#![no_std]
+#![forbid(unsafe_code)]
+#![deny(
+    clippy::arithmetic_side_effects,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
+
+mod account;
+mod control;
+mod image;
+mod process;
+mod read;
+mod sensor;
+mod settings;
+mod text;
+mod thread;
+
+use event::control::{DEVICE_NAME, LINK_NAME};
+use nt::device::{Device, SymbolicLink};
+use nt::driver::{DriverObject, RegistryPath, StartError};
+use nt::notify::{ImageRegistration, ProcessRegistration, ThreadRegistration};
+use nt::pool::Region;
+use nt::timer::Attached;
+use sensor::Sensor;
+use settings::Settings;
+
+const DEVICE: [u16; DEVICE_NAME.len()] = nt::string::utf_16(DEVICE_NAME);
+static LINK: [u16; LINK_NAME.len()] = nt::string::utf_16(LINK_NAME);
+
+/// The steps of a start, as the system's event log numbers them when one fails. 0 is the last one,
+/// keeping what was set up.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Queue = 1,
+    ProcessRoutine = 2,
+    ThreadRoutine = 3,
+    ImageRoutine = 4,
+    Device = 5,
+    SymbolicLink = 6,
+}
+
+impl Step {
+    fn failed(self, status: nt::Status) -> StartError {
+        StartError {
+            step: u32::from(self as u8),
+            status,
+        }
+    }
+}
+
+/// The driver while it is loaded. The fields go from the first to the last, the reverse of the
+/// start: requests stop, then events, then what serves both.
+#[derive(Debug)]
+pub struct Driver {
+    _link: SymbolicLink,
+    _device: Device,
+    _images: ImageRegistration,
+    _threads: ThreadRegistration,
+    _processes: ProcessRegistration,
+    _flush: Attached,
+}
+
+impl nt::driver::Driver for Driver {
+    fn start(
+        object: &DriverObject<'_>,
+        region: &Region,
+        registry_path: RegistryPath<'_>,
+    ) -> Result<Self, StartError> {
+        let settings = Settings::read(registry_path);
+        let sensor =
+            Sensor::place(region, settings).map_err(|status| Step::Queue.failed(status))?;
+        let flush = sensor.attach_flush();
+        let processes = ProcessRegistration::register(sensor)
+            .map_err(|status| Step::ProcessRoutine.failed(status))?;
+        let threads = ThreadRegistration::register(sensor)
+            .map_err(|status| Step::ThreadRoutine.failed(status))?;
+        let images = ImageRegistration::register(sensor)
+            .map_err(|status| Step::ImageRoutine.failed(status))?;
+        let device = Device::create(object, &DEVICE, sensor)
+            .map_err(|status| Step::Device.failed(status))?;
+        let link = SymbolicLink::create(&LINK, &DEVICE)
+            .map_err(|status| Step::SymbolicLink.failed(status))?;
+        Ok(Self {
+            _link: link,
+            _device: device,
+            _images: images,
+            _threads: threads,
+            _processes: processes,
+            _flush: flush,
+        })
+    }
+}

@@ -1,0 +1,83 @@
+//! Process start and exit.
+
+use crate::sensor::{Sensor, header};
+use crate::text;
+use event::process::{Exit, Start, Token};
+use event::{Event, Extension, Flags};
+use nt::notify::{ProcessNotify, ProcessStart};
+use nt::process::{Process, create_time_ns, current_process_id, current_thread_id};
+use ring_buffer::Room;
+
+impl ProcessNotify for Sensor {
+    fn process_start(&'static self, start: &ProcessStart<'_>) {
+        let process = start.process();
+        let (parent, creator) = (start.parent_process_id(), start.creator_process_id());
+        let creator_start_time = start_time_of(creator);
+        let parent_start_time = if parent == creator {
+            creator_start_time
+        } else {
+            start_time_of(parent)
+        };
+        let facts = process.token();
+        let extension = facts.as_ref().map_or(Extension::None, |facts| {
+            Extension::Token(Token {
+                integrity_level: facts.integrity_level,
+                elevated: u32::from(facts.is_elevated),
+                user_sid: facts.user_sid(),
+            })
+        });
+        let fixed = Start {
+            parent_process_id: parent,
+            creator_process_id: creator,
+            creator_thread_id: start.creator_thread_id(),
+            session_id: facts.as_ref().map_or(0, |facts| facts.session_id),
+            user_id: 0,
+            parent_start_time,
+            creator_start_time,
+            image: &[],
+            command_line: &[],
+        };
+        let (image, command_line) = (start.image_file_name(), start.command_line());
+        let room = self.room_for_texts(&Event::ProcessStart(fixed), &extension);
+        let texts = text::fit(room, image.unwrap_or(&[]), command_line.unwrap_or(&[]));
+        let flags = [
+            (image.is_none(), Flags::IMAGE_UNAVAILABLE),
+            (command_line.is_none(), Flags::COMMAND_LINE_UNAVAILABLE),
+            (facts.is_err(), Flags::USER_UNAVAILABLE),
+            (texts.is_first_cut, Flags::IMAGE_TRUNCATED),
+            (texts.is_second_cut, Flags::COMMAND_LINE_TRUNCATED),
+        ]
+        .into_iter()
+        .filter(|(is_so, _flag)| *is_so)
+        .fold(Flags::UTF_16, |flags, (_is_so, flag)| flags.with(flag));
+        let event = Event::ProcessStart(Start {
+            image: texts.first,
+            command_line: texts.second,
+            ..fixed
+        });
+        let header = header(start.process_id(), 0, process.create_time_ns(), flags);
+        self.record(header, &event, &extension, Room::Kept);
+    }
+
+    fn process_exit(&'static self, process_id: u32, process: Process<'_>) {
+        let event = Event::ProcessExit(Exit {
+            exit_status: process.exit_status().0.cast_unsigned(),
+            parent_process_id: 0,
+        });
+        let header = header(
+            process_id,
+            current_thread_id(),
+            process.create_time_ns(),
+            Flags::ORIGIN_UNAVAILABLE,
+        );
+        self.record(header, &event, &Extension::None, Room::Kept);
+    }
+}
+
+/// When that process was created; 0 when it is gone.
+fn start_time_of(process_id: u32) -> u64 {
+    if process_id == current_process_id() {
+        return Process::current().create_time_ns();
+    }
+    create_time_ns(process_id).unwrap_or(0)
+}

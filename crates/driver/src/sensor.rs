@@ -1,0 +1,120 @@
+//! What all callbacks share: the ring, the account, and the reads that wait.
+
+use crate::account::Account;
+use crate::read::Delivery;
+use crate::settings::Settings;
+use event::control::Conditions;
+use event::extension::{size_extended, write_extended};
+use event::{Event, Extension, Flags, HEADER_SIZE, Header, RECORD_SIZE_MAX, kind_and_size};
+use nt::irp::FileId;
+use nt::lock::SpinLock;
+use nt::pool::Region;
+use nt::timer::Deferred;
+use ring_buffer::{GRANULE_SIZE, Granule, Ring, Room, Word};
+
+/// A quarter of the room is kept for process events.
+const KEPT_DIVISOR: usize = 4;
+
+/// Queued bytes at which a read is completed before the flush interval is over, at most.
+const BATCH_SIZE_MAX: usize = 64 * 1024;
+
+/// The sensor; placed in the driver's region and shared by every callback.
+#[derive(Debug)]
+pub(crate) struct Sensor {
+    pub(crate) ring: Ring<'static>,
+    pub(crate) account: Account,
+    pub(crate) settings: Settings,
+    /// Queued bytes at which a batch is due.
+    pub(crate) batch_size: usize,
+    pub(crate) delivery: Delivery,
+    pub(crate) flush: Deferred,
+    /// Who may read: the one file that was opened for it.
+    pub(crate) consumer: SpinLock<Option<FileId>>,
+}
+
+impl Sensor {
+    /// Allocates the ring as large as the settings say, and the sensor around it.
+    ///
+    /// IRQL: `PASSIVE_LEVEL`.
+    pub(crate) fn place(region: &Region, settings: Settings) -> nt::Result<&'static Self> {
+        let room = usize::try_from(settings.queue_limit).unwrap_or(0);
+        let count = room.checked_div(GRANULE_SIZE).unwrap_or(0);
+        let words = region.slice(count, Word::new)?;
+        let granules = region.slice(count, Granule::new)?;
+        let kept = room.checked_div(KEPT_DIVISOR).unwrap_or(0);
+        let ring = Ring::new(words, granules, kept)
+            .map_err(|_unusable| nt::Status::INSUFFICIENT_RESOURCES)?;
+        region.place(Self {
+            ring,
+            account: Account::default(),
+            settings,
+            batch_size: kept.min(BATCH_SIZE_MAX),
+            delivery: Delivery::new(),
+            flush: Deferred::new(),
+            consumer: SpinLock::new(None),
+        })
+    }
+
+    /// Bytes that a record may have for its texts when its fixed part and extension are these.
+    pub(crate) fn room_for_texts(&self, event: &Event<'_>, extension: &Extension<'_>) -> usize {
+        let fixed = size_extended(event, extension).unwrap_or(HEADER_SIZE);
+        self.record_size_max().saturating_sub(fixed)
+    }
+
+    /// Bytes of the largest record.
+    pub(crate) fn record_size_max(&self) -> usize {
+        self.ring.record_size_max().min(RECORD_SIZE_MAX)
+    }
+
+    /// Stores one event, or counts it as lost, and sees to it that it is delivered in time.
+    ///
+    /// IRQL: at most `DISPATCH_LEVEL`, if the texts may be read there.
+    pub(crate) fn record(
+        &self,
+        header: Header,
+        event: &Event<'_>,
+        extension: &Extension<'_>,
+        room: Room,
+    ) {
+        let Some((kind, _size)) = kind_and_size(event) else {
+            return;
+        };
+        let (Some(kind), Some(size)) = (kind.index(), size_extended(event, extension)) else {
+            return;
+        };
+        self.account.count_produced(kind);
+        if let Ok(mut record) = self.ring.reserve(kind, room, size) {
+            let header = Header {
+                lost_before: record.lost_before(),
+                ..header
+            };
+            if write_extended(header, event, extension, record.bytes_mut()).is_some() {
+                record.submit();
+            } else {
+                record.lose();
+            }
+        }
+        self.wake();
+    }
+
+    /// What is unusual, for the counters.
+    pub(crate) fn conditions(&self) -> Conditions {
+        if self.ring.is_corrupt() {
+            self.settings.refused.with(Conditions::QUEUE_CORRUPT)
+        } else {
+            self.settings.refused
+        }
+    }
+}
+
+/// A header for now, about `process_id` and `thread_id`.
+pub(crate) fn header(process_id: u32, thread_id: u32, start_time: u64, flags: Flags) -> Header {
+    Header {
+        flags,
+        time: nt::time::now_ns(),
+        process_id,
+        thread_id,
+        start_time,
+        ..Header::default()
+    }
+}

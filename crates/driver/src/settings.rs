@@ -1,0 +1,81 @@
+//! What the service's `Parameters` key sets, read once at the start.
+
+use event::control::Conditions;
+use nt::driver::RegistryPath;
+use nt::registry::{Key, Value};
+
+const PARAMETERS: [u16; 10] = nt::string::utf_16("Parameters");
+const QUEUE_LIMIT: [u16; 10] = nt::string::utf_16("QueueLimit");
+const FLUSH_INTERVAL_MS: [u16; 15] = nt::string::utf_16("FlushIntervalMs");
+
+/// A setting's bounds and its default.
+#[derive(Clone, Copy, Debug)]
+struct Bounds {
+    min: u32,
+    max: u32,
+    default: u32,
+}
+
+const QUEUE_LIMIT_BOUNDS: Bounds = Bounds {
+    min: 64 * 1024,
+    max: 64 * 1024 * 1024,
+    default: 4 * 1024 * 1024,
+};
+
+const FLUSH_INTERVAL_BOUNDS: Bounds = Bounds {
+    min: 1,
+    max: 1000,
+    default: 50,
+};
+
+/// The settings in use, and which values were refused.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settings {
+    /// Bytes of queued records.
+    pub(crate) queue_limit: u32,
+    pub(crate) flush_interval_ms: u32,
+    pub(crate) refused: Conditions,
+}
+
+impl Settings {
+    /// A value that is missing takes its default; one of the wrong type, out of range or unreadable
+    /// does so too, and counts as refused.
+    ///
+    /// IRQL: `PASSIVE_LEVEL`.
+    pub(crate) fn read(path: RegistryPath<'_>) -> Self {
+        let key = Key::open(path, &PARAMETERS);
+        let read = |name: &[u16]| match &key {
+            Ok(Some(key)) => key.value(name),
+            Ok(None) => Ok(None),
+            Err(status) => Err(*status),
+        };
+        let (queue_limit, queue_refused) = QUEUE_LIMIT_BOUNDS.apply(read(&QUEUE_LIMIT));
+        let (flush_interval_ms, flush_refused) =
+            FLUSH_INTERVAL_BOUNDS.apply(read(&FLUSH_INTERVAL_MS));
+        let mut refused = Conditions::default();
+        if queue_refused {
+            refused = refused.with(Conditions::QUEUE_LIMIT_REFUSED);
+        }
+        if flush_refused {
+            refused = refused.with(Conditions::FLUSH_INTERVAL_REFUSED);
+        }
+        Self {
+            queue_limit,
+            flush_interval_ms,
+            refused,
+        }
+    }
+}
+
+impl Bounds {
+    /// The setting, and whether what was found is refused.
+    fn apply(self, found: nt::Result<Option<Value>>) -> (u32, bool) {
+        match found {
+            Ok(None) => (self.default, false),
+            Ok(Some(Value::Dword(value))) if (self.min..=self.max).contains(&value) => {
+                (value, false)
+            }
+            Ok(Some(_)) | Err(_) => (self.default, true),
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! Thread start and exit.
+
+use crate::sensor::{Sensor, header};
+use event::thread::{Exit, Start};
+use event::{Event, Extension, Flags};
+use nt::irql;
+use nt::notify::ThreadNotify;
+use nt::process::{Process, Thread, current_process_id, current_thread_id};
+use ring_buffer::Room;
+
+impl ThreadNotify for Sensor {
+    fn thread_start(&'static self, process_id: u32, thread_id: u32) {
+        let thread = Thread::lookup(thread_id).ok();
+        let start_time = thread
+            .as_ref()
+            .map_or(0, |thread| thread.process().create_time_ns());
+        // The question needs a handle, which the kernel gives at PASSIVE_LEVEL only.
+        let start_address = thread
+            .filter(|_thread| irql::is_passive())
+            .and_then(|thread| thread.start_address().ok())
+            .unwrap_or(0);
+        let event = Event::ThreadStart(Start {
+            creator_process_id: current_process_id(),
+            creator_thread_id: current_thread_id(),
+            start_address,
+        });
+        let header = header(process_id, thread_id, start_time, Flags::NONE);
+        self.record(header, &event, &Extension::None, Room::Common);
+    }
+
+    fn thread_exit(&'static self, process_id: u32, thread_id: u32) {
+        let start_time = Process::current().create_time_ns();
+        let header = header(process_id, thread_id, start_time, Flags::NONE);
+        let event = Event::ThreadExit(Exit);
+        self.record(header, &event, &Extension::None, Room::Common);
+    }
+}

@@ -1,0 +1,114 @@
+//! Every call that can fail fails, each of its calls in turn, and nothing is left behind.
+
+use crate::stream::{BUFFER_SIZE, FLUSH_MS, READ_ACCESS, counters, entry};
+use event::Kind;
+use ntemu::{Caller, FAILABLE, INJECTED, LoadImage, Machine, SYSTEM_PROCESS_ID, StartProcess};
+
+/// A short life of the driver, which meets every function that it imports.
+fn live(machine: &mut Machine) -> Result<(), i32> {
+    machine.set_value("QueueLimit", 4, &(128_u32 * 1024).to_le_bytes());
+    machine.load(entry())?;
+    let file = machine.open(Caller::Administrator, READ_ACCESS);
+    let produced = play(machine);
+    if let Ok(mut file) = file {
+        let requests = [file.read(BUFFER_SIZE), file.read(BUFFER_SIZE)];
+        machine.advance_ms(FLUSH_MS);
+        let counters = counters(&file);
+        let total: u64 = counters.kinds.iter().map(|count| count.produced).sum();
+        assert_eq!(
+            total, produced,
+            "every event counts, whatever failed meanwhile"
+        );
+        file.clean_up();
+        assert!(requests.iter().all(|request| !request.is_pending()));
+    }
+    machine.unload();
+    Ok(())
+}
+
+/// One event of each kind; gives how many.
+fn play(machine: &Machine) -> u64 {
+    machine.start_process(&StartProcess {
+        parent_process_id: 200,
+        ..StartProcess::default()
+    });
+    machine.start_thread((SYSTEM_PROCESS_ID, 8), 100, 104, 1);
+    machine.load_image(&LoadImage {
+        process_id: 100,
+        ..LoadImage::default()
+    });
+    machine.exit_thread(100, 104);
+    machine.exit_process(100, 108, 0);
+    5
+}
+
+#[test]
+fn every_call_that_fails_is_undone_and_what_starts_keeps_its_account() {
+    let mut machine = Machine::new();
+    machine.count_calls();
+    live(&mut machine).unwrap();
+    let counts = FAILABLE.map(|function| (function, machine.calls(function)));
+    drop(machine);
+
+    for (function, count) in counts {
+        for nth in 1..=count {
+            let mut machine = Machine::new();
+            machine.fail(function, nth);
+            let outcome = live(&mut machine);
+            assert!(machine.has_failed(), "{function} {nth}");
+            assert!(
+                matches!(outcome, Ok(()) | Err(INJECTED)),
+                "{function} {nth}: {outcome:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_start_that_fails_says_which_step_and_with_what() {
+    let steps = [
+        ("ExAllocatePoolWithTag", 1, 1),
+        ("ExAllocatePoolWithTag", 2, 1),
+        ("ExAllocatePoolWithTag", 3, 1),
+        ("PsSetCreateProcessNotifyRoutineEx", 1, 2),
+        ("PsSetCreateThreadNotifyRoutine", 1, 3),
+        ("PsSetLoadImageNotifyRoutine", 1, 4),
+        ("IoCreateDevice", 1, 5),
+        ("ObOpenObjectByPointer", 1, 5),
+        ("ZwSetSecurityObject", 1, 5),
+        ("IoCreateSymbolicLink", 1, 6),
+        ("ExAllocatePoolWithTag", 4, 0),
+    ];
+    for (function, nth, step) in steps {
+        let mut machine = Machine::new();
+        machine.fail(function, nth);
+        assert_eq!(machine.load(entry()), Err(INJECTED), "{function} {nth}");
+        assert_eq!(
+            machine.take_error_log(),
+            [(step, INJECTED)],
+            "{function} {nth}"
+        );
+    }
+}
+
+#[test]
+fn a_token_that_cannot_be_read_costs_the_event_its_token_only() {
+    for nth in 1..=4 {
+        let mut machine = Machine::new();
+        machine.load(entry()).unwrap();
+        machine.fail("ZwQueryInformationToken", nth);
+        machine.start_process(&StartProcess::default());
+        assert!(machine.has_failed());
+        let file = machine.open(Caller::Administrator, READ_ACCESS).unwrap();
+        let index = Kind::PROCESS_START.index().unwrap();
+        assert_eq!(counters(&file).kinds[index].lost, 0);
+        let request = file.read(BUFFER_SIZE);
+        machine.advance_ms(FLUSH_MS);
+        let (_batch, records) = crate::stream::batch(&request);
+        let header = event::read(&records[0]).unwrap().0;
+        assert!(!header.flags.contains(event::Flags::EXTENDED));
+        assert!(header.flags.contains(event::Flags::USER_UNAVAILABLE));
+        drop(file);
+        machine.unload();
+    }
+}

@@ -1,0 +1,193 @@
+//! Process start and exit.
+
+use crate::stream::{bytes_of, counters, flushed, only, started, started_on, stop, utf_16};
+use event::extension::read_extension;
+use event::{Event, Extension, Flags, Kind};
+use ntemu::{Machine, StartProcess, Token};
+
+/// 1970 in 100 ns units since 1601.
+const EPOCH: i64 = 116_444_736_000_000_000;
+
+#[test]
+fn a_start_carries_who_what_when_and_for_whom() {
+    let (machine, file) = started();
+    machine.start_process(&StartProcess {
+        process_id: 300,
+        create_time: EPOCH + 70,
+        ..StartProcess::default()
+    });
+    machine.start_process(&StartProcess {
+        process_id: 400,
+        create_time: EPOCH + 90,
+        ..StartProcess::default()
+    });
+    let (image, command_line) = (utf_16(r"\??\C:\a.exe"), utf_16("a.exe \u{1f600} \u{d7ff}"));
+    let token = Token {
+        user_sid: vec![1, 2, 0, 0, 0, 0, 0, 5, 21, 0, 0, 0, 0xe8, 3, 0, 0],
+        integrity_level: 0x2000,
+        elevated: 1,
+        session_id: 3,
+    };
+    machine.start_process(&StartProcess {
+        process_id: 500,
+        create_time: EPOCH + 120,
+        parent_process_id: 300,
+        creator: (400, 44),
+        image: Some(&image),
+        command_line: Some(&command_line),
+        token,
+    });
+
+    let records = flushed(&machine, &file);
+    let (header, event) = event::read(&records[2]).unwrap();
+    let Event::ProcessStart(start) = event else {
+        panic!("{event:?}");
+    };
+    assert_eq!((header.process_id, header.start_time), (500, 12_000));
+    assert!(header.time > 0);
+    assert_eq!(header.flags, Flags::UTF_16.with(Flags::EXTENDED));
+    assert_eq!(
+        (start.parent_process_id, start.parent_start_time),
+        (300, 7_000)
+    );
+    assert_eq!(
+        (start.creator_process_id, start.creator_thread_id),
+        (400, 44)
+    );
+    assert_eq!((start.creator_start_time, start.session_id), (9_000, 3));
+    assert_eq!(start.image, bytes_of(&image));
+    assert_eq!(start.command_line, bytes_of(&command_line));
+    let Extension::Token(token) = read_extension(&records[2]).unwrap() else {
+        panic!("no token");
+    };
+    assert_eq!((token.integrity_level, token.elevated), (0x2000, 1));
+    assert_eq!(
+        token.user_sid,
+        [1, 2, 0, 0, 0, 0, 0, 5, 21, 0, 0, 0, 0xe8, 3, 0, 0]
+    );
+    stop(machine, file);
+}
+
+/// The sample this project grew from computed a record's size in a `USHORT`: structure plus command
+/// line. From 65,470 bytes of command line on it wrapped, and the copy overran the allocation.
+#[test]
+fn the_longest_command_line_is_kept_whole_and_no_size_wraps() {
+    let (machine, file) = started();
+    for units in [32_700, 32_766, 32_767] {
+        let command_line: Vec<u16> = (0..units).map(|unit| 0x20 + unit % 0x5000).collect();
+        let image = vec![0x41; 32_767];
+        machine.start_process(&StartProcess {
+            image: Some(&image),
+            command_line: Some(&command_line),
+            ..StartProcess::default()
+        });
+        let record = only(&machine, &file);
+        let (header, Event::ProcessStart(start)) = event::read(&record).unwrap() else {
+            panic!("no process start");
+        };
+        assert_eq!(start.command_line, bytes_of(&command_line));
+        assert_eq!(start.image, bytes_of(&image));
+        assert!(!header.flags.contains(Flags::COMMAND_LINE_TRUNCATED));
+        assert!(record.len() <= event::RECORD_SIZE_MAX);
+    }
+    stop(machine, file);
+}
+
+#[test]
+fn a_command_line_that_does_not_fit_is_cut_between_units_and_says_so() {
+    let machine = Machine::new();
+    machine.set_value("QueueLimit", 4, &(64_u32 * 1024).to_le_bytes());
+    let (machine, file) = started_on(machine);
+    let command_line: Vec<u16> = (0..32_767).collect();
+    machine.start_process(&StartProcess {
+        image: Some(&utf_16("a.exe")),
+        command_line: Some(&command_line),
+        ..StartProcess::default()
+    });
+
+    let record = only(&machine, &file);
+    let (header, Event::ProcessStart(start)) = event::read(&record).unwrap() else {
+        panic!("no process start");
+    };
+    assert!(header.flags.contains(Flags::COMMAND_LINE_TRUNCATED));
+    assert!(!header.flags.contains(Flags::IMAGE_TRUNCATED));
+    assert_eq!(start.image, bytes_of(&utf_16("a.exe")));
+    assert!(start.command_line.len() > 15_000 && start.command_line.len() % 2 == 0);
+    assert!(bytes_of(&command_line).starts_with(start.command_line));
+    stop(machine, file);
+}
+
+#[test]
+fn a_text_that_the_kernel_does_not_know_is_named_as_missing() {
+    let (machine, file) = started();
+    machine.start_process(&StartProcess {
+        image: None,
+        command_line: None,
+        ..StartProcess::default()
+    });
+    let record = only(&machine, &file);
+    let (header, _event) = event::read(&record).unwrap();
+    assert!(header.flags.contains(Flags::IMAGE_UNAVAILABLE));
+    assert!(header.flags.contains(Flags::COMMAND_LINE_UNAVAILABLE));
+    stop(machine, file);
+}
+
+#[test]
+fn an_exit_carries_the_status() {
+    let (machine, file) = started();
+    machine.start_process(&StartProcess {
+        create_time: EPOCH + 1,
+        ..StartProcess::default()
+    });
+    machine.exit_process(100, 104, 0xc000_0005_u32.cast_signed());
+    let records = flushed(&machine, &file);
+    let (header, Event::ProcessExit(exit)) = event::read(&records[1]).unwrap() else {
+        panic!("no process exit");
+    };
+    assert_eq!(exit.exit_status, 0xc000_0005);
+    assert_eq!(
+        (header.process_id, header.thread_id, header.start_time),
+        (100, 104, 100)
+    );
+    stop(machine, file);
+}
+
+#[test]
+fn a_parent_that_is_gone_has_no_start_time() {
+    let (machine, file) = started();
+    machine.start_process(&StartProcess {
+        parent_process_id: 9_999,
+        ..StartProcess::default()
+    });
+    let record = only(&machine, &file);
+    let (_header, Event::ProcessStart(start)) = event::read(&record).unwrap() else {
+        panic!("no process start");
+    };
+    assert_eq!(
+        (start.parent_process_id, start.parent_start_time),
+        (9_999, 0)
+    );
+    stop(machine, file);
+}
+
+#[test]
+fn process_events_survive_a_thread_storm() {
+    let machine = Machine::new();
+    machine.set_value("QueueLimit", 4, &(64_u32 * 1024).to_le_bytes());
+    let (machine, file) = started_on(machine);
+    for turn in 0..2_000 {
+        machine.exit_thread(ntemu::SYSTEM_PROCESS_ID, turn);
+    }
+    for process_id in 100..140 {
+        machine.start_process(&StartProcess {
+            process_id,
+            ..StartProcess::default()
+        });
+    }
+    let counters = counters(&file);
+    let count = |kind: Kind| counters.kinds[kind.index().unwrap()];
+    assert!(count(Kind::THREAD_EXIT).lost > 1_000);
+    assert_eq!(count(Kind::PROCESS_START).lost, 0);
+    assert_eq!(count(Kind::PROCESS_START).produced, 40);
+    stop(machine, file);
+}
