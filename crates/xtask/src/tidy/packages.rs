@@ -97,7 +97,7 @@ const TABLE: &[Edges] = &[
     },
     Edges {
         package: "ntemu",
-        ours: &[],
+        ours: &["nt"],
         foreign: Foreign::Only(&["windows-sys", "windows-link"]),
     },
     Edges {
