@@ -119,11 +119,14 @@ impl<'b> Writer<'b> {
     /// Appends `bytes`.
     #[inline(always)]
     pub fn bytes(&mut self, bytes: &[u8]) {
-        let end = self.position.saturating_add(bytes.len());
-        match self.buffer.get_mut(self.position..end) {
+        let field = self
+            .buffer
+            .get_mut(self.position..)
+            .and_then(|rest| rest.get_mut(..bytes.len()));
+        match field {
             Some(field) if !self.full => {
                 field.copy_from_slice(bytes);
-                self.position = end;
+                self.position = self.position.saturating_add(bytes.len());
             }
             _ => self.full = true,
         }
