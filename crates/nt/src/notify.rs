@@ -2,6 +2,9 @@
 //!
 //! The kernel passes no context to a notify routine, so each of the three has a static for what it
 //! is to call. One registration of each at a time is therefore all there can be.
+//!
+//! A function has no single address in Rust: each use of its name may give another. So a
+//! registration keeps the very pointer that it registered, and removes that.
 
 #![expect(unsafe_code, reason = "lands the kernel's notify calls")]
 
@@ -161,7 +164,7 @@ impl ProcessRegistration {
     /// # Errors
     /// `ACCESS_DENIED` when the image lacks `FORCE_INTEGRITY`, or what else the kernel says.
     pub fn register<T: ProcessNotify>(target: &'static T) -> Result<Self> {
-        let routine = process_routine::<T>;
+        let routine: sys::PROCESS_NOTIFY_ROUTINE = process_routine::<T>;
         claim(&PROCESS_TARGET, target)?;
         // SAFETY: the routine stays good until it is removed.
         let status = unsafe { sys::PsSetCreateProcessNotifyRoutineEx(routine, 0) };
@@ -193,7 +196,7 @@ impl ThreadRegistration {
     /// # Errors
     /// What the kernel says.
     pub fn register<T: ThreadNotify>(target: &'static T) -> Result<Self> {
-        let routine = thread_routine::<T>;
+        let routine: sys::THREAD_NOTIFY_ROUTINE = thread_routine::<T>;
         claim(&THREAD_TARGET, target)?;
         // SAFETY: the routine stays good until it is removed.
         let status = unsafe { sys::PsSetCreateThreadNotifyRoutine(routine) };
@@ -225,7 +228,7 @@ impl ImageRegistration {
     /// # Errors
     /// What the kernel says.
     pub fn register<T: ImageNotify>(target: &'static T) -> Result<Self> {
-        let routine = image_routine::<T>;
+        let routine: sys::IMAGE_NOTIFY_ROUTINE = image_routine::<T>;
         claim(&IMAGE_TARGET, target)?;
         // SAFETY: the routine stays good until it is removed.
         let status = unsafe { sys::PsSetLoadImageNotifyRoutine(routine) };
