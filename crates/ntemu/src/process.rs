@@ -55,8 +55,10 @@ struct Thread {
 struct Tables {
     processes: HashMap<u32, Arc<Process>>,
     threads: HashMap<u32, Arc<Thread>>,
-    /// Objects outlive their ids here, so that a late use is seen and not a crash.
-    gone: Vec<Arc<Process>>,
+    /// By the address of the token, and by that of the thread. Objects outlive their ids here, so
+    /// that a late use is seen and not a crash.
+    tokens: HashMap<usize, Arc<Process>>,
+    thread_objects: HashMap<usize, Arc<Thread>>,
 }
 
 static TABLES: Mutex<Option<Tables>> = Mutex::new(None);
@@ -95,18 +97,17 @@ pub(crate) fn add_process(process_id: u32, create_time: i64, token: Token) -> Ar
     });
     let mut tables = lock(&TABLES);
     let tables = tables.get_or_insert_default();
-    if let Some(old) = tables.processes.insert(process_id, Arc::clone(&process)) {
-        tables.gone.push(old);
-    }
+    tables.processes.insert(process_id, Arc::clone(&process));
+    let token = (&raw const process.token).addr();
+    tables.tokens.insert(token, Arc::clone(&process));
     process
 }
 
 pub(crate) fn remove_process(process_id: u32) {
-    let mut tables = lock(&TABLES);
-    let tables = tables.get_or_insert_default();
-    if let Some(old) = tables.processes.remove(&process_id) {
-        tables.gone.push(old);
-    }
+    lock(&TABLES)
+        .get_or_insert_default()
+        .processes
+        .remove(&process_id);
 }
 
 pub(crate) fn find_process(process_id: u32) -> Option<Arc<Process>> {
@@ -122,10 +123,11 @@ pub(crate) fn add_thread(process: &Arc<Process>, thread_id: u32, start_address: 
         process: Arc::clone(process),
         start_address,
     });
-    lock(&TABLES)
-        .get_or_insert_default()
-        .threads
-        .insert(thread_id, thread);
+    let mut tables = lock(&TABLES);
+    let tables = tables.get_or_insert_default();
+    tables.threads.insert(thread_id, Arc::clone(&thread));
+    let address = Arc::as_ptr(&thread).addr();
+    tables.thread_objects.insert(address, thread);
 }
 
 pub(crate) fn set_exit_status(process: &Process, status: i32) {
@@ -146,13 +148,8 @@ pub(crate) fn run_as<R>(process: &Arc<Process>, thread_id: u32, body_fn: impl Fn
 
 fn token_at(address: usize) -> Option<Token> {
     let tables = lock(&TABLES);
-    let tables = tables.as_ref()?;
-    tables
-        .processes
-        .values()
-        .chain(&tables.gone)
-        .find(|process| (&raw const process.token).addr() == address)
-        .map(|process| process.token.clone())
+    let process = tables.as_ref()?.tokens.get(&address)?;
+    Some(process.token.clone())
 }
 
 #[unsafe(no_mangle)]
@@ -269,10 +266,9 @@ unsafe extern "system" fn ZwQueryInformationThread(
     }
     let address = object::object(thread);
     let tables = lock(&TABLES);
-    let found = tables.as_ref().and_then(|tables| {
-        let mut threads = tables.threads.values();
-        threads.find(|thread| Some(Arc::as_ptr(thread).addr()) == address)
-    });
+    let found = tables
+        .as_ref()
+        .and_then(|tables| tables.thread_objects.get(&address?));
     let Some(found) = found else {
         return INVALID_CID;
     };
