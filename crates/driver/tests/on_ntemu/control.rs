@@ -1,7 +1,8 @@
 //! Control requests, and requests that the device does not know.
 
 use crate::stream::{
-    FLUSH_MS, INVALID_DEVICE_REQUEST, INVALID_PARAMETER, counters, flushed, started, stop,
+    BATCH_SIZE, FLUSH_MS, INVALID_DEVICE_REQUEST, INVALID_PARAMETER, QUEUE_LIMIT, counters,
+    flushed, started, stop,
 };
 use event::Kind;
 use event::control::{Code, Counters, PROTOCOL_VERSION, Welcome};
@@ -21,10 +22,10 @@ fn the_handshake_says_what_a_reader_must_know() {
         Welcome::read(&mut Reader::new(&answer)).unwrap(),
         Welcome {
             protocol_version: PROTOCOL_VERSION,
-            record_size_max: 132 * 1024,
-            batch_size: 64 * 1024,
+            record_size_max: (132 * 1024).min(QUEUE_LIMIT / 4),
+            batch_size: BATCH_SIZE,
             flush_interval_ms: 50,
-            queue_limit: 4 * 1024 * 1024,
+            queue_limit: QUEUE_LIMIT,
             reads_max: 64,
         }
     );

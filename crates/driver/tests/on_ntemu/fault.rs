@@ -1,12 +1,12 @@
 //! Every call that can fail fails, each of its calls in turn, and nothing is left behind.
 
-use crate::stream::{BUFFER_SIZE, FLUSH_MS, READ_ACCESS, counters, entry};
+use crate::stream::{BUFFER_SIZE, FLUSH_MS, READ_ACCESS, counters, entry, machine};
 use event::Kind;
 use ntemu::{Caller, FAILABLE, INJECTED, LoadImage, Machine, SYSTEM_PROCESS_ID, StartProcess};
 
 /// A short life of the driver, which meets every function that it imports.
 fn live(machine: &mut Machine) -> Result<(), i32> {
-    machine.set_value("QueueLimit", 4, &(128_u32 * 1024).to_le_bytes());
+    machine.set_value("QueueLimit", 4, &(64_u32 * 1024).to_le_bytes());
     machine.load(entry())?;
     let file = machine.open(Caller::Administrator, READ_ACCESS);
     let produced = play(machine);
@@ -80,7 +80,7 @@ fn a_start_that_fails_says_which_step_and_with_what() {
         ("ExAllocatePoolWithTag", 4, 0),
     ];
     for (function, nth, step) in steps {
-        let mut machine = Machine::new();
+        let mut machine = machine();
         machine.fail(function, nth);
         assert_eq!(machine.load(entry()), Err(INJECTED), "{function} {nth}");
         assert_eq!(
@@ -94,7 +94,7 @@ fn a_start_that_fails_says_which_step_and_with_what() {
 #[test]
 fn a_token_that_cannot_be_read_costs_the_event_its_token_only() {
     for nth in 1..=4 {
-        let mut machine = Machine::new();
+        let mut machine = machine();
         machine.load(entry()).unwrap();
         machine.fail("ZwQueryInformationToken", nth);
         machine.start_process(&StartProcess::default());

@@ -17,10 +17,27 @@ pub(crate) const INVALID_DEVICE_REQUEST: i32 = 0xc000_0010_u32.cast_signed();
 pub(crate) const READ_ACCESS: u32 = 1;
 
 /// A read buffer that holds any record.
-pub(crate) const BUFFER_SIZE: usize = 256 * 1024;
+pub(crate) const BUFFER_SIZE: usize = if cfg!(miri) { 64 } else { 256 } * 1024;
 
 /// The default flush interval.
 pub(crate) const FLUSH_MS: i64 = 50;
+
+/// Bytes of queue room in tests that set none. Miri needs minutes to lay out the default.
+pub(crate) const QUEUE_LIMIT: u32 = if cfg!(miri) { 64 } else { 4096 } * 1024;
+
+/// Queued bytes that make a batch due.
+pub(crate) const BATCH_SIZE: u32 = if cfg!(miri) { 16 } else { 64 } * 1024;
+
+const REG_DWORD: u32 = 4;
+
+/// A machine without a driver, with [`QUEUE_LIMIT`].
+pub(crate) fn machine() -> Machine {
+    let machine = Machine::new();
+    if cfg!(miri) {
+        machine.set_value("QueueLimit", REG_DWORD, &QUEUE_LIMIT.to_le_bytes());
+    }
+    machine
+}
 
 /// The driver's entry point.
 pub(crate) fn entry() -> ntemu::Entry {
@@ -29,7 +46,7 @@ pub(crate) fn entry() -> ntemu::Entry {
 
 /// A machine with the driver, and the consumer's file.
 pub(crate) fn started() -> (Machine, File) {
-    started_on(Machine::new())
+    started_on(machine())
 }
 
 /// The same with what a test set up before.

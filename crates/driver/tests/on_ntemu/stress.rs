@@ -16,6 +16,8 @@ const ROUNDS: u32 = if cfg!(miri) { 3 } else { 15_625 };
 /// Events a round, of which [`play`] is.
 const EVENTS: u64 = 8;
 const READS: usize = 4;
+/// Small, so that it overflows.
+const QUEUE_LIMIT: u32 = if cfg!(miri) { 64 } else { 256 } * 1024;
 
 /// One process's life, and threads elsewhere.
 fn play(machine: &Machine, producer: u32, round: u32) {
@@ -110,7 +112,7 @@ fn consume(machine: &Machine, file: File, done: &AtomicU64) -> (Received, File) 
 #[test]
 fn the_account_balances_with_callbacks_cancels_and_closes_at_once() {
     let machine = Machine::new();
-    machine.set_value("QueueLimit", 4, &(256_u32 * 1024).to_le_bytes());
+    machine.set_value("QueueLimit", 4, &QUEUE_LIMIT.to_le_bytes());
     let (mut machine, file) = started_on(machine);
     let done = AtomicU64::new(0);
 
