@@ -388,6 +388,17 @@ link!("ntoskrnl.exe" "system" fn ZwQueryInformationToken(token: HANDLE, class: i
 link!("ntoskrnl.exe" "system" fn ZwQueryValueKey(key: HANDLE, name: *const UNICODE_STRING, class: i32, information: PVOID, size: u32, needed: *mut u32) -> NTSTATUS);
 link!("ntoskrnl.exe" "system" fn ZwSetSecurityObject(object: HANDLE, information: u32, descriptor: *const c_void) -> NTSTATUS);
 
+/// The compiler calls these by name, and a driver has no C library to bring them.
+#[cfg(windows)]
+pub mod memory {
+    use windows_link::link;
+
+    link!("ntoskrnl.exe" "C" fn memcmp(left: *const u8, right: *const u8, size: usize) -> i32);
+    link!("ntoskrnl.exe" "C" fn memcpy(target: *mut u8, source: *const u8, size: usize) -> *mut u8);
+    link!("ntoskrnl.exe" "C" fn memmove(target: *mut u8, source: *const u8, size: usize) -> *mut u8);
+    link!("ntoskrnl.exe" "C" fn memset(target: *mut u8, byte: i32, size: usize) -> *mut u8);
+}
+
 #[cfg(not(windows))]
 link!("ntoskrnl.exe" "system" fn KeGetCurrentIrql() -> KIRQL);
 
