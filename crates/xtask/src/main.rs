@@ -12,6 +12,7 @@ mod ci;
 mod command;
 mod ebpf;
 mod fuzz;
+mod image;
 mod lint;
 mod miri;
 mod setup;
@@ -54,6 +55,8 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
+    /// Build `systrail.sys` twice, compare the two and check the image
+    Driver,
     /// Boot stock Debian kernels under qemu and run the integration tests there
     Vm(vm::Options),
     /// Run every fuzz target for a while (nightly)
@@ -85,6 +88,7 @@ fn run(task: Task) -> Result<()> {
         Task::Test(options) => test::run(&options).map(|_tally| ()),
         Task::Miri => miri::run().map(|_tally| ()),
         Task::Ebpf { check } => ebpf::run(check),
+        Task::Driver => image::run(),
         Task::Vm(options) => vm::run(&options).map(|_tally| ()),
         Task::Fuzz(options) => fuzz::run(&options),
         Task::Bench(bench) => bench::run(&bench),

@@ -20,10 +20,16 @@ const UNSAFE_PLACES: &[(&str, &str)] = &[
         "crates/agent/tests/linux_witness/raw.rs",
         "what is watched: forks, raw exits, executable mappings",
     ),
-    ("crates/ring-buffer/src/room.rs", "hands out granules by position"),
+    (
+        "crates/ring-buffer/src/room.rs",
+        "hands out granules by position",
+    ),
     ("crates/nt/src/", "the only door to the Windows kernel"),
     ("crates/ntemu/src/", "stands in for the Windows kernel"),
-    ("crates/driver/src/main.rs", "the image's entry point and panic handler"),
+    (
+        "crates/driver/src/main.rs",
+        "the image's entry point and panic handler",
+    ),
 ];
 
 /// Crates of which some part runs in a kernel, where nothing may panic.
