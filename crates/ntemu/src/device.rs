@@ -1,5 +1,10 @@
 //! Device objects, symbolic links and who may open them.
 
+#![expect(
+    unsafe_code,
+    reason = "reads what the driver points to and gives out device objects"
+)]
+
 use crate::contract::{PASSIVE_LEVEL, breach, enter, lock};
 use crate::fault::{self, INJECTED};
 use crate::object;

@@ -1,5 +1,7 @@
 //! The system's event log.
 
+#![expect(unsafe_code, reason = "gives out entries and takes them back")]
+
 use crate::contract::{DISPATCH_LEVEL, breach, enter, lock};
 use crate::fault;
 use nt::sys::{IO_ERROR_LOG_PACKET, PVOID};

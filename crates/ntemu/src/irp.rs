@@ -1,6 +1,11 @@
 //! Request packets: what user mode asks of the device. A packet completed twice, never, with a
 //! cancel routine set or under a spin lock is a breach.
 
+#![expect(
+    unsafe_code,
+    reason = "builds request packets and calls the driver's routines"
+)]
+
 use crate::contract::{
     DISPATCH_LEVEL, PASSIVE_LEVEL, at_irql, breach, enter, irql, lock, set_irql, set_spin_locks,
     spin_locks,

@@ -19,7 +19,7 @@
 
 #![expect(
     unsafe_code,
-    reason = "defines the kernel's symbols and calls the driver the way the kernel does"
+    reason = "calls the driver's entry point and unload routine"
 )]
 
 mod contract;

@@ -1,5 +1,7 @@
 //! Spin locks. Waiting for one that this processor holds, or that is never given back, is a breach.
 
+#![expect(unsafe_code, reason = "reads the driver's lock words")]
+
 use crate::contract::{DISPATCH_LEVEL, breach, enter, irql, set_irql, set_spin_locks, spin_locks};
 use crate::timer;
 use std::sync::atomic::{AtomicUsize, Ordering};

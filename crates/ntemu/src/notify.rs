@@ -1,5 +1,7 @@
 //! Notify routines. Removing one waits until no processor runs it; one that is left is a breach.
 
+#![expect(unsafe_code, reason = "calls the driver's notify routines")]
+
 use crate::contract::{APC_LEVEL, PASSIVE_LEVEL, at_irql, breach, enter};
 use crate::fault::{self, INJECTED};
 use crate::process::to_handle;

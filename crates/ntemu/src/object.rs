@@ -1,6 +1,8 @@
 //! Objects and handles: processes, threads, tokens, devices and keys. A handle that is not closed
 //! and a reference that is not given back are breaches.
 
+#![expect(unsafe_code, reason = "writes handles where the driver says")]
+
 use crate::contract::{DISPATCH_LEVEL, PASSIVE_LEVEL, breach, enter, lock};
 use crate::fault::{self, INJECTED};
 use nt::sys::{HANDLE, NTSTATUS, PVOID};

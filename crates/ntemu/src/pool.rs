@@ -1,5 +1,7 @@
 //! The pool: what is freed twice, with another tag or never is a breach. Fresh memory is garbage.
 
+#![expect(unsafe_code, reason = "gives out memory and takes it back")]
+
 use crate::contract::{DISPATCH_LEVEL, breach, enter, lock};
 use crate::fault;
 use std::alloc::{Layout, alloc, dealloc};

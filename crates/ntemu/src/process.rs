@@ -1,5 +1,10 @@
 //! Processes, threads and tokens, and who runs on each processor.
 
+#![expect(
+    unsafe_code,
+    reason = "reads the objects it gave out by their addresses"
+)]
+
 use crate::contract::{APC_LEVEL, DISPATCH_LEVEL, HIGH_LEVEL, PASSIVE_LEVEL, breach, enter, lock};
 use crate::fault::{self, INJECTED};
 use crate::object;

@@ -1,5 +1,7 @@
 //! The registry: the driver's service key and its `Parameters`.
 
+#![expect(unsafe_code, reason = "reads and writes where the driver says")]
+
 use crate::contract::{PASSIVE_LEVEL, breach, enter, lock};
 use crate::fault::{self, INJECTED};
 use crate::object::{self, OBJ_KERNEL_HANDLE, Target};

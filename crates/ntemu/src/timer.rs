@@ -1,5 +1,7 @@
 //! Timers, DPCs and the clock. Time passes only when a test says so.
 
+#![expect(unsafe_code, reason = "calls the driver's deferred routines")]
+
 use crate::contract::{
     DISPATCH_LEVEL, HIGH_LEVEL, PASSIVE_LEVEL, at_irql, breach, enter, irql, lock,
 };
