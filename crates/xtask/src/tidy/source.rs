@@ -131,13 +131,20 @@ fn kernel_header(file: &File, findings: &mut Vec<Finding>) {
     }
 }
 
-/// The line of the first keyword `unsafe`, if there is one.
+/// The line of the first keyword `unsafe`, if there is one. The type of a function pointer that
+/// has the word is no unsafe code.
 fn unsafe_line(text: &str) -> Option<usize> {
+    let is_name = |c: char| c.is_alphanumeric() || c == '_';
     (1..)
         .zip(code(text).lines())
         .find(|(_, line)| {
-            line.split(|c: char| !c.is_alphanumeric() && c != '_')
-                .any(|word| word == "unsafe")
+            line.match_indices("unsafe").any(|(start, word)| {
+                let (before, after) = (&line[..start], &line[start + word.len()..]);
+                let is_type = after
+                    .split_once('(')
+                    .is_some_and(|(head, _)| head.starts_with(" extern") && head.ends_with(" fn"));
+                !before.ends_with(is_name) && !after.starts_with(is_name) && !is_type
+            })
         })
         .map(|(number, _)| number)
 }
@@ -185,6 +192,13 @@ mod tests {
         let text = "//! Not unsafe.\nconst A: &str = \"unsafe\";\n#![deny(unsafe_code)]\n";
         assert_eq!(unsafe_line(text), None);
         assert_eq!(unsafe_line(&format!("{text}unsafe fn a() {{}}\n")), Some(4));
+    }
+
+    #[test]
+    fn the_type_of_a_function_pointer_is_no_unsafe_code() {
+        let text = "type F = unsafe extern \"C\" fn(u8);\n";
+        assert_eq!(unsafe_line(text), None);
+        assert_eq!(unsafe_line("unsafe extern \"C\" fn f(a: u8) {}\n"), Some(1));
     }
 
     #[test]
