@@ -2,15 +2,17 @@
 
 #![expect(
     unsafe_code,
-    reason = "the kernel finds iterator programs by their sections"
+    reason = "the kernel finds iterator programs by their sections and hands them bare pointers"
 )]
 
 use core::ffi::c_void;
 
+use aya_ebpf::bindings::seq_file;
+use aya_ebpf::helpers::generated::bpf_seq_write;
 use event::{Flags, Kind, process};
 
 use crate::image;
-use crate::kernel::{Task, Visit, Vma};
+use crate::kernel::{Task, Vma};
 use crate::maps::{self, SCRATCH_ITERATOR};
 use crate::record::{Record, Text, header};
 
@@ -89,4 +91,37 @@ fn process(task: Task) -> Option<&'static [u8]> {
         writer.u32(image.size as u32);
         writer.u32(0);
     })
+}
+
+/// Where an iterator program writes to: the kernel's `seq_file`, and the two objects it may visit.
+#[derive(Clone, Copy)]
+struct Visit(*const c_void);
+
+impl Visit {
+    /// The context of an iterator program: a structure of pointers, of which the first leads to
+    /// one whose first field is the `seq_file` (`struct bpf_iter_meta`).
+    #[inline(always)]
+    fn new(context: *const c_void) -> Self {
+        Self(context)
+    }
+
+    /// The pointer at `index` of the context.
+    #[inline(always)]
+    fn object(self, index: usize) -> *const c_void {
+        let at = self.0.cast::<*const c_void>().wrapping_add(index);
+        // SAFETY: the verifier has checked that the context has this field.
+        unsafe { at.read_volatile() }
+    }
+
+    /// Appends bytes to what the agent reads. When they do not fit the kernel visits the object
+    /// again with an empty buffer.
+    #[inline(always)]
+    fn write(self, bytes: &[u8]) {
+        let meta = self.object(0).cast::<*mut seq_file>();
+        // SAFETY: the verifier has checked that this field is the `seq_file`.
+        let seq = unsafe { meta.read_volatile() };
+        // SAFETY: the source has the size the helper is told.
+        let _visited_again_if_full =
+            unsafe { bpf_seq_write(seq, bytes.as_ptr().cast(), bytes.len() as u32) };
+    }
 }

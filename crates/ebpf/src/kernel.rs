@@ -573,36 +573,3 @@ pub(crate) fn scratch<T>(element: *mut T) -> &'static mut T {
     // tracing program on a processor where it has not finished.
     unsafe { &mut *element }
 }
-
-/// Where an iterator program writes to: the kernel's `seq_file`, and the two objects it may visit.
-#[derive(Clone, Copy)]
-pub(crate) struct Visit(*const c_void);
-
-impl Visit {
-    /// The context of an iterator program: a structure of pointers, of which the first leads to
-    /// one whose first field is the `seq_file` (`struct bpf_iter_meta`).
-    #[inline(always)]
-    pub(crate) fn new(context: *const c_void) -> Self {
-        Self(context)
-    }
-
-    /// The pointer at `index` of the context.
-    #[inline(always)]
-    pub(crate) fn object(self, index: usize) -> *const c_void {
-        let at = self.0.cast::<*const c_void>().wrapping_add(index);
-        // SAFETY: the verifier has checked that the context has this field.
-        unsafe { at.read_volatile() }
-    }
-
-    /// Appends bytes to what the agent reads. When they do not fit the kernel visits the object
-    /// again with an empty buffer.
-    #[inline(always)]
-    pub(crate) fn write(self, bytes: &[u8]) {
-        let meta = self.object(0).cast::<*mut aya_ebpf::bindings::seq_file>();
-        // SAFETY: the verifier has checked that this field is the `seq_file`.
-        let seq = unsafe { meta.read_volatile() };
-        // SAFETY: the source has the size the helper is told.
-        let _visited_again_if_full =
-            unsafe { helpers::bpf_seq_write(seq, bytes.as_ptr().cast(), bytes.len() as u32) };
-    }
-}
