@@ -226,6 +226,6 @@ impl<const N: usize> Record<N> {
         header.write(&mut writer);
         write_fn(&mut writer);
         writer.finish()?;
-        self.scratch.bytes.get(..end)
+        kernel::room::<N, N>(&mut self.scratch.bytes, 0, end).map(|record| &*record)
     }
 }
