@@ -408,12 +408,10 @@ fn joined(arguments: &[Text]) -> Text {
 
 /// The arguments of a command line in which each is ended by a NUL byte.
 fn arguments(command_line: &[u8]) -> Arc<[Text]> {
-    let Some(rest) = command_line.strip_suffix(b"\0").or(Some(command_line)) else {
-        return Arc::default();
-    };
     if command_line.is_empty() {
         return Arc::default();
     }
+    let rest = command_line.strip_suffix(b"\0").unwrap_or(command_line);
     rest.split(|byte| *byte == 0)
         .map(Text::from_bytes)
         .collect()
