@@ -18,6 +18,7 @@ pub mod replay;
 pub mod rules;
 pub mod sensor;
 pub mod service;
+pub mod shown;
 pub mod sink;
 pub mod sys;
 pub mod trail;
