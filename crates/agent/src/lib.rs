@@ -12,6 +12,7 @@ pub mod doctor;
 pub mod enrich;
 pub mod host;
 pub mod metrics;
+pub mod moment;
 pub mod pipeline;
 pub mod quantity;
 pub mod replay;
