@@ -8,6 +8,7 @@ mod config;
 mod console;
 mod doctor;
 mod live;
+mod log;
 mod options;
 mod record;
 mod replay;
