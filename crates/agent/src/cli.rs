@@ -14,7 +14,10 @@ mod record;
 mod replay;
 mod report;
 mod service;
+mod show;
 mod stop;
+mod trail;
+mod tree;
 
 use std::process::ExitCode;
 
@@ -53,6 +56,10 @@ enum Command {
     Watch(record::WatchArguments),
     /// Send a recorded log through the pipeline again
     Replay(replay::Arguments),
+    /// Print the process tree: as it is now, or as a log or the store tells it
+    Tree(tree::Arguments),
+    /// Tell one process's whole story
+    Show(show::Arguments),
     /// Say what this machine can and cannot do, and the one thing to do about it
     Doctor(doctor::Arguments),
     /// Run as a service of the system (systemd)
@@ -139,6 +146,8 @@ pub(crate) fn main() -> Exit {
         Command::Run(arguments) => record::run(&arguments),
         Command::Watch(arguments) => record::watch(&arguments),
         Command::Replay(arguments) => replay::main(&arguments),
+        Command::Tree(arguments) => tree::main(&arguments),
+        Command::Show(arguments) => show::main(&arguments),
         Command::Service(command) => service::main(&command),
         Command::Doctor(arguments) => doctor::main(&arguments),
         Command::Config(command) => config::main(&command),

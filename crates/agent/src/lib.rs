@@ -21,5 +21,7 @@ pub mod sensor;
 pub mod service;
 pub mod shown;
 pub mod sink;
+pub mod story;
 pub mod sys;
 pub mod trail;
+pub mod tree;

@@ -46,7 +46,12 @@ pub(super) fn live_line(text: &str) {
 /// Writes a result to standard output. Whoever closed the pipe has seen enough.
 pub(super) fn result(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    printed(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
+}
+
+/// What writing to standard output came to. Whoever closed the pipe has seen enough.
+pub(super) fn printed(written: io::Result<()>) -> io::Result<()> {
+    match written {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => written,
     }
@@ -55,6 +60,11 @@ pub(super) fn result(text: &str) -> io::Result<()> {
 /// Whether colour is welcome on standard output: on a terminal, and never with `NO_COLOR`.
 pub(super) fn colour_on_standard_output() -> bool {
     colour_is_allowed() && io::stdout().is_terminal()
+}
+
+/// How wide lines on standard output may be; as long as they are where it is no terminal.
+pub(super) fn width_of_standard_output() -> Option<u16> {
+    terminal_size::terminal_size_of(io::stdout()).map(|(width, _)| width.0)
 }
 
 fn colour_is_allowed() -> bool {
