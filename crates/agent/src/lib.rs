@@ -19,5 +19,6 @@ pub mod rules;
 pub mod sensor;
 pub mod service;
 pub mod sink;
+pub mod store;
 pub mod sys;
 pub mod trail;
