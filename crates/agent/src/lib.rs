@@ -21,6 +21,7 @@ pub mod sensor;
 pub mod service;
 pub mod shown;
 pub mod sink;
+pub mod store;
 pub mod story;
 pub mod sys;
 pub mod trail;
