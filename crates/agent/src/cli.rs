@@ -10,6 +10,8 @@ mod doctor;
 mod live;
 mod log;
 mod options;
+mod pager;
+mod query;
 mod record;
 mod replay;
 mod report;
@@ -56,6 +58,8 @@ enum Command {
     Watch(record::WatchArguments),
     /// Send a recorded log through the pipeline again
     Replay(replay::Arguments),
+    /// Ask the store in SQL
+    Query(query::Arguments),
     /// Print the process tree: as it is now, or as a log or the store tells it
     Tree(tree::Arguments),
     /// Tell one process's whole story
@@ -146,6 +150,7 @@ pub(crate) fn main() -> Exit {
         Command::Run(arguments) => record::run(&arguments),
         Command::Watch(arguments) => record::watch(&arguments),
         Command::Replay(arguments) => replay::main(&arguments),
+        Command::Query(arguments) => query::main(&arguments),
         Command::Tree(arguments) => tree::main(&arguments),
         Command::Show(arguments) => show::main(&arguments),
         Command::Service(command) => service::main(&command),

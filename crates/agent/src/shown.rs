@@ -106,6 +106,19 @@ impl<'o> Row<'o> {
     }
 }
 
+/// How many columns a terminal gives `text` as a [`Row`] shows it.
+pub fn width(text: &str) -> usize {
+    text.chars()
+        .map(|character| {
+            if is_hazard(character) || is_hidden(character) {
+                character.escape_default().count()
+            } else {
+                columns(character)
+            }
+        })
+        .sum()
+}
+
 /// JSON text in which the characters a terminal or a line splitter would act on are escaped; the
 /// line feeds of its layout stay. Correct for any JSON: outside of strings it has no such character.
 pub fn safe_json(text: String) -> String {

@@ -43,6 +43,14 @@ pub(super) fn live_line(text: &str) {
     let _nobody_to_tell = io::stderr().write_all(format!("{ERASE_LINE}{text}").as_bytes());
 }
 
+/// Takes the live line away, if one stands there.
+pub(super) fn end_live_line() {
+    let mut is_live = LIVE_LINE.lock().unwrap_or_else(PoisonError::into_inner);
+    if std::mem::take(&mut *is_live) {
+        let _nobody_to_tell = io::stderr().write_all(ERASE_LINE.as_bytes());
+    }
+}
+
 /// Writes a result to standard output. Whoever closed the pipe has seen enough.
 pub(super) fn result(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();

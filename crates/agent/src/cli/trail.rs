@@ -1,9 +1,11 @@
 //! Where `tree`, `show` and `export` read the trail from: a log, the store, or the machine as it is
 //! now; and which time of it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use agent::config;
 use agent::moment;
+use agent::store::{self, Window};
 use agent::trail::Time;
 use clap::Args;
 
@@ -34,7 +36,52 @@ pub(super) fn time(text: &str) -> Result<Time, String> {
     moment::parse(text, moment::now()).map_err(|error| error.to_string())
 }
 
+/// The store's directory: the one that is named, or where `run` keeps it.
+pub(super) fn store_directory(named: Option<&Path>) -> Result<PathBuf, Failure> {
+    Ok(match named {
+        Some(directory) => directory.to_path_buf(),
+        None => config::data_directory().join("store"),
+    })
+}
+
+/// The time that is wanted of the store.
+pub(super) fn window(
+    directory: &Path,
+    since: Option<Time>,
+    until: Option<Time>,
+    last_run: bool,
+) -> Result<Window, Failure> {
+    check_order(since, until)?;
+    let run = if last_run {
+        store::last_run(directory)?
+    } else {
+        None
+    };
+    Ok(Window {
+        since: since.or(run),
+        until,
+    })
+}
+
+/// Fails where the end is before the beginning.
+fn check_order(since: Option<Time>, until: Option<Time>) -> Result<(), Failure> {
+    match (since, until) {
+        (Some(since), Some(until)) if until <= since => {
+            let error = anyhow::anyhow!("--until is not after --since");
+            Err(Failure::usage(error))
+        }
+        _ => Ok(()),
+    }
+}
+
 impl TrailArguments {
+    /// The store that is meant, and the time of it.
+    pub(super) fn store(&self) -> Result<(PathBuf, Window), Failure> {
+        let directory = store_directory(self.store.as_deref())?;
+        let window = window(&directory, self.since, self.until, self.last_run)?;
+        Ok((directory, window))
+    }
+
     /// Whether an argument asks for a trail, and not for the machine as it is now.
     pub(super) const fn asks_for_trail(&self) -> bool {
         self.log.is_some()
@@ -46,12 +93,6 @@ impl TrailArguments {
 
     /// Fails where the end is before the beginning.
     pub(super) fn check(&self) -> Result<(), Failure> {
-        match (self.since, self.until) {
-            (Some(since), Some(until)) if until <= since => {
-                let error = anyhow::anyhow!("--until is not after --since");
-                Err(Failure::usage(error))
-            }
-            _ => Ok(()),
-        }
+        check_order(self.since, self.until)
     }
 }
