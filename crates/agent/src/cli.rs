@@ -7,6 +7,7 @@ mod attendant;
 mod config;
 mod console;
 mod doctor;
+mod export;
 mod live;
 mod log;
 mod options;
@@ -64,6 +65,8 @@ enum Command {
     Tree(tree::Arguments),
     /// Tell one process's whole story
     Show(show::Arguments),
+    /// Print the trail for another system: JSON Lines, CSV, ECS, OCSF
+    Export(export::Arguments),
     /// Say what this machine can and cannot do, and the one thing to do about it
     Doctor(doctor::Arguments),
     /// Run as a service of the system (systemd)
@@ -153,6 +156,7 @@ pub(crate) fn main() -> Exit {
         Command::Query(arguments) => query::main(&arguments),
         Command::Tree(arguments) => tree::main(&arguments),
         Command::Show(arguments) => show::main(&arguments),
+        Command::Export(arguments) => export::main(&arguments),
         Command::Service(command) => service::main(&command),
         Command::Doctor(arguments) => doctor::main(&arguments),
         Command::Config(command) => config::main(&command),

@@ -10,6 +10,7 @@ pub mod clock;
 pub mod config;
 pub mod doctor;
 pub mod enrich;
+pub mod export;
 pub mod host;
 pub mod metrics;
 pub mod moment;

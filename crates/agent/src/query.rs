@@ -121,7 +121,7 @@ impl Query {
         if batch.next().map_err(|error| self.explain(error))?.is_some() {
             return Err(Error::NotOne("several queries; ask one at a time"));
         }
-        let columns = statement.column_names().into_iter().map(str::to_owned);
+        let columns = statement.column_names().map(str::to_owned);
         let columns: Vec<String> = columns.collect();
         output.begin(&columns)?;
         let mut rows = statement.query([]).map_err(|error| self.explain(error))?;

@@ -2,6 +2,7 @@
 
 #[cfg(target_os = "linux")]
 pub mod live;
+pub mod stored;
 mod tell;
 
 use std::collections::HashMap;

@@ -10,6 +10,7 @@ mod forest;
 #[cfg(target_os = "linux")]
 pub mod live;
 mod row;
+pub mod stored;
 mod who;
 
 use std::collections::HashMap;

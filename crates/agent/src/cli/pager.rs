@@ -17,9 +17,9 @@ pub(super) enum Out {
 impl Out {
     /// Standard output, through `$PAGER` (else `less`) where it is a terminal and `paged` is wanted.
     /// `PAGER=cat` or an empty one is none.
-    pub(super) fn open(paged: bool) -> Self {
+    pub(super) fn open(is_wanted: bool) -> Self {
         let plain = || Self::Plain(io::BufWriter::new(io::stdout()));
-        if !paged || !io::stdout().is_terminal() {
+        if !is_wanted || !io::stdout().is_terminal() {
             return plain();
         }
         let pager = env::var_os("PAGER").unwrap_or_else(|| OsString::from("less"));

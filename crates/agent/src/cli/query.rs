@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use agent::quantity;
 use agent::query::{self, EXAMPLES, Error, Format, Output, Query, Settings, Work};
-use agent::store::{VIEWS, Window};
+use agent::store::VIEWS;
 use agent::sys::wake::Waker;
 use agent::trail::Time;
 use clap::Args;
@@ -19,6 +19,7 @@ use super::{Exit, Failure, stop, trail};
 /// Asks the store, while `run` goes on, and prints the rows. A query can only read: whatever else
 /// it says is refused. It ends after --timeout, and at Ctrl-C.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "a flag each")]
 #[command(after_help = "\
 Examples:
   systrail query \"SELECT exit_time_text, exit_code, command_line FROM processes WHERE exit_code != 0\"

@@ -1,13 +1,14 @@
 //! `systrail show`: one process's whole story.
 
 use agent::moment;
+use agent::store::{ReadError, Window};
 use agent::story::{self, Collector, Story};
 use agent::trail::Time;
-use agent::tree::{Style, Who};
+use agent::tree::{NotOne, Style, Who};
 use clap::Args;
 
 use super::log::Log;
-use super::trail::{TrailArguments, time};
+use super::trail::{TrailArguments, store_directory, time};
 use super::{Exit, Failure, console};
 
 /// Tells one process's story: who started it and for whom, every program it ran, what it started
@@ -72,5 +73,27 @@ fn read(arguments: &Arguments) -> Result<(Story, Time), Failure> {
         log.end()?;
         return Ok((collector.story(arguments.at)?, end));
     }
-    Ok((story::live::story(arguments.who)?, moment::now()))
+    let now = trail.until.unwrap_or_else(moment::now);
+    if !arguments.asks_for_store() {
+        let directory = store_directory(None)?;
+        let window = Window::default();
+        // Where there is no store, or it has never heard of the process, the machine may know it.
+        return match story::stored::read(&directory, &window, arguments.who, None) {
+            Ok(story) => Ok((story, now)),
+            Err(
+                story::stored::Error::Store(ReadError::NotThere { .. })
+                | story::stored::Error::NotOne(NotOne::Nobody(_)),
+            ) => Ok((story::live::story(arguments.who)?, now)),
+            Err(error) => Err(error.into()),
+        };
+    }
+    let (directory, window) = trail.store()?;
+    let story = story::stored::read(&directory, &window, arguments.who, arguments.at)?;
+    Ok((story, now))
+}
+
+impl Arguments {
+    const fn asks_for_store(&self) -> bool {
+        self.at.is_some() || self.trail.asks_for_trail()
+    }
 }

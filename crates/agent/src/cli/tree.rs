@@ -1,8 +1,10 @@
 //! `systrail tree`: who started whom.
 
 use std::io::{self, BufWriter, Write};
+use std::path::Path;
 
 use agent::moment;
+use agent::store::Window;
 use agent::trail::Time;
 use agent::tree::{self, Forest, Style, Tree, Who};
 use clap::Args;
@@ -65,28 +67,42 @@ pub(super) fn main(arguments: &Arguments) -> Result<Exit, Failure> {
 /// The tree, and the moment of which it is.
 fn read(arguments: &Arguments) -> Result<(Tree, Time), Failure> {
     let until = arguments.at.or(arguments.trail.until);
-    let mut tree = Tree::default();
     if let Some(path) = &arguments.trail.log {
-        let mut log = Log::open(path, true)?;
-        // What happened afterwards is not known then: who exits later is running.
-        let is_meant = |time| until.is_none_or(|until| time <= until);
-        for event in log.by_ref().filter(|event| is_meant(event.time)) {
-            tree.add(&event)?;
-        }
-        log.end()?;
-    } else {
-        for event in live_events()? {
-            tree.add(&event)?;
-        }
-        return Ok((tree, moment::now()));
+        let tree = read_log(path, until)?;
+        let now = until.or_else(|| tree.end()).unwrap_or_default();
+        return Ok((tree, now));
     }
-    tree.finish();
-    let now = until.or_else(|| tree.end()).unwrap_or_default();
-    Ok((tree, now))
+    if arguments.at.is_some() || arguments.trail.asks_for_trail() {
+        let (directory, window) = arguments.trail.store()?;
+        let window = match arguments.at {
+            // The moment itself is in it.
+            Some(at) => Window {
+                since: Some(at),
+                until: Some(Time(at.0.saturating_add(1))),
+            },
+            None => window,
+        };
+        let tree = tree::stored::read(&directory, &window)?;
+        return Ok((tree, until.unwrap_or_else(moment::now)));
+    }
+    let mut tree = Tree::default();
+    for event in tree::live::events()? {
+        tree.add(&event)?;
+    }
+    Ok((tree, moment::now()))
 }
 
-fn live_events() -> Result<Vec<agent::trail::Event>, Failure> {
-    Ok(tree::live::events()?)
+fn read_log(path: &Path, until: Option<Time>) -> Result<Tree, Failure> {
+    let mut tree = Tree::default();
+    let mut log = Log::open(path, true)?;
+    // What happened afterwards is not known then: who exits later is running.
+    let is_meant = |time| until.is_none_or(|until| time <= until);
+    for event in log.by_ref().filter(|event| is_meant(event.time)) {
+        tree.add(&event)?;
+    }
+    log.end()?;
+    tree.finish();
+    Ok(tree)
 }
 
 fn print(forest: &Forest<'_>, format: &str, now: Time, out: &mut impl Write) -> io::Result<()> {

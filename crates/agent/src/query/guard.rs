@@ -26,13 +26,13 @@ use crate::sys::wake::Waker;
 const OPERATIONS: i32 = 10_000;
 
 /// Bytes of the largest value, and so of the largest text a function makes.
-pub const VALUE_SIZE_MAX: i32 = 16 << 20;
+const VALUE_SIZE_MAX: i32 = 16 << 20;
 
 /// Bytes of all of SQLite's memory.
-pub const MEMORY_SIZE_MAX: u64 = 512 << 20;
+const MEMORY_SIZE_MAX: u64 = 512 << 20;
 
 /// Bytes that stay free on the disk of the temporary files.
-pub const FREE_SIZE_MIN: u64 = 1 << 30;
+const FREE_SIZE_MIN: u64 = 1 << 30;
 
 /// How often the clock's slower companions are asked: the disk, whoever shows progress.
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);

@@ -207,7 +207,6 @@ impl<'o> Output<'o> {
             let mut line = Vec::new();
             let mut row = Row::new(&mut line, None);
             row.text(text);
-            drop(row);
             String::from_utf8_lossy(&line).into_owned()
         } else {
             text.to_owned()
@@ -252,6 +251,14 @@ fn text(value: &ValueRef<'_>) -> String {
         ValueRef::Integer(number) => number.to_string(),
         ValueRef::Real(number) => number.to_string(),
         ValueRef::Text(bytes) => String::from_utf8_lossy(bytes).into_owned(),
-        ValueRef::Blob(bytes) => bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
+        ValueRef::Blob(bytes) => hex(bytes),
     }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let digit = |nibble: u8| char::from_digit(nibble.into(), 16).unwrap_or_default();
+    bytes
+        .iter()
+        .flat_map(|byte| [digit(byte >> 4), digit(byte & 0xf)])
+        .collect()
 }
