@@ -10,20 +10,27 @@
 
 mod directory;
 mod events;
+mod intern;
+pub mod keeper;
+mod live;
 mod reader;
+mod recent;
 mod rows;
 mod segment;
 mod views;
+mod writer;
 
 use std::io;
 use std::path::PathBuf;
 
 use crate::trail::Time;
 
-pub use directory::segments;
+pub use directory::{begin_of, segments, set_aside};
 pub use events::{Events, events};
+pub use live::Live;
 pub use reader::{PassedOver, Reader, last_run};
 pub use views::{Column, VIEWS, View};
+pub use writer::{OpenError, WAL_SIZE, Writer};
 
 /// The version of the segments that are written; every one up to it is read.
 pub const VERSION: u32 = 1;
@@ -71,6 +78,12 @@ pub enum ReadError {
         /// Its version.
         version: u32,
     },
+    /// It was begun just now, or its writer was killed before the first event.
+    #[error("segment {} has nothing in it yet", path.display())]
+    Blank {
+        /// The segment.
+        path: PathBuf,
+    },
     /// It is a database, but not of ours.
     #[error("{} is not a segment of a store; move it elsewhere", path.display())]
     NotASegment {
@@ -114,8 +127,20 @@ impl ReadError {
     }
 }
 
+impl ReadError {
+    /// Whether there is nothing to read: retention has just deleted the segment, or a writer has
+    /// just created it and has not come to its first event.
+    fn is_nothing(&self) -> bool {
+        match self {
+            Self::Blank { .. } => true,
+            Self::Sqlite { path, .. } | Self::Io { path, .. } => !path.exists(),
+            _ => false,
+        }
+    }
+}
+
 /// Whether SQLite says that the file is no database or a damaged one.
-fn is_corruption(error: &rusqlite::Error) -> bool {
+pub fn is_corruption(error: &rusqlite::Error) -> bool {
     matches!(
         error.sqlite_error_code(),
         Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase)

@@ -39,7 +39,7 @@ pub fn segments(directory: &Path) -> Result<Vec<PathBuf>, ReadError> {
 }
 
 /// When a segment of that name was begun; `None` when no segment has such a name.
-pub(super) fn begin_of(name: &OsStr) -> Option<DateTime> {
+pub fn begin_of(name: &OsStr) -> Option<DateTime> {
     let name = name.to_str()?;
     let time = DateTime::strptime(NAME, name).ok()?;
     (time.strftime(NAME).to_string() == name).then_some(time)
@@ -53,4 +53,66 @@ pub(super) fn name_at(time: Time) -> String {
         .to_datetime(timestamp)
         .strftime(NAME)
         .to_string()
+}
+
+/// What SQLite adds to the name of a database for its helper files.
+const HELPERS: [&str; 2] = ["-wal", "-shm"];
+
+/// What is added to the name of a segment that cannot be read.
+const CORRUPT: &str = ".corrupt";
+
+/// The segment with `suffix` after its name.
+pub(super) fn beside(segment: &Path, suffix: &str) -> PathBuf {
+    let mut path = segment.as_os_str().to_owned();
+    path.push(suffix);
+    path.into()
+}
+
+/// Bytes of a segment on the disk, its helper files included.
+pub(super) fn size_of(segment: &Path) -> u64 {
+    let size = |path: &Path| fs::metadata(path).map_or(0, |metadata| metadata.len());
+    HELPERS
+        .iter()
+        .map(|suffix| size(&beside(segment, suffix)))
+        .fold(size(segment), u64::saturating_add)
+}
+
+/// Deletes a segment, the helper files first: alone they are of no use to anybody.
+pub(super) fn delete(segment: &Path) -> io::Result<()> {
+    for suffix in HELPERS {
+        match fs::remove_file(beside(segment, suffix)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    fs::remove_file(segment)
+}
+
+/// Gives a segment that cannot be read a name under which nobody looks for one, and its helper
+/// files the names that go with it.
+pub fn set_aside(segment: &Path) -> io::Result<PathBuf> {
+    let aside = beside(segment, CORRUPT);
+    for suffix in HELPERS {
+        match fs::rename(beside(segment, suffix), beside(&aside, suffix)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    fs::rename(segment, &aside)?;
+    Ok(aside)
+}
+
+/// The segments that were set aside, the oldest first.
+pub(super) fn segments_aside(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        let is_aside = path.extension() == Some(OsStr::new("corrupt"))
+            && path.file_stem().and_then(begin_of).is_some();
+        if is_aside {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    Ok(paths)
 }

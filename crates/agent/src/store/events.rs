@@ -58,6 +58,9 @@ impl Iterator for Events {
             };
             if let Err(error) = turned {
                 self.open = None;
+                if error.is_nothing() {
+                    continue;
+                }
                 return Some(Err(error));
             }
         }

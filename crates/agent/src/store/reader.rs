@@ -67,7 +67,7 @@ impl Reader {
             }
             match reader.attach(&path, window) {
                 Ok(()) => {}
-                Err(why) if is_empty_or_gone(&path) => {
+                Err(why) if why.is_nothing() => {
                     tracing::debug!(%why, "a segment was begun or deleted just now");
                 }
                 Err(why) => reader.passed_over.push(PassedOver { path, why }),
@@ -198,10 +198,4 @@ fn newest_run(connection: &Connection, schema: &str) -> rusqlite::Result<Option<
         .query_row(&sql, [], |row| row.get(0))
         .optional()?;
     Ok(time.map(Time))
-}
-
-/// Whether there is nothing in the segment: retention has just deleted it, or a writer has just
-/// created it and has not come to its first event.
-fn is_empty_or_gone(path: &Path) -> bool {
-    std::fs::metadata(path).map_or(true, |metadata| metadata.len() == 0)
 }

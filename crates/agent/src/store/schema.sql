@@ -27,7 +27,6 @@ CREATE INDEX process_by_id ON process(process_id);
 -- of arguments and arguments_raw.
 CREATE TABLE program(
     id INTEGER PRIMARY KEY,
-    hash INTEGER NOT NULL,
     image INTEGER,
     command INTEGER,
     user INTEGER,
@@ -37,7 +36,7 @@ CREATE TABLE program(
     command_line INTEGER,
     arguments INTEGER
 );
-CREATE INDEX program_by_hash ON program(hash);
+CREATE INDEX program_by_text ON program(command, arguments, command_line);
 
 -- Each image as it is mapped, once; load_count is the number of its rows in image_load.
 CREATE TABLE image(

@@ -52,6 +52,11 @@ pub(super) fn check(connection: &Connection, schema: &str, path: &Path) -> Resul
     };
     let application_id: i64 = number("application_id")?;
     let version: i64 = number("user_version")?;
+    if application_id == 0 && version == 0 && is_blank(connection, schema).map_err(sqlite_error)? {
+        return Err(ReadError::Blank {
+            path: path.to_path_buf(),
+        });
+    }
     if application_id != i64::from(APPLICATION_ID) || version < 1 {
         return Err(ReadError::NotASegment {
             path: path.to_path_buf(),
@@ -64,6 +69,11 @@ pub(super) fn check(connection: &Connection, schema: &str, path: &Path) -> Resul
         });
     }
     Ok(())
+}
+
+fn is_blank(connection: &Connection, schema: &str) -> rusqlite::Result<bool> {
+    let sql = format!("SELECT NOT EXISTS (SELECT 1 FROM {schema}.sqlite_master)");
+    connection.query_row(&sql, [], |row| row.get(0))
 }
 
 /// The first and the last time of an event in the database attached as `schema`.

@@ -1,0 +1,1 @@
+//! Processes and threads as one row, whatever was recorded of them where.

@@ -1,0 +1,1 @@
+//! The views say what the events said.
