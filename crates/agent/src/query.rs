@@ -143,7 +143,11 @@ impl Query {
     /// What SQLite's error means here.
     fn explain(&self, error: rusqlite::Error) -> Error {
         let message = message_of(&error);
-        match error.sqlite_error_code() {
+        let code = match &error {
+            rusqlite::Error::SqlInputError { error, .. } => Some(error.code),
+            other => other.sqlite_error_code(),
+        };
+        match code {
             Some(ErrorCode::OperationInterrupted) => match self.guard.stopped() {
                 Some(stopped) => Error::Stopped(stopped),
                 None => Error::Store(error),

@@ -140,6 +140,13 @@ impl Process {
         }
     }
 
+    /// It ended before the recording that began then.
+    fn end_unseen(&mut self, next: Time) {
+        self.end = End::Unseen;
+        let latest = Time(next.0.saturating_sub(1));
+        self.last_seen = self.last_seen.max(latest);
+    }
+
     /// An event of it was seen.
     fn seen(&mut self, time: Time) {
         self.first_seen = self.first_seen.min(time);
@@ -152,10 +159,10 @@ impl Process {
 pub struct Tree {
     processes: Vec<Process>,
     /// The recording that last told of the process of the same index.
-    recordings: Vec<u64>,
+    recordings: Vec<usize>,
     by_key: HashMap<ProcessKey, usize>,
-    /// Recordings begun so far.
-    recording: u64,
+    /// When each recording began, so far.
+    begun: Vec<Time>,
     /// The latest time of any event.
     end: Option<Time>,
 }
@@ -165,11 +172,11 @@ impl Tree {
     pub fn add(&mut self, event: &Event) -> Result<(), TooMany> {
         self.end = self.end.max(Some(event.time));
         match &event.body {
-            Body::SensorStart(_) => self.recording += 1,
+            Body::SensorStart(_) => self.begun.push(event.time),
             Body::SensorStop(_) | Body::Lost(_) => {}
             _ => {
                 let index = self.entry(event.process_id, event.process_key, event.time)?;
-                self.recordings[index] = self.recording;
+                self.recordings[index] = self.begun.len();
                 apply(&mut self.processes[index], event);
             }
         }
@@ -180,17 +187,19 @@ impl Tree {
     pub fn add_process(&mut self, process: Process) -> Result<(), TooMany> {
         self.end = self.end.max(Some(process.last_seen));
         let index = self.entry(process.process_id, process.process_key, process.first_seen)?;
-        self.recordings[index] = self.recording;
+        self.recordings[index] = self.begun.len();
         self.processes[index] = process;
         Ok(())
     }
 
     /// Says of every process that the last recording did not tell of, and that has no exit, that it
-    /// ended unseen. Call it when all events are in.
+    /// ended unseen, before the next recording began. Call it when all events are in.
     pub fn finish(&mut self) {
         for (process, recording) in self.processes.iter_mut().zip(&self.recordings) {
-            if *recording < self.recording && process.end == End::Running {
-                process.end = End::Unseen;
+            if let Some(next) = self.begun.get(*recording)
+                && process.end == End::Running
+            {
+                process.end_unseen(*next);
             }
         }
     }
@@ -220,7 +229,7 @@ impl Tree {
             return Err(TooMany);
         }
         self.by_key.insert(key, index);
-        self.recordings.push(self.recording);
+        self.recordings.push(self.begun.len());
         self.processes.push(Process {
             process_id: id,
             process_key: key,

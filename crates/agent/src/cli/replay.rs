@@ -3,12 +3,15 @@
 use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use agent::config::{Config, OnLoss};
 use agent::pipeline::{self, Status};
 use agent::replay::pace::Pace;
 use agent::sink::Sink;
+use agent::sink::store::{OpenError, Settings, Store};
 use agent::sink::stream::Stream;
+use agent::store::keeper::Retention;
 use agent::sys::wake::Waker;
 use clap::Args;
 
@@ -24,6 +27,7 @@ Examples:
   systrail replay trail.jsonl                        print it
   systrail replay trail.jsonl --log clean.jsonl      copy every line that is an event
   systrail replay old.jsonl.gz --on-loss fail        gzip and zstd are told by their content
+  systrail replay trail.jsonl --store trail.store    so that query, tree and show can ask it
   systrail replay trail.jsonl --pace                 as slowly as it happened")]
 pub(super) struct Arguments {
     /// The log; - is standard input
@@ -31,6 +35,9 @@ pub(super) struct Arguments {
     /// Write JSON Lines to this file instead of printing; - is standard output
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
+    /// Write the events to the store in this directory, where nothing is deleted for its age
+    #[arg(long, value_name = "DIR")]
+    store: Option<PathBuf>,
     /// Keep the pace of the recording instead of full speed
     #[arg(long)]
     pace: bool,
@@ -50,6 +57,10 @@ impl Arguments {
     }
 }
 
+/// When a replay begins another segment.
+const SEGMENT_SIZE: u64 = 256 << 20;
+const SEGMENT_AGE: Duration = Duration::from_hours(24);
+
 /// Does `systrail replay`.
 pub(super) fn main(arguments: &Arguments) -> Result<Exit, Failure> {
     let waker = Waker::new()?;
@@ -57,7 +68,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<Exit, Failure> {
     // A line of progress would be drawn over by events on the same terminal.
     let shows_progress = arguments.writes_no_terminal();
     let mut log = Log::open(&arguments.file, shows_progress)?;
-    let sinks = vec![open_sink(arguments, &waker)?];
+    let sinks = open_sinks(arguments, &waker)?;
     let status = Arc::new(Status::default());
     let pace = arguments.pace.then(Pace::default);
     let account = pipeline::replay(&mut log, sinks, &status, &waker, pace)?;
@@ -77,18 +88,37 @@ pub(super) fn main(arguments: &Arguments) -> Result<Exit, Failure> {
     Ok(exit_of(&account, on_loss))
 }
 
-fn open_sink(arguments: &Arguments, waker: &Waker) -> Result<Box<dyn Sink>, Failure> {
-    Ok(match &arguments.log {
-        None => Box::new(record::open_terminal(waker)?),
+fn open_sinks(arguments: &Arguments, waker: &Waker) -> Result<Vec<Box<dyn Sink>>, Failure> {
+    let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
+    match &arguments.log {
+        None if arguments.store.is_some() => {}
+        None => sinks.push(Box::new(record::open_terminal(waker)?)),
         Some(path) if path == Path::new("-") => {
             let ended = waker.clone();
-            Box::new(Stream::stdout()?.when_ended(move || ended.wake()))
+            sinks.push(Box::new(Stream::stdout()?.when_ended(move || ended.wake())));
         }
         Some(path) if is_same_file(path, &arguments.file) => {
             let error = anyhow::anyhow!("a log cannot be replayed into itself; name another file");
             return Err(Failure::usage(error));
         }
-        Some(path) => Box::new(record::open_log(path.clone(), &Config::default())?),
+        Some(path) => sinks.push(Box::new(record::open_log(
+            path.clone(),
+            &Config::default(),
+        )?)),
+    }
+    if let Some(directory) = &arguments.store {
+        sinks.push(Box::new(open_store(directory)?));
+    }
+    Ok(sinks)
+}
+
+/// The store as `run` writes it, but without retention: what is replayed is old, and wanted.
+fn open_store(directory: &Path) -> Result<Store, OpenError> {
+    Store::open(Settings {
+        path: directory.to_path_buf(),
+        segment_size: SEGMENT_SIZE,
+        segment_age: SEGMENT_AGE,
+        retention: Retention::default(),
     })
 }
 

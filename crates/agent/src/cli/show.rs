@@ -71,7 +71,7 @@ fn read(arguments: &Arguments) -> Result<(Story, Time), Failure> {
             collector.add(&event)?;
         }
         log.end()?;
-        return Ok((collector.story(arguments.at)?, end));
+        return Ok((collector.story(arguments.at)?, trail.until.unwrap_or(end)));
     }
     let now = trail.until.unwrap_or_else(moment::now);
     if !arguments.asks_for_store() {

@@ -8,7 +8,7 @@ use rusqlite::{Connection, Params, Row};
 use super::{Details, Exec, Image, List, Story, Thread, ancestors};
 use crate::store::{ReadError, Window};
 use crate::trail::Time;
-use crate::tree::stored::{at as as_of, open, processes};
+use crate::tree::stored::{as_of, open, processes, recordings};
 use crate::tree::{NotOne, Who};
 
 /// Why there is no story.
@@ -35,7 +35,9 @@ pub fn read(directory: &Path, window: &Window, who: Who, at: Option<Time>) -> Re
         Who::Key(key) => processes(connection, "process_key = ?1", [key.to_string()])?,
     };
     let until = window.until.unwrap_or(Time(i64::MAX));
-    let named: Vec<_> = named.into_iter().map(|one| as_of(one, until)).collect();
+    let begun = recordings(connection)?;
+    let as_of = |process| as_of(process, until, &begun);
+    let named: Vec<_> = named.into_iter().map(as_of).collect();
     let process = who.find(&named, at)?.clone();
     let key = process.process_key.to_string();
     let with_key = |key: ProcessKey| {
@@ -48,7 +50,7 @@ pub fn read(directory: &Path, window: &Window, who: Who, at: Option<Time>) -> Re
     children.sort_by_key(|child| child.start_time);
     Ok(Story {
         ancestors: ancestors(&process, with_key),
-        children: children.into_iter().map(|one| as_of(one, until)).collect(),
+        children: children.into_iter().map(as_of).collect(),
         details: details(connection, &key, until)?,
         process,
     })

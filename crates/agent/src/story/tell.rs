@@ -36,7 +36,10 @@ pub fn tell(story: &Story, style: Style, all: bool) -> Vec<u8> {
     page.list("children", &of(&story.children), |process| {
         child_cells(process, style.now)
     });
-    page.list("threads", threads, thread_cells);
+    let is_running = story.process.end == End::Running;
+    page.list("threads", threads, |thread| {
+        thread_cells(thread, is_running)
+    });
     page.list("images", images, image_cells);
     page.out
 }
@@ -216,7 +219,7 @@ fn child_cells(process: &Process, now: Time) -> Vec<String> {
     ]
 }
 
-fn thread_cells(thread: &Thread) -> Vec<String> {
+fn thread_cells(thread: &Thread, is_running: bool) -> Vec<String> {
     let time =
         |time: Option<Time>, unknown: &str| time.map_or_else(|| unknown.to_owned(), time_of_day);
     let remote = thread
@@ -225,7 +228,7 @@ fn thread_cells(thread: &Thread) -> Vec<String> {
     vec![
         thread.thread_id.to_string(),
         time(thread.start_time, "?"),
-        time(thread.exit_time, "running"),
+        time(thread.exit_time, if is_running { "running" } else { "?" }),
         remote.unwrap_or_default(),
     ]
 }

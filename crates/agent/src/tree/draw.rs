@@ -19,8 +19,8 @@ pub struct Style {
 const USER_COLUMN: usize = 8;
 const START_COLUMN: usize = 17;
 const STATE_COLUMN: usize = 30;
-const RUN_TIME_COLUMN: usize = 42;
-const COMMAND_COLUMN: usize = 54;
+const RUN_TIME_COLUMN: usize = 46;
+const COMMAND_COLUMN: usize = 57;
 
 /// Levels that are drawn with lines. Deeper ones stand under the last of them with their depth as a
 /// number, or a chain of processes would make lines as long as itself.

@@ -32,8 +32,10 @@ pub fn read(directory: &Path, window: &Window) -> Result<Tree, Error> {
     let until = window.until.map_or(i64::MAX, |until| until.0);
     let since = window.since.map_or(i64::MIN, |since| since.0);
     let there = "(start_time < ?1) IS NOT FALSE AND (exit_time >= ?2) IS NOT FALSE";
-    for process in processes(reader.connection(), there, (until, since))? {
-        tree.add_process(at(process, Time(until)))?;
+    let connection = reader.connection();
+    let begun = recordings(connection)?;
+    for process in processes(connection, there, (until, since))? {
+        tree.add_process(as_of(process, Time(until), &begun))?;
     }
     Ok(tree)
 }
@@ -52,10 +54,29 @@ pub(crate) fn open(directory: &Path, window: &Window) -> Result<Reader, ReadErro
     Reader::open(directory, &before)
 }
 
-/// `process` as it was known at that time: one that exits later was running.
-pub(crate) fn at(mut process: Process, time: Time) -> Process {
-    if process.exit().is_some_and(|exit| exit.time >= time) {
-        process.end = End::Running;
+/// When the recordings of the store began.
+pub(crate) fn recordings(connection: &Connection) -> rusqlite::Result<Vec<Time>> {
+    let sql = "SELECT time FROM events WHERE kind = 'sensor_start' ORDER BY time";
+    let mut statement = connection.prepare(sql)?;
+    let times = statement.query_map([], |row| row.get(0).map(Time))?;
+    times.collect()
+}
+
+/// `process` as it was known before that time: one that exits later was running, and so was one
+/// that is found gone by a later recording.
+pub(crate) fn as_of(mut process: Process, time: Time, begun: &[Time]) -> Process {
+    match process.end {
+        End::Exit(exit) if exit.time >= time => process.end = End::Running,
+        End::Unseen => {
+            // The recording that last told of it is the last thing that was seen of it.
+            let next = begun.iter().find(|begun| **begun > process.last_seen);
+            match next {
+                Some(next) if *next < time => process.end_unseen(*next),
+                Some(_) => process.end = End::Running,
+                None => {}
+            }
+        }
+        End::Exit(_) | End::Running => {}
     }
     process
 }
@@ -79,9 +100,9 @@ pub(crate) fn processes(
 
 fn process(row: &Row<'_>) -> rusqlite::Result<Process> {
     let maybe_time = |column| row.get::<_, Option<i64>>(column).map(|time| time.map(Time));
-    let maybe_u64 = |column| {
+    let maybe_u64 = |column| -> rusqlite::Result<Option<u64>> {
         let number: Option<i64> = row.get(column)?;
-        rusqlite::Result::Ok(number.map(i64::cast_unsigned))
+        Ok(number.map(i64::cast_unsigned))
     };
     let start_time = maybe_time("start_time")?;
     let exit_time = maybe_time("exit_time")?;
