@@ -90,9 +90,10 @@ impl Recording {
     }
 }
 
+/// `run`, which leaves the machine's own store alone.
 fn run(arguments: &[&str]) -> Command {
     let mut command = systrail();
-    command.arg("run").args(arguments);
+    command.args(["run", "--no-store"]).args(arguments);
     command
 }
 
@@ -139,7 +140,10 @@ fn wrong_arguments_end_with_2_and_say_what_is_allowed() {
         (&["run", "--source", "magic"], "auto, ebpf, perf, connector"),
         (&["run", "--on-loss", "cry"], "log, fail"),
         (&["run", "--log", "x", "--no-log"], "cannot be used with"),
-        (&["run", "--store", "x"], "--store"),
+        (
+            &["run", "--store", "x", "--no-store"],
+            "cannot be used with",
+        ),
         (&["run", "--metrics", "here"], "--metrics"),
         (
             &["run", "--summary", "/no/such/directory/x"],
@@ -350,15 +354,7 @@ fn a_duration_ends_a_recording() {
 
 #[test]
 fn a_log_on_standard_output_is_nothing_but_json_lines() {
-    let arguments = [
-        "--log",
-        "-",
-        "--no-store",
-        "--events",
-        "process",
-        "--duration",
-        "10ms",
-    ];
+    let arguments = ["--log", "-", "--events", "process", "--duration", "10ms"];
     let mut command = run(&arguments);
     command.stdout(Stdio::piped()).stderr(Stdio::null());
     let output = command.output().unwrap();
@@ -389,7 +385,7 @@ fn whoever_stops_reading_ends_a_recording_quietly() {
             started
         };
         if command.get_args().any(|argument| argument == "run") {
-            command.args(["--log", "-"]);
+            command.args(["--no-store", "--log", "-"]);
         }
         let Some(mut recording) = Recording::start(command) else {
             return;
@@ -454,7 +450,14 @@ fn metrics_are_served_while_it_records() {
 
 #[test]
 fn a_log_that_cannot_be_opened_ends_with_1_and_says_which() {
-    let output = output(["run", "--duration", "10ms", "--log", "/proc/no/such.jsonl"]);
+    let output = output([
+        "run",
+        "--no-store",
+        "--duration",
+        "10ms",
+        "--log",
+        "/proc/no/such.jsonl",
+    ]);
     if output.status.code() == Some(4) {
         return;
     }
@@ -573,7 +576,7 @@ fn as_nobody(program: &Path) -> Command {
     use std::os::unix::process::CommandExt as _;
     let mut command = Command::new(program);
     command
-        .args(["run", "--no-log"])
+        .args(["run", "--no-log", "--no-store"])
         .uid(65_534)
         .gid(65_534)
         .stdin(Stdio::null());

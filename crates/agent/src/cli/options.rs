@@ -23,6 +23,9 @@ pub(super) struct Options {
     /// Write no log
     #[arg(long)]
     no_log: bool,
+    /// Keep the store in this directory
+    #[arg(long, value_name = "DIR", conflicts_with = "no_store")]
+    store: Option<PathBuf>,
     /// Keep no store
     #[arg(long)]
     no_store: bool,
@@ -95,6 +98,18 @@ impl Options {
         }
         let default = || config::data_directory().join("systrail.jsonl");
         Log::File(config.log.path.clone().unwrap_or_else(default))
+    }
+
+    /// Where `run` keeps its store.
+    pub(super) fn store(&self, config: &Config) -> Option<PathBuf> {
+        let is_wanted = config.store.on && !self.no_store;
+        let configured = || is_wanted.then(|| config.store_directory());
+        self.explicit_store().or_else(configured)
+    }
+
+    /// Where a store is kept that the command line asks for.
+    pub(super) fn explicit_store(&self) -> Option<PathBuf> {
+        self.store.clone()
     }
 
     /// Where a log goes that the command line asks for.

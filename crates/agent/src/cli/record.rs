@@ -13,8 +13,10 @@ use agent::sensor::choice::{self, Choice};
 use agent::sensor::{self, Sensor};
 use agent::sink::Sink;
 use agent::sink::log_file::{self, LogFile};
+use agent::sink::store::{self, Store};
 use agent::sink::stream::{self, Stream};
 use agent::sink::terminal::Terminal;
+use agent::store::keeper::Retention;
 use agent::sys::wake::Waker;
 use clap::Args;
 
@@ -23,12 +25,12 @@ use super::console::{self, say};
 use super::options::{Log, Options, exit_of};
 use super::{Exit, Failure, report, stop};
 
-/// Records to a log file until Ctrl-C, SIGTERM or --duration; then drains, closes the log and
+/// Records to a log file and a store until Ctrl-C, SIGTERM or --duration; then drains, closes them and
 /// prints the account on standard error.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  systrail run                                 log under /var/lib/systrail (as root)
+  systrail run                                 log and store under /var/lib/systrail (as root)
   systrail run --log - | jq .image             to another program
   systrail run --duration 10s --summary account.json --on-loss fail
   systrail run --events process --metrics      processes alone, metrics on 127.0.0.1:9477")]
@@ -58,6 +60,7 @@ pub(super) fn run(arguments: &RunArguments) -> Result<Exit, Failure> {
     // Two writers on one terminal would draw over each other.
     let is_shared = log == Log::StandardOutput && io::stdout().is_terminal();
     let recording = Recording {
+        store: options.store(&config),
         config,
         log,
         is_watched: false,
@@ -75,6 +78,7 @@ pub(super) fn watch(arguments: &WatchArguments) -> Result<Exit, Failure> {
         // JSON Lines on standard output take the place of the lines for a person.
         is_watched: log != Log::StandardOutput,
         log,
+        store: options.explicit_store(),
         is_live: false,
     };
     recording.record(options)
@@ -84,6 +88,8 @@ pub(super) fn watch(arguments: &WatchArguments) -> Result<Exit, Failure> {
 struct Recording {
     config: Config,
     log: Log,
+    /// The store's directory.
+    store: Option<PathBuf>,
     /// Whether events are printed for a person.
     is_watched: bool,
     /// Whether the live line is shown.
@@ -159,6 +165,9 @@ impl Recording {
             }
             Log::File(path) => sinks.push(Box::new(open_log(path.clone(), &self.config)?)),
         }
+        if let Some(path) = &self.store {
+            sinks.push(Box::new(open_store(path.clone(), &self.config)?));
+        }
         if self.is_watched {
             sinks.push(Box::new(open_terminal(waker)?));
         }
@@ -185,6 +194,20 @@ pub(super) fn open_log(path: PathBuf, config: &Config) -> Result<LogFile, log_fi
         keep_files: Some(usize::try_from(log.keep_files).unwrap_or(usize::MAX)),
         keep_age: log.keep_age,
         keep_size: log.keep_size,
+    })
+}
+
+/// The store with the configuration's limits.
+pub(super) fn open_store(path: PathBuf, config: &Config) -> Result<Store, store::Error> {
+    let settings = &config.store;
+    Store::open(store::Settings {
+        path,
+        segment_size: settings.segment_size,
+        segment_age: settings.segment_age,
+        retention: Retention {
+            keep_age: Some(settings.keep_age),
+            keep_size: Some(settings.keep_size),
+        },
     })
 }
 

@@ -38,9 +38,9 @@ pub struct Settings {
     pub retention: Retention,
 }
 
-/// Why a store cannot be opened.
+/// Why a store cannot be opened or written.
 #[derive(Debug, thiserror::Error)]
-pub enum OpenError {
+pub enum Error {
     /// Another process writes it.
     #[error("store {} is being written by another process; stop it, or name another directory with --store", path.display())]
     Locked {
@@ -55,7 +55,7 @@ pub enum OpenError {
         /// What the system said.
         source: io::Error,
     },
-    /// SQLite refuses.
+    /// A segment is in the way, or SQLite refuses.
     #[error("store {}: {source}", path.display())]
     Segment {
         /// The directory.
@@ -63,6 +63,28 @@ pub enum OpenError {
         /// What is wrong.
         source: store::OpenError,
     },
+}
+
+impl Error {
+    /// Whether this is a state of the medium that passes, not a wrong setting.
+    fn may_pass(&self) -> bool {
+        match self {
+            Self::Locked { .. } => false,
+            Self::Io { source, .. }
+            | Self::Segment {
+                source:
+                    store::OpenError::Io { source, .. }
+                    | store::OpenError::Segment(ReadError::Io { source, .. }),
+                ..
+            } => matches!(
+                source.kind(),
+                io::ErrorKind::StorageFull
+                    | io::ErrorKind::QuotaExceeded
+                    | io::ErrorKind::ReadOnlyFilesystem
+            ),
+            Self::Segment { source, .. } => source.may_pass(),
+        }
+    }
 }
 
 /// The pause after the first failure; it doubles with each further one.
@@ -94,7 +116,7 @@ pub struct Store {
     failure: Option<Failure>,
     keeper: Keeper,
     /// The last field: the lock is given up when nothing more happens to the files.
-    _lock: Lock,
+    lock: Option<Lock>,
 }
 
 /// Since when writing fails, and when it is tried again.
@@ -109,16 +131,12 @@ impl Store {
     /// Opens the store, creating it where it is not there.
     ///
     /// A disk that is full is not an error: the store is written as soon as it can be.
-    pub fn open(mut settings: Settings) -> Result<Self, OpenError> {
-        let at_path = |source| OpenError::Io {
+    pub fn open(mut settings: Settings) -> Result<Self, Error> {
+        let at_path = |source| Error::Io {
             path: settings.path.clone(),
             source,
         };
         let path = std::path::absolute(&settings.path).map_err(at_path)?;
-        let lock = Lock::take(&path.join("store")).map_err(|error| match error {
-            log_file::OpenError::Io { source, .. } => at_path(source),
-            _ => OpenError::Locked { path: path.clone() },
-        })?;
         let keeper = Keeper::start(path.clone(), settings.retention).map_err(at_path)?;
         settings.path = path;
         let mut store = Self {
@@ -132,15 +150,12 @@ impl Store {
             live: Live::default(),
             failure: None,
             keeper,
-            _lock: lock,
+            lock: None,
         };
         match store.reopen() {
             Ok(()) => {}
-            Err(error) if may_pass(&error) => store.fail(&error),
-            Err(source) => {
-                let path = store.settings.path.clone();
-                return Err(OpenError::Segment { path, source });
-            }
+            Err(error) if error.may_pass() => store.fail(&error),
+            Err(error) => return Err(error),
         }
         Ok(store)
     }
@@ -150,8 +165,29 @@ impl Store {
         &self.settings.path
     }
 
-    /// Goes on with the newest segment, or begins one where there is none to go on with.
-    fn reopen(&mut self) -> Result<(), store::OpenError> {
+    /// Takes the lock where it is not held, and goes on with the newest segment, or begins one where
+    /// there is none to go on with.
+    fn reopen(&mut self) -> Result<(), Error> {
+        let path = &self.settings.path;
+        if !self.lock.as_ref().is_some_and(Lock::is_in_place) {
+            self.lock = None;
+            let lock = Lock::take(&path.join("store")).map_err(|error| match error {
+                log_file::OpenError::Io { path, source } => Error::Io { path, source },
+                _ => Error::Locked { path: path.clone() },
+            })?;
+            self.lock = Some(lock);
+        }
+        self.resume_or_create().map_err(|error| self.at_path(error))
+    }
+
+    fn at_path(&self, source: impl Into<store::OpenError>) -> Error {
+        Error::Segment {
+            path: self.settings.path.clone(),
+            source: source.into(),
+        }
+    }
+
+    fn resume_or_create(&mut self) -> Result<(), store::OpenError> {
         let newest = match store::segments(&self.settings.path) {
             Ok(mut paths) => paths.pop(),
             Err(ReadError::NotThere { .. }) => None,
@@ -213,7 +249,7 @@ impl Store {
         ready.is_ok()
     }
 
-    fn open_transaction(&mut self) -> Result<(), store::OpenError> {
+    fn open_transaction(&mut self) -> Result<(), Error> {
         if self.writer.is_none() {
             self.reopen()?;
         }
@@ -228,7 +264,7 @@ impl Store {
             let owed = self.owed.events();
             writer.write(owed.iter(), &mut Live::default(), |_event| {})
         });
-        begun.map_err(|source| ReadError::Sqlite { path, source })?;
+        begun.map_err(|source| self.at_path(ReadError::Sqlite { path, source }))?;
         self.in_transaction = true;
         Ok(())
     }
@@ -246,7 +282,8 @@ impl Store {
         });
         let written_count = self.uncommitted.count().saturating_sub(before);
         if let Err(source) = written {
-            self.fail(&ReadError::Sqlite { path, source }.into());
+            let error = self.at_path(ReadError::Sqlite { path, source });
+            self.fail(&error);
         }
         usize::try_from(written_count).unwrap_or(usize::MAX)
     }
@@ -263,10 +300,10 @@ impl Store {
         let is_there = self.place.as_ref().is_none_or(|place| place.is_at(&path));
         let committed = if is_there {
             let committed = writer.commit();
-            committed.map_err(|source| ReadError::Sqlite { path, source }.into())
+            committed.map_err(|source| self.at_path(ReadError::Sqlite { path, source }))
         } else {
             let source = io::Error::new(io::ErrorKind::NotFound, "it was moved or deleted");
-            Err(store::OpenError::Io { path, source })
+            Err(Error::Io { path, source })
         };
         match committed {
             Ok(()) => {
@@ -319,16 +356,20 @@ impl Store {
             .map_err(|source| ReadError::Sqlite { path, source }.into())
             .and_then(|()| self.create(after));
         if let Err(error) = begun {
+            let error = self.at_path(error);
             self.fail(&error);
         }
     }
 
     /// Gives up the segment and sets the next attempt. Said once, until it recovers.
-    fn fail(&mut self, error: &store::OpenError) {
+    fn fail(&mut self, error: &Error) {
         let path = self.writer.take().map(|writer| writer.path().to_path_buf());
         self.in_transaction = false;
         self.owed.take_back();
-        if let store::OpenError::Segment(error) = error
+        if let Error::Segment {
+            source: store::OpenError::Segment(error),
+            ..
+        } = error
             && error.is_corrupt()
             && let Some(path) = path
         {
@@ -444,22 +485,6 @@ impl Place {
 
     fn is_at(&self, path: &Path) -> bool {
         Self::of(path).as_ref() == Some(self)
-    }
-}
-
-/// Whether this is a state of the medium that passes, not a wrong setting.
-fn may_pass(error: &store::OpenError) -> bool {
-    match error {
-        store::OpenError::Io { source, .. }
-        | store::OpenError::Segment(ReadError::Io { source, .. }) => matches!(
-            source.kind(),
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-        ),
-        store::OpenError::Segment(ReadError::Sqlite { source, .. }) => matches!(
-            source.sqlite_error_code(),
-            Some(rusqlite::ErrorCode::DiskFull | rusqlite::ErrorCode::DatabaseBusy)
-        ),
-        store::OpenError::Segment(_) => false,
     }
 }
 

@@ -331,36 +331,53 @@ fn union_all(count: usize, view: &View, extra: &str) -> String {
     arms.join(" UNION ALL ")
 }
 
-/// A process is in each segment it was running in, whole in the newest of them: SQLite takes the
-/// columns beside a `max` from the row that has it.
+/// A process is in each segment it was running in, whole in the newest of them, which is the one
+/// that is shown.
+///
+/// A `GROUP BY` would say the same, but no condition on the process would reach the indexes
+/// through it.
 fn union_of_processes(count: usize) -> String {
     let Some(view) = VIEWS.iter().find(|view| view.name == "processes") else {
         return String::new();
     };
-    let newest_run: Vec<_> = (0..count.max(1))
-        .map(|n| match count {
-            0 => "SELECT NULL AS began".to_owned(),
-            _ => format!("SELECT max(run_began) AS began FROM s{n}.stretch"),
-        })
-        .collect();
+    if count <= 1 {
+        return union_all(count, view, "");
+    }
+    let of_each = |arm_fn: &dyn Fn(usize) -> String| {
+        let arms: Vec<_> = (0..count).map(arm_fn).collect();
+        arms.join(" UNION ALL ")
+    };
+    let newest_run = of_each(&|n| format!("SELECT max(run_began) AS began FROM s{n}.stretch"));
+    let in_newer = of_each(&|n| {
+        let tables = [
+            "process_carried",
+            "process_start",
+            "process_exec",
+            "process_exit",
+        ];
+        let told =
+            tables.map(|table| format!("EXISTS (SELECT 1 FROM s{n}.{table} WHERE process = q.id)"));
+        format!(
+            "SELECT 1 FROM s{n}.process AS q WHERE {n} > t.part \
+             AND q.process_key = t.process_key AND q.process_id IS t.process_id AND ({})",
+            told.join(" OR ")
+        )
+    });
     let columns: Vec<_> = view
         .columns
         .iter()
         .map(|column| match column.name {
             "running" => format!(
-                "exit_time IS NULL AND run_began IS (SELECT max(began) FROM ({})) AS running",
-                newest_run.join(" UNION ALL ")
+                "t.exit_time IS NULL AND t.run_began IS \
+                 (SELECT max(began) FROM ({newest_run})) AS running"
             ),
-            name => name.to_owned(),
+            name => format!("t.{name} AS {name}"),
         })
         .collect();
-    let parts = union_all(count, view, "{n} AS part, ");
-    let names: Vec<_> = view.columns.iter().map(|column| column.name).collect();
     format!(
-        "SELECT {} FROM (SELECT max(part) AS part, {} FROM ({parts}) \
-         GROUP BY process_key, process_id)",
-        names.join(", "),
+        "SELECT {} FROM ({}) AS t WHERE NOT EXISTS ({in_newer})",
         columns.join(", "),
+        union_all(count, view, "{n} AS part, "),
     )
 }
 

@@ -63,6 +63,20 @@ pub enum OpenError {
     Segment(#[from] ReadError),
 }
 
+impl OpenError {
+    /// Whether it is the disk, which may have room again, or another who holds the segment.
+    pub fn may_pass(&self) -> bool {
+        use rusqlite::ErrorCode::{DatabaseBusy, DiskFull, ReadOnly};
+        let Self::Segment(ReadError::Sqlite { source, .. }) = self else {
+            return false;
+        };
+        matches!(
+            source.sqlite_error_code(),
+            Some(DiskFull | DatabaseBusy | ReadOnly)
+        )
+    }
+}
+
 impl Writer {
     /// Begins a segment with what is known of the processes that run.
     pub fn create(
