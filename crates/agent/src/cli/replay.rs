@@ -3,15 +3,13 @@
 use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
-use agent::config::{Config, OnLoss};
+use agent::config::{self, Config, OnLoss};
 use agent::pipeline::{self, Status};
 use agent::replay::pace::Pace;
 use agent::sink::Sink;
-use agent::sink::store::{OpenError, Settings, Store};
+use agent::sink::store::{self, Store};
 use agent::sink::stream::Stream;
-use agent::store::keeper::Retention;
 use agent::sys::wake::Waker;
 use clap::Args;
 
@@ -56,10 +54,6 @@ impl Arguments {
         !is_printed || !io::stdout().is_terminal()
     }
 }
-
-/// When a replay begins another segment.
-const SEGMENT_SIZE: u64 = 256 << 20;
-const SEGMENT_AGE: Duration = Duration::from_hours(24);
 
 /// Does `systrail replay`.
 pub(super) fn main(arguments: &Arguments) -> Result<Exit, Failure> {
@@ -113,13 +107,11 @@ fn open_sinks(arguments: &Arguments, waker: &Waker) -> Result<Vec<Box<dyn Sink>>
 }
 
 /// The store as `run` writes it, but without retention: what is replayed is old, and wanted.
-fn open_store(directory: &Path) -> Result<Store, OpenError> {
-    Store::open(Settings {
-        path: directory.to_path_buf(),
-        segment_size: SEGMENT_SIZE,
-        segment_age: SEGMENT_AGE,
-        retention: Retention::default(),
-    })
+fn open_store(directory: &Path) -> Result<Store, store::Error> {
+    let mut config = Config::default();
+    config.store.keep_age = config::LOG_AGE.most;
+    config.store.keep_size = u64::MAX;
+    record::open_store(directory.to_path_buf(), &config)
 }
 
 fn is_same_file(left: &Path, right: &Path) -> bool {

@@ -3,13 +3,12 @@
 
 use std::path::{Path, PathBuf};
 
-use agent::config;
 use agent::moment;
 use agent::store::{self, Window};
 use agent::trail::Time;
 use clap::Args;
 
-use super::Failure;
+use super::{Failure, options};
 
 /// Where the trail is, and which time of it is wanted.
 #[derive(Debug, Args)]
@@ -36,12 +35,12 @@ pub(super) fn time(text: &str) -> Result<Time, String> {
     moment::parse(text, moment::now()).map_err(|error| error.to_string())
 }
 
-/// The store's directory: the one that is named, or where `run` keeps it.
+/// The store's directory: the one that is named, or where `run` keeps it by its configuration.
 pub(super) fn store_directory(named: Option<&Path>) -> Result<PathBuf, Failure> {
-    Ok(match named {
-        Some(directory) => directory.to_path_buf(),
-        None => config::data_directory().join("store"),
-    })
+    match named {
+        Some(directory) => Ok(directory.to_path_buf()),
+        None => Ok(options::load(None)?.store_directory()),
+    }
 }
 
 /// The time that is wanted of the store.

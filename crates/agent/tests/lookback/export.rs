@@ -56,21 +56,16 @@ impl Schema {
 
 /// Every value that is no object, with its path.
 fn leaves(object: &Map<String, Value>) -> Vec<(String, &Value)> {
-    let mut leaves = Vec::new();
+    let mut found = Vec::new();
     for (name, value) in object {
-        match value {
-            Value::Object(inner) => {
-                let inner = leaves(inner);
-                leaves.extend(
-                    inner
-                        .into_iter()
-                        .map(|(path, value)| (format!("{name}.{path}"), value)),
-                );
-            }
-            other => leaves.push((name.clone(), other)),
+        if let Value::Object(inner) = value {
+            let inner = leaves(inner).into_iter();
+            found.extend(inner.map(|(path, value)| (format!("{name}.{path}"), value)));
+        } else {
+            found.push((name.clone(), value));
         }
     }
-    leaves
+    found
 }
 
 /// The events of the small trail, each with its export.

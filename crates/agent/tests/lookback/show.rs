@@ -35,26 +35,26 @@ fn a_story_has_ancestry_program_and_end() {
 fn a_story_has_children_threads_and_images() {
     let store = Store::small();
     for source in [["--log", TRAIL], ["--store", store.path()]] {
-        let story = printed(
+        let told = printed(
             ["show", "1000", "--format", "json"]
                 .into_iter()
                 .chain(source),
         );
-        let story: Value = serde_json::from_str(&story).unwrap();
-        assert_eq!(story["children"].as_array().unwrap().len(), 2);
-        assert_eq!(story["children"][0]["command_line"], "cc -c one.c");
-        assert_eq!(story["images"]["count"], 2);
-        assert_eq!(story["images"]["first"][0]["image"], "/usr/bin/make");
-        assert_eq!(story["images"]["first"][0]["image_base"], "0x555510000000");
-        assert_eq!(story["execs"]["count"], 1);
-        assert_eq!(story["exit_code"], 2);
-        let story = printed(
+        let told: Value = serde_json::from_str(&told).unwrap();
+        assert_eq!(told["children"].as_array().unwrap().len(), 2);
+        assert_eq!(told["children"][0]["command_line"], "cc -c one.c");
+        assert_eq!(told["images"]["count"], 2);
+        assert_eq!(told["images"]["first"][0]["image"], "/usr/bin/make");
+        assert_eq!(told["images"]["first"][0]["image_base"], "0x555510000000");
+        assert_eq!(told["execs"]["count"], 1);
+        assert_eq!(told["exit_code"], 2);
+        let told = printed(
             ["show", "1011", "--format", "json"]
                 .into_iter()
                 .chain(source),
         );
-        let story: Value = serde_json::from_str(&story).unwrap();
-        let threads = story["threads"]["first"].as_array().unwrap();
+        let told: Value = serde_json::from_str(&told).unwrap();
+        let threads = told["threads"]["first"].as_array().unwrap();
         assert_eq!(threads[0]["thread_id"], 1021);
         assert_eq!(threads[0]["exit_time"], "2026-01-01T00:00:01.040000000Z");
         assert_eq!(threads[1]["remote_creator"], 1012);
@@ -72,8 +72,8 @@ fn an_id_that_was_used_again_needs_a_key_or_a_time() {
         }
         assert_harmless(&said);
         let at = "--at=2026-01-01T00:00:01.020Z";
-        let story = printed(["show", "1001", at].into_iter().chain(source));
-        assert!(story.contains("cc -c one.c"), "{story}");
+        let told = printed(["show", "1001", at].into_iter().chain(source));
+        assert!(told.contains("cc -c one.c"), "{told}");
         let never = "--at=2025-01-01T00:00:00Z";
         let said = refused(1, ["show", "1001", never].into_iter().chain(source));
         assert!(said.contains("not there at that time"), "{said}");
@@ -99,29 +99,26 @@ fn long_lists_are_cut_unless_all_are_asked_for() {
     let log = super::log_of(&directory, &lines);
     let log = log.to_str().unwrap();
     let key = "0000000000000064";
-    let story = printed(["show", key, "--log", log]);
-    assert!(story.contains("children: 29\n"), "{story}");
-    assert!(
-        story.contains("  and 9 more; --all shows them\n"),
-        "{story}"
-    );
-    let story = printed(["show", key, "--all", "--log", log]);
-    assert!(!story.contains("more"), "{story}");
+    let told = printed(["show", key, "--log", log]);
+    assert!(told.contains("children: 29\n"), "{told}");
+    assert!(told.contains("  and 9 more; --all shows them\n"), "{told}");
+    let told = printed(["show", key, "--all", "--log", log]);
+    assert!(!told.contains("more"), "{told}");
 }
 
 #[test]
 fn a_process_that_runs_now_is_told_from_the_machine() {
     let own = std::process::id().to_string();
-    let story = printed(["show", &own, "--format", "json"]);
-    let story: Value = serde_json::from_str(&story).unwrap();
-    assert_eq!(story["state"], "running");
+    let told = printed(["show", &own, "--format", "json"]);
+    let told: Value = serde_json::from_str(&told).unwrap();
+    assert_eq!(told["state"], "running");
     assert_eq!(
-        story["parent_process_id"],
+        told["parent_process_id"],
         u64::from(std::os::unix::process::parent_id())
     );
-    assert!(story["images"]["count"].as_u64().unwrap() > 0);
+    assert!(told["images"]["count"].as_u64().unwrap() > 0);
     assert!(
-        story["threads"]["count"].as_u64().unwrap() > 0,
+        told["threads"]["count"].as_u64().unwrap() > 0,
         "tests run on threads"
     );
 }
@@ -131,8 +128,8 @@ fn what_exits_later_was_running_at_the_end_of_the_window() {
     let store = Store::small();
     let until = "--until=2026-01-01T00:00:01.055Z";
     for source in [["--log", TRAIL], ["--store", store.path()]] {
-        let story = printed(["show", "1012", until].into_iter().chain(source));
-        assert!(story.contains("state         running for 4"), "{story}");
+        let told = printed(["show", "1012", until].into_iter().chain(source));
+        assert!(told.contains("state         running for 4"), "{told}");
     }
     assert!(store.printed(&["show", "1012", END]).contains("signal 11"));
 }
