@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use event::ProcessKey;
-use rusqlite::{Connection, Params, Row};
+use rusqlite::{Connection, Params, Row, params_from_iter};
 
 use super::{Details, Exec, Image, List, Story, Thread, ancestors};
 use crate::store::{ReadError, Window};
 use crate::trail::Time;
 use crate::tree::stored::{as_of, open, processes, recordings};
-use crate::tree::{NotOne, Who};
+use crate::tree::{NotOne, Process, Who};
 
 /// Why there is no story.
 #[derive(Debug, thiserror::Error)]
@@ -45,15 +45,34 @@ pub fn read(directory: &Path, window: &Window, who: Who, at: Option<Time>) -> Re
         // An ancestor that cannot be read ends the line, as one that is not known does.
         found.ok()?.into_iter().next()
     };
-    let mut children = processes(connection, "parent_process_key = ?1", [&key])?;
+    let mut children = children(connection, &key)?;
     children.retain(|child| child.process_key != process.process_key);
-    children.sort_by_key(|child| child.start_time);
     Ok(Story {
         ancestors: ancestors(&process, with_key),
         children: children.into_iter().map(as_of).collect(),
         details: details(connection, &key, until)?,
         process,
     })
+}
+
+/// What a process started, in that order. Asked of the starts, which have an index by parent; their
+/// processes are then found by key.
+fn children(connection: &Connection, key: &str) -> rusqlite::Result<Vec<Process>> {
+    /// Keys in one question.
+    const KEYS_MAX: usize = 500;
+    let sql = "SELECT DISTINCT process_key FROM events \
+               WHERE kind = 'process_start' AND parent_process_key = ?1";
+    let mut statement = connection.prepare(sql)?;
+    let keys = statement.query_map([key], |row| row.get(0))?;
+    let keys: Vec<String> = keys.collect::<rusqlite::Result<_>>()?;
+    let mut children = Vec::new();
+    for keys in keys.chunks(KEYS_MAX) {
+        let places = vec!["?"; keys.len()].join(", ");
+        let condition = format!("process_key IN ({places})");
+        children.extend(processes(connection, &condition, params_from_iter(keys))?);
+    }
+    children.sort_by_key(|child| (child.start_time, child.process_id));
+    Ok(children)
 }
 
 fn details(connection: &Connection, key: &str, until: Time) -> rusqlite::Result<Details> {

@@ -437,7 +437,7 @@ fn a_point_question_is_answered_by_indexes() {
         "SELECT * FROM processes WHERE process_id = 1012",
         "SELECT * FROM processes WHERE process_key = 'a0000000000003f4'",
         "SELECT * FROM processes WHERE process_id = 1012 AND start_time < 1800000000000000000",
-        "SELECT * FROM processes WHERE parent_process_key = 'a0000000000003f4'",
+        "SELECT * FROM processes WHERE process_key IN ('a0000000000003f4', 'a0000000000003f3')",
         "SELECT * FROM events WHERE process_key = 'a0000000000003f4'",
         "SELECT * FROM events WHERE time BETWEEN 1 AND 2",
         "SELECT * FROM images WHERE process_id = 1012 ORDER BY time",
