@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Read as _;
-use std::process::Stdio;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use agent::query::EXAMPLES;
@@ -158,6 +158,27 @@ fn schema_tells_the_columns_there_are() {
             .map(|line| line.split_whitespace().next().unwrap())
             .collect();
         assert_eq!(told, heading, "{}", view.name);
+    }
+}
+
+#[test]
+fn the_guide_has_every_view_and_column_with_what_it_is() {
+    let guide = include_str!("../../../../docs/QUERY.md");
+    for view in VIEWS {
+        let (_, section) = guide
+            .split_once(&format!("### `{}`\n", view.name))
+            .expect(view.name);
+        let section = section.split("\n###").next().unwrap();
+        let rows: Vec<&str> = section
+            .lines()
+            .filter(|line| line.starts_with("| `"))
+            .collect();
+        let told: Vec<String> = view
+            .columns
+            .iter()
+            .map(|column| format!("| `{}` | {} |", column.name, column.about.replace('|', "/")))
+            .collect();
+        assert_eq!(rows, told, "{}", view.name);
     }
 }
 
@@ -415,6 +436,52 @@ fn a_query_may_come_from_standard_input() {
         .output()
         .unwrap();
     assert_eq!(String::from_utf8_lossy(&asked.stdout), "n\n1\n");
+}
+
+#[test]
+fn it_answers_while_run_goes_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = directory.path().join("store");
+    let store = store.to_str().unwrap();
+    let mut recorder = systrail()
+        .args(["run", "--no-log", "--store", store])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(recorder.stderr.take().unwrap());
+    let mut line = String::new();
+    while line != "systrail: recording\n" {
+        line.clear();
+        if said.read_line(&mut line).unwrap() == 0 {
+            assert_eq!(recorder.wait().unwrap().code(), Some(4));
+            return;
+        }
+    }
+    let child = Command::new("/bin/sh")
+        .args(["-c", "exit 23"])
+        .spawn()
+        .unwrap();
+    let id = child.id();
+    assert_eq!(child.wait_with_output().unwrap().status.code(), Some(23));
+    let sql = format!(
+        "SELECT exit_code, command_line FROM processes WHERE process_id = {id} AND exit_code = 23"
+    );
+    let began = Instant::now();
+    let answer = loop {
+        let asked = output(["query", &sql, "--format=csv", "--store", store]);
+        let answer = String::from_utf8(asked.stdout).unwrap();
+        if answer.lines().count() > 1 {
+            break answer;
+        }
+        // A second by contract; more where a test shares the machine with many.
+        assert!(began.elapsed() < Duration::from_secs(20), "{answer}");
+    };
+    assert_eq!(answer, "exit_code,command_line\n23,/bin/sh -c exit 23\n");
+    let recorder_id = Pid::from_raw(recorder.id().try_into().unwrap());
+    kill(recorder_id, Signal::SIGTERM).unwrap();
+    let mut rest = String::new();
+    said.read_to_string(&mut rest).unwrap();
+    assert_eq!(recorder.wait().unwrap().code(), Some(0), "{rest}");
 }
 
 /// How SQLite will answer.
