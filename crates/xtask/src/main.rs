@@ -18,6 +18,7 @@ mod miri;
 mod setup;
 mod test;
 mod tidy;
+mod transcript;
 mod vm;
 mod workload;
 mod workspace;

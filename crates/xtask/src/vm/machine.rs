@@ -13,7 +13,8 @@ use anyhow::{Context as _, Result, bail};
 
 use super::initramfs::Archive;
 use super::kernel::Kernel;
-use crate::command::{Tally, program};
+use crate::command::program;
+use crate::transcript::Transcript;
 use crate::workspace;
 
 /// The security modules of the machine. Debian builds `bpf` in and lists it; a kernel's own list
@@ -30,7 +31,7 @@ const LINES_MAX: usize = 1024;
 pub(super) struct Report {
     /// How each test executable ended.
     statuses: HashMap<String, i32>,
-    pub(super) tally: Tally,
+    pub(super) transcript: Transcript,
 }
 
 impl Report {
@@ -60,7 +61,7 @@ pub(super) fn run(kernel: &Kernel, archive: &Archive, time_max: Duration) -> Res
     let mut log = fs::File::create(&log).context("cannot write the log")?;
     let mut report = Report {
         statuses: HashMap::new(),
-        tally: Tally::default(),
+        transcript: Transcript::default(),
     };
     let end = Instant::now() + time_max;
     loop {
@@ -72,7 +73,11 @@ pub(super) fn run(kernel: &Kernel, archive: &Archive, time_max: Duration) -> Res
             }
             Err(RecvTimeoutError::Disconnected) => break,
             Err(RecvTimeoutError::Timeout) => {
-                bail!("the machine did not end within {} s", time_max.as_secs())
+                bail!(
+                    "the machine did not end within {} s{}",
+                    time_max.as_secs(),
+                    report.transcript.excerpt()
+                )
             }
         }
     }
@@ -81,7 +86,7 @@ pub(super) fn run(kernel: &Kernel, archive: &Archive, time_max: Duration) -> Res
 
 impl Report {
     fn add_line(&mut self, line: &str) {
-        self.tally.add_line(line);
+        self.transcript.add_line(line);
         let Some((name, status)) = line
             .strip_prefix("vm: end ")
             .and_then(|rest| rest.split_once(' '))
@@ -167,7 +172,7 @@ mod tests {
         drop(sender);
         let mut report = Report {
             statuses: HashMap::new(),
-            tally: Tally::default(),
+            transcript: Transcript::default(),
         };
         for line in receiver {
             report.add_line(&line);
@@ -175,6 +180,6 @@ mod tests {
         assert_eq!(report.status("a"), Some(0));
         assert_eq!(report.status("b"), Some(101));
         assert_eq!(report.status("c"), None);
-        assert_eq!(report.tally.passed, 2);
+        assert_eq!(report.transcript.tally.passed, 2);
     }
 }
