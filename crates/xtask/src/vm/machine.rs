@@ -63,12 +63,15 @@ pub(super) fn run(kernel: &Kernel, archive: &Archive, time_max: Duration) -> Res
         statuses: HashMap::new(),
         transcript: Transcript::default(),
     };
-    let end = Instant::now() + time_max;
+    let begin = Instant::now();
+    let end = begin + time_max;
     loop {
         match lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
             Ok(line) => {
-                println!("| {line}");
-                writeln!(log, "{line}").context("cannot write the log")?;
+                // With the time, so that a log tells where a slow machine was slow.
+                let timed = format!("{:6.1} | {line}", begin.elapsed().as_secs_f64());
+                println!("{timed}");
+                writeln!(log, "{timed}").context("cannot write the log")?;
                 report.add_line(&line);
             }
             Err(RecvTimeoutError::Disconnected) => break,
