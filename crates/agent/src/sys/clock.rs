@@ -9,7 +9,7 @@ use crate::clock::Offset;
 const READING_NS_MAX: u64 = 20_000;
 
 /// How often a reading is repeated. When all were interrupted the shortest counts.
-const READINGS_MAX: usize = 8;
+const READINGS_MAX: usize = 16;
 
 /// Now on the sensor's clock (`CLOCK_BOOTTIME`, which goes on while the machine sleeps), and the
 /// offset to the time of day.
@@ -24,7 +24,7 @@ pub fn now() -> (u64, Offset) {
             best = again;
         }
     }
-    (best.boot, Offset::new(best.wall, best.boot))
+    (best.boot, Offset::new(best.wall, best.boot, best.took))
 }
 
 /// One reading of both clocks.
