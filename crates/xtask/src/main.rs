@@ -13,6 +13,7 @@ mod command;
 mod ebpf;
 mod fuzz;
 mod image;
+mod layout;
 mod lint;
 mod miri;
 mod setup;
@@ -58,6 +59,8 @@ enum Task {
     },
     /// Build `systrail.sys` twice, compare the two and check the image
     Driver,
+    /// Compare the driver's structures and constants with mingw-w64's DDK headers
+    Layout,
     /// Boot stock Debian kernels under qemu and run the integration tests there
     Vm(vm::Options),
     /// Run every fuzz target for a while (nightly)
@@ -90,6 +93,7 @@ fn run(task: Task) -> Result<()> {
         Task::Miri => miri::run().map(|_tally| ()),
         Task::Ebpf { check } => ebpf::run(check),
         Task::Driver => image::run(),
+        Task::Layout => layout::run(),
         Task::Vm(options) => vm::run(&options).map(|_tally| ()),
         Task::Fuzz(options) => fuzz::run(&options),
         Task::Bench(bench) => bench::run(&bench),
