@@ -1,5 +1,4 @@
-//! All interleavings of the small cases: `RUSTFLAGS="--cfg loom" cargo test -p ring-buffer --test
-//! loom --release`.
+//! All interleavings of the small cases: `cargo xtask loom`.
 //!
 //! Loom runs each closure once for every schedule and every value a load may see, and fails when
 //! two accesses to a granule's bytes are not ordered.
