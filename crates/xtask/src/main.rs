@@ -19,11 +19,8 @@ mod miri;
 mod setup;
 mod test;
 mod tidy;
-<<<<<<< HEAD
 mod transcript;
-=======
 mod tsan;
->>>>>>> 769e552 (xtask: loom, ThreadSanitizer and Miri for ring and driver in the gate)
 mod vm;
 mod workload;
 mod workspace;
