@@ -7,7 +7,7 @@ use anyhow::{Result, bail, ensure};
 use clap::Args;
 
 use crate::command::Tally;
-use crate::{ebpf, fuzz, lint, miri, test, tidy, vm};
+use crate::{ebpf, fuzz, lint, loom, miri, test, tidy, tsan, vm};
 
 /// Arguments of `cargo xtask ci`.
 #[derive(Args)]
@@ -50,15 +50,23 @@ const STEPS: &[Step] = &[
     },
     Step {
         name: "test",
-        run_fn: |_| test::run(&test::Options::complete()).map(Some),
+        run_fn: |_| test::run_workspace(&test::Options::complete()).map(Some),
     },
     Step {
         name: "vm",
         run_fn: |_| vm::run(&vm::Options::default()).map(Some),
     },
     Step {
+        name: "loom",
+        run_fn: |_| loom::run().map(Some),
+    },
+    Step {
+        name: "tsan",
+        run_fn: |_| tsan::run().map(Some),
+    },
+    Step {
         name: "miri",
-        run_fn: |_| miri::run().map(Some),
+        run_fn: |_| miri::run(&miri::Options::default()).map(Some),
     },
     Step {
         name: "fuzz",

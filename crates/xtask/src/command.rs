@@ -38,6 +38,15 @@ impl Tally {
         self.skipped += count_before("ignored");
     }
 
+    /// Both together.
+    pub(crate) fn plus(self, other: Self) -> Self {
+        Self {
+            passed: self.passed + other.passed,
+            failed: self.failed + other.failed,
+            skipped: self.skipped + other.skipped,
+        }
+    }
+
     /// Fails unless every test there was has run and held.
     pub(crate) fn complete(self) -> Result<Self> {
         match self {

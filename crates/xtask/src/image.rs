@@ -10,7 +10,8 @@ use anyhow::{Context as _, Result, ensure};
 use crate::command::{cargo, run as run_command};
 use crate::workspace;
 
-const TARGET: &str = "x86_64-pc-windows-msvc";
+/// What the image is compiled for.
+pub(crate) const TARGET: &str = "x86_64-pc-windows-msvc";
 
 /// Bytes of the built image that nobody should exceed by accident.
 const SIZE_MAX: usize = 128 * 1024;

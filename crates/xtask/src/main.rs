@@ -15,11 +15,13 @@ mod fuzz;
 mod image;
 mod layout;
 mod lint;
+mod loom;
 mod miri;
 mod setup;
 mod test;
 mod tidy;
 mod transcript;
+mod tsan;
 mod vm;
 mod workload;
 mod workspace;
@@ -49,8 +51,12 @@ enum Task {
     Tidy,
     /// All tests of the workspace; as root also those against the running kernel
     Test(test::Options),
-    /// The wire format's tests under Miri (nightly)
-    Miri,
+    /// Every interleaving of the ring buffer's small cases
+    Loom,
+    /// The many-threaded tests under `ThreadSanitizer` (nightly)
+    Tsan,
+    /// The wire format, the ring buffer and the driver under Miri (nightly)
+    Miri(miri::Options),
     /// Build the eBPF object
     Ebpf {
         /// Build it and compare it with the committed one, which stays as it is
@@ -89,8 +95,10 @@ fn run(task: Task) -> Result<()> {
         Task::Ci(options) => ci::run(&options),
         Task::Lint => lint::run(),
         Task::Tidy => tidy::run(),
-        Task::Test(options) => test::run(&options).map(|_tally| ()),
-        Task::Miri => miri::run().map(|_tally| ()),
+        Task::Test(options) => test::run(&options),
+        Task::Loom => loom::run().map(|_tally| ()),
+        Task::Tsan => tsan::run().map(|_tally| ()),
+        Task::Miri(options) => miri::run(&options).map(|_tally| ()),
         Task::Ebpf { check } => ebpf::run(check),
         Task::Driver => image::run(),
         Task::Layout => layout::run(),
