@@ -100,7 +100,7 @@ fn run(task: Task) -> Result<()> {
         Task::Tsan => tsan::run().map(|_tally| ()),
         Task::Miri(options) => miri::run(&options).map(|_tally| ()),
         Task::Ebpf { check } => ebpf::run(check),
-        Task::Driver => image::run(),
+        Task::Driver => image::run().map(|_driver| ()),
         Task::Layout => layout::run(),
         Task::Vm(options) => vm::run(&options).map(|_tally| ()),
         Task::Fuzz(options) => fuzz::run(&options),
