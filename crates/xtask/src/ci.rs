@@ -7,7 +7,7 @@ use anyhow::{Result, bail, ensure};
 use clap::Args;
 
 use crate::command::Tally;
-use crate::{ebpf, fuzz, image, layout, lint, loom, miri, test, tidy, tsan, vm};
+use crate::{ebpf, fuzz, image, layout, lint, loom, miri, sign, test, tidy, tsan, vm};
 
 /// Arguments of `cargo xtask ci`.
 #[derive(Args)]
@@ -78,11 +78,11 @@ const STEPS: &[Step] = &[
     },
 ];
 
-/// The driver's declarations, then its image.
+/// The driver's declarations, then its image, and that it can be signed.
 fn driver() -> Result<()> {
     layout::run()?;
-    image::run()?;
-    Ok(())
+    let driver = image::run()?;
+    sign::run(&sign::Options::of(&driver.image))
 }
 
 /// What a step came to.

@@ -7,7 +7,7 @@
 
 mod build;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 mod imports;
 mod pe;
 mod rules;
@@ -22,7 +22,7 @@ use crate::command::{program, read as read_output};
 use crate::workspace;
 use build::Built;
 use imports::Imports;
-use pe::Image;
+pub(crate) use pe::Image;
 
 /// What the image is compiled for.
 pub(crate) const TARGET: &str = "x86_64-pc-windows-msvc";

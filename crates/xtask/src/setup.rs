@@ -40,7 +40,7 @@ const PACKAGES: &[(&str, &str)] = &[
 ];
 
 /// What is compiled for other systems, with the pinned compiler.
-const TARGETS: &[&str] = &["x86_64-pc-windows-gnu", "x86_64-pc-windows-msvc"];
+const TARGETS: &[&str] = &["x86_64-pc-windows-gnu", crate::image::TARGET];
 
 /// Pinned, because the committed eBPF object is compared byte for byte with what it links.
 const BPF_LINKER: &str = "0.13.0";

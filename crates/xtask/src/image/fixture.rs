@@ -3,36 +3,36 @@
 use super::imports::Imports;
 
 /// Where things are in the file; the address of the loaded image is beside each section.
-pub(super) const COFF: usize = 0x44;
-pub(super) const OPTIONAL: usize = 0x58;
-pub(super) const DIRECTORIES: usize = OPTIONAL + 112;
-pub(super) const SECTIONS: usize = OPTIONAL + 240;
+pub(crate) const COFF: usize = 0x44;
+pub(crate) const OPTIONAL: usize = 0x58;
+pub(crate) const DIRECTORIES: usize = OPTIONAL + 112;
+pub(crate) const SECTIONS: usize = OPTIONAL + 240;
 /// `.text`, at 0x1000.
-pub(super) const TEXT: usize = 0x400;
+pub(crate) const TEXT: usize = 0x400;
 /// `.rdata`, at 0x2000: imports, then what the constants below say.
-pub(super) const READ_ONLY: usize = 0x600;
-pub(super) const LOAD_CONFIGURATION: usize = READ_ONLY + 0x200;
-pub(super) const GUARD_TABLE: usize = READ_ONLY + 0x300;
-pub(super) const DEBUG: usize = READ_ONLY + 0x340;
-pub(super) const CODE_VIEW: usize = READ_ONLY + 0x380;
-pub(super) const UNWIND: usize = READ_ONLY + 0x3c0;
+pub(crate) const READ_ONLY: usize = 0x600;
+pub(crate) const LOAD_CONFIGURATION: usize = READ_ONLY + 0x200;
+pub(crate) const GUARD_TABLE: usize = READ_ONLY + 0x300;
+pub(crate) const DEBUG: usize = READ_ONLY + 0x340;
+pub(crate) const CODE_VIEW: usize = READ_ONLY + 0x380;
+pub(crate) const UNWIND: usize = READ_ONLY + 0x3c0;
 /// `.pdata`, at 0x3000.
-pub(super) const FUNCTIONS: usize = 0xa00;
+pub(crate) const FUNCTIONS: usize = 0xa00;
 /// `.rsrc`, at 0x4000.
-pub(super) const RESOURCE: usize = 0xc00;
+pub(crate) const RESOURCE: usize = 0xc00;
 /// `.reloc`, at 0x5000.
-pub(super) const RELOCATIONS: usize = 0xe00;
+pub(crate) const RELOCATIONS: usize = 0xe00;
 
 const SIZE: usize = 0x1000;
 const BASE: u64 = 0x1_4000_0000;
 
 /// An image in the making.
-pub(super) struct Fixture {
-    pub(super) bytes: Vec<u8>,
+pub(crate) struct Fixture {
+    pub(crate) bytes: Vec<u8>,
 }
 
 impl Fixture {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut image = Self {
             bytes: vec![0; SIZE],
         };
@@ -51,17 +51,17 @@ impl Fixture {
     }
 
     /// What the image may import.
-    pub(super) fn allowed() -> Imports {
+    pub(in crate::image) fn allowed() -> Imports {
         Imports::of(&["ZwClose"])
     }
 
-    pub(super) fn put(&mut self, offset: usize, bytes: &[u8]) {
+    pub(crate) fn put(&mut self, offset: usize, bytes: &[u8]) {
         self.bytes[offset..offset + bytes.len()].copy_from_slice(bytes);
     }
 
     /// Sets the checksum as the linker does: 0 in its field counts as nothing, so the whole is
     /// added up once.
-    pub(super) fn with_checksum(mut self) -> Self {
+    pub(crate) fn with_checksum(mut self) -> Self {
         const CHECKSUM: usize = OPTIONAL + 64;
         self.put(CHECKSUM, &[0; 4]);
         let sum = self.bytes.chunks(2).fold(0_u32, |sum, pair| {
@@ -109,7 +109,7 @@ impl Fixture {
         }
     }
 
-    pub(super) fn directory(&mut self, index: usize, address: u32, size: u32) {
+    pub(crate) fn directory(&mut self, index: usize, address: u32, size: u32) {
         self.put(DIRECTORIES + index * 8, &address.to_le_bytes());
         self.put(DIRECTORIES + index * 8 + 4, &size.to_le_bytes());
     }
@@ -141,7 +141,7 @@ impl Fixture {
     }
 
     /// One descriptor; the names at 0x2040, the slots at 0x2060, the texts at 0x2080 and 0x20c0.
-    pub(super) fn imports(&mut self, module: &str, name: &str) {
+    pub(crate) fn imports(&mut self, module: &str, name: &str) {
         for (field, address) in [(0, 0x2040_u32), (12, 0x2080), (16, 0x2060)] {
             self.put(READ_ONLY + field, &address.to_le_bytes());
         }

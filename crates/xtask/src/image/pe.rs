@@ -8,16 +8,16 @@ use object::read::pe::{ImageNtHeaders as _, ImageOptionalHeader as _, Import, Pe
 
 /// A PE32+ image.
 #[derive(Debug)]
-pub(super) struct Image<'i> {
+pub(crate) struct Image<'i> {
     pub(super) bytes: &'i [u8],
-    pub(super) file: PeFile64<'i>,
-    pub(super) sections: Vec<Section>,
+    pub(crate) file: PeFile64<'i>,
+    pub(crate) sections: Vec<Section>,
 }
 
 /// A section as it is loaded.
 #[derive(Debug)]
-pub(super) struct Section {
-    pub(super) name: String,
+pub(crate) struct Section {
+    pub(crate) name: String,
     pub(super) address: u32,
     pub(super) size: u32,
     pub(super) flags: u32,
@@ -25,8 +25,8 @@ pub(super) struct Section {
 
 /// What the image imports, and the slot the loader writes its address to.
 #[derive(Debug)]
-pub(super) struct ImportedName {
-    pub(super) module: String,
+pub(crate) struct ImportedName {
+    pub(crate) module: String,
     pub(super) name: String,
     pub(super) slot: u32,
 }
@@ -41,8 +41,18 @@ pub(super) struct Guard {
     pub(super) functions: Vec<u32>,
 }
 
+impl Section {
+    pub(crate) fn is_writable(&self) -> bool {
+        self.flags & pe::IMAGE_SCN_MEM_WRITE != 0
+    }
+
+    pub(crate) fn is_executable(&self) -> bool {
+        self.flags & pe::IMAGE_SCN_MEM_EXECUTE != 0
+    }
+}
+
 impl<'i> Image<'i> {
-    pub(super) fn parse(bytes: &'i [u8]) -> Result<Self> {
+    pub(crate) fn parse(bytes: &'i [u8]) -> Result<Self> {
         let file = PeFile64::parse(bytes).context("it is no PE32+ image")?;
         let sections = file
             .section_table()
@@ -63,7 +73,7 @@ impl<'i> Image<'i> {
         })
     }
 
-    pub(super) fn header(&self) -> &pe::ImageOptionalHeader64 {
+    pub(crate) fn header(&self) -> &pe::ImageOptionalHeader64 {
         self.file.nt_headers().optional_header()
     }
 
@@ -72,7 +82,7 @@ impl<'i> Image<'i> {
         self.file.nt_headers().file_header().characteristics.get(LE)
     }
 
-    pub(super) fn machine(&self) -> u16 {
+    pub(crate) fn machine(&self) -> u16 {
         self.file.nt_headers().file_header().machine.get(LE)
     }
 
@@ -96,7 +106,7 @@ impl<'i> Image<'i> {
             .find(|section| (section.address..section.address + section.size).contains(&address))
     }
 
-    pub(super) fn imports(&self) -> Result<Vec<ImportedName>> {
+    pub(crate) fn imports(&self) -> Result<Vec<ImportedName>> {
         const SLOT_SIZE: u32 = 8;
         let mut imports = Vec::new();
         let Some(table) = self.file.import_table()? else {

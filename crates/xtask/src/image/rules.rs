@@ -5,7 +5,7 @@ use object::LittleEndian as LE;
 use object::pe;
 
 use super::imports::Imports;
-use super::pe::Image;
+use super::pe::{Image, Section};
 
 /// Bytes of the image that nobody should exceed by accident.
 const SIZE_MAX: usize = 128 * 1024;
@@ -130,7 +130,7 @@ fn sections(image: &Image<'_>, faults: &mut Faults) {
     for section in &image.sections {
         let name = &section.name;
         faults.unless(
-            section.flags & WRITE == 0 || section.flags & EXECUTE == 0,
+            !(section.is_writable() && section.is_executable()),
             format!("{name} is writable and executable"),
         );
         let expected = SECTIONS.iter().find(|(known, _)| known == name);
@@ -141,9 +141,7 @@ fn sections(image: &Image<'_>, faults: &mut Faults) {
     }
     let entry = image.header().address_of_entry_point.get(LE);
     faults.unless(
-        image
-            .section_of(entry)
-            .is_some_and(|section| section.flags & EXECUTE != 0),
+        image.section_of(entry).is_some_and(Section::is_executable),
         "its entry point is in no code",
     );
 }
