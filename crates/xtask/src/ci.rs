@@ -7,7 +7,7 @@ use anyhow::{Result, bail, ensure};
 use clap::Args;
 
 use crate::command::Tally;
-use crate::{ebpf, fuzz, lint, loom, miri, test, tidy, tsan, vm};
+use crate::{ebpf, fuzz, image, layout, lint, loom, miri, sign, test, tidy, tsan, vm};
 
 /// Arguments of `cargo xtask ci`.
 #[derive(Args)]
@@ -49,6 +49,10 @@ const STEPS: &[Step] = &[
         run_fn: |_| ebpf::run(true).map(|()| None),
     },
     Step {
+        name: "driver",
+        run_fn: |_| driver().map(|()| None),
+    },
+    Step {
         name: "test",
         run_fn: |_| test::run_workspace(&test::Options::complete()).map(Some),
     },
@@ -73,6 +77,13 @@ const STEPS: &[Step] = &[
         run_fn: |options| fuzz::run(&fuzz::Options::all(options.fuzz_seconds)).map(|()| None),
     },
 ];
+
+/// The driver's declarations, then its image, and that it can be signed.
+fn driver() -> Result<()> {
+    layout::run()?;
+    let driver = image::run()?;
+    sign::run(&sign::Options::of(&driver.image))
+}
 
 /// What a step came to.
 struct Outcome {

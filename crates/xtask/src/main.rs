@@ -10,14 +10,17 @@
 mod bench;
 mod ci;
 mod command;
+mod dist;
 mod ebpf;
 mod fuzz;
 mod image;
+mod inf;
 mod layout;
 mod lint;
 mod loom;
 mod miri;
 mod setup;
+mod sign;
 mod test;
 mod tidy;
 mod transcript;
@@ -67,6 +70,10 @@ enum Task {
     Driver,
     /// Compare the driver's structures and constants with mingw-w64's DDK headers
     Layout,
+    /// What is released: tarball, zip, bills of materials and checksums
+    Dist(dist::Options),
+    /// Sign `systrail.sys` and `systrail.exe` and verify the signatures
+    Sign(sign::Options),
     /// Boot stock Debian kernels under qemu and run the integration tests there
     Vm(vm::Options),
     /// Run every fuzz target for a while (nightly)
@@ -100,8 +107,10 @@ fn run(task: Task) -> Result<()> {
         Task::Tsan => tsan::run().map(|_tally| ()),
         Task::Miri(options) => miri::run(&options).map(|_tally| ()),
         Task::Ebpf { check } => ebpf::run(check),
-        Task::Driver => image::run(),
+        Task::Driver => image::run().map(|_driver| ()),
         Task::Layout => layout::run(),
+        Task::Dist(options) => dist::run(&options),
+        Task::Sign(options) => sign::run(&options),
         Task::Vm(options) => vm::run(&options).map(|_tally| ()),
         Task::Fuzz(options) => fuzz::run(&options),
         Task::Bench(bench) => bench::run(&bench),

@@ -26,6 +26,13 @@ const PACKAGES: &[(&str, &str)] = &[
     ("libpolly-22-dev", "building bpf-linker"),
     ("libzstd-dev", "building bpf-linker"),
     ("zlib1g-dev", "building bpf-linker"),
+    (
+        "gcc-mingw-w64-x86-64",
+        "the driver's headers and resources, programs for Windows",
+    ),
+    ("osslsigncode", "signing for Windows"),
+    ("openssl", "the throw-away certificate of a signing test"),
+    ("zip", "the archive for Windows"),
     ("strace", "the witness of integration tests"),
     ("qemu-system-x86", "booting other kernels"),
     ("busybox-static", "the first process of those kernels"),
@@ -33,7 +40,7 @@ const PACKAGES: &[(&str, &str)] = &[
 ];
 
 /// What is compiled for other systems, with the pinned compiler.
-const TARGETS: &[&str] = &[crate::image::TARGET];
+const TARGETS: &[&str] = &["x86_64-pc-windows-gnu", crate::image::TARGET];
 
 /// Pinned, because the committed eBPF object is compared byte for byte with what it links.
 const BPF_LINKER: &str = "0.13.0";
