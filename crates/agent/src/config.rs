@@ -110,6 +110,14 @@ impl Source {
         ("connector", Self::Connector),
         ("driver", Self::Driver),
     ];
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        Self::NAMES
+            .iter()
+            .find(|(_, source)| *source == self)
+            .map_or("auto", |(name, _)| name)
+    }
 }
 
 /// What a loss means for the exit code.

@@ -16,7 +16,7 @@ use super::console::{self, say};
 use super::{Exit, Failure};
 
 /// The flags `run` and `watch` share.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(super) struct Options {
     /// Write JSON Lines to this file; - is standard output
     #[arg(long, value_name = "FILE", conflicts_with = "no_log")]

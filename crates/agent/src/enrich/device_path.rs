@@ -72,10 +72,13 @@ impl DevicePaths {
         let system_root = system_root.map(|directory| (r"\SystemRoot", directory));
         let drives = self.volumes.drives.iter();
         let drives = drives.map(|(device, letter)| (device.as_str(), letter.as_str()));
-        system_root.into_iter().chain(drives).find_map(|(kernel, dos)| {
-            let rest = strip_prefix(path, kernel)?;
-            (rest.is_empty() || rest.starts_with('\\')).then(|| format!("{dos}{rest}"))
-        })
+        system_root
+            .into_iter()
+            .chain(drives)
+            .find_map(|(kernel, dos)| {
+                let rest = strip_prefix(path, kernel)?;
+                (rest.is_empty() || rest.starts_with('\\')).then(|| format!("{dos}{rest}"))
+            })
     }
 }
 

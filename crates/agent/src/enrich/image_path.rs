@@ -97,9 +97,8 @@ mod tests {
             drives: vec![(r"\Device\HarddiskVolume3".to_owned(), "C:".to_owned())],
             system_root: None,
         });
-        let utf_16 = |text: &str| -> Vec<u8> {
-            text.encode_utf16().flat_map(u16::to_le_bytes).collect()
-        };
+        let utf_16 =
+            |text: &str| -> Vec<u8> { text.encode_utf16().flat_map(u16::to_le_bytes).collect() };
         let path = utf_16(r"\Device\HarddiskVolume3\ü.exe");
         assert_eq!(paths.text(&path, Flags::UTF_16).shown(), r"C:\ü.exe");
         let mut lone = utf_16(r"\??\C:\");
