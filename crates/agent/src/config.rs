@@ -397,5 +397,6 @@ impl Config {
     }
 }
 
-#[cfg(test)]
+// The tests name files as Linux does.
+#[cfg(all(test, target_os = "linux"))]
 mod tests;

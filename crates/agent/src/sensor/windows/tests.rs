@@ -12,7 +12,7 @@ use event::{Event, Flags, Header, Kind, RECORD_SIZE_MAX, process, thread};
 
 use super::{Device, Next, READS, Surroundings, WindowsSensor};
 use crate::sensor::existing::Existing;
-use crate::sensor::{Batch, Error, Sensor, Settings};
+use crate::sensor::{Batch, Error, Sensor as _, Settings};
 use crate::sys::wake::Waker;
 
 /// A driver with its queue and counters. What a test makes happen is queued, and comes out when it
@@ -181,6 +181,7 @@ impl Device for Scripted {
 }
 
 /// Processes 100 and 200, which started at those times.
+#[expect(clippy::unnecessary_wraps, reason = "a real snapshot can fail")]
 fn snapshot(_images: bool) -> io::Result<Vec<Existing>> {
     let existing = |id: u32| Existing {
         process_id: id,
@@ -202,6 +203,12 @@ fn settings(threads: bool) -> Settings {
         waker: Waker::new().unwrap(),
     }
 }
+
+/// Kind, process, and whether it existed before.
+type Told = (Kind, u32, bool);
+
+/// By kind: produced and lost.
+type Counts = [(u64, u64); Kind::OBSERVED.len()];
 
 struct Fixture {
     driver: Arc<Mutex<Driver>>,
@@ -244,7 +251,7 @@ impl Fixture {
     }
 
     /// Ends the recording; gives kind, process and whether it existed of all that was handed over.
-    fn stopped(mut self) -> (Vec<(Kind, u32, bool)>, [(u64, u64); Kind::OBSERVED.len()]) {
+    fn stopped(mut self) -> (Vec<Told>, Counts) {
         self.sensor.stop(&mut self.batch).unwrap();
         let counters = self.sensor.counters().unwrap();
         let told = self.batch.records().map(|record| {

@@ -125,3 +125,30 @@ pub fn data_directory() -> PathBuf {
         .unwrap_or_else(|| PathBuf::from(r"C:\ProgramData"))
         .join("SysTrail")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_boot_id_is_the_same_for_the_whole_boot() {
+        let id = boot_id().unwrap();
+        assert_ne!(id, [0; 16]);
+        assert_eq!(id, boot_id().unwrap());
+    }
+
+    #[test]
+    fn the_drive_of_windows_has_a_letter_and_a_device() {
+        let volumes = volumes();
+        let root = volumes.system_root.unwrap();
+        let drive = root.get(..2).unwrap();
+        let has_letter = |(device, letter): &(String, String)| {
+            letter == drive && device.starts_with(r"\Device\")
+        };
+        assert!(
+            volumes.drives.iter().any(has_letter),
+            "{:?}",
+            volumes.drives
+        );
+    }
+}
