@@ -44,7 +44,7 @@ impl Sensor {
         let kept = room.checked_div(KEPT_DIVISOR).unwrap_or(0);
         let ring = Ring::new(words, granules, kept)
             .map_err(|_unusable| nt::Status::INSUFFICIENT_RESOURCES)?;
-        region.place(Self {
+        region.place_with(|| Self {
             ring,
             account: Account::default(),
             settings,

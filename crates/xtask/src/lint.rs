@@ -4,6 +4,7 @@
 use anyhow::Result;
 
 use crate::command::{cargo, run as run_command};
+use crate::image::TARGET as DRIVER_TARGET;
 
 /// All of them, the quickest first.
 pub(crate) fn run() -> Result<()> {
@@ -17,11 +18,18 @@ pub(crate) fn format() -> Result<()> {
     run_command(cargo().args(["fmt", "--all", "--check"]))
 }
 
-/// Clippy has nothing to say, tests included.
+/// Clippy has nothing to say: tests included, and the driver as its image is built.
 pub(crate) fn clippy() -> Result<()> {
     run_command(
         cargo()
             .args(["clippy", "--workspace", "--all-targets", "--locked"])
+            .args(["--", "-D", "warnings"]),
+    )?;
+    run_command(
+        cargo()
+            .args(["clippy", "--locked", "--target", DRIVER_TARGET])
+            .args(["--package", "driver", "--features", "driver/image"])
+            .args(["--package", "nt", "--package", "ring-buffer"])
             .args(["--", "-D", "warnings"]),
     )
 }

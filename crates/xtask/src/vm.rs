@@ -12,7 +12,7 @@ mod machine;
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use clap::Args;
 
 use crate::command::{Tally, is_there};
@@ -74,14 +74,11 @@ pub(crate) fn run(options: &Options) -> Result<Tally> {
                 println!("kernel {}: {} tests passed", series.name, tally.passed);
                 total.passed += tally.passed;
             }
-            Err(error) => {
-                println!("kernel {}: {error:#}", series.name);
-                failed.push(series.name);
-            }
+            Err(error) => failed.push(format!("kernel {}: {error:#}", series.name)),
         }
     }
     if !failed.is_empty() {
-        bail!("kernels that failed: {}", failed.join(", "));
+        bail!("{}", failed.join("\n"));
     }
     Ok(total)
 }
@@ -95,10 +92,12 @@ fn boot(
     let kernel = Kernel::fetch(series)?;
     let report = machine::run(&kernel, archive, Duration::from_secs(options.timeout))?;
     for test in &executables.tests {
-        let status = report
-            .status(&test.name)
-            .with_context(|| format!("{} did not end in the machine", test.name))?;
-        ensure!(status == 0, "{} ended with status {status}", test.name);
+        let end = match report.status(&test.name) {
+            Some(0) => continue,
+            Some(status) => format!("ended with status {status}"),
+            None => String::from("did not end in the machine"),
+        };
+        bail!("{} {end}{}", test.name, report.transcript.excerpt());
     }
-    report.tally.complete()
+    report.transcript.tally.complete()
 }

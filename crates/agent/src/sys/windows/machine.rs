@@ -118,12 +118,18 @@ pub fn configuration_path() -> PathBuf {
 }
 
 /// Where data is kept when no other place is said: `%ProgramData%\SysTrail`.
+///
+/// The place is read where the system has it. The environment has it too, but there anybody who
+/// starts this program could name another.
 pub fn data_directory() -> PathBuf {
-    std::env::var_os("ProgramData")
-        .map(PathBuf::from)
-        .filter(|path| path.is_absolute())
-        .unwrap_or_else(|| PathBuf::from(r"C:\ProgramData"))
-        .join("SysTrail")
+    const PROFILES: &str = r"SOFTWARE\Microsoft\Windows NT\CurrentVersion\ProfileList";
+    let drive = windows_directory().and_then(|path| path.get(..2).map(str::to_owned));
+    let drive = drive.unwrap_or_else(|| "C:".to_owned());
+    let path = match registry::value(PROFILES, "ProgramData") {
+        Ok(Some(Value::Text(path))) => path.replace("%SystemDrive%", &drive),
+        _ => format!(r"{drive}\ProgramData"),
+    };
+    PathBuf::from(path).join("SysTrail")
 }
 
 #[cfg(test)]
