@@ -397,6 +397,5 @@ impl Config {
     }
 }
 
-// The tests name files as Linux does.
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
 mod tests;
