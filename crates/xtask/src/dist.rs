@@ -27,6 +27,9 @@ pub(crate) struct Options {
     /// Only for this system
     #[arg(long)]
     only: Option<System>,
+    /// An agent for Windows that was built elsewhere, with Visual Studio's linker say
+    #[arg(long, value_name = "FILE")]
+    agent: Option<PathBuf>,
     /// Sign what goes to Windows, as `cargo xtask sign` does
     #[arg(long)]
     sign: bool,
@@ -68,7 +71,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     if is_wanted(System::Windows) {
         let key = options.sign.then(|| Key::new(&options.key)).transpose()?;
-        files.extend(windows(&out, key.as_ref())?);
+        files.extend(windows(&out, options.agent.as_deref(), key.as_ref())?);
     }
     archive::checksums(&out, &files)?;
     for file in &files {
@@ -91,10 +94,13 @@ fn linux(out: &Path) -> Result<Vec<String>> {
     Ok(vec![archive::tarball(out, &staged)?, bill])
 }
 
-fn windows(out: &Path, key: Option<&Key>) -> Result<Vec<String>> {
+fn windows(out: &Path, built: Option<&Path>, key: Option<&Key>) -> Result<Vec<String>> {
     const TARGET: &str = "x86_64-pc-windows-gnu";
-    // The linker of MinGW writes the hour into an image, unless it is told not to.
-    let agent = agent(TARGET, &["-Clink-arg=-Wl,--no-insert-timestamp"])?;
+    let agent = match built {
+        Some(file) => file.to_owned(),
+        // The linker of MinGW writes the hour into an image, unless it is told not to.
+        None => agent(TARGET, &["-Clink-arg=-Wl,--no-insert-timestamp"])?,
+    };
     let bytes = fs::read(&agent).with_context(|| format!("reading {}", agent.display()))?;
     let faults = program::check(&bytes)?;
     ensure!(faults.is_empty(), "systrail.exe: {}", faults.join("; "));

@@ -173,7 +173,10 @@ impl Bill {
     /// The licences of all packages of others, with their texts; each text once.
     pub(super) fn licences(&self) -> Result<String> {
         let mut texts: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        let mut list = String::from("SysTrail contains these packages of others:\n\n");
+        let mut list = String::from(
+            "SysTrail contains the Rust standard library (MIT OR Apache-2.0, the Rust project's \
+             contributors)\nand these packages of others:\n\n",
+        );
         for component in self.components.iter().filter(|it| !it.is_ours) {
             let name = format!("{} {}", component.name, component.version);
             writeln!(list, "{name}: {}", component.licence)?;
