@@ -1,6 +1,5 @@
 //! One process's whole story: who started it, what it ran, loaded and started, how it ended.
 
-#[cfg(target_os = "linux")]
 pub mod live;
 pub mod stored;
 mod tell;

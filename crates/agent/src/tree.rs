@@ -7,7 +7,6 @@
 
 mod draw;
 mod forest;
-#[cfg(target_os = "linux")]
 pub mod live;
 mod row;
 pub mod stored;

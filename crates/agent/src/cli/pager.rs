@@ -5,6 +5,14 @@ use std::ffi::OsString;
 use std::io::{self, IsTerminal as _, Write};
 use std::process::{Child, Command, Stdio};
 
+/// The pager where none is named, and the shell that starts one.
+const DEFAULT: &str = if cfg!(windows) { "more" } else { "less" };
+const SHELL: (&str, &str) = if cfg!(windows) {
+    ("cmd", "/C")
+} else {
+    ("sh", "-c")
+};
+
 /// Where results go: through a pager, or straight to standard output.
 #[derive(Debug)]
 pub(super) enum Out {
@@ -15,20 +23,20 @@ pub(super) enum Out {
 }
 
 impl Out {
-    /// Standard output, through `$PAGER` (else `less`) where it is a terminal and `paged` is wanted.
+    /// Standard output, through `$PAGER` (else `less`) where it is a terminal and that is wanted.
     /// `PAGER=cat` or an empty one is none.
     pub(super) fn open(is_wanted: bool) -> Self {
         let plain = || Self::Plain(io::BufWriter::new(io::stdout()));
         if !is_wanted || !io::stdout().is_terminal() {
             return plain();
         }
-        let pager = env::var_os("PAGER").unwrap_or_else(|| OsString::from("less"));
+        let pager = env::var_os("PAGER").unwrap_or_else(|| OsString::from(DEFAULT));
         if pager.is_empty() || pager == "cat" {
             return plain();
         }
-        let mut command = Command::new("sh");
         // The shell takes apart a pager with arguments, as every program does that has one.
-        command.arg("-c").arg(pager).stdin(Stdio::piped());
+        let mut command = Command::new(SHELL.0);
+        command.arg(SHELL.1).arg(pager).stdin(Stdio::piped());
         if env::var_os("LESS").is_none() {
             // Leave when it fits one screen, keep colours, chop long lines, keep the screen.
             command.env("LESS", "FRSX");

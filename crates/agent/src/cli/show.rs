@@ -7,6 +7,7 @@ use agent::trail::Time;
 use agent::tree::{NotOne, Style, Who};
 use clap::Args;
 
+use super::console::say;
 use super::log::Log;
 use super::trail::{TrailArguments, store_directory, time};
 use super::{Exit, Failure, console};
@@ -83,7 +84,13 @@ fn read(arguments: &Arguments) -> Result<(Story, Time), Failure> {
             Err(
                 story::stored::Error::Store(ReadError::NotThere { .. })
                 | story::stored::Error::NotOne(NotOne::Nobody(_)),
-            ) => Ok((story::live::story(arguments.who)?, now)),
+            ) => {
+                let story = story::live::story(arguments.who)?;
+                if !cfg!(target_os = "linux") {
+                    say!("threads and images are told of what was recorded; see `systrail run`");
+                }
+                Ok((story, now))
+            }
             Err(error) => Err(error.into()),
         };
     }

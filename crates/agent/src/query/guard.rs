@@ -10,7 +10,6 @@
 //!   below [`MEMORY_SIZE_MAX`]. Large sorts go to temporary files. Rows are written as they come.
 
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -275,7 +274,8 @@ fn free_size() -> Option<u64> {
 /// Where SQLite puts its temporary files (sqlite.org/tempfiles.html, section 5): the first of these
 /// that is there.
 #[cfg(target_os = "linux")]
-fn temporary_directory() -> PathBuf {
+fn temporary_directory() -> std::path::PathBuf {
+    use std::path::PathBuf;
     let named = ["SQLITE_TMPDIR", "TMPDIR"].map(|name| std::env::var_os(name).map(PathBuf::from));
     let usual = ["/var/tmp", "/usr/tmp", "/tmp"].map(|path| Some(PathBuf::from(path)));
     named

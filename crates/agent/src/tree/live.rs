@@ -1,4 +1,4 @@
-//! The processes that run now, as `/proc` tells them, in the form of events.
+//! The processes that run now, as the system tells them, in the form of events.
 
 use std::io;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use event::Event as WireEvent;
 use crate::enrich::{Enricher, Limits};
 use crate::host;
 use crate::rules::Rules;
-use crate::sensor::{Batch, seam, snapshot};
+use crate::sensor::{self, Batch, seam};
 use crate::sys::clock;
 use crate::trail::{Event, Time};
 
@@ -16,7 +16,7 @@ use crate::trail::{Event, Time};
 /// began now would tell them.
 pub fn events() -> io::Result<Vec<Event>> {
     let (began, clock) = clock::now();
-    let taken = snapshot::take(false, || clock::now().0)?;
+    let taken = sensor::processes_now()?;
     let mut batch = Batch::default();
     seam::join(taken, &Batch::default(), began, &mut batch).map_err(invalid)?;
     let host = host::name();
@@ -28,7 +28,8 @@ pub fn events() -> io::Result<Vec<Event>> {
         if !matches!(event, WireEvent::ProcessStart(_)) {
             continue;
         }
-        let Some(told) = enricher.enrich(&header, &event) else {
+        let extension = event::extension::read_extension(record).map_err(invalid)?;
+        let Some(told) = enricher.enrich(&header, &event, &extension) else {
             continue;
         };
         let Time(time) = clock.time(told.time);
