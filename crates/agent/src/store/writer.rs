@@ -380,7 +380,7 @@ impl Batch<'_> {
             Body::ProcessStart(start) => self.process_start(common, start, notes),
             Body::ProcessExec(exec) => self.process_exec(common, &exec.program, notes),
             Body::ProcessExit(exit) => self.process_exit(common, exit, notes),
-            Body::ThreadStart(start) => self.thread_start(common, start, notes),
+            Body::ThreadStart(start) => self.thread_start(common, event.process_id, start, notes),
             Body::ThreadExit(exit) => {
                 let (id, time, process) = common;
                 let row = (id, time, process, exit.thread_id, notes);
@@ -454,16 +454,18 @@ impl Batch<'_> {
     fn thread_start(
         &mut self,
         (id, time, process): Common,
+        process_id: u32,
         start: &ThreadStart,
         notes: Option<i64>,
     ) -> Result<()> {
+        let offset = |id: u32| i64::from(id) - i64::from(process_id);
         let row = (
             id,
             time,
             process,
             start.thread_id,
-            start.creator_process_id,
-            start.creator_thread_id,
+            start.creator_process_id.map(offset),
+            start.creator_thread_id.map(offset),
             start.remote,
             start.start_address.map(u64::cast_signed),
             notes,
