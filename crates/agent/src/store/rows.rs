@@ -132,6 +132,22 @@ impl Rows {
         Ok(span)
     }
 
+    /// The least id of an event from `id` on.
+    pub(super) fn id_from(&self, id: i64) -> std::result::Result<Option<i64>, ReadError> {
+        let mut least: Option<i64> = None;
+        for table in segment::EVENT_TABLES {
+            let sql = format!("SELECT min(id) FROM {table} WHERE id >= ?1");
+            let found = self.connection.prepare_cached(&sql);
+            let found = found.and_then(|mut statement| statement.query_row([id], |row| row.get(0)));
+            let found: Option<i64> = found.map_err(|error| self.error(error.into()))?;
+            least = match (least, found) {
+                (Some(least), Some(found)) => Some(least.min(found)),
+                (least, found) => least.or(found),
+            };
+        }
+        Ok(least)
+    }
+
     /// Appends the events with these ids, in their order, that are in the time bounds.
     pub(super) fn read(
         &mut self,

@@ -274,7 +274,13 @@ fn open_file(path: &Path) -> std::result::Result<Connection, ReadError> {
         connection.busy_timeout(BUSY_TIMEOUT)?;
         // Closing must not wait for the disk; a keeper copies what is left.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-        connection.pragma_update(None, "journal_mode", "WAL")?;
+        let mode: String = connection.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
+        if mode != "wal" {
+            // Changing the mode is a write to the first page alone. Its rollback journal, left
+            // behind by a kill, would keep readers out until somebody writes.
+            connection.pragma_update(None, "journal_mode", "MEMORY")?;
+            connection.pragma_update(None, "journal_mode", "WAL")?;
+        }
         connection.pragma_update(None, "synchronous", "NORMAL")?;
         connection.pragma_update(None, "wal_autocheckpoint", 0)?;
         connection.pragma_update(None, "journal_size_limit", WAL_SIZE.cast_signed())?;
