@@ -26,10 +26,21 @@ const PACKAGES: &[(&str, &str)] = &[
     ("libpolly-22-dev", "building bpf-linker"),
     ("libzstd-dev", "building bpf-linker"),
     ("zlib1g-dev", "building bpf-linker"),
+    (
+        "gcc-mingw-w64-x86-64",
+        "the driver's headers and resources, programs for Windows",
+    ),
+    ("osslsigncode", "signing for Windows"),
+    ("openssl", "the throw-away certificate of a signing test"),
+    ("zip", "the archive for Windows"),
     ("strace", "the witness of integration tests"),
     ("qemu-system-x86", "booting other kernels"),
     ("busybox-static", "the first process of those kernels"),
+    ("valgrind", "counting instructions"),
 ];
+
+/// What is compiled for other systems, with the pinned compiler.
+const TARGETS: &[&str] = &["x86_64-pc-windows-gnu", crate::image::TARGET];
 
 /// Pinned, because the committed eBPF object is compared byte for byte with what it links.
 const BPF_LINKER: &str = "0.13.0";
@@ -81,7 +92,8 @@ fn is_installed(package: &str) -> bool {
         .is_ok_and(|output| output.status.success() && output.stdout.starts_with(b"ii"))
 }
 
-/// Miri and the library's source for the nightly toolchain; any nightly will do.
+/// Miri and the library's source for the nightly toolchain, any of which will do; and what else the
+/// pinned one compiles for.
 fn toolchains() -> Result<()> {
     let installed = program("rustup")
         .args(["component", "list", "--installed", "--toolchain", "nightly"])
@@ -110,6 +122,13 @@ fn toolchains() -> Result<()> {
         }
     }
     println!("nightly: miri and rust-src are there");
+    let targets = read(program("rustup").args(["target", "list", "--installed"]))?;
+    for target in TARGETS {
+        if !targets.lines().any(|line| line == *target) {
+            run_command(program("rustup").args(["target", "add", target]))?;
+        }
+    }
+    println!("targets: {} are there", TARGETS.join(", "));
     Ok(())
 }
 
