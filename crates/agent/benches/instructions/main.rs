@@ -12,7 +12,7 @@ use agent::enrich::{Enricher, Limits};
 use agent::rules::Rules;
 use agent::trail::{self, Time, json};
 use event::wire::{Invalid, Reader};
-use event::{Event, Header};
+use event::{Event, Extension, Header};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -41,17 +41,17 @@ fn play() -> usize {
     let mut count = 0;
     for record in records(TRAIL) {
         let (header, event) = decode(record).unwrap();
-        let enriched = enrich(&mut enricher, &header, &event).unwrap();
+        let known = enrich(&mut enricher, &header, &event).unwrap();
         count += 1;
         let event = trail::Event {
             sequence: count,
-            time: Time(enriched.time.cast_signed()),
+            time: Time(known.time.cast_signed()),
             host: Arc::clone(&host),
-            process_id: enriched.process_id,
-            process_key: enriched.process_key,
-            body: enriched.body,
-            truncated: enriched.truncated,
-            missing: enriched.missing,
+            process_id: known.process_id,
+            process_key: known.process_key,
+            body: known.body,
+            truncated: known.truncated,
+            missing: known.missing,
         };
         json_line(&event, &mut lines);
         if count % CHUNK_COUNT as u64 == 0 {
@@ -86,7 +86,7 @@ fn enrich(
     header: &Header,
     event: &Event<'_>,
 ) -> Option<agent::enrich::Enriched> {
-    enricher.enrich(header, event)
+    enricher.enrich(header, event, &Extension::None)
 }
 
 #[inline(never)]

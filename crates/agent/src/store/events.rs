@@ -81,6 +81,12 @@ impl Events {
         let Some(open) = &mut self.open else {
             return Ok(());
         };
+        // Ids are dense but where a segment is damaged or made up; a claim is not counted through.
+        let Some(next) = open.rows.id_from(open.next)? else {
+            self.open = None;
+            return Ok(());
+        };
+        open.next = next;
         let page_last = open.next.saturating_add(PAGE_COUNT - 1).min(open.last);
         let mut page = Vec::new();
         open.rows

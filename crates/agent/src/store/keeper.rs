@@ -178,8 +178,9 @@ impl Work {
     }
 }
 
-/// Copies the whole write-ahead log into the segment and does away with it. A reader may be in
-/// the way; then it is done at a later look.
+/// Copies the whole write-ahead log into the segment and does away with it: in any other journal
+/// mode there is none, and this one leaves no other file behind when we are killed. A reader may be
+/// in the way; then it is done at a later look.
 fn settle(path: &Path) {
     let settled = open(path)
         .map_err(|source| ReadError::Sqlite {
@@ -189,7 +190,7 @@ fn settle(path: &Path) {
         .and_then(|connection| {
             segment::check(&connection, "main", path)?;
             connection
-                .pragma_update_and_check(None, "journal_mode", "DELETE", |_row| Ok(()))
+                .pragma_update_and_check(None, "journal_mode", "MEMORY", |_row| Ok(()))
                 .map_err(|source| ReadError::Sqlite {
                     path: path.to_path_buf(),
                     source,

@@ -76,7 +76,7 @@ const TABLES: [(&str, &str); 7] = [
     ),
     (
         "thread_start",
-        "notes, thread_id, creator_process_id, creator_thread_id, remote, start_address",
+        "notes, thread_id, creator_process_offset, creator_thread_offset, remote, start_address",
     ),
     ("thread_exit", "notes, thread_id"),
     ("image_load", "NULL, image, image_base"),
@@ -130,6 +130,22 @@ impl Rows {
             }
         }
         Ok(span)
+    }
+
+    /// The least id of an event from `id` on.
+    pub(super) fn id_from(&self, id: i64) -> std::result::Result<Option<i64>, ReadError> {
+        let mut least: Option<i64> = None;
+        for table in segment::EVENT_TABLES {
+            let sql = format!("SELECT min(id) FROM {table} WHERE id >= ?1");
+            let found = self.connection.prepare_cached(&sql);
+            let found = found.and_then(|mut statement| statement.query_row([id], |row| row.get(0)));
+            let found: Option<i64> = found.map_err(|error| self.error(error.into()))?;
+            least = match (least, found) {
+                (Some(least), Some(found)) => Some(least.min(found)),
+                (least, found) => least.or(found),
+            };
+        }
+        Ok(least)
     }
 
     /// Appends the events with these ids, in their order, that are in the time bounds.
@@ -209,7 +225,7 @@ impl Known {
             return Err(RowError::Wrong(format!("event {id} is of no process")));
         };
         let notes = self.notes(connection, row.get(3)?)?;
-        let (body, notes) = self.body(connection, table, row, notes)?;
+        let (body, notes) = self.body(connection, table, row, process_id, notes)?;
         Ok(Event {
             sequence,
             time: Time(row.get(1)?),
@@ -228,6 +244,7 @@ impl Known {
         connection: &Connection,
         table: &str,
         row: &Row<'_>,
+        process_id: u32,
         notes: Notes,
     ) -> Result<(Body, Notes)> {
         let body = match table {
@@ -236,13 +253,7 @@ impl Known {
                 program: self.program(connection, row.get(4)?)?,
             })),
             "process_exit" => Body::ProcessExit(self.process_exit(connection, row)?),
-            "thread_start" => Body::ThreadStart(ThreadStart {
-                thread_id: row.get(4)?,
-                creator_process_id: row.get(5)?,
-                creator_thread_id: row.get(6)?,
-                remote: row.get(7)?,
-                start_address: row.get::<_, Option<i64>>(8)?.map(i64::cast_unsigned),
-            }),
+            "thread_start" => Body::ThreadStart(thread_start(row, process_id)?),
             "thread_exit" => Body::ThreadExit(ThreadExit {
                 thread_id: row.get(4)?,
             }),
@@ -403,6 +414,25 @@ impl Known {
         remember(&mut self.images, id, (load.clone(), notes.clone()));
         Ok((load, notes))
     }
+}
+
+fn thread_start(row: &Row<'_>, process_id: u32) -> Result<ThreadStart> {
+    let creator = |index| -> Result<Option<u32>> {
+        let Some(offset) = row.get::<_, Option<i64>>(index)? else {
+            return Ok(None);
+        };
+        let id = offset.checked_add(process_id.into());
+        id.and_then(|id| u32::try_from(id).ok())
+            .map(Some)
+            .ok_or_else(|| RowError::Wrong(format!("no id is {offset} from {process_id}")))
+    };
+    Ok(ThreadStart {
+        thread_id: row.get(4)?,
+        creator_process_id: creator(5)?,
+        creator_thread_id: creator(6)?,
+        remote: row.get(7)?,
+        start_address: row.get::<_, Option<i64>>(8)?.map(i64::cast_unsigned),
+    })
 }
 
 /// An event about the recording itself.

@@ -106,13 +106,14 @@ CREATE TABLE process_carried(
     run_began INTEGER NOT NULL
 );
 
+-- The creator's ids are told as differences from the process's id: mostly 0, which takes no room.
 CREATE TABLE thread_start(
     id INTEGER PRIMARY KEY,
     time INTEGER NOT NULL,
     process INTEGER NOT NULL,
     thread_id INTEGER NOT NULL,
-    creator_process_id INTEGER,
-    creator_thread_id INTEGER,
+    creator_process_offset INTEGER,
+    creator_thread_offset INTEGER,
     remote INTEGER NOT NULL,
     start_address INTEGER,
     notes INTEGER
@@ -155,3 +156,4 @@ CREATE TABLE mark(
     notes INTEGER
 );
 CREATE INDEX mark_by_time ON mark(time);
+CREATE INDEX mark_by_process ON mark(process);

@@ -22,6 +22,17 @@ pub(super) const EVENT_TABLES: [&str; 7] = [
     "mark",
 ];
 
+/// The tables that events refer to.
+const DIMENSIONS: [&str; 7] = [
+    "meta",
+    "stretch",
+    "strings",
+    "process",
+    "program",
+    "image",
+    "process_carried",
+];
+
 /// Opens a segment for reading alone and makes sure that it is one.
 pub(super) fn open(path: &Path) -> Result<Connection, ReadError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
@@ -34,6 +45,9 @@ pub(super) fn open(path: &Path) -> Result<Connection, ReadError> {
     let connection = Connection::open_with_flags(uri(path), flags).map_err(sqlite_error)?;
     connection
         .busy_timeout(super::reader::BUSY_TIMEOUT)
+        .map_err(sqlite_error)?;
+    connection
+        .pragma_update(None, "trusted_schema", false)
         .map_err(sqlite_error)?;
     check(&connection, "main", path)?;
     Ok(connection)
@@ -68,7 +82,25 @@ pub(super) fn check(connection: &Connection, schema: &str, path: &Path) -> Resul
             version: u32::try_from(version).unwrap_or(u32::MAX),
         });
     }
+    if !has_tables(connection, schema).map_err(sqlite_error)? {
+        return Err(ReadError::NotASegment {
+            path: path.to_path_buf(),
+        });
+    }
     Ok(())
+}
+
+/// Whether every table that is read is a table. A view in its place could be made to never end.
+fn has_tables(connection: &Connection, schema: &str) -> rusqlite::Result<bool> {
+    let mut found = connection.prepare(&format!(
+        "SELECT 1 FROM {schema}.sqlite_master WHERE type = 'table' AND name = ?1"
+    ))?;
+    for table in EVENT_TABLES.iter().chain(&DIMENSIONS) {
+        if !found.exists([table])? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn is_blank(connection: &Connection, schema: &str) -> rusqlite::Result<bool> {

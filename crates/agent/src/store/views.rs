@@ -458,6 +458,9 @@ fn address(expression: &str) -> String {
     format!("CASE WHEN {expression} IS NOT NULL THEN printf('0x%x', {expression}) END")
 }
 
+const CREATOR_PROCESS_ID: &str = "p.process_id + e.creator_process_offset";
+const CREATOR_THREAD_ID: &str = "p.process_id + e.creator_thread_offset";
+
 const COMMAND_LINE: &str = "coalesce(\
     (SELECT replace(text, char(31), ' ') FROM strings WHERE id = g.command), \
     (SELECT text FROM strings WHERE id = g.command_line))";
@@ -543,13 +546,12 @@ fn events() -> String {
         ],
     ];
     let thread_start = [
-        plain(&[
-            "thread_id",
-            "creator_process_id",
-            "creator_thread_id",
-            "remote",
-        ]),
-        vec![("start_address", address("e.start_address"))],
+        plain(&["thread_id", "remote"]),
+        vec![
+            ("creator_process_id", CREATOR_PROCESS_ID.to_owned()),
+            ("creator_thread_id", CREATOR_THREAD_ID.to_owned()),
+            ("start_address", address("e.start_address")),
+        ],
     ];
     let mark = [
         plain(&["lost_count", "lost_reason", "source", "version", "account"]),
@@ -666,7 +668,7 @@ fn last_image(process: &str) -> String {
 fn parent_of(process: &str) -> String {
     format!(
         "coalesce((SELECT parent FROM process_start WHERE process = {process} \
-          ORDER BY existing, id LIMIT 1), \
+          ORDER BY id LIMIT 1), \
          (SELECT parent FROM process_carried WHERE process = {process}))"
     )
 }
@@ -697,10 +699,9 @@ fn execs() -> String {
 }
 
 fn processes() -> String {
-    let run_began = "max(coalesce((SELECT h.run_began FROM stretch AS h \
-             WHERE h.first_id <= max(coalesce(e.id, 0), coalesce(\
-                 (SELECT max(id) FROM process_start WHERE process = p.id), 0)) \
-             ORDER BY h.first_id DESC LIMIT 1), c.run_began, 0), coalesce(c.run_began, 0))";
+    let run_began = "coalesce((SELECT h.run_began FROM stretch AS h \
+             WHERE h.first_id <= coalesce(max(l.id, e.id), l.id, e.id) \
+             ORDER BY h.first_id DESC LIMIT 1), c.run_began)";
     let start_time = "coalesce(s.time, c.time)";
     let expression = |name: &str| match name {
         "process_id" | "process_key" => format!("p.{name}"),
@@ -741,22 +742,27 @@ fn processes() -> String {
         + &format!(
             " FROM process AS p \
              LEFT JOIN process_carried AS c ON c.process = p.id \
-             LEFT JOIN process_start AS s ON s.id = (SELECT id FROM process_start \
-                 WHERE process = p.id ORDER BY existing, id LIMIT 1) \
+             LEFT JOIN process_start AS s ON s.id = \
+                 (SELECT min(id) FROM process_start WHERE process = p.id) \
+             LEFT JOIN process_start AS l ON l.id = \
+                 (SELECT max(id) FROM process_start WHERE process = p.id) \
              LEFT JOIN process_exec AS e ON e.id = \
                  (SELECT max(id) FROM process_exec WHERE process = p.id) \
              LEFT JOIN process_exit AS x ON x.id = \
                  (SELECT max(id) FROM process_exit WHERE process = p.id) \
-             LEFT JOIN program AS g ON g.id = {} \
+             LEFT JOIN program AS g ON g.id = \
+                 CASE WHEN l.id > e.id THEN l.program \
+                 ELSE coalesce(e.program, l.program, c.program) END \
              WHERE p.process_key IS NOT NULL \
-             AND coalesce(s.id, c.process, e.id, x.id) IS NOT NULL",
-            last_program("p.id")
+             AND coalesce(s.id, c.process, e.id, x.id) IS NOT NULL"
         )
 }
 
 fn threads() -> String {
     let whole = |name: &str| match name {
-        "thread_id" | "creator_process_id" | "creator_thread_id" | "remote" => format!("e.{name}"),
+        "thread_id" | "remote" => format!("e.{name}"),
+        "creator_process_id" => CREATOR_PROCESS_ID.to_owned(),
+        "creator_thread_id" => CREATOR_THREAD_ID.to_owned(),
         "start_address" => address("e.start_address"),
         "start_time" => "e.time".to_owned(),
         "start_time_text" => time_text("e.time"),

@@ -274,7 +274,13 @@ fn open_file(path: &Path) -> std::result::Result<Connection, ReadError> {
         connection.busy_timeout(BUSY_TIMEOUT)?;
         // Closing must not wait for the disk; a keeper copies what is left.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-        connection.pragma_update(None, "journal_mode", "WAL")?;
+        let mode: String = connection.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
+        if mode != "wal" {
+            // Changing the mode is a write to the first page alone. Its rollback journal, left
+            // behind by a kill, would keep readers out until somebody writes.
+            connection.pragma_update(None, "journal_mode", "MEMORY")?;
+            connection.pragma_update(None, "journal_mode", "WAL")?;
+        }
         connection.pragma_update(None, "synchronous", "NORMAL")?;
         connection.pragma_update(None, "wal_autocheckpoint", 0)?;
         connection.pragma_update(None, "journal_size_limit", WAL_SIZE.cast_signed())?;
@@ -380,7 +386,7 @@ impl Batch<'_> {
             Body::ProcessStart(start) => self.process_start(common, start, notes),
             Body::ProcessExec(exec) => self.process_exec(common, &exec.program, notes),
             Body::ProcessExit(exit) => self.process_exit(common, exit, notes),
-            Body::ThreadStart(start) => self.thread_start(common, start, notes),
+            Body::ThreadStart(start) => self.thread_start(common, event.process_id, start, notes),
             Body::ThreadExit(exit) => {
                 let (id, time, process) = common;
                 let row = (id, time, process, exit.thread_id, notes);
@@ -454,16 +460,18 @@ impl Batch<'_> {
     fn thread_start(
         &mut self,
         (id, time, process): Common,
+        process_id: u32,
         start: &ThreadStart,
         notes: Option<i64>,
     ) -> Result<()> {
+        let offset = |id: u32| i64::from(id) - i64::from(process_id);
         let row = (
             id,
             time,
             process,
             start.thread_id,
-            start.creator_process_id,
-            start.creator_thread_id,
+            start.creator_process_id.map(offset),
+            start.creator_thread_id.map(offset),
             start.remote,
             start.start_address.map(u64::cast_signed),
             notes,

@@ -4,9 +4,11 @@
 #[expect(dead_code, reason = "the tests of the log use more of it")]
 mod any_event;
 mod history;
+mod kills;
 mod medium;
 mod round_trip;
 mod shelf;
+mod versions;
 mod views;
 #[path = "../log/warnings.rs"]
 mod warnings;

@@ -1,5 +1,6 @@
 //! What is written comes back as it was.
 
+use agent::sink::Sink as _;
 use agent::store::{self, Window};
 use agent::trail::json::write_line;
 use agent::trail::{Event, Time};
@@ -123,7 +124,6 @@ fn other_connections_see_what_was_flushed_while_it_is_written() {
         assert_eq!(count, written);
     }
     // Not flushed yet: not seen yet, and seen when it is.
-    use agent::sink::Sink as _;
     shelf.sink.write(&[numbered(9_999)], &shelf.tally);
     assert!(!sequences(&shelf.path).contains(&9_999));
     shelf.sink.flush(&shelf.tally);
