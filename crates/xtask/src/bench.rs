@@ -6,6 +6,7 @@ mod overhead;
 mod recorder;
 mod report;
 mod sample;
+mod store;
 
 use anyhow::Result;
 use clap::Subcommand;
@@ -19,6 +20,8 @@ pub(crate) enum Bench {
     Driver(instructions::Options),
     /// Instructions of the agent's paths an event
     Agent(instructions::Options),
+    /// How fast the store takes events, how large it is, how fast it answers
+    Store(store::Options),
 }
 
 /// Runs one.
@@ -27,5 +30,6 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
         Bench::Overhead(options) => overhead::run(options),
         Bench::Driver(options) => instructions::run_driver(options),
         Bench::Agent(options) => instructions::run_agent(options),
+        Bench::Store(options) => store::run(options),
     }
 }
