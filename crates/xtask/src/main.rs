@@ -19,6 +19,7 @@ mod layout;
 mod lint;
 mod loom;
 mod miri;
+mod places;
 mod setup;
 mod sign;
 mod test;
