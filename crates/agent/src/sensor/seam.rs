@@ -314,8 +314,8 @@ fn write_images(existing: &[Existing], began: u64, batch: &mut Batch) {
 }
 
 // The tests count in the ticks of Linux, which are longer than anything here takes.
-#[cfg(test)]
 #[cfg(target_os = "linux")]
+#[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
