@@ -6,6 +6,7 @@ use std::time::Instant;
 use anyhow::{Result, bail, ensure};
 use clap::Args;
 
+use crate::bench::instructions;
 use crate::command::Tally;
 use crate::{ebpf, fuzz, image, layout, lint, loom, miri, sign, test, tidy, tsan, vm};
 
@@ -71,6 +72,10 @@ const STEPS: &[Step] = &[
     Step {
         name: "miri",
         run_fn: |_| miri::run(&miri::Options::default()).map(Some),
+    },
+    Step {
+        name: "budget",
+        run_fn: |_| instructions::check().map(|()| None),
     },
     Step {
         name: "fuzz",

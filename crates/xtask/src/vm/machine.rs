@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
@@ -41,13 +41,18 @@ impl Report {
     }
 }
 
+/// Writes the archive to where qemu reads it.
+pub(super) fn write_initramfs(archive: &Archive) -> Result<PathBuf> {
+    let path = workspace::target().join("vm/initramfs.cpio");
+    fs::write(&path, archive.bytes())
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(path)
+}
+
 /// Boots the machine, passes on what it prints and reads its results. The whole log stays in
 /// `target/vm`.
-pub(super) fn run(kernel: &Kernel, archive: &Archive, time_max: Duration) -> Result<Report> {
+pub(super) fn run(kernel: &Kernel, initramfs: &Path, time_max: Duration) -> Result<Report> {
     let directory = workspace::target().join("vm");
-    let initramfs = directory.join("initramfs.cpio");
-    fs::write(&initramfs, archive.bytes())
-        .with_context(|| format!("cannot write {}", initramfs.display()))?;
     let log = directory.join(format!("{}.log", kernel.package));
     println!(
         "booting {} (log in {})",
@@ -56,7 +61,7 @@ pub(super) fn run(kernel: &Kernel, archive: &Archive, time_max: Duration) -> Res
             .unwrap_or(&log)
             .display()
     );
-    let mut machine = Machine::start(kernel, &initramfs)?;
+    let mut machine = Machine::start(kernel, initramfs)?;
     let lines = machine.lines()?;
     let mut log = fs::File::create(&log).context("cannot write the log")?;
     let mut report = Report {
@@ -70,7 +75,7 @@ pub(super) fn run(kernel: &Kernel, archive: &Archive, time_max: Duration) -> Res
             Ok(line) => {
                 // With the time, so that a log tells where a slow machine was slow.
                 let timed = format!("{:6.1} | {line}", begin.elapsed().as_secs_f64());
-                println!("{timed}");
+                println!("{:<4} {timed}", kernel.series);
                 writeln!(log, "{timed}").context("cannot write the log")?;
                 report.add_line(&line);
             }
@@ -108,7 +113,7 @@ struct Machine {
 }
 
 impl Machine {
-    fn start(kernel: &Kernel, initramfs: &PathBuf) -> Result<Self> {
+    fn start(kernel: &Kernel, initramfs: &Path) -> Result<Self> {
         let arguments =
             format!("console=ttyS0 quiet loglevel=4 panic=-1 oops=panic lsm={SECURITY_MODULES}");
         let child = program("qemu-system-x86_64")
