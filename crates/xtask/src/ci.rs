@@ -7,7 +7,7 @@ use anyhow::{Result, bail, ensure};
 use clap::Args;
 
 use crate::command::Tally;
-use crate::{ebpf, fuzz, lint, miri, test, tidy, vm};
+use crate::{ebpf, fuzz, lint, miri, test, tidy, vm, wine};
 
 /// Arguments of `cargo xtask ci`.
 #[derive(Args)]
@@ -55,6 +55,10 @@ const STEPS: &[Step] = &[
     Step {
         name: "vm",
         run_fn: |_| vm::run(&vm::Options::default()).map(Some),
+    },
+    Step {
+        name: "wine",
+        run_fn: |_| wine::run(&wine::Options::default()).map(Some),
     },
     Step {
         name: "miri",

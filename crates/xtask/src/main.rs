@@ -19,6 +19,7 @@ mod setup;
 mod test;
 mod tidy;
 mod vm;
+mod wine;
 mod workload;
 mod workspace;
 
@@ -59,6 +60,8 @@ enum Task {
     Driver,
     /// Boot stock Debian kernels under qemu and run the integration tests there
     Vm(vm::Options),
+    /// The driver as it ships, on Wine, with real services, requests and processes
+    Wine(wine::Options),
     /// Run every fuzz target for a while (nightly)
     Fuzz(fuzz::Options),
     /// Measure
@@ -90,6 +93,7 @@ fn run(task: Task) -> Result<()> {
         Task::Ebpf { check } => ebpf::run(check),
         Task::Driver => image::run(),
         Task::Vm(options) => vm::run(&options).map(|_tally| ()),
+        Task::Wine(options) => wine::run(&options).map(|_tally| ()),
         Task::Fuzz(options) => fuzz::run(&options),
         Task::Bench(bench) => bench::run(&bench),
         Task::Workload(workload) => workload::run(&workload),

@@ -29,10 +29,15 @@ const PACKAGES: &[(&str, &str)] = &[
     ("strace", "the witness of integration tests"),
     ("qemu-system-x86", "booting other kernels"),
     ("busybox-static", "the first process of those kernels"),
+    ("gcc-mingw-w64-x86-64", "linking programs for Windows"),
+    ("wine64", "running the driver and the agent"),
 ];
 
 /// Pinned, because the committed eBPF object is compared byte for byte with what it links.
 const BPF_LINKER: &str = "0.13.0";
+
+/// The driver is built for the first, what runs on Wine for the second.
+const WINDOWS_TARGETS: &[&str] = &["x86_64-pc-windows-msvc", "x86_64-pc-windows-gnu"];
 
 /// The tool that builds and starts fuzz targets.
 const CARGO_FUZZ: &str = "0.13.2";
@@ -48,6 +53,7 @@ pub(crate) fn run() -> Result<()> {
         "setup knows Debian 12 only; crates/xtask/src/setup.rs lists what other systems need"
     );
     packages()?;
+    windows_targets()?;
     toolchains()?;
     cargo_tools()
 }
@@ -79,6 +85,15 @@ fn is_installed(package: &str) -> bool {
         .args(["--show", "--showformat=${db:Status-Abbrev}", package])
         .output()
         .is_ok_and(|output| output.status.success() && output.stdout.starts_with(b"ii"))
+}
+
+/// The standard libraries of both Windows targets, for the pinned toolchain.
+fn windows_targets() -> Result<()> {
+    run_command(
+        program("rustup")
+            .args(["target", "add"])
+            .args(WINDOWS_TARGETS),
+    )
 }
 
 /// Miri and the library's source for the nightly toolchain; any nightly will do.

@@ -1,0 +1,138 @@
+//! What happened, in one form for whoever saw it: the witness, the driver, the agent.
+
+use event::{Event, Header, Kind};
+use std::io;
+use testkernel::request::Creator;
+
+/// 100 ns units from 1601, where Windows' times begin, to 1970.
+const EPOCH_OFFSET: u64 = 116_444_736_000_000_000;
+
+/// One fact. Paths are as the kernel has them.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Fact {
+    ProcessStart {
+        process_id: u32,
+        /// When it was created, in nanoseconds since 1970.
+        start_time: u64,
+        parent_process_id: u32,
+        creator: (u32, u32),
+        image: String,
+        command_line: String,
+    },
+    ProcessExit {
+        process_id: u32,
+        thread_id: u32,
+        exit_status: u32,
+    },
+    ThreadStart {
+        process_id: u32,
+        thread_id: u32,
+        creator: (u32, u32),
+        start_address: u64,
+    },
+    ThreadExit {
+        process_id: u32,
+        thread_id: u32,
+    },
+    ImageLoad {
+        process_id: u32,
+        thread_id: u32,
+        base: u64,
+        size: u64,
+        image: String,
+    },
+    Lost {
+        kind: u16,
+        count: u64,
+    },
+}
+
+/// A thread as the facts have it.
+pub(crate) fn ids(thread: Creator) -> (u32, u32) {
+    (thread.process_id, thread.thread_id)
+}
+
+/// A time of Windows in nanoseconds since 1970.
+pub(crate) fn unix_ns(units: u64) -> u64 {
+    units.saturating_sub(EPOCH_OFFSET).saturating_mul(100)
+}
+
+impl Fact {
+    /// What a record of the driver says.
+    pub(crate) fn read(record: &[u8]) -> io::Result<(Header, Self)> {
+        let (header, event) =
+            event::read(record).map_err(|error| io::Error::other(error.to_string()))?;
+        let Header {
+            process_id,
+            thread_id,
+            ..
+        } = header;
+        let fact = match event {
+            Event::ProcessStart(start) => Self::ProcessStart {
+                process_id,
+                start_time: header.start_time,
+                parent_process_id: start.parent_process_id,
+                creator: (start.creator_process_id, start.creator_thread_id),
+                image: text(start.image),
+                command_line: text(start.command_line),
+            },
+            Event::ProcessExit(exit) => Self::ProcessExit {
+                process_id,
+                thread_id,
+                exit_status: exit.exit_status,
+            },
+            Event::ThreadStart(start) => Self::ThreadStart {
+                process_id,
+                thread_id,
+                creator: (start.creator_process_id, start.creator_thread_id),
+                start_address: start.start_address,
+            },
+            Event::ThreadExit(_) => Self::ThreadExit {
+                process_id,
+                thread_id,
+            },
+            Event::ImageLoad(load) => Self::ImageLoad {
+                process_id,
+                thread_id,
+                base: load.image_base,
+                size: load.image_size,
+                image: text(load.image),
+            },
+            Event::Lost(lost) => Self::Lost {
+                kind: lost.kind.0,
+                count: lost.count,
+            },
+            Event::ProcessExec(_) | Event::Unknown => {
+                let Kind(kind) = header.kind;
+                return Err(io::Error::other(format!("a record of kind {kind}")));
+            }
+        };
+        Ok((header, fact))
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    let (pairs, _odd_byte) = bytes.as_chunks::<2>();
+    let units: Vec<u16> = pairs.iter().map(|pair| u16::from_le_bytes(*pair)).collect();
+    String::from_utf16_lossy(&units)
+}
+
+/// Says where two lists differ first.
+pub(crate) fn same(witnessed: &[Fact], told: &[Fact]) -> Result<(), String> {
+    for (index, (witnessed, told)) in witnessed.iter().zip(told).enumerate() {
+        if witnessed != told {
+            return Err(format!(
+                "fact {index}: witnessed {witnessed:?}, told {told:?}"
+            ));
+        }
+    }
+    if witnessed.len() == told.len() {
+        Ok(())
+    } else {
+        Err(format!(
+            "{} witnessed, {} told",
+            witnessed.len(),
+            told.len()
+        ))
+    }
+}
