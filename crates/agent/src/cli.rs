@@ -7,19 +7,27 @@ mod attendant;
 mod config;
 mod console;
 mod doctor;
+#[cfg_attr(windows, path = "cli/windows/launch.rs")]
+mod launch;
 mod live;
 mod options;
 mod record;
 mod replay;
 mod report;
+#[cfg_attr(windows, path = "cli/windows/service.rs")]
 mod service;
+#[cfg_attr(windows, path = "cli/windows/service_manager.rs")]
+mod service_manager;
+#[cfg_attr(windows, path = "cli/windows/stop.rs")]
 mod stop;
+
+#[cfg(windows)]
+#[path = "cli/windows/driver.rs"]
+mod driver;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-
-use self::console::say;
 
 /// Records what this machine runs, straight from the kernel: process starts, execs and exits,
 /// thread starts and exits, image loads.
@@ -54,9 +62,13 @@ enum Command {
     Replay(replay::Arguments),
     /// Say what this machine can and cannot do, and the one thing to do about it
     Doctor(doctor::Arguments),
-    /// Run as a service of the system (systemd)
+    /// Run as a service of the system
     #[command(subcommand)]
     Service(service::Command),
+    /// Install, start, stop and remove the kernel driver
+    #[cfg(windows)]
+    #[command(subcommand)]
+    Driver(driver::Command),
     /// Look at the configuration
     #[command(subcommand)]
     Config(config::Command),
@@ -139,12 +151,13 @@ pub(crate) fn main() -> Exit {
         Command::Watch(arguments) => record::watch(&arguments),
         Command::Replay(arguments) => replay::main(&arguments),
         Command::Service(command) => service::main(&command),
+        #[cfg(windows)]
+        Command::Driver(command) => driver::main(&command),
         Command::Doctor(arguments) => doctor::main(&arguments),
         Command::Config(command) => config::main(&command),
     };
     result.unwrap_or_else(|Failure { exit, error }| {
-        // Each error names its causes itself; the chain would say them twice.
-        say!("{error}");
+        console::fail(&error);
         exit
     })
 }

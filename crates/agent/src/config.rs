@@ -23,10 +23,8 @@ pub use self::check::hopeless_rules;
 use self::reader::Reader;
 use crate::rules::{Conditions, Invalid, Kinds, Rules};
 use crate::sensor;
+use crate::sys::machine;
 use crate::sys::wake::Waker;
-
-/// The file that is read when none is named and it is there.
-pub const DEFAULT_PATH: &str = "/etc/systrail/systrail.toml";
 
 /// The most bytes of a configuration file.
 pub const FILE_SIZE_MAX: u64 = 1 << 20;
@@ -99,16 +97,27 @@ pub enum Source {
     Perf,
     /// The proc connector.
     Connector,
+    /// The Windows driver.
+    Driver,
 }
 
 impl Source {
     /// Every source by the name it has on the command line and in the file.
-    pub const NAMES: [(&'static str, Self); 4] = [
+    pub const NAMES: [(&'static str, Self); 5] = [
         ("auto", Self::Auto),
         ("ebpf", Self::Ebpf),
         ("perf", Self::Perf),
         ("connector", Self::Connector),
+        ("driver", Self::Driver),
     ];
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        Self::NAMES
+            .iter()
+            .find(|(_, source)| *source == self)
+            .map_or("auto", |(name, _)| name)
+    }
 }
 
 /// What a loss means for the exit code.
@@ -327,21 +336,16 @@ pub fn read_text(path: &Path) -> Result<String, ReadError> {
     })
 }
 
-/// Where data is kept when no other place is said: `/var/lib/systrail` for root, and for others
-/// what the XDG base directory specification calls the state directory.
+/// The file that is read when none is named and it is there: `/etc/systrail/systrail.toml`,
+/// `%ProgramData%\SysTrail\systrail.toml`.
+pub fn default_path() -> PathBuf {
+    machine::configuration_path()
+}
+
+/// Where data is kept when no other place is said: `/var/lib/systrail` for root and the XDG state
+/// directory for others, `%ProgramData%\SysTrail` on Windows.
 pub fn data_directory() -> PathBuf {
-    let absolute = |name| {
-        std::env::var_os(name)
-            .map(PathBuf::from)
-            .filter(|path| path.is_absolute())
-    };
-    if nix::unistd::geteuid().is_root() {
-        return PathBuf::from("/var/lib/systrail");
-    }
-    absolute("XDG_STATE_HOME")
-        .or_else(|| absolute("HOME").map(|home| home.join(".local/state")))
-        .unwrap_or_else(std::env::temp_dir)
-        .join("systrail")
+    machine::data_directory()
 }
 
 impl Config {

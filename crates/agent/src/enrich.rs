@@ -3,15 +3,17 @@
 //! The kernel side decodes nothing, so what a reader wants beyond its record comes from here: the
 //! identity of every process named, the program a forked child runs until it execs, names for user
 //! ids, whole paths, and for each field that could not be had the reason. All of it comes from
-//! caches with limits; `/proc` is asked only where a record says it lacks something.
+//! caches with limits; the system is asked only where a record says it lacks something.
 
 use std::sync::Arc;
 
-use event::{Event, Flags, Header, Kind, ProcessKey, image, process, thread};
+use event::{Event, Extension, Flags, Header, Kind, ProcessKey, image, process, thread};
 
 use crate::rules::Rules;
+use crate::sys::{machine, processes};
 use crate::trail::{self, Body, Text, missing};
 
+pub mod device_path;
 pub mod image_path;
 pub mod process_cache;
 pub mod program;
@@ -22,8 +24,9 @@ use process_cache::{Process, ProcessCache};
 use program::Programs;
 
 /// Nanoseconds in the unit of a [`ProcessKey`]'s start time: the clock tick in which Linux tells
-/// start times (`USER_HZ` is 100 on every architecture this runs on).
-pub const START_TICK_NS: u64 = 10_000_000;
+/// start times (`USER_HZ` is 100 on every architecture this runs on), and the 100 ns in which
+/// Windows does.
+pub const START_TICK_NS: u64 = if cfg!(windows) { 100 } else { 10_000_000 };
 
 /// What enrichment may keep at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,17 +83,22 @@ impl Enricher {
             rules,
             processes: ProcessCache::new(limits.processes),
             programs: Programs::default(),
-            images: ImagePaths::new(limits.images),
+            images: ImagePaths::new(limits.images, machine::volumes),
         }
     }
 
     /// The event of one record; `None` for kinds that are not a process's (losses) or not known.
-    pub fn enrich(&mut self, header: &Header, event: &Event<'_>) -> Option<Enriched> {
+    pub fn enrich(
+        &mut self,
+        header: &Header,
+        event: &Event<'_>,
+        extension: &Extension<'_>,
+    ) -> Option<Enriched> {
         if header.kind.index().is_some() && header.kind != Kind::PROCESS_START {
             self.adopt_unknown(header);
         }
         Some(match event {
-            Event::ProcessStart(start) => self.process_start(header, start),
+            Event::ProcessStart(start) => self.process_start(header, start, extension),
             Event::ProcessExec(exec) => self.process_exec(header, exec),
             Event::ProcessExit(exit) => self.process_exit(header, *exit),
             Event::ThreadStart(start) => self.thread_start(header, *start),
@@ -115,7 +123,12 @@ impl Enricher {
         ProcessKey::new(self.boot_id, process_id, start_time / START_TICK_NS)
     }
 
-    fn process_start(&mut self, header: &Header, start: &process::Start<'_>) -> Enriched {
+    fn process_start(
+        &mut self,
+        header: &Header,
+        start: &process::Start<'_>,
+        extension: &Extension<'_>,
+    ) -> Enriched {
         let origin = !header.flags.contains(Flags::ORIGIN_UNAVAILABLE);
         let creator = self
             .processes
@@ -126,13 +139,15 @@ impl Enricher {
             .map(|creator| creator.program.clone());
         let mut program = match inherited {
             Some(program) => program,
-            None => self.programs.at_start(header, start),
+            None => self.programs.at_start(header, start, &mut self.images),
         };
         let user = origin && !header.flags.contains(Flags::USER_UNAVAILABLE);
-        if user {
-            self.programs.set_user(&mut program, start.user_id);
-        } else {
-            program.user_unavailable();
+        match extension {
+            Extension::Token(token) if user => {
+                self.programs.set_user_sid(&mut program, token.user_sid);
+            }
+            _ if user => self.programs.set_user(&mut program, start.user_id),
+            _ => program.user_unavailable(),
         }
         // Nobody remembers who created a process that was there before.
         let created = origin && !header.flags.contains(Flags::EXISTING);
@@ -181,7 +196,7 @@ impl Enricher {
     }
 
     fn process_exec(&mut self, header: &Header, exec: &process::Exec<'_>) -> Enriched {
-        let mut program = self.programs.at_exec(header, exec);
+        let mut program = self.programs.at_exec(header, exec, &mut self.images);
         let unavailable = [Flags::ORIGIN_UNAVAILABLE, Flags::USER_UNAVAILABLE];
         if unavailable.iter().any(|flag| header.flags.contains(*flag)) {
             program.user_unavailable();
@@ -214,7 +229,7 @@ impl Enricher {
         if start_time.is_none() {
             missing.push(("run_time_ns".into(), missing::UNAVAILABLE.into()));
         }
-        let status = exit_status(exit.exit_status);
+        let status = ExitStatus::of_this_system(exit.exit_status);
         let told = !header.flags.contains(Flags::EXIT_STATUS_UNAVAILABLE);
         if !told {
             missing.push(("exit_code".into(), missing::UNAVAILABLE.into()));
@@ -345,14 +360,14 @@ impl Enricher {
             return;
         }
         let told = Some(header.start_time).filter(|time| *time != 0);
-        let in_proc = || process_cache::start_tick(header.process_id)?.checked_mul(START_TICK_NS);
+        let in_proc = || processes::start_tick(header.process_id)?.checked_mul(START_TICK_NS);
         let start_time = told.or_else(in_proc).filter(|start| *start <= header.time);
         let start_time = start_time.unwrap_or(header.time);
         let header = Header {
             start_time,
             ..*header
         };
-        let program = self.programs.unknown(&header);
+        let program = self.programs.unknown(&header, &mut self.images);
         self.remember(&header, program);
     }
 
@@ -377,20 +392,40 @@ struct ExitStatus {
     core_dumped: bool,
 }
 
-/// Takes a Linux wait status apart (`waitpid(2)`): the signal in bits 0 to 6, a core dump in bit 7,
-/// the exit code in bits 8 to 15.
-const fn exit_status(status: u32) -> ExitStatus {
-    match status & 0x7f {
-        0 => ExitStatus {
-            exit_code: (status >> 8) & 0xff,
+impl ExitStatus {
+    /// As the kernel this runs on keeps it.
+    const fn of_this_system(status: u32) -> Self {
+        if cfg!(windows) {
+            Self::of_windows(status)
+        } else {
+            Self::of_linux(status)
+        }
+    }
+
+    /// The exit code, which is the NTSTATUS where the system ended the process.
+    const fn of_windows(status: u32) -> Self {
+        Self {
+            exit_code: status,
             signal: None,
             core_dumped: false,
-        },
-        signal => ExitStatus {
-            exit_code: 128 + signal,
-            signal: Some(signal),
-            core_dumped: status & 0x80 != 0,
-        },
+        }
+    }
+
+    /// Takes a Linux wait status apart (`waitpid(2)`): the signal in bits 0 to 6, a core dump in
+    /// bit 7, the exit code in bits 8 to 15.
+    const fn of_linux(status: u32) -> Self {
+        match status & 0x7f {
+            0 => Self {
+                exit_code: (status >> 8) & 0xff,
+                signal: None,
+                core_dumped: false,
+            },
+            signal => Self {
+                exit_code: 128 + signal,
+                signal: Some(signal),
+                core_dumped: status & 0x80 != 0,
+            },
+        }
     }
 }
 

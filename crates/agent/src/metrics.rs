@@ -9,16 +9,14 @@ mod exposition;
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-
 pub use self::exposition::exposition;
 
 use crate::pipeline::Status;
+use crate::sys::sockets::{self, Readiness};
 use crate::sys::wake::Waker;
 
 /// The most bytes of a request, headers included.
@@ -89,16 +87,9 @@ impl Drop for Server {
 
 fn serve(listener: &TcpListener, status: &Status, stop: &Waker) {
     loop {
-        let mut waited = [
-            PollFd::new(listener.as_fd(), PollFlags::POLLIN),
-            PollFd::new(stop.as_fd(), PollFlags::POLLIN),
-        ];
-        match poll(&mut waited, PollTimeout::NONE) {
-            Ok(_) | Err(nix::errno::Errno::EINTR) => {}
-            Err(error) => {
-                tracing::warn!(%error, "metrics are not served any more");
-                return;
-            }
+        if let Err(error) = sockets::wait(listener, Readiness::Readable, stop, None) {
+            tracing::warn!(%error, "metrics are not served any more");
+            return;
         }
         if stop.is_woken() {
             return;
@@ -137,7 +128,7 @@ fn answer(mut client: TcpStream, status: &Status, stop: &Waker) -> io::Result<()
         if request.len() >= REQUEST_SIZE_MAX {
             break false;
         }
-        wait(&client, PollFlags::POLLIN, stop, deadline)?;
+        wait(&client, Readiness::Readable, stop, deadline)?;
         let mut bytes = [0; 1024];
         match client.read(&mut bytes) {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
@@ -153,7 +144,7 @@ fn answer(mut client: TcpStream, status: &Status, stop: &Waker) -> io::Result<()
     };
     let mut rest = response.as_bytes();
     while !rest.is_empty() {
-        wait(&client, PollFlags::POLLOUT, stop, deadline)?;
+        wait(&client, Readiness::Writable, stop, deadline)?;
         match client.write(rest) {
             Ok(size) => rest = rest.get(size..).unwrap_or_default(),
             Err(error) if is_passing(&error) => {}
@@ -164,19 +155,14 @@ fn answer(mut client: TcpStream, status: &Status, stop: &Waker) -> io::Result<()
 }
 
 /// Waits until the client is ready; fails when it is too late or the server ends.
-fn wait(client: &TcpStream, flags: PollFlags, stop: &Waker, deadline: Instant) -> io::Result<()> {
+fn wait(
+    client: &TcpStream,
+    readiness: Readiness,
+    stop: &Waker,
+    deadline: Instant,
+) -> io::Result<()> {
     let left = deadline.saturating_duration_since(Instant::now());
-    // Rounded up, so that the last millisecond is slept and not spun.
-    let left_ms = u16::try_from(left.as_millis() + 1).unwrap_or(u16::MAX);
-    let mut waited = [
-        PollFd::new(client.as_fd(), flags),
-        PollFd::new(stop.as_fd(), PollFlags::POLLIN),
-    ];
-    match poll(&mut waited, PollTimeout::from(left_ms)) {
-        // Interrupted by a signal, the caller looks, finds nothing, and waits again.
-        Ok(_) | Err(nix::errno::Errno::EINTR) => {}
-        Err(error) => return Err(error.into()),
-    }
+    sockets::wait(client, readiness, stop, Some(left))?;
     if stop.is_woken() || left.is_zero() {
         return Err(io::ErrorKind::TimedOut.into());
     }

@@ -176,7 +176,7 @@ impl Recorder {
     ) -> Self {
         let enricher = Enricher::new(settings.boot_id, settings.rules, settings.limits);
         let own_id = std::process::id();
-        let start_tick = crate::enrich::process_cache::start_tick(own_id).unwrap_or(0);
+        let start_tick = crate::sys::processes::start_tick(own_id).unwrap_or(0);
         let start_time = start_tick.saturating_mul(crate::enrich::START_TICK_NS);
         Self {
             source,
@@ -220,7 +220,10 @@ impl Recorder {
         for record in message.batch.records() {
             match event::read(record) {
                 Ok((header, event::Event::Lost(lost))) => self.lose(header.time, lost),
-                Ok((header, event)) => self.deliver(&header, &event),
+                Ok((header, event)) => match event::extension::read_extension(record) {
+                    Ok(extension) => self.deliver(&header, &event, &extension),
+                    Err(error) => self.refuse(record, error),
+                },
                 Err(error) => self.refuse(record, error),
             }
         }
@@ -238,8 +241,13 @@ impl Recorder {
         self.status.set(&self.account());
     }
 
-    fn deliver(&mut self, header: &Header, event: &event::Event<'_>) {
-        let Some(enriched) = self.enricher.enrich(header, event) else {
+    fn deliver(
+        &mut self,
+        header: &Header,
+        event: &event::Event<'_>,
+        extension: &event::Extension<'_>,
+    ) {
+        let Some(enriched) = self.enricher.enrich(header, event, extension) else {
             return;
         };
         let kind = enriched.body.kind();

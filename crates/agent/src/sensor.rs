@@ -1,7 +1,10 @@
 //! What observes a system: the [`Sensor`] trait and the batches sensors hand over.
 
-#[cfg(target_os = "linux")]
 pub mod choice;
+pub mod existing;
+pub mod seam;
+pub mod windows;
+
 #[cfg(target_os = "linux")]
 pub mod connector;
 #[cfg(target_os = "linux")]
@@ -17,8 +20,6 @@ pub mod perf_record;
 #[cfg(target_os = "linux")]
 pub mod proc;
 #[cfg(target_os = "linux")]
-pub mod seam;
-#[cfg(target_os = "linux")]
 pub mod snapshot;
 #[cfg(target_os = "linux")]
 mod task_record;
@@ -27,7 +28,7 @@ mod tasks;
 
 use std::time::Duration;
 
-use event::{Event, Header, Kind, loss, wire};
+use event::{Event, Extension, Header, Kind, extension, loss, wire};
 
 use crate::sys::wake::Waker;
 
@@ -36,7 +37,7 @@ use crate::sys::wake::Waker;
 /// The life of a sensor: [`start`](Sensor::start) once, [`read`](Sensor::read) until told to stop,
 /// [`stop`](Sensor::stop) once. Dropping it at any moment detaches everything from the kernel.
 pub trait Sensor: Send {
-    /// The name in the trail: `ebpf`, `perf`, `connector`.
+    /// The name in the trail: `ebpf`, `perf`, `connector`, `driver`.
     fn source(&self) -> &'static str;
 
     /// Begins to record. On return every event from now on will be seen, and `batch` holds the
@@ -171,12 +172,24 @@ impl Batch {
     /// from the sources sensors read; such an event is refused with `false`.
     #[must_use]
     pub fn write(&mut self, header: Header, event: &Event<'_>) -> bool {
-        let Some((_, size)) = event::kind_and_size(event) else {
+        self.write_extended(header, event, &Extension::None)
+    }
+
+    /// The same with what one system alone knows.
+    #[must_use]
+    pub fn write_extended(
+        &mut self,
+        header: Header,
+        event: &Event<'_>,
+        extension: &Extension<'_>,
+    ) -> bool {
+        let Some(size) = extension::size_extended(event, extension) else {
             return false;
         };
         let offset = self.bytes.len();
         self.bytes.resize(offset + size, 0);
-        let written = event::write(header, event, &mut self.bytes[offset..]).is_some();
+        let room = &mut self.bytes[offset..];
+        let written = extension::write_extended(header, event, extension, room).is_some();
         if written {
             self.index.push(Entry {
                 time: header.time,
@@ -258,6 +271,11 @@ impl Batch {
             offset: entry.offset + offset,
             ..entry
         }));
+    }
+
+    /// The least time of any record.
+    pub fn earliest_time(&self) -> Option<u64> {
+        self.index.iter().map(|entry| entry.time).min()
     }
 
     /// The time of the first record.

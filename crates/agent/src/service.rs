@@ -1,4 +1,9 @@
-//! The agent as a service of the system.
+//! The agent as a service of the system, and on Windows the driver's service with it.
+
+pub mod cause;
+pub mod driver_file;
 
 #[cfg(target_os = "linux")]
 pub mod linux;
+#[cfg(windows)]
+pub mod windows;

@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 use agent::pipeline::Status;
 use agent::sys::wake::Waker;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
-use sd_notify::NotifyState;
 
 use super::console::{self, say};
 use super::live::LiveLine;
+use super::service_manager;
 
 /// The live line is redrawn this often.
 const LIVE_INTERVAL: Duration = Duration::from_millis(250);
@@ -33,7 +33,7 @@ impl Duties {
         Self {
             duration,
             is_live,
-            ping_interval: sd_notify::watchdog_enabled().map(|timeout| timeout / 2),
+            ping_interval: service_manager::ping_interval(),
         }
     }
 
@@ -147,23 +147,7 @@ impl Pings {
     fn send(&mut self, progress: u64, now: Instant) {
         self.at = now + self.interval;
         if self.progress.replace(progress) != Some(progress) {
-            notify(NotifyState::Watchdog);
+            service_manager::ping();
         }
-    }
-}
-
-/// Tells systemd that every event from now on is seen.
-pub(super) fn tell_service_manager_ready() {
-    notify(NotifyState::Ready);
-}
-
-/// Tells systemd that the recording ends.
-pub(super) fn tell_service_manager_stopping() {
-    notify(NotifyState::Stopping);
-}
-
-fn notify(state: NotifyState<'_>) {
-    if let Err(error) = sd_notify::notify(&[state]) {
-        say!("the service manager could not be told: {error}");
     }
 }

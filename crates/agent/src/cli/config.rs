@@ -1,8 +1,8 @@
 //! `systrail config`: is the configuration valid, and where is it not.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use agent::config::{DEFAULT_PATH, Severity};
+use agent::config::{Severity, default_path};
 use clap::Subcommand;
 
 use super::{Exit, Failure, console, options};
@@ -27,13 +27,13 @@ Examples:
 /// Does `systrail config`.
 pub(super) fn main(command: &Command) -> Result<Exit, Failure> {
     let Command::Check { file } = command;
-    let path = file.as_deref().unwrap_or_else(|| Path::new(DEFAULT_PATH));
+    let path = file.clone().unwrap_or_else(default_path);
     let shown = path.display();
     if file.is_none() && !path.exists() {
         console::result(&format!("{shown}: not there; the defaults apply\n"))?;
         return Ok(Exit::Done);
     }
-    let (_, findings) = options::read(path).map_err(Failure::usage)?;
+    let (_, findings) = options::read(&path).map_err(Failure::usage)?;
     let errors = findings
         .iter()
         .filter(|finding| finding.severity == Severity::Error)

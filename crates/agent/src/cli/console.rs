@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::io::{self, IsTerminal as _, Write as _};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -23,8 +23,47 @@ static LIVE_LINE: Mutex<bool> = Mutex::new(false);
 /// Back to the first column, and nothing to the right of it.
 const ERASE_LINE: &str = "\r\x1b[K";
 
+/// How something is said where there are words for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tone {
+    /// It is as it should be.
+    Remark,
+    /// Something is lost or odd.
+    Warning,
+    /// It does not work.
+    Failure,
+}
+
+type Voice = Box<dyn Fn(Tone, &str) + Send + Sync>;
+
+/// Where lines go instead of standard error, which a service does not have.
+static VOICE: OnceLock<Voice> = OnceLock::new();
+
+/// Has everything that would go to standard error go through `voice_fn`, for good.
+#[cfg_attr(
+    not(windows),
+    expect(dead_code, reason = "a service of another system has a standard error")
+)]
+pub(super) fn speak_through(voice_fn: impl Fn(Tone, &str) + Send + Sync + 'static) {
+    // Only the first is heard; a process is started as one thing.
+    let _first = VOICE.set(Box::new(voice_fn));
+}
+
 /// Writes one line to standard error.
 pub(super) fn line(text: fmt::Arguments<'_>) {
+    speak(Tone::Remark, text);
+}
+
+/// Says why a command broke off.
+pub(super) fn fail(error: &anyhow::Error) {
+    // Each error names its causes itself; the chain would say them twice.
+    speak(Tone::Failure, format_args!("systrail: {error}"));
+}
+
+fn speak(tone: Tone, text: fmt::Arguments<'_>) {
+    if let Some(voice_fn) = VOICE.get() {
+        return voice_fn(tone, &text.to_string());
+    }
     let mut is_live = LIVE_LINE.lock().unwrap_or_else(PoisonError::into_inner);
     let erase = if std::mem::take(&mut *is_live) {
         ERASE_LINE
@@ -80,7 +119,7 @@ struct StandardError;
 impl io::Write for StandardError {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(bytes);
-        line(format_args!("systrail: {}", text.trim()));
+        speak(Tone::Warning, format_args!("systrail: {}", text.trim()));
         Ok(bytes.len())
     }
 

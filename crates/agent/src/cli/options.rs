@@ -9,13 +9,14 @@ use agent::account::Account;
 use agent::config::{self, Config, FLUSH_INTERVAL, OnLoss, Severity, Source};
 use agent::quantity;
 use agent::rules::Kinds;
+use agent::sys::users;
 use clap::Args;
 
 use super::console::{self, say};
 use super::{Exit, Failure};
 
 /// The flags `run` and `watch` share.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(super) struct Options {
     /// Write JSON Lines to this file; - is standard output
     #[arg(long, value_name = "FILE", conflicts_with = "no_log")]
@@ -34,9 +35,9 @@ pub(super) struct Options {
     #[arg(value_parser = ["process", "thread", "image"])]
     events: Option<Vec<String>>,
     /// How to observe the machine; auto takes the best that runs here
-    #[arg(long, value_name = "SOURCE", value_parser = ["auto", "ebpf", "perf", "connector"])]
+    #[arg(long, value_name = "SOURCE", value_parser = ["auto", "driver", "ebpf", "perf", "connector"])]
     source: Option<String>,
-    /// Read this configuration instead of /etc/systrail/systrail.toml
+    /// Read this configuration instead of the system's (`systrail config check` names it)
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Write the account to this file as JSON when done
@@ -148,10 +149,10 @@ pub(super) fn summary_file(text: &str) -> Result<PathBuf, String> {
 
 /// The configuration of the file named, of the default file where it is there, or the default.
 fn load(named: Option<&Path>) -> Result<Config, Failure> {
-    let default = Path::new(config::DEFAULT_PATH);
+    let default = config::default_path();
     let path = match named {
         Some(path) => path,
-        None if default.exists() => default,
+        None if default.exists() => &default,
         None => return Ok(Config::default()),
     };
     let (config, findings) = read(path).map_err(Failure::usage)?;
@@ -173,14 +174,9 @@ pub(super) fn read(path: &Path) -> Result<(Config, Vec<config::Finding>), config
     let text = config::read_text(path)?;
     let (config, mut findings) = Config::parse(&text);
     if findings.is_empty() {
-        findings = config::hopeless_rules(&config, &user_exists);
+        findings = config::hopeless_rules(&config, &users::exists);
     }
     Ok((config, findings))
-}
-
-/// Whether this machine knows the user; where it cannot tell, it may.
-fn user_exists(name: &str) -> bool {
-    !matches!(nix::unistd::User::from_name(name), Ok(None))
 }
 
 /// The exit code of a run: whether it balanced, and what a loss means.

@@ -18,14 +18,15 @@ use agent::sink::terminal::Terminal;
 use agent::sys::wake::Waker;
 use clap::Args;
 
-use super::attendant::{self, Attendant, Duties};
+use super::attendant::{Attendant, Duties};
 use super::console::{self, say};
+use super::launch::{self, LaunchArguments};
 use super::options::{Log, Options, exit_of};
-use super::{Exit, Failure, report, stop};
+use super::{Exit, Failure, report, service_manager, stop};
 
 /// Records to a log file until Ctrl-C, SIGTERM or --duration; then drains, closes the log and
 /// prints the account on standard error.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(after_help = "\
 Examples:
   systrail run                                 log under /var/lib/systrail (as root)
@@ -35,6 +36,8 @@ Examples:
 pub(super) struct RunArguments {
     #[command(flatten)]
     options: Options,
+    #[command(flatten)]
+    launch: LaunchArguments,
 }
 
 /// Prints one aligned line an event on standard output, coloured on a terminal. Files are written
@@ -48,10 +51,19 @@ Examples:
 pub(super) struct WatchArguments {
     #[command(flatten)]
     options: Options,
+    #[command(flatten)]
+    launch: LaunchArguments,
 }
 
 /// Does `systrail run`.
 pub(super) fn run(arguments: &RunArguments) -> Result<Exit, Failure> {
+    let waker = Waker::new()?;
+    let _signals = stop::on_signals(&waker)?;
+    run_until_woken(arguments, &waker)
+}
+
+/// Does `systrail run`, to whose end `waker` is woken.
+pub(super) fn run_until_woken(arguments: &RunArguments, waker: &Waker) -> Result<Exit, Failure> {
     let options = &arguments.options;
     let config = options.configuration()?;
     let log = options.log(&config);
@@ -63,13 +75,15 @@ pub(super) fn run(arguments: &RunArguments) -> Result<Exit, Failure> {
         is_watched: false,
         is_live: io::stderr().is_terminal() && !is_shared,
     };
-    recording.record(options)
+    recording.record(options, arguments.launch, waker)
 }
 
 /// Does `systrail watch`.
 pub(super) fn watch(arguments: &WatchArguments) -> Result<Exit, Failure> {
     let options = &arguments.options;
     let log = options.explicit_log();
+    let waker = Waker::new()?;
+    let _signals = stop::on_signals(&waker)?;
     let recording = Recording {
         config: options.configuration()?,
         // JSON Lines on standard output take the place of the lines for a person.
@@ -77,7 +91,7 @@ pub(super) fn watch(arguments: &WatchArguments) -> Result<Exit, Failure> {
         log,
         is_live: false,
     };
-    recording.record(options)
+    recording.record(options, arguments.launch, &waker)
 }
 
 /// A recording that has been decided on.
@@ -91,24 +105,29 @@ struct Recording {
 }
 
 impl Recording {
-    fn record(self, options: &Options) -> Result<Exit, Failure> {
-        let waker = Waker::new()?;
-        let _signals = stop::on_signals(&waker)?;
+    fn record(
+        self,
+        options: &Options,
+        launch: LaunchArguments,
+        waker: &Waker,
+    ) -> Result<Exit, Failure> {
         let settings = self.pipeline_settings()?;
-        let sensor = self.open_sensor(&waker)?;
+        let launched = launch::begin(&self.config, launch)?;
+        let sensor = self.open_sensor(waker)?;
         let source = sensor.source();
-        let sinks = self.open_sinks(&waker)?;
+        let sinks = self.open_sinks(waker)?;
         let status = Arc::new(Status::default());
         let _metrics = self.serve_metrics(&status)?;
         let mut attendant = None;
         let recording_fn = || {
             say!("recording");
-            attendant::tell_service_manager_ready();
+            service_manager::ready();
             let duties = Duties::new(options.duration, self.is_live);
-            attendant = Attendant::start(duties, &status, &waker);
+            attendant = Attendant::start(duties, &status, waker);
         };
-        let result = pipeline::record(sensor, sinks, settings, &waker, &status, recording_fn);
+        let result = pipeline::record(sensor, sinks, settings, waker, &status, recording_fn);
         drop(attendant);
+        launched.end();
         let account = result.map_err(|error| match error {
             pipeline::Error::Sensor(error @ sensor::Error::Unavailable { .. }) => {
                 Failure::no_sensor(choice::Refusal::new(source, error))

@@ -7,8 +7,8 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals};
 
 use super::Exit;
-use super::attendant;
 use super::console::say;
+use super::service_manager;
 
 /// Signals being listened to; dropping it ends that.
 #[derive(Debug)]
@@ -38,7 +38,7 @@ pub(super) fn on_signals(waker: &Waker) -> io::Result<Listening> {
             for (count, _signal) in signals.forever().enumerate() {
                 if count == 0 {
                     waker.wake();
-                    attendant::tell_service_manager_stopping();
+                    service_manager::stopping();
                     continue;
                 }
                 say!("aborted; events on their way are in no log");

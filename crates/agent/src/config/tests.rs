@@ -131,7 +131,7 @@ fn a_wrong_type_is_refused_with_the_right_one() {
     assert_eq!(
         finding("source = 3"),
         "1:10: error: source: 3: this is of type integer; it must be one of \"auto\", \"ebpf\", \
-         \"perf\", \"connector\""
+         \"perf\", \"connector\", \"driver\""
     );
     assert!(finding("log = 1").contains("a table, [log]"));
     assert!(finding("include = 1").contains("[[include]]"));
@@ -159,7 +159,7 @@ fn a_wrong_choice_is_refused_with_the_likely_one() {
     assert_eq!(
         finding("source = \"epbf\""),
         "1:10: error: source: \"epbf\": did you mean \"ebpf\"? it must be one of \"auto\", \
-         \"ebpf\", \"perf\", \"connector\""
+         \"ebpf\", \"perf\", \"connector\", \"driver\""
     );
     assert!(finding("events = [\"proces\"]").starts_with("1:11: error: events: \"proces\": did"));
     assert!(finding("events = []").contains("record nothing"));

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use event::Flags;
 
+use super::device_path::{DevicePaths, Volumes};
 use crate::trail::Text;
 
 /// The path that a record's image bytes stand for.
@@ -35,16 +36,27 @@ pub struct ImagePaths {
     young: HashMap<Box<[u8]>, Text>,
     old: HashMap<Box<[u8]>, Text>,
     limit: usize,
+    device_paths: DevicePaths,
 }
 
 impl ImagePaths {
-    /// An empty cache of at most `limit` paths.
-    pub fn new(limit: usize) -> Self {
+    /// An empty cache of at most `limit` paths. `volumes_fn` tells the drive letters of a Windows
+    /// machine.
+    pub fn new(limit: usize, volumes_fn: fn() -> Volumes) -> Self {
         Self {
             young: HashMap::new(),
             old: HashMap::new(),
             limit,
+            device_paths: DevicePaths::new(volumes_fn),
         }
+    }
+
+    /// The text of the path these bytes stand for, not remembered.
+    pub fn read(&mut self, bytes: &[u8], flags: Flags) -> Text {
+        if flags.contains(Flags::UTF_16) {
+            return Text::from_utf_16(bytes).shown_as(|path| self.device_paths.dos_path(path));
+        }
+        Text::from_bytes(&path(bytes, flags))
     }
 
     /// The text of the path these bytes stand for.
@@ -54,7 +66,7 @@ impl ImagePaths {
         }
         let (bytes, text) = match self.old.remove_entry(bytes) {
             Some(known) => known,
-            None => (Box::from(bytes), Text::from_bytes(&path(bytes, flags))),
+            None => (Box::from(bytes), self.read(bytes, flags)),
         };
         if self.young.len() >= self.limit / 2 {
             self.old = std::mem::take(&mut self.young);
@@ -80,8 +92,25 @@ mod tests {
     }
 
     #[test]
+    fn a_windows_path_is_text_with_a_drive_letter() {
+        let mut paths = ImagePaths::new(8, || Volumes {
+            drives: vec![(r"\Device\HarddiskVolume3".to_owned(), "C:".to_owned())],
+            system_root: None,
+        });
+        let utf_16 =
+            |text: &str| -> Vec<u8> { text.encode_utf16().flat_map(u16::to_le_bytes).collect() };
+        let path = utf_16(r"\Device\HarddiskVolume3\ü.exe");
+        assert_eq!(paths.text(&path, Flags::UTF_16).shown(), r"C:\ü.exe");
+        let mut lone = utf_16(r"\??\C:\");
+        lone.extend([0x00, 0xd8]);
+        let text = paths.text(&lone, Flags::UTF_16);
+        assert_eq!(text.shown(), "C:\\\u{fffd}");
+        assert_eq!(text.raw(), Some(lone.as_slice()));
+    }
+
+    #[test]
     fn never_holds_more_than_its_limit_and_stays_right() {
-        let mut paths = ImagePaths::new(8);
+        let mut paths = ImagePaths::new(8, Volumes::default);
         for round in 0..3_u32 {
             for index in 0..100_u32 {
                 let name = format!("{index}\0lib\0");

@@ -8,6 +8,7 @@ use event::ProcessKey;
 use super::START_TICK_NS;
 use super::program::Program;
 use crate::rules::Verdict;
+use crate::sys::processes::start_tick;
 
 /// How long an exited process is remembered, on the sensor's clock: threads and mappings of a dying
 /// process may be told a little after its exit.
@@ -163,19 +164,6 @@ impl ProcessCache {
 /// The tick of a time on the sensor's clock.
 const fn tick(time: u64) -> u64 {
     time / START_TICK_NS
-}
-
-/// When the process that has this id now started, in ticks (`/proc/PID/stat`, field 22).
-#[cfg(target_os = "linux")]
-pub fn start_tick(process_id: u32) -> Option<u64> {
-    let process = procfs::process::Process::new(i32::try_from(process_id).ok()?).ok()?;
-    process.stat().ok().map(|stat| stat.starttime)
-}
-
-/// There is no such file on this system.
-#[cfg(not(target_os = "linux"))]
-pub fn start_tick(_process_id: u32) -> Option<u64> {
-    None
 }
 
 #[cfg(test)]

@@ -2,10 +2,10 @@
 
 use event::{Flags, Header, process};
 
-use super::image_path::path;
-use super::process_cache::start_tick;
-use super::user::Users;
-use super::{START_TICK_NS, arguments, joined};
+use super::image_path::{ImagePaths, path};
+use super::user::{Users, sid_text};
+use super::{arguments, joined};
+use crate::sys::processes;
 use crate::trail::{self, Field, Text, UserId, missing};
 
 /// The program of a process, with what is known to be wrong with each of its fields.
@@ -49,12 +49,12 @@ impl Program {
             .retain(|(name, _)| !fields.contains(&name.as_ref()));
     }
 
-    fn set_image(&mut self, image: &[u8], flags: Flags) {
+    fn set_image(&mut self, image: &[u8], flags: Flags, paths: &mut ImagePaths) {
         if flags.contains(Flags::IMAGE_UNAVAILABLE) {
             self.lacks(&["image"], missing::GONE);
             return;
         }
-        self.trail.image = Some(Text::from_bytes(&path(image, flags)));
+        self.trail.image = Some(paths.read(image, flags));
         self.trail.image_deleted = flags.contains(Flags::IMAGE_DELETED);
         if flags.contains(Flags::IMAGE_TRUNCATED) {
             self.truncated.push("image".into());
@@ -62,16 +62,21 @@ impl Program {
     }
 
     fn set_command_line(&mut self, command_line: &[u8], flags: Flags) {
+        let fields = command_line_fields(flags);
         if flags.contains(Flags::COMMAND_LINE_UNAVAILABLE) {
-            self.lacks(&["command_line", "arguments"], missing::GONE);
+            self.lacks(fields, missing::GONE);
             return;
         }
-        let arguments = arguments(command_line);
-        self.trail.command_line = Some(joined(&arguments));
-        self.trail.arguments = Some(arguments);
+        if flags.contains(Flags::UTF_16) {
+            self.trail.command_line = Some(Text::from_utf_16(command_line));
+        } else {
+            let arguments = arguments(command_line);
+            self.trail.command_line = Some(joined(&arguments));
+            self.trail.arguments = Some(arguments);
+        }
         if flags.contains(Flags::COMMAND_LINE_TRUNCATED) {
             self.truncated
-                .extend(["command_line".into(), "arguments".into()]);
+                .extend(fields.iter().map(|field| Field::from(*field)));
         }
     }
 }
@@ -84,13 +89,16 @@ pub struct Programs {
 
 impl Programs {
     /// The program of a process whose start says it, or whose creator nobody knows.
-    pub fn at_start(&self, header: &Header, start: &process::Start<'_>) -> Program {
+    pub fn at_start(
+        &self,
+        header: &Header,
+        start: &process::Start<'_>,
+        paths: &mut ImagePaths,
+    ) -> Program {
         let mut program = Program::default();
         if header.flags.contains(Flags::KERNEL_PROCESS) {
-            program.lacks(
-                &["image", "command_line", "arguments"],
-                missing::KERNEL_THREAD,
-            );
+            program.lacks(&["image"], missing::KERNEL_THREAD);
+            program.lacks(command_line_fields(header.flags), missing::KERNEL_THREAD);
         } else if !start.image.is_empty() || header.flags.contains(Flags::EXISTING) {
             let unnamed = start.image.is_empty();
             let flags = if unnamed {
@@ -98,27 +106,36 @@ impl Programs {
             } else {
                 header.flags
             };
-            program.set_image(start.image, flags);
+            program.set_image(start.image, flags, paths);
             program.set_command_line(start.command_line, flags);
         } else {
-            return self.unknown(header);
+            return self.unknown(header, paths);
         }
         program
     }
 
-    /// The program of a process whose start was not seen, from `/proc` if it is still there.
-    pub fn unknown(&self, header: &Header) -> Program {
+    /// The program of a process whose start was not seen, from the system if it is still there.
+    pub fn unknown(&self, header: &Header, paths: &mut ImagePaths) -> Program {
         let mut program = Program::default();
-        if !from_proc(&mut program, header) {
-            program.lacks(&["image", "command_line", "arguments"], missing::LOST);
+        if let Some(found) = processes::program(header.process_id, header.start_time) {
+            program.set_image(&found.image, found.flags, paths);
+            program.set_command_line(&found.command_line, found.flags);
+        } else {
+            program.lacks(&["image"], missing::LOST);
+            program.lacks(command_line_fields(header.flags), missing::LOST);
         }
         program
     }
 
     /// The program an exec put in place.
-    pub fn at_exec(&self, header: &Header, exec: &process::Exec<'_>) -> Program {
+    pub fn at_exec(
+        &self,
+        header: &Header,
+        exec: &process::Exec<'_>,
+        paths: &mut ImagePaths,
+    ) -> Program {
         let mut program = Program::default();
-        program.set_image(exec.image, header.flags);
+        program.set_image(exec.image, header.flags, paths);
         program.set_command_line(exec.command_line, header.flags);
         if !exec.script.is_empty() {
             let directory = path(exec.directory, header.flags);
@@ -136,6 +153,28 @@ impl Programs {
         if program.trail.user.is_none() {
             program.lacks(&["user"], missing::UNKNOWN);
         }
+    }
+
+    /// Says for whom the program runs on Windows. A SID that is none is a user nobody knows.
+    pub fn set_user_sid(&mut self, program: &mut Program, sid: &[u8]) {
+        let Some(text) = sid_text(sid) else {
+            return program.user_unavailable();
+        };
+        program.forget_reasons(&["user", "user_id"]);
+        program.trail.user = self.users.name_of_sid(sid);
+        program.trail.user_id = Some(UserId::Sid(text));
+        if program.trail.user.is_none() {
+            program.lacks(&["user"], missing::UNKNOWN);
+        }
+    }
+}
+
+/// The fields a command line is told in: the list of arguments is Linux's.
+const fn command_line_fields(flags: Flags) -> &'static [&'static str] {
+    if cfg!(windows) || flags.contains(Flags::UTF_16) {
+        &["command_line"]
+    } else {
+        &["command_line", "arguments"]
     }
 }
 
@@ -156,39 +195,10 @@ fn script(given: &[u8], directory: &[u8]) -> Vec<u8> {
     path
 }
 
-/// Asks `/proc` for a process whose creator's start was lost. What it says counts only when the
-/// process is the same one before and after.
-#[cfg(target_os = "linux")]
-fn from_proc(program: &mut Program, header: &Header) -> bool {
-    use std::os::unix::ffi::OsStrExt as _;
-    let process_id = header.process_id;
-    let tick = header.start_time / START_TICK_NS;
-    let image = std::fs::read_link(format!("/proc/{process_id}/exe"));
-    let command_line = std::fs::read(format!("/proc/{process_id}/cmdline"));
-    let (Ok(image), Ok(command_line)) = (image, command_line) else {
-        return false;
-    };
-    if header.start_time == 0 || start_tick(process_id) != Some(tick) {
-        return false;
-    }
-    let image = image.as_os_str().as_bytes();
-    let (image, flags) = match image.strip_suffix(b" (deleted)") {
-        Some(image) => (image, Flags::IMAGE_DELETED),
-        None => (image, Flags::NONE),
-    };
-    program.set_image(image, flags);
-    program.set_command_line(&command_line, flags);
-    true
-}
-
-#[cfg(not(target_os = "linux"))]
-fn from_proc(_program: &mut Program, _header: &Header) -> bool {
-    false
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::enrich::device_path::Volumes;
 
     #[test]
     fn names_a_script_by_its_whole_path() {
@@ -224,7 +234,8 @@ mod tests {
             ..Header::default()
         };
         let mut programs = Programs::default();
-        let mut program = programs.at_exec(&header, &process::Exec::default());
+        let mut paths = ImagePaths::new(8, Volumes::default);
+        let mut program = programs.at_exec(&header, &process::Exec::default(), &mut paths);
         assert_eq!(
             program.missing_reason("image").as_deref(),
             Some(missing::GONE)

@@ -21,8 +21,18 @@ pub struct Tier {
     pub open_fn: fn(&Settings) -> Result<Box<dyn Sensor>, Error>,
 }
 
-/// Every tier, the best first.
-pub const TIERS: [Tier; 3] = [
+/// Every tier of this system, the best first.
+#[cfg(windows)]
+pub const TIERS: &[Tier] = &[Tier {
+    source: Source::Driver,
+    name: "driver",
+    lacks: &[],
+    open_fn: super::windows::open,
+}];
+
+/// Every tier of this system, the best first.
+#[cfg(target_os = "linux")]
+pub const TIERS: &[Tier] = &[
     Tier {
         source: Source::Ebpf,
         name: "ebpf",
@@ -103,7 +113,7 @@ impl fmt::Display for NoneRuns {
 /// Opens the sensor of `source`, or for [`Source::Auto`] the first that opens.
 pub fn open(source: Source, settings: &Settings) -> Result<Choice, NoneRuns> {
     let mut refused = Vec::new();
-    for tier in &TIERS {
+    for tier in TIERS {
         if source != Source::Auto && source != tier.source {
             continue;
         }
@@ -111,6 +121,13 @@ pub fn open(source: Source, settings: &Settings) -> Result<Choice, NoneRuns> {
             Ok(sensor) => return Ok(Choice { sensor, refused }),
             Err(error) => refused.push(Refusal::new(tier.name, error)),
         }
+    }
+    if refused.is_empty() {
+        refused.push(Refusal {
+            name: source.name(),
+            cause: "it is for another system".to_owned(),
+            cure: "leave --source and `source` out, or say auto".to_owned(),
+        });
     }
     Err(NoneRuns(refused))
 }

@@ -22,11 +22,11 @@
 
 use std::collections::HashMap;
 
-use event::{Event, Flags, Header, image, process, wire};
+use event::{Event, Extension, Flags, Header, image, process, wire};
 
 use super::Batch;
-use super::proc::TICK_NS;
-use super::snapshot::{Existing, ExistingImage};
+use super::existing::{Existing, ExistingImage};
+use crate::enrich::START_TICK_NS as TICK_NS;
 
 /// Appends to `batch` what was there when the stream began, then the stream.
 ///
@@ -242,12 +242,11 @@ fn write_processes(existing: &[Existing], began: u64, batch: &mut Batch) {
         .map(|process| (process.process_id, process.start_time))
         .collect();
     for process in existing {
-        let parent = start_times.get(&process.parent_process_id);
         let start = process::Start {
             parent_process_id: process.parent_process_id,
             session_id: process.session_id,
             user_id: process.user_id,
-            parent_start_time: parent.copied().unwrap_or(0),
+            parent_start_time: parent_start_time(process, &start_times),
             image: &process.image,
             command_line: &process.command_line,
             ..process::Start::default()
@@ -260,8 +259,28 @@ fn write_processes(existing: &[Existing], began: u64, batch: &mut Batch) {
             start_time: process.start_time,
             ..Header::default()
         };
-        let written = batch.write(header, &Event::ProcessStart(start));
+        let extension = if process.user_sid.is_empty() {
+            Extension::None
+        } else {
+            Extension::Token(process::Token {
+                user_sid: &process.user_sid,
+                ..process::Token::default()
+            })
+        };
+        let written = batch.write_extended(header, &Event::ProcessStart(start), &extension);
         debug_assert!(written, "a path and a command line of limited size");
+    }
+}
+
+/// When no process started: the parent's start where its id is another's now, so that this one's
+/// key is not told as the parent's. Windows does not give children another parent when theirs ends.
+const NOBODY_STARTED: u64 = TICK_NS;
+
+fn parent_start_time(process: &Existing, start_times: &HashMap<u32, u64>) -> u64 {
+    match start_times.get(&process.parent_process_id) {
+        Some(&parent) if parent > process.start_time && process.start_time != 0 => NOBODY_STARTED,
+        Some(&parent) => parent,
+        None => 0,
     }
 }
 

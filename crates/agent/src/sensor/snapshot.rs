@@ -9,54 +9,8 @@ use std::io;
 
 use event::{Flags, image};
 
+use super::existing::{Existing, ExistingImage};
 use super::proc::{self, TICK_NS};
-
-/// A process that was there.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Existing {
-    /// Its id.
-    pub process_id: u32,
-    /// When it started: `CLOCK_BOOTTIME` nanoseconds, of which only the ticks are known.
-    pub start_time: u64,
-    /// Its parent.
-    pub parent_process_id: u32,
-    /// Its session.
-    pub session_id: u32,
-    /// Its effective user.
-    pub user_id: u32,
-    /// What is known of its program.
-    pub flags: Flags,
-    /// Its program.
-    pub image: Vec<u8>,
-    /// Its arguments, each ended by a NUL byte.
-    pub command_line: Vec<u8>,
-    /// The images that were mapped.
-    pub images: Vec<ExistingImage>,
-    /// Whether its first thread had exited.
-    pub leader_has_ended: bool,
-    /// The number of its threads, the first one included.
-    pub threads: u32,
-    /// Whether its last thread had exited when it was read. It counts as existing only when the
-    /// stream tells of that exit.
-    pub has_ended: bool,
-    /// When reading it began, on the stream's clock.
-    pub read_from: u64,
-    /// When reading it was done.
-    pub read_until: u64,
-}
-
-/// An image that was mapped.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ExistingImage {
-    /// What is known of its path.
-    pub flags: Flags,
-    /// Where the mapping begins.
-    pub base: u64,
-    /// Its bytes.
-    pub size: u64,
-    /// Its path.
-    pub path: Vec<u8>,
-}
 
 /// Reads every process there is now, and what it has mapped where `images` says so. `now_fn` tells
 /// the time on the stream's clock.

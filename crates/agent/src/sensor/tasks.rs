@@ -15,8 +15,8 @@ use std::collections::HashMap;
 
 use event::Kind;
 
+use super::existing::Existing;
 use super::proc;
-use super::snapshot::Existing;
 
 /// A task, as the kernel names it: thread and process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -7,8 +7,8 @@ use event::{Kind, loss};
 use nix::time::{ClockId, clock_gettime};
 
 use super::message::{Body, Message};
+use crate::sensor::existing::Existing;
 use crate::sensor::merge::PROGRAMS_MAX;
-use crate::sensor::snapshot::Existing;
 use crate::sensor::tasks::{Act, Tasks};
 use crate::sensor::{Batch, Counters, proc, task_record};
 use crate::sys::clock;

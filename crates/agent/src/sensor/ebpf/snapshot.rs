@@ -8,8 +8,9 @@ use std::io::{self, Read as _};
 use event::{Event, Flags, HEADER_SIZE, Header, image, process, wire};
 
 use super::object::Object;
+use crate::sensor::existing::{Existing, ExistingImage};
 use crate::sensor::proc::{self, TICK_NS};
-use crate::sensor::snapshot::{self, Existing, ExistingImage};
+use crate::sensor::snapshot;
 use crate::sys::clock;
 
 /// Reads every process there is now, and what it has mapped where `images` says so: by iterators

@@ -1,0 +1,32 @@
+//! The launch routine of this system: the sensors load what they need themselves, and take it with
+//! them when they go.
+
+use agent::config::Config;
+use clap::Args;
+
+use super::Failure;
+
+/// Flags of `run` that only some systems have; none here.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub(super) struct LaunchArguments {}
+
+/// What was done to the machine for a recording.
+#[derive(Debug)]
+pub(super) struct Launched;
+
+/// Nothing is to be done.
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "its twin for another system can fail"
+)]
+pub(super) const fn begin(
+    _config: &Config,
+    _arguments: LaunchArguments,
+) -> Result<Launched, Failure> {
+    Ok(Launched)
+}
+
+impl Launched {
+    /// There is nothing to undo.
+    pub(super) const fn end(self) {}
+}

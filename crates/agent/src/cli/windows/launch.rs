@@ -1,0 +1,55 @@
+//! The launch routine of this system: the driver is installed and started where it does not run, and
+//! put back as it was when the recording has ended.
+
+use agent::config::{Config, Source};
+use agent::service::windows::Launch;
+use agent::sys::privilege;
+use clap::Args;
+
+use super::Failure;
+use super::console::say;
+
+/// Flags of `run` that only some systems have.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub(super) struct LaunchArguments {
+    /// Leave the driver installed and running at the end; it then queues events for the next agent
+    #[arg(long)]
+    keep: bool,
+}
+
+/// What was done to the machine for a recording.
+#[derive(Debug)]
+pub(super) struct Launched {
+    launch: Launch,
+    keep: bool,
+}
+
+/// Has the driver run, where this user may.
+pub(super) fn begin(config: &Config, arguments: LaunchArguments) -> Result<Launched, Failure> {
+    let is_for_driver = matches!(config.source, Source::Auto | Source::Driver);
+    // Who is no administrator is told so when the device is opened.
+    let launch = if is_for_driver && privilege::is_elevated().unwrap_or(true) {
+        Launch::begin(config.flush_interval).map_err(Failure::no_sensor)?
+    } else {
+        Launch::default()
+    };
+    if launch.has_changed_anything() {
+        say!("the driver was started for this recording");
+    }
+    Ok(Launched {
+        launch,
+        keep: arguments.keep,
+    })
+}
+
+impl Launched {
+    /// Puts the machine back as it was, unless it was said to be kept so.
+    pub(super) fn end(self) {
+        if self.keep {
+            return self.launch.keep();
+        }
+        if let Err(error) = self.launch.undo() {
+            say!("the driver could not be put back as it was: {error}");
+        }
+    }
+}

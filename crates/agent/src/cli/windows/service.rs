@@ -1,0 +1,203 @@
+//! `systrail service`: the agent as a Windows service, and the driver's service with it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use agent::account::Account;
+use agent::config;
+use agent::service::windows::{
+    AGENT, Agent, DRIVER, Driver, Installed, Parameters, StartAt, beside_this_program,
+    run_as_service,
+};
+use agent::sys::event_log::{EventLog, Level};
+use agent::sys::wake::Waker;
+use clap::{Args, Subcommand};
+
+use super::console::{self, Tone, say};
+use super::record::{self, RunArguments};
+use super::{Exit, Failure, report, service_manager};
+
+/// What to do with the services.
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Install the agent and the driver as services that start with the system
+    ///
+    /// The service runs this very program, and the driver from the file beside it. Installing again
+    /// brings both up to date.
+    #[command(after_help = "\
+Examples:
+  systrail service install
+  systrail service install --driver D:\\systrail\\systrail.sys")]
+    Install(Install),
+    /// Stop and remove both services; data, configuration and files stay
+    #[command(after_help = "Example:\n  systrail service uninstall")]
+    Uninstall,
+    /// Start both services and wait until the agent records
+    #[command(after_help = "Example:\n  systrail service start")]
+    Start,
+    /// Stop both services and wait until the log is closed
+    #[command(after_help = "Example:\n  systrail service stop")]
+    Stop,
+    /// Stop and start the agent's service; the driver queues events meanwhile
+    #[command(after_help = "Example:\n  systrail service restart")]
+    Restart,
+    /// Say whether the services run, and the account of the last run
+    #[command(after_help = "Example:\n  systrail service status")]
+    Status,
+    /// What the service manager starts
+    #[command(hide = true)]
+    Run(RunArguments),
+}
+
+/// What to install.
+#[derive(Debug, Args)]
+pub(super) struct Install {
+    /// The driver's file; systrail.sys beside this program when not given
+    #[arg(long, value_name = "FILE")]
+    driver: Option<PathBuf>,
+}
+
+/// Does `systrail service`.
+pub(super) fn main(command: &Command) -> Result<Exit, Failure> {
+    let text = match command {
+        Command::Install(arguments) => install(arguments)?,
+        Command::Uninstall => uninstall()?,
+        Command::Start => start()?,
+        Command::Stop => stop()?,
+        Command::Restart => {
+            Agent::stop()?;
+            Agent::start()?;
+            format!("{AGENT}: restarted; it records\n")
+        }
+        Command::Status => status()?,
+        Command::Run(arguments) => return run(arguments),
+    };
+    console::result(&text)?;
+    Ok(Exit::Done)
+}
+
+fn install(arguments: &Install) -> Result<String, Failure> {
+    let program = std::env::current_exe()?;
+    let file = match &arguments.driver {
+        Some(file) => file.clone(),
+        None => beside_this_program()?,
+    };
+    let driver = Driver::install(&file, StartAt::Boot, Parameters::default())?;
+    let account = account_path();
+    let run = ["service", "run", "--summary", &account.to_string_lossy()];
+    let agent = match Agent::install(&program, &run) {
+        Ok(agent) => agent,
+        Err(error) => {
+            // Both or none: a driver alone would only fill its queue.
+            if driver == Installed::New
+                && let Err(error) = Driver::uninstall()
+            {
+                say!("the driver's service stays: {error}");
+            }
+            return Err(error.into());
+        }
+    };
+    let done = match agent {
+        Installed::New => "installed",
+        Installed::Again => "brought up to date",
+    };
+    Ok(format!(
+        "{AGENT} and {DRIVER}: {done}; `systrail service start` starts them, or the next boot does\n"
+    ))
+}
+
+fn uninstall() -> Result<String, Failure> {
+    let agent = Agent::uninstall()?;
+    let driver = Driver::uninstall()?;
+    let done = if agent || driver {
+        "uninstalled"
+    } else {
+        "were not installed"
+    };
+    Ok(format!(
+        "{AGENT} and {DRIVER}: {done}; what was recorded stays in {}\n",
+        config::data_directory().display()
+    ))
+}
+
+fn start() -> Result<String, Failure> {
+    Driver::start()?;
+    let has_started = Agent::start()?;
+    Ok(if has_started {
+        format!("{AGENT} and {DRIVER}: started; the agent records\n")
+    } else {
+        format!("{AGENT} and {DRIVER}: run already\n")
+    })
+}
+
+fn stop() -> Result<String, Failure> {
+    let agent = Agent::stop()?;
+    let driver = Driver::stop()?;
+    Ok(if agent || driver {
+        format!("{AGENT} and {DRIVER}: stopped\n")
+    } else {
+        format!("{AGENT} and {DRIVER}: did not run\n")
+    })
+}
+
+fn status() -> Result<String, Failure> {
+    let mut text = match Agent::state()? {
+        None => format!("{AGENT}: not installed; `systrail service install` does\n"),
+        Some((state, Some(process))) => format!("{AGENT}: {state}, process {process}\n"),
+        Some((state, None)) => format!("{AGENT}: {state}\n"),
+    };
+    let driver = Driver::state()?;
+    text.push_str(&match (&driver.file, driver.is_running) {
+        (None, _) => format!("{DRIVER}: not installed\n"),
+        (Some(_), true) => format!("{DRIVER}: running; `systrail driver status` tells more\n"),
+        (Some(_), false) => format!("{DRIVER}: stopped\n"),
+    });
+    // Not there before the first run ends, and not for everybody to read.
+    if let Some(account) = read_account(&account_path()) {
+        text.push_str("last run that ended:\n");
+        text.push_str(&report::table(&account));
+        text.push('\n');
+    }
+    Ok(text)
+}
+
+fn account_path() -> PathBuf {
+    config::data_directory().join("account.json")
+}
+
+fn read_account(path: &Path) -> Option<Account> {
+    serde_json::from_slice(&fs::read(path).ok()?).ok()
+}
+
+/// Records as the service manager asks for.
+fn run(arguments: &RunArguments) -> Result<Exit, Failure> {
+    speak_to_event_log()?;
+    let waker = Waker::new()?;
+    let (arguments, ended) = (arguments.clone(), waker.clone());
+    let job = move |running| {
+        service_manager::attach(running);
+        let result = record::run_until_woken(&arguments, &waker);
+        let exit = result.unwrap_or_else(|Failure { exit, error }| {
+            console::fail(&error);
+            exit
+        });
+        exit.code()
+    };
+    run_as_service(job, move || ended.wake())?;
+    Ok(Exit::Done)
+}
+
+/// A service has no standard error, so what it says goes to the event log. What that does not take
+/// is said nowhere: recording matters more.
+fn speak_to_event_log() -> Result<(), Failure> {
+    let log = EventLog::open(AGENT)?;
+    console::speak_through(move |tone, text| {
+        let level = match tone {
+            Tone::Remark => Level::Information,
+            Tone::Warning => Level::Warning,
+            Tone::Failure => Level::Error,
+        };
+        let _written = log.write(level, text);
+    });
+    Ok(())
+}

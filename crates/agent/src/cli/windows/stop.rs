@@ -1,0 +1,69 @@
+//! What ends a recording: Ctrl-C and Ctrl-Break, of which the second gives up; a console that is
+//! closed, a log-off and a shutdown, which wait until everything is drained.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+use agent::sys::console::{self, Said};
+use agent::sys::wake::Waker;
+
+use super::Exit;
+use super::console::say;
+
+/// How long the system is kept waiting for the end. It ends the process after 5 s by itself.
+const CLOSING_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// The console being listened to; dropping it says that all is done.
+#[derive(Debug)]
+pub(super) struct Listening {
+    done: Arc<Done>,
+}
+
+#[derive(Debug, Default)]
+struct Done {
+    is_so: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        *self
+            .done
+            .is_so
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = true;
+        self.done.changed.notify_all();
+    }
+}
+
+/// Wakes `waker` when the console says so, and ends the process at the second Ctrl-C.
+pub(super) fn on_signals(waker: &Waker) -> io::Result<Listening> {
+    let done = Arc::<Done>::default();
+    let (waker, waited) = (waker.clone(), Arc::clone(&done));
+    let was_told = AtomicBool::new(false);
+    console::listen(move |said| {
+        let is_first = !was_told.swap(true, Ordering::SeqCst);
+        waker.wake();
+        match said {
+            Said::End if is_first => {}
+            Said::End => {
+                say!("aborted; events on their way are in no log");
+                std::process::exit(Exit::Failed.code().into());
+            }
+            Said::Closing => waited.wait(),
+        }
+    })?;
+    Ok(Listening { done })
+}
+
+impl Done {
+    fn wait(&self) {
+        let is_so = self.is_so.lock().unwrap_or_else(PoisonError::into_inner);
+        // Done or too late, the process ends now.
+        let _waited = self
+            .changed
+            .wait_timeout_while(is_so, CLOSING_TIME_MAX, |is_so| !*is_so);
+    }
+}

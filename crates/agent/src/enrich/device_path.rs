@@ -1,0 +1,152 @@
+//! Windows paths: from the name the kernel has for a file to the one people use.
+//!
+//! `\Device\HarddiskVolume3\Windows\notepad.exe` is `C:\Windows\notepad.exe` where volume 3 has that
+//! letter; `\??\C:\x` and `\SystemRoot\x` are names of the same kind. What has no drive letter keeps
+//! the kernel's name, which is right and unique.
+
+use std::time::{Duration, Instant};
+
+/// The shortest time between two readings of the drive letters because of an unknown volume.
+const READ_INTERVAL: Duration = Duration::from_secs(10);
+
+/// The kernel's names of directories and the names people use for them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Volumes {
+    /// `\Device\HarddiskVolume3` and `C:`.
+    pub drives: Vec<(String, String)>,
+    /// What `\SystemRoot` stands for.
+    pub system_root: Option<String>,
+}
+
+/// Turns the kernel's names into those of people.
+#[derive(Debug)]
+pub struct DevicePaths {
+    volumes: Volumes,
+    read_fn: fn() -> Volumes,
+    read: Option<Instant>,
+}
+
+impl DevicePaths {
+    /// Paths of the volumes that `read_fn` tells; it is asked when a volume is not known, for one
+    /// may be mounted at any time.
+    pub fn new(read_fn: fn() -> Volumes) -> Self {
+        Self {
+            volumes: Volumes::default(),
+            read_fn,
+            read: None,
+        }
+    }
+
+    /// The name people use for `path`.
+    pub fn dos_path(&mut self, path: &str) -> String {
+        if let Some(path) = self.known(path) {
+            return path;
+        }
+        let now = Instant::now();
+        let is_recent = |read: Instant| now.duration_since(read) < READ_INTERVAL;
+        if !self.read.is_some_and(is_recent) {
+            self.read = Some(now);
+            self.volumes = (self.read_fn)();
+        }
+        self.known(path).unwrap_or_else(|| path.to_owned())
+    }
+
+    fn known(&self, path: &str) -> Option<String> {
+        if !path.starts_with('\\') {
+            return Some(path.to_owned());
+        }
+        let in_dos_devices = [r"\??\", r"\DosDevices\", r"\\?\"]
+            .iter()
+            .find_map(|prefix| strip_prefix(path, prefix));
+        if let Some(rest) = in_dos_devices {
+            return Some(match strip_prefix(rest, r"UNC\") {
+                Some(share) => format!(r"\\{share}"),
+                None => rest.to_owned(),
+            });
+        }
+        // The redirector's name of a share: \Device\Mup\server\share\x is \\server\share\x.
+        if let Some(share) = strip_prefix(path, r"\Device\Mup\") {
+            return Some(format!(r"\\{share}"));
+        }
+        let system_root = self.volumes.system_root.as_deref();
+        let system_root = system_root.map(|directory| (r"\SystemRoot", directory));
+        let drives = self.volumes.drives.iter();
+        let drives = drives.map(|(device, letter)| (device.as_str(), letter.as_str()));
+        system_root
+            .into_iter()
+            .chain(drives)
+            .find_map(|(kernel, dos)| {
+                let rest = strip_prefix(path, kernel)?;
+                (rest.is_empty() || rest.starts_with('\\')).then(|| format!("{dos}{rest}"))
+            })
+    }
+}
+
+/// The rest of `path` after `prefix`; the kernel's names do not tell case.
+fn strip_prefix<'a>(path: &'a str, prefix: &str) -> Option<&'a str> {
+    let (head, rest) = path.split_at_checked(prefix.len())?;
+    head.eq_ignore_ascii_case(prefix).then_some(rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    fn volumes() -> Volumes {
+        Volumes {
+            drives: vec![
+                (r"\Device\HarddiskVolume3".to_owned(), "C:".to_owned()),
+                (r"\Device\HarddiskVolume30".to_owned(), "D:".to_owned()),
+            ],
+            system_root: Some(r"C:\Windows".to_owned()),
+        }
+    }
+
+    #[test]
+    fn the_kernels_names_become_those_of_people() {
+        let mut paths = DevicePaths::new(volumes);
+        for (kernel, dos) in [
+            (r"\Device\HarddiskVolume3\a\b.exe", r"C:\a\b.exe"),
+            (r"\device\harddiskvolume3\a", r"C:\a"),
+            (r"\Device\HarddiskVolume30\a", r"D:\a"),
+            (r"\SystemRoot\System32\x.sys", r"C:\Windows\System32\x.sys"),
+            (r"\??\C:\a.exe", r"C:\a.exe"),
+            (r"\??\UNC\server\share\a.exe", r"\\server\share\a.exe"),
+            (r"\Device\Mup\server\share\a.exe", r"\\server\share\a.exe"),
+            (r"C:\a.exe", r"C:\a.exe"),
+        ] {
+            assert_eq!(paths.dos_path(kernel), dos);
+        }
+    }
+
+    #[test]
+    fn what_has_no_letter_keeps_the_kernels_name() {
+        let mut paths = DevicePaths::new(volumes);
+        for path in [
+            r"\Device\HarddiskVolume4\a",
+            r"\Device\HarddiskVolume",
+            r"\Device\HarddiskVolume3x\a",
+            r"\SystemRootless",
+            "\\",
+            "",
+            "\\\u{fffd}\u{fffd}x",
+        ] {
+            assert_eq!(paths.dos_path(path), path);
+        }
+    }
+
+    #[test]
+    fn an_unknown_volume_is_asked_for_once_in_a_while() {
+        static ASKED: AtomicUsize = AtomicUsize::new(0);
+        let mut paths = DevicePaths::new(|| {
+            ASKED.fetch_add(1, Ordering::Relaxed);
+            volumes()
+        });
+        for _ in 0..100 {
+            paths.dos_path(r"\Device\HarddiskVolume9\a");
+        }
+        assert_eq!(ASKED.load(Ordering::Relaxed), 1);
+    }
+}

@@ -1,0 +1,299 @@
+//! The Windows sensor: follows what the driver hands over.
+//!
+//! Several reads wait in the driver at any time; it completes one when a batch is due. Nobody polls:
+//! with no events there is no call. What is here knows the driver by the trait [`Device`] alone, so
+//! it is built and tested on every system; `sys/windows/device.rs` is the device.
+//!
+//! The driver goes on when the agent stops, so an account is of what was handed over meanwhile:
+//! produced is what the driver says it delivered to this reader, and what it told of as lost. An
+//! event that the driver delivered and that never came out here shows as an account that does not
+//! balance.
+
+pub mod process_list;
+pub mod refusal;
+mod stream;
+
+#[cfg(windows)]
+mod snapshot;
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use event::control::{Counters as Counted, PROTOCOL_VERSION, Welcome};
+use event::{Kind, RECORD_SIZE_MAX};
+
+use super::existing::Existing;
+use super::{Batch, Counters, Error, Sensor, Settings, seam};
+use stream::Stream;
+
+/// Bytes of one read. A batch that is due early has 64 KiB, so there is room for what comes until
+/// the driver fills it.
+pub const READ_SIZE: usize = 256 * 1024;
+
+/// How many reads wait in the driver: one is filled while the others are on their way.
+pub const READS: usize = 4;
+
+/// The longest that draining what the driver has queued takes; what is left then waits for the next
+/// agent. A service has 5 s to stop.
+const DRAIN_TIME_MAX: Duration = Duration::from_secs(3);
+
+/// The longest that a cancelled read takes to come back.
+const CANCEL_TIME_MAX: Duration = Duration::from_secs(1);
+
+/// How long one look for a batch takes while draining: the driver may just be putting it together.
+const DRAIN_WAIT: Duration = Duration::from_millis(5);
+
+/// What a wait for the device brought.
+#[derive(Debug)]
+pub enum Next<'a> {
+    /// A read was completed with these bytes.
+    Batch(&'a [u8]),
+    /// A read failed, or waiting for one did.
+    Failed(io::Error),
+    /// The waker was woken.
+    Woken,
+    /// Nothing came in time.
+    TimedOut,
+}
+
+/// The driver's device, open to read the stream.
+pub trait Device: Send {
+    /// The version handshake.
+    fn handshake(&mut self) -> io::Result<Welcome>;
+
+    /// The counters.
+    fn counters(&mut self) -> io::Result<Counted>;
+
+    /// Has the driver complete reads with what it has queued now.
+    fn flush(&mut self) -> io::Result<()>;
+
+    /// Has every buffer that is free wait in the driver.
+    fn pend(&mut self) -> io::Result<()>;
+
+    /// Waits for a read to be completed; without a timeout until the waker is woken.
+    fn next(&mut self, timeout: Option<Duration>) -> Next<'_>;
+
+    /// Takes back every read that waits; each still comes out of [`next`](Device::next).
+    fn cancel(&mut self) -> io::Result<()>;
+
+    /// How many reads wait in the driver.
+    fn pended(&self) -> usize;
+}
+
+/// What a sensor asks the system beside the device.
+#[derive(Clone, Copy, Debug)]
+pub struct Surroundings {
+    /// Every process there is now, with its images where `true` says so.
+    pub snapshot_fn: fn(bool) -> io::Result<Vec<Existing>>,
+    /// The time on the sensor's clock.
+    pub now_fn: fn() -> u64,
+}
+
+/// Opens the driver's device and shakes hands; no read waits yet.
+#[cfg(windows)]
+pub fn open(settings: &Settings) -> Result<Box<dyn Sensor>, Error> {
+    use crate::sys::{clock, device};
+    let device = device::Device::open(&settings.waker, READS, READ_SIZE).map_err(refusal::open)?;
+    let surroundings = Surroundings {
+        snapshot_fn: snapshot::take,
+        now_fn: || clock::now().0,
+    };
+    Ok(Box::new(WindowsSensor::new(
+        device,
+        surroundings,
+        settings,
+    )?))
+}
+
+/// The sensor.
+#[derive(Debug)]
+pub struct WindowsSensor<D> {
+    device: D,
+    surroundings: Surroundings,
+    images: bool,
+    stream: Stream,
+    /// The counters as they were when the device was opened, and as they were told last.
+    before: Counted,
+    now: Counted,
+    has_stopped: bool,
+}
+
+impl<D: Device> WindowsSensor<D> {
+    /// A sensor on a device that is open.
+    pub fn new(
+        mut device: D,
+        surroundings: Surroundings,
+        settings: &Settings,
+    ) -> Result<Self, Error> {
+        let welcome = device.handshake().map_err(refusal::handshake)?;
+        check(&welcome)?;
+        let before = device
+            .counters()
+            .map_err(Error::io("reading the driver's counters"))?;
+        Ok(Self {
+            device,
+            surroundings,
+            images: settings.images,
+            stream: Stream::new(before.batches, settings.threads, settings.images),
+            before,
+            now: before,
+            has_stopped: false,
+        })
+    }
+
+    fn count(&mut self) -> Result<(), Error> {
+        self.now = self
+            .device
+            .counters()
+            .map_err(Error::io("reading the driver's counters"))?;
+        Ok(())
+    }
+
+    /// Whether everything the driver had seen at `until` came out here, or was lost.
+    fn has_all(&self, until: &Counted) -> bool {
+        let kinds = self.now.kinds.iter().zip(&until.kinds);
+        let is_handed_over = kinds
+            .clone()
+            .all(|(now, until)| now.delivered.saturating_add(now.lost) >= until.produced);
+        is_handed_over && self.stream.received() >= self.delivered()
+    }
+
+    /// Records of all kinds that the driver delivered to this reader.
+    fn delivered(&self) -> u64 {
+        let kinds = self.now.kinds.iter().zip(&self.before.kinds);
+        kinds
+            .map(|(now, before)| now.delivered.saturating_sub(before.delivered))
+            .sum()
+    }
+
+    /// Takes everything the driver has seen by now into `batch`.
+    fn drain(&mut self, batch: &mut Batch) -> Result<(), Error> {
+        self.count()?;
+        let until = self.now;
+        let deadline = Instant::now() + DRAIN_TIME_MAX;
+        while !self.has_all(&until) {
+            if Instant::now() > deadline {
+                tracing::warn!("the driver has more than could be read in time; it keeps the rest");
+                return Ok(());
+            }
+            self.device.pend().map_err(refusal::read)?;
+            self.device.flush().map_err(refusal::read)?;
+            self.take(batch, DRAIN_WAIT)?;
+            self.count()?;
+        }
+        Ok(())
+    }
+
+    /// Takes batches until none comes for `timeout`.
+    fn take(&mut self, batch: &mut Batch, timeout: Duration) -> Result<(), Error> {
+        loop {
+            match self.device.next(Some(timeout)) {
+                Next::Batch(bytes) => self.stream.take(bytes, batch)?,
+                Next::Failed(error) => return Err(refusal::read(error)),
+                Next::Woken => {}
+                Next::TimedOut => return Ok(()),
+            }
+        }
+    }
+}
+
+/// Whether this agent understands the driver.
+fn check(welcome: &Welcome) -> Result<(), Error> {
+    if welcome.protocol_version != PROTOCOL_VERSION {
+        return Err(refusal::version(welcome.protocol_version));
+    }
+    if usize::try_from(welcome.record_size_max).is_ok_and(|size| size <= RECORD_SIZE_MAX) {
+        return Ok(());
+    }
+    Err(Error::Unavailable {
+        cause: format!(
+            "the driver announces records of {} bytes, more than there are",
+            welcome.record_size_max
+        ),
+        cure: "install the driver that came with this agent: `systrail driver install`".to_owned(),
+    })
+}
+
+impl<D: Device> Sensor for WindowsSensor<D> {
+    fn source(&self) -> &'static str {
+        "driver"
+    }
+
+    fn start(&mut self, batch: &mut Batch) -> Result<(), Error> {
+        let now_fn = self.surroundings.now_fn;
+        let opened = now_fn();
+        self.device.pend().map_err(refusal::read)?;
+        let snapshot = (self.surroundings.snapshot_fn)(self.images)
+            .map_err(Error::io("reading what runs already"))?;
+        let mut stream = Batch::default();
+        self.drain(&mut stream)?;
+        // What waited in the driver is older than this agent.
+        let began = stream
+            .earliest_time()
+            .map_or(opened, |time| time.min(opened));
+        self.stream.remember(&snapshot);
+        seam::join(snapshot, &stream, began, batch).map_err(|error| Error::Io {
+            action: "joining the snapshot and the stream",
+            source: io::Error::other(error),
+        })?;
+        self.device.pend().map_err(refusal::read)
+    }
+
+    fn read(&mut self, batch: &mut Batch) -> Result<(), Error> {
+        self.device.pend().map_err(refusal::read)?;
+        let mut timeout = None;
+        while batch.has_room() {
+            match self.device.next(timeout) {
+                Next::Batch(bytes) => self.stream.take(bytes, batch)?,
+                Next::Failed(error) => return Err(refusal::read(error)),
+                Next::Woken | Next::TimedOut => break,
+            }
+            // What is there already comes along.
+            timeout = Some(Duration::ZERO);
+        }
+        Ok(())
+    }
+
+    fn stop(&mut self, batch: &mut Batch) -> Result<(), Error> {
+        self.drain(batch)?;
+        self.device
+            .cancel()
+            .map_err(Error::io("taking reads back from the driver"))?;
+        let deadline = Instant::now() + CANCEL_TIME_MAX;
+        while self.device.pended() > 0 && Instant::now() < deadline {
+            match self.device.next(Some(DRAIN_WAIT)) {
+                // Completed before it could be cancelled.
+                Next::Batch(bytes) => self.stream.take(bytes, batch)?,
+                Next::Failed(_) | Next::Woken | Next::TimedOut => {}
+            }
+        }
+        self.stream.take_what_waits(batch)?;
+        self.count()?;
+        self.has_stopped = true;
+        Ok(())
+    }
+
+    fn counters(&mut self) -> Result<Counters, Error> {
+        if !self.has_stopped {
+            self.count()?;
+        }
+        let mut counters = Counters::default();
+        let kinds = self.now.kinds.iter().zip(&self.before.kinds);
+        for (kind, (now, before)) in Kind::OBSERVED.into_iter().zip(kinds) {
+            if self.stream.is_wanted(kind) {
+                let delivered = now.delivered.saturating_sub(before.delivered);
+                let passed_over = self.stream.passed_over(kind);
+                counters.add_produced(kind, delivered.saturating_sub(passed_over));
+                counters.add_lost(kind, self.stream.lost(kind));
+            }
+        }
+        Ok(counters)
+    }
+
+    fn buffer_peaks(&self) -> Vec<(&'static str, u64, u64)> {
+        vec![("driver_queue", self.now.queue_peak, self.now.queue_limit)]
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,152 @@
+//! Why the driver's device cannot be used, in words, from the number Windows gives.
+
+use std::io;
+
+use event::control::PROTOCOL_VERSION;
+
+use crate::sensor::Error;
+
+/// Windows error codes (`winerror.h`) that mean something of their own here.
+mod code {
+    pub(super) const INVALID_FUNCTION: i32 = 1;
+    pub(super) const FILE_NOT_FOUND: i32 = 2;
+    pub(super) const PATH_NOT_FOUND: i32 = 3;
+    pub(super) const ACCESS_DENIED: i32 = 5;
+    pub(super) const INVALID_HANDLE: i32 = 6;
+    pub(super) const BAD_COMMAND: i32 = 22;
+    pub(super) const SHARING_VIOLATION: i32 = 32;
+    pub(super) const DEV_NOT_EXIST: i32 = 55;
+    pub(super) const NO_SUCH_DEVICE: i32 = 433;
+    pub(super) const OPERATION_ABORTED: i32 = 995;
+    pub(super) const DEVICE_NOT_CONNECTED: i32 = 1167;
+    pub(super) const REVISION_MISMATCH: i32 = 1306;
+}
+
+/// The device cannot be opened.
+pub fn open(error: io::Error) -> Error {
+    match error.raw_os_error() {
+        Some(code::FILE_NOT_FOUND | code::PATH_NOT_FOUND) => unavailable(
+            "the driver is not running",
+            "run as an administrator, and `systrail run` installs and starts it; \
+             `systrail driver status` tells what there is",
+        ),
+        Some(code::ACCESS_DENIED) => unavailable(
+            "only the system and administrators may open the driver",
+            "start systrail from a prompt that was opened with \"Run as administrator\"",
+        ),
+        Some(code::SHARING_VIOLATION) => unavailable(
+            "another agent reads the driver, and only one can",
+            "stop it first: `systrail service stop`, or Ctrl-C where it runs",
+        ),
+        _ => Error::Io {
+            action: r"opening \\.\SysTrail",
+            source: error,
+        },
+    }
+}
+
+/// The driver does not shake hands.
+pub fn handshake(error: io::Error) -> Error {
+    match error.raw_os_error() {
+        Some(code::REVISION_MISMATCH) => unavailable(
+            &format!("the driver does not speak version {PROTOCOL_VERSION} of the protocol"),
+            OTHER_DRIVER,
+        ),
+        Some(code::INVALID_FUNCTION | code::BAD_COMMAND) => unavailable(
+            r"what answers at \\.\SysTrail is no driver of SysTrail, or a much older one",
+            OTHER_DRIVER,
+        ),
+        _ => Error::Io {
+            action: "shaking hands with the driver",
+            source: error,
+        },
+    }
+}
+
+/// The driver is of another version than this agent.
+pub fn version(driver: u32) -> Error {
+    unavailable(
+        &format!(
+            "the driver speaks version {driver} of the protocol, the agent {PROTOCOL_VERSION}"
+        ),
+        OTHER_DRIVER,
+    )
+}
+
+const OTHER_DRIVER: &str = "use agent and driver of one release: put systrail.sys beside \
+     systrail.exe, then `systrail driver uninstall`, `systrail driver install`";
+
+/// A read fails that nobody took back.
+pub fn read(error: io::Error) -> Error {
+    let is_gone = matches!(
+        error.raw_os_error(),
+        Some(
+            code::OPERATION_ABORTED
+                | code::INVALID_HANDLE
+                | code::NO_SUCH_DEVICE
+                | code::DEV_NOT_EXIST
+                | code::DEVICE_NOT_CONNECTED
+        )
+    );
+    let source = if is_gone {
+        io::Error::new(
+            io::ErrorKind::BrokenPipe,
+            "the driver was stopped; `systrail driver start`, then run again",
+        )
+    } else {
+        error
+    };
+    Error::Io {
+        action: "reading from the driver",
+        source,
+    }
+}
+
+fn unavailable(cause: &str, cure: &str) -> Error {
+    Error::Unavailable {
+        cause: cause.to_owned(),
+        cure: cure.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cause(error: &Error) -> (bool, String) {
+        let is_unavailable = matches!(error, Error::Unavailable { .. });
+        (is_unavailable, error.to_string())
+    }
+
+    #[test]
+    fn each_reason_why_the_device_cannot_be_opened_is_told() {
+        for (number, words) in [
+            (2, "not running"),
+            (5, "administrators"),
+            (32, "another agent"),
+        ] {
+            let (is_unavailable, text) = cause(&open(io::Error::from_raw_os_error(number)));
+            assert!(is_unavailable && text.contains(words), "{text}");
+        }
+        let (is_unavailable, text) = cause(&open(io::Error::from_raw_os_error(1450)));
+        assert!(!is_unavailable && text.contains("opening"), "{text}");
+    }
+
+    #[test]
+    fn a_driver_of_another_version_is_told_with_both_versions() {
+        let (is_unavailable, text) = cause(&version(7));
+        assert!(is_unavailable && text.contains("version 7"), "{text}");
+        let mismatch = io::Error::from_raw_os_error(code::REVISION_MISMATCH);
+        assert!(cause(&handshake(mismatch)).0);
+    }
+
+    #[test]
+    fn a_driver_that_is_stopped_meanwhile_is_told_as_such() {
+        let aborted = io::Error::from_raw_os_error(code::OPERATION_ABORTED);
+        let (is_unavailable, text) = cause(&read(aborted));
+        assert!(
+            !is_unavailable && text.contains("the driver was stopped"),
+            "{text}"
+        );
+    }
+}

@@ -1,0 +1,100 @@
+//! The snapshot on Windows: the processes and images that are there when the sensor begins.
+//!
+//! The driver has queued events since it was started, so stream and snapshot overlap; `seam.rs`
+//! joins them. What a protected process does not let anybody read is told as missing.
+
+use std::io;
+
+use event::Flags;
+
+use super::process_list::{self, Listed};
+use crate::sensor::existing::{Existing, ExistingImage};
+use crate::sys::processes::{self, Process};
+use crate::sys::{clock, privilege};
+
+/// The process that stands for idle time; it has no memory, no program and no user.
+const IDLE: u32 = 0;
+
+/// The process of the kernel's own threads.
+const SYSTEM: u32 = 4;
+
+/// Reads every process there is now, and what it has mapped where `images` says so.
+pub(super) fn take(images: bool) -> io::Result<Vec<Existing>> {
+    if let Err(error) = privilege::enable_debug() {
+        // Other users' processes then lack what only their owner may read, and say so.
+        tracing::debug!(%error, "no privilege to look into other users' processes");
+    }
+    let listed = process_list::read(&processes::list()?).map_err(io::Error::other)?;
+    Ok(listed
+        .into_iter()
+        .map(|process| read(&process, images))
+        .collect())
+}
+
+fn read(listed: &Listed, images: bool) -> Existing {
+    let read_from = clock::now().0;
+    let mut existing = Existing {
+        process_id: listed.process_id,
+        start_time: clock::on_sensor_clock(listed.create_time),
+        parent_process_id: listed.parent_process_id,
+        session_id: listed.session_id,
+        threads: listed.threads,
+        flags: Flags::UTF_16,
+        read_from,
+        ..Existing::default()
+    };
+    if matches!(listed.process_id, IDLE | SYSTEM) {
+        existing.flags = existing.flags.with(Flags::KERNEL_PROCESS);
+    }
+    match open_as_listed(&existing) {
+        Some(process) => look(&process, &mut existing, images),
+        None => lack(&mut existing),
+    }
+    existing.read_until = clock::now().0;
+    existing
+}
+
+/// The process, if it is still the one that was listed.
+fn open_as_listed(existing: &Existing) -> Option<Process> {
+    let process = Process::open(existing.process_id).ok()?;
+    (process.start_time().ok()? == existing.start_time).then_some(process)
+}
+
+fn look(process: &Process, existing: &mut Existing, images: bool) {
+    let program = process.program();
+    existing.flags = existing.flags.with(program.flags);
+    existing.image = program.image;
+    existing.command_line = program.command_line;
+    match process.user_sid() {
+        Ok(sid) => existing.user_sid = sid,
+        Err(_protected) => existing.flags = existing.flags.with(Flags::USER_UNAVAILABLE),
+    }
+    if images && let Ok(process) = Process::open_memory(existing.process_id) {
+        // The id cannot have become another's: `process` above holds it.
+        existing.images = process.images().into_iter().map(own).collect();
+    }
+}
+
+fn lack(existing: &mut Existing) {
+    for flag in [
+        Flags::IMAGE_UNAVAILABLE,
+        Flags::COMMAND_LINE_UNAVAILABLE,
+        Flags::USER_UNAVAILABLE,
+    ] {
+        existing.flags = existing.flags.with(flag);
+    }
+}
+
+fn own(image: processes::Image) -> ExistingImage {
+    let flags = if image.path.is_empty() {
+        Flags::UTF_16.with(Flags::IMAGE_UNAVAILABLE)
+    } else {
+        Flags::UTF_16
+    };
+    ExistingImage {
+        flags,
+        base: image.base,
+        size: image.size,
+        path: image.path,
+    }
+}

@@ -1,0 +1,1 @@
+//! What the Windows sensor promises, on a device that a test scripts.

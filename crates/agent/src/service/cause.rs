@@ -1,0 +1,126 @@
+//! Why Windows refuses something about a service, in words, from the number it gives. Pure, so that
+//! it can be tested where there is no service manager.
+
+/// The cause and the cure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cause {
+    /// What is in the way.
+    pub cause: &'static str,
+    /// What to do about it.
+    pub cure: &'static str,
+}
+
+/// What a Windows error code (`winerror.h`) means when a service is asked for something; `None` for
+/// those that mean nothing of their own here.
+pub const fn of(code: i32) -> Option<Cause> {
+    let (cause, cure) = match code {
+        5 => (
+            "only administrators can change services and drivers",
+            "start systrail from a prompt that was opened with \"Run as administrator\"",
+        ),
+        1051 => (
+            "a service that runs depends on it",
+            "stop that one first: `systrail service stop`",
+        ),
+        1053 => (
+            "it did not answer in time",
+            "look into the Application event log, then try again",
+        ),
+        1055 => (
+            "the service manager is busy with another change",
+            "try again in a moment",
+        ),
+        1058 => (
+            "the service is disabled",
+            "`systrail driver install` or `systrail service install` enables it again",
+        ),
+        1060 => (
+            "it is not installed",
+            "install it first: `systrail driver install`, `systrail service install`",
+        ),
+        1072 => (
+            "it is marked for deletion and goes when its last user lets go of it",
+            "close what looks at it (services.msc, Task Manager, Event Viewer) and try again, or \
+             restart the machine",
+        ),
+        code => return of_driver_image(code),
+    };
+    Some(Cause { cause, cure })
+}
+
+/// Why the kernel does not load a driver.
+const fn of_driver_image(code: i32) -> Option<Cause> {
+    let (cause, cure) = match code {
+        2 | 3 => (
+            "the driver's file is not where it was installed from",
+            "put systrail.sys beside systrail.exe, then `systrail driver install`",
+        ),
+        31 | 1066 => (
+            "the driver itself refused to start",
+            "the System event log says which step failed, with SysTrail as its source",
+        ),
+        127 | 182 => (
+            "this Windows lacks a function the driver needs",
+            "Windows 10 1809 or Server 2019, or newer, has all of them",
+        ),
+        193 | 216 => (
+            "the driver's file is no driver for this machine's processor",
+            "take systrail.sys from the release for this machine",
+        ),
+        577 => (
+            "Windows does not accept the driver's signature",
+            "use the systrail.sys of a release; on a machine for tests, `bcdedit /set testsigning \
+             on`, restart, and sign it with a certificate this machine trusts",
+        ),
+        1275 => (
+            "Windows blocks this driver",
+            "`systrail doctor` tells what is on; a newer release may be on no block list",
+        ),
+        4551 => (
+            "a code integrity policy (App Control, memory integrity) does not allow this driver",
+            "have whoever keeps the policy add the release's certificate to it",
+        ),
+        4550 | 4552 | 4553 => (
+            "this machine's code integrity policy is broken",
+            "the CodeIntegrity event log says how",
+        ),
+        _ => return None,
+    };
+    Some(Cause { cause, cure })
+}
+
+/// Whether the cause is that no driver can be loaded here, and not how it was asked for.
+pub const fn is_about_machine(code: i32) -> bool {
+    matches!(
+        code,
+        5 | 31 | 127 | 182 | 193 | 216 | 577 | 1066 | 1275 | 4550..=4553
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_refusal_of_a_driver_says_what_to_do() {
+        for (code, words) in [
+            (577, "testsigning"),
+            (1275, "doctor"),
+            (4551, "policy"),
+            (5, "administrator"),
+            (1072, "services.msc"),
+            (2, "systrail.sys"),
+        ] {
+            let cause = of(code).unwrap();
+            assert!(cause.cure.contains(words), "{code}: {}", cause.cure);
+            assert!(!cause.cause.ends_with('.') && !cause.cure.ends_with('.'));
+        }
+        assert_eq!(of(0), None);
+    }
+
+    #[test]
+    fn what_no_other_command_cures_is_about_the_machine() {
+        assert!([5, 577, 1275, 4551].into_iter().all(is_about_machine));
+        assert!(![2, 1060, 1072].into_iter().any(is_about_machine));
+    }
+}

@@ -1,0 +1,285 @@
+//! The driver's own service.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use event::control::{Conditions, Counters, Welcome};
+use windows_service::service::{
+    ServiceAccess, ServiceErrorControl, ServiceInfo, ServiceStartType, ServiceState, ServiceType,
+};
+use windows_service::service_manager::ServiceManagerAccess;
+
+use super::{EXISTS, Error, Installed, manager, open, open_installed, start, stop};
+use crate::service::driver_file;
+use crate::sys::device::Control;
+use crate::sys::registry::{self, Value};
+
+/// The name of the driver's service.
+pub const DRIVER: &str = "SysTrail";
+
+/// Where the driver reads its settings.
+const PARAMETERS: &str = r"SYSTEM\CurrentControlSet\Services\SysTrail\Parameters";
+const QUEUE_LIMIT: &str = "QueueLimit";
+const FLUSH_INTERVAL: &str = "FlushIntervalMs";
+
+/// When the driver starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StartAt {
+    /// When somebody asks for it.
+    Demand,
+    /// With the system: what runs early is seen, and waits in the queue.
+    Boot,
+}
+
+/// What the driver is told; what is `None` stays as it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Parameters {
+    /// Bytes of queued records.
+    pub queue_limit: Option<u32>,
+    /// The longest an event waits in the driver.
+    pub flush_interval: Option<Duration>,
+}
+
+/// The driver's service as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DriverState {
+    /// The file it was installed from; `None` when it is not installed.
+    pub file: Option<PathBuf>,
+    /// Whether it starts with the system.
+    pub starts_at_boot: bool,
+    /// Whether it runs.
+    pub is_running: bool,
+    /// What it says of itself, where it may be asked.
+    pub told: Option<(Welcome, Counters)>,
+    /// Why it could not be asked.
+    pub untold: Option<String>,
+}
+
+impl DriverState {
+    /// The registry values the driver refused, each with what it takes instead.
+    pub fn refused(&self) -> Vec<String> {
+        let Some((welcome, counters)) = &self.told else {
+            return Vec::new();
+        };
+        let mut refused = Vec::new();
+        if counters
+            .conditions
+            .contains(Conditions::QUEUE_LIMIT_REFUSED)
+        {
+            refused.push(format!(
+                "{QUEUE_LIMIT} is refused: it must be a REG_DWORD from 65536 to 67108864; {} is in \
+                 use",
+                welcome.queue_limit
+            ));
+        }
+        if counters
+            .conditions
+            .contains(Conditions::FLUSH_INTERVAL_REFUSED)
+        {
+            refused.push(format!(
+                "{FLUSH_INTERVAL} is refused: it must be a REG_DWORD from 1 to 1000; {} is in use",
+                welcome.flush_interval_ms
+            ));
+        }
+        if counters.conditions.contains(Conditions::QUEUE_CORRUPT) {
+            refused.push(
+                "the driver's queue was overwritten from outside and takes no more events; \
+                 `systrail driver stop`, `systrail driver start`"
+                    .to_owned(),
+            );
+        }
+        refused
+    }
+}
+
+/// The driver's file where a release has it.
+pub fn beside_this_program() -> Result<PathBuf, Error> {
+    let program = std::env::current_exe().map_err(|source| Error::Io {
+        what: "the path of this program".to_owned(),
+        source,
+    })?;
+    Ok(program.with_file_name("systrail.sys"))
+}
+
+/// The driver's service.
+#[derive(Clone, Copy, Debug)]
+pub struct Driver;
+
+impl Driver {
+    /// Installs the driver from `file`, or brings its service up to date.
+    pub fn install(
+        file: &Path,
+        start_at: StartAt,
+        parameters: Parameters,
+    ) -> Result<Installed, Error> {
+        const ACTION: &str = "installing";
+        let file = checked(file)?;
+        let info = ServiceInfo {
+            name: DRIVER.into(),
+            display_name: "SysTrail driver".into(),
+            service_type: ServiceType::KERNEL_DRIVER,
+            start_type: match start_at {
+                StartAt::Demand => ServiceStartType::OnDemand,
+                StartAt::Boot => ServiceStartType::SystemStart,
+            },
+            error_control: ServiceErrorControl::Normal,
+            executable_path: file,
+            launch_arguments: Vec::new(),
+            dependencies: Vec::new(),
+            account_name: None,
+            account_password: None,
+        };
+        let manager =
+            manager(ServiceManagerAccess::CONNECT | ServiceManagerAccess::CREATE_SERVICE)?;
+        let access = ServiceAccess::QUERY_STATUS;
+        let installed = match manager
+            .create_service(&info, access)
+            .map_err(Error::new(ACTION, DRIVER))
+        {
+            Ok(_service) => Installed::New,
+            Err(error) if error.code() == Some(EXISTS) => {
+                Self::update(&info)?;
+                Installed::Again
+            }
+            Err(error) => return Err(error),
+        };
+        if let Err(error) = parameters.write() {
+            // A new service that lacks what was asked for is none.
+            if installed == Installed::New {
+                Self::uninstall()?;
+            }
+            return Err(error);
+        }
+        Ok(installed)
+    }
+
+    fn update(info: &ServiceInfo) -> Result<(), Error> {
+        const ACTION: &str = "changing";
+        let access = ServiceAccess::QUERY_CONFIG | ServiceAccess::CHANGE_CONFIG;
+        let service = open_installed(DRIVER, ACTION, access)?;
+        let config = service.query_config().map_err(Error::new(ACTION, DRIVER))?;
+        if config.service_type != ServiceType::KERNEL_DRIVER {
+            return Err(Error::Foreign { service: DRIVER });
+        }
+        service
+            .change_config(info)
+            .map_err(Error::new(ACTION, DRIVER))
+    }
+
+    /// Loads the driver and waits until it runs. Says whether it had to be started.
+    pub fn start() -> Result<bool, Error> {
+        let access = ServiceAccess::QUERY_STATUS | ServiceAccess::START;
+        start(&open_installed(DRIVER, "starting", access)?, DRIVER)
+    }
+
+    /// Unloads the driver and waits until it has gone. Says whether it ran. Windows would keep it
+    /// half stopped for as long as somebody has it open, so that is refused.
+    pub fn stop() -> Result<bool, Error> {
+        let access = ServiceAccess::QUERY_STATUS | ServiceAccess::STOP;
+        let service = open_installed(DRIVER, "stopping", access)?;
+        Self::refuse_while_read()?;
+        stop(&service, DRIVER)
+    }
+
+    fn refuse_while_read() -> Result<(), Error> {
+        // A driver that cannot be asked is not one that somebody reads.
+        let counters = Control::open().and_then(|control| control.counters());
+        if counters.is_ok_and(|counters| counters.reads_pended > 0) {
+            return Err(Error::Busy);
+        }
+        Ok(())
+    }
+
+    /// Stops the driver and removes its service. Says whether there was one.
+    pub fn uninstall() -> Result<bool, Error> {
+        const ACTION: &str = "removing";
+        let access = ServiceAccess::QUERY_STATUS
+            | ServiceAccess::QUERY_CONFIG
+            | ServiceAccess::STOP
+            | ServiceAccess::DELETE;
+        let Some(service) = open(DRIVER, ACTION, access)? else {
+            return Ok(false);
+        };
+        let config = service.query_config().map_err(Error::new(ACTION, DRIVER))?;
+        if config.service_type != ServiceType::KERNEL_DRIVER {
+            return Err(Error::Foreign { service: DRIVER });
+        }
+        Self::refuse_while_read()?;
+        stop(&service, DRIVER)?;
+        service.delete().map_err(Error::new(ACTION, DRIVER))?;
+        Ok(true)
+    }
+
+    /// How it is.
+    pub fn state() -> Result<DriverState, Error> {
+        const ACTION: &str = "asking about";
+        let access = ServiceAccess::QUERY_STATUS | ServiceAccess::QUERY_CONFIG;
+        let Some(service) = open(DRIVER, ACTION, access)? else {
+            return Ok(DriverState::default());
+        };
+        let config = service.query_config().map_err(Error::new(ACTION, DRIVER))?;
+        let mut state = DriverState {
+            file: Some(config.executable_path),
+            starts_at_boot: config.start_type == ServiceStartType::SystemStart,
+            is_running: super::state(&service, DRIVER, ACTION)? == ServiceState::Running,
+            ..DriverState::default()
+        };
+        if state.is_running {
+            let control = Control::open();
+            match control.and_then(|control| Ok((control.handshake()?, control.counters()?))) {
+                Ok(told) => state.told = Some(told),
+                Err(error) => state.untold = Some(error.to_string()),
+            }
+        }
+        Ok(state)
+    }
+}
+
+impl Parameters {
+    fn write(self) -> Result<(), Error> {
+        let set = |name: &str, number: Option<u32>| {
+            let Some(number) = number else {
+                return Ok(());
+            };
+            registry::set_number(PARAMETERS, name, number).map_err(|source| Error::Io {
+                what: format!(r"HKLM\{PARAMETERS}\{name}"),
+                source,
+            })
+        };
+        set(QUEUE_LIMIT, self.queue_limit)?;
+        let in_ms = |interval: Duration| u32::try_from(interval.as_millis()).unwrap_or(u32::MAX);
+        set(FLUSH_INTERVAL, self.flush_interval.map(in_ms))
+    }
+
+    /// The values that are set, as they stand in the registry.
+    pub fn values() -> io::Result<Vec<(&'static str, Value)>> {
+        let mut values = Vec::new();
+        for name in [QUEUE_LIMIT, FLUSH_INTERVAL] {
+            if let Some(value) = registry::value(PARAMETERS, name)? {
+                values.push((name, value));
+            }
+        }
+        Ok(values)
+    }
+}
+
+/// The whole path of a file that is our driver.
+fn checked(file: &Path) -> Result<PathBuf, Error> {
+    let at_file = |source| Error::DriverFile {
+        path: file.to_owned(),
+        source,
+    };
+    // An absolute path without the `\\?\` that `canonicalize` would put before it.
+    let path = std::path::absolute(file).map_err(at_file)?;
+    let mut bytes = Vec::new();
+    File::open(&path)
+        .and_then(|file| file.take(driver_file::SIZE_MAX).read_to_end(&mut bytes))
+        .map_err(at_file)?;
+    driver_file::check(&bytes).map_err(|reason| Error::Unfit {
+        path: path.clone(),
+        reason,
+    })?;
+    Ok(path)
+}

@@ -1,0 +1,79 @@
+//! The launch routine: has the driver run for as long as a recording needs it, then leaves the
+//! machine as it was.
+
+use std::time::Duration;
+
+use super::{Driver, Error, Parameters, StartAt, beside_this_program};
+
+/// What was done so that the driver runs.
+#[derive(Debug, Default)]
+pub struct Launch {
+    has_installed: bool,
+    has_started: bool,
+}
+
+impl Launch {
+    /// Installs the driver where it is not, from the file beside this program and with
+    /// `flush_interval`, and starts it where it does not run. What one step did is undone when the
+    /// next fails.
+    pub fn begin(flush_interval: Duration) -> Result<Self, Error> {
+        let state = Driver::state()?;
+        let mut launch = Self::default();
+        if state.is_running {
+            return Ok(launch);
+        }
+        if state.file.is_none() {
+            let parameters = Parameters {
+                queue_limit: None,
+                flush_interval: Some(flush_interval),
+            };
+            Driver::install(&beside_this_program()?, StartAt::Demand, parameters)?;
+            launch.has_installed = true;
+        }
+        match Driver::start() {
+            Ok(has_started) => launch.has_started = has_started,
+            Err(error) => {
+                // Why it does not start is what matters; what was installed goes again.
+                if let Err(undo) = launch.undo() {
+                    tracing::warn!(error = %undo, "what was installed could not be removed again");
+                }
+                return Err(error);
+            }
+        }
+        Ok(launch)
+    }
+
+    /// Whether the driver was installed or started for this.
+    pub const fn has_changed_anything(&self) -> bool {
+        self.has_installed || self.has_started
+    }
+
+    /// Leaves the driver as it is now.
+    pub fn keep(mut self) {
+        self.has_installed = false;
+        self.has_started = false;
+    }
+
+    /// Undoes what was done. Nobody may have the device open any more.
+    pub fn undo(mut self) -> Result<(), Error> {
+        self.take_back()
+    }
+
+    fn take_back(&mut self) -> Result<(), Error> {
+        if std::mem::take(&mut self.has_started) {
+            Driver::stop()?;
+        }
+        if std::mem::take(&mut self.has_installed) {
+            Driver::uninstall()?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Launch {
+    fn drop(&mut self) {
+        if let Err(error) = self.take_back() {
+            tracing::warn!(%error, "the driver could not be put back as it was");
+        }
+    }
+}

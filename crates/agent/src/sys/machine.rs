@@ -1,0 +1,64 @@
+//! The machine: its name, the id of this boot, and who runs this program.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::enrich::device_path::Volumes;
+
+/// The host name.
+pub fn name() -> io::Result<String> {
+    let name = nix::unistd::gethostname()?;
+    Ok(name.to_string_lossy().into_owned())
+}
+
+/// The 128-bit random id the kernel drew at boot (`/proc/sys/kernel/random/boot_id`).
+pub fn boot_id() -> io::Result<[u8; 16]> {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
+    let digits: String = text.trim().chars().filter(|digit| *digit != '-').collect();
+    let invalid = || io::Error::new(io::ErrorKind::InvalidData, "the boot id is not a UUID");
+    if digits.len() != 32 {
+        return Err(invalid());
+    }
+    u128::from_str_radix(&digits, 16)
+        .map(u128::to_be_bytes)
+        .map_err(|_not_hex| invalid())
+}
+
+/// There are no drive letters on this system.
+pub fn volumes() -> Volumes {
+    Volumes::default()
+}
+
+/// The configuration file of the system.
+pub fn configuration_path() -> PathBuf {
+    PathBuf::from("/etc/systrail/systrail.toml")
+}
+
+/// Where data is kept when no other place is said: `/var/lib/systrail` for root, and for others
+/// what the XDG base directory specification calls the state directory.
+pub fn data_directory() -> PathBuf {
+    let absolute = |name| {
+        std::env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    if nix::unistd::geteuid().is_root() {
+        return PathBuf::from("/var/lib/systrail");
+    }
+    absolute("XDG_STATE_HOME")
+        .or_else(|| absolute("HOME").map(|home| home.join(".local/state")))
+        .unwrap_or_else(std::env::temp_dir)
+        .join("systrail")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_the_boot_id_the_kernel_tells() {
+        let id = boot_id().unwrap();
+        assert_ne!(id, [0; 16]);
+        assert_eq!(id, boot_id().unwrap(), "it is the same for the whole boot");
+    }
+}

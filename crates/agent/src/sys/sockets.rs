@@ -1,0 +1,45 @@
+//! Waiting for a socket that is set non-blocking, or for a [`Waker`], whichever comes first.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::wake::Waker;
+
+/// What a socket is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Readiness {
+    /// A connection to accept, or bytes to read.
+    Readable,
+    /// Room to write.
+    Writable,
+}
+
+/// Waits; may return early with nothing of it so.
+pub fn wait(
+    socket: &impl AsFd,
+    readiness: Readiness,
+    waker: &Waker,
+    timeout: Option<Duration>,
+) -> io::Result<()> {
+    let flags = match readiness {
+        Readiness::Readable => PollFlags::POLLIN,
+        Readiness::Writable => PollFlags::POLLOUT,
+    };
+    let mut waited = [
+        PollFd::new(socket.as_fd(), flags),
+        PollFd::new(waker.as_fd(), PollFlags::POLLIN),
+    ];
+    let timeout = timeout.map_or(PollTimeout::NONE, |timeout| {
+        // Rounded up, so that the last millisecond is slept and not spun.
+        PollTimeout::from(u16::try_from(timeout.as_millis() + 1).unwrap_or(u16::MAX))
+    });
+    match poll(&mut waited, timeout) {
+        // Interrupted by a signal, the caller looks, finds nothing, and waits again.
+        Ok(_) | Err(Errno::EINTR) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,72 @@
+//! A directory that only the system and administrators may enter.
+
+#![expect(unsafe_code, reason = "sets who may enter")]
+
+use std::fs;
+use std::io;
+use std::os::windows::fs::MetadataExt as _;
+use std::path::Path;
+use std::ptr::null_mut;
+
+use windows_sys::Win32::Foundation::LocalFree;
+use windows_sys::Win32::Security::Authorization::{
+    ConvertStringSecurityDescriptorToSecurityDescriptorW, SDDL_REVISION_1,
+};
+use windows_sys::Win32::Security::{
+    DACL_SECURITY_INFORMATION, OWNER_SECURITY_INFORMATION, PROTECTED_DACL_SECURITY_INFORMATION,
+    PSECURITY_DESCRIPTOR, SetFileSecurityW,
+};
+use windows_sys::Win32::Storage::FileSystem::FILE_ATTRIBUTE_REPARSE_POINT;
+
+use super::call::{check, wide};
+
+/// Owned by administrators; full access for SYSTEM and administrators, here and below, and nothing
+/// from the directory above, where everybody may write.
+const SECURITY: &str = "O:BAD:PAI(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)";
+
+/// Makes the directory where it is not there, and sets who may enter. A directory somebody else has
+/// made before becomes the administrators'; a link to another place is refused.
+pub fn protect(path: &Path) -> io::Result<()> {
+    fs::create_dir_all(path)?;
+    let metadata = fs::symlink_metadata(path)?;
+    if metadata.file_attributes() & FILE_ATTRIBUTE_REPARSE_POINT != 0 {
+        return Err(io::Error::other(
+            "it is a link to another place; remove it, for what is recorded must not go there",
+        ));
+    }
+    let descriptor = Descriptor::new(SECURITY)?;
+    let path = wide(path);
+    let parts = OWNER_SECURITY_INFORMATION
+        | DACL_SECURITY_INFORMATION
+        | PROTECTED_DACL_SECURITY_INFORMATION;
+    // SAFETY: a text ended by a NUL, and a descriptor that the system made.
+    check(unsafe { SetFileSecurityW(path.as_ptr(), parts, descriptor.0) })
+}
+
+/// A security descriptor in the system's memory.
+struct Descriptor(PSECURITY_DESCRIPTOR);
+
+impl Descriptor {
+    fn new(text: &str) -> io::Result<Self> {
+        let text = wide(text);
+        let mut descriptor = null_mut();
+        // SAFETY: a text ended by a NUL.
+        check(unsafe {
+            ConvertStringSecurityDescriptorToSecurityDescriptorW(
+                text.as_ptr(),
+                SDDL_REVISION_1,
+                &raw mut descriptor,
+                null_mut(),
+            )
+        })?;
+        Ok(Self(descriptor))
+    }
+}
+
+impl Drop for Descriptor {
+    fn drop(&mut self) {
+        // SAFETY: allocated by the system for us, and freed here alone.
+        let freed = unsafe { LocalFree(self.0) };
+        debug_assert!(freed.is_null(), "memory of the system can be given back");
+    }
+}

@@ -1,0 +1,127 @@
+//! The machine: its name, the id of this boot, its drive letters, and where its files are.
+
+#![expect(unsafe_code, reason = "asks the system for names and times")]
+
+use std::io;
+use std::path::PathBuf;
+
+use windows_sys::Wdk::System::SystemInformation::{
+    NtQuerySystemInformation, SystemTimeOfDayInformation,
+};
+use windows_sys::Win32::Storage::FileSystem::{GetLogicalDrives, QueryDosDeviceW};
+use windows_sys::Win32::System::SystemInformation::{
+    ComputerNamePhysicalDnsHostname, GetComputerNameExW, GetSystemWindowsDirectoryW,
+};
+
+use super::call::{check, check_status, text, wide};
+use super::registry::{self, Value};
+use crate::enrich::device_path::Volumes;
+
+/// The longest name asked for, in UTF-16 units.
+const NAME_SIZE_MAX: u32 = 1_024;
+
+/// The DNS host name of this machine.
+pub fn name() -> io::Result<String> {
+    let mut buffer = [0_u16; NAME_SIZE_MAX as usize];
+    let mut size = NAME_SIZE_MAX;
+    // SAFETY: a buffer with the size it has.
+    let told = unsafe {
+        GetComputerNameExW(
+            ComputerNamePhysicalDnsHostname,
+            buffer.as_mut_ptr(),
+            &raw mut size,
+        )
+    };
+    check(told)?;
+    Ok(text(&buffer))
+}
+
+/// 128 bits that no other boot of any machine has: a hash of the id Windows was given when it was
+/// installed, and the time of the boot.
+///
+/// Windows draws no number at boot. The boot time moves when the clock is set; what the kernel tells
+/// as its bias moves with it, and the difference stays.
+pub fn boot_id() -> io::Result<[u8; 16]> {
+    let mut information = [0_u64; 6];
+    let size = u32::try_from(size_of_val(&information)).unwrap_or(u32::MAX);
+    let mut told_size = 0;
+    // SAFETY: a buffer with the size it has.
+    let status = unsafe {
+        NtQuerySystemInformation(
+            SystemTimeOfDayInformation,
+            information.as_mut_ptr().cast(),
+            size,
+            &raw mut told_size,
+        )
+    };
+    check_status(status)?;
+    // SYSTEM_TIMEOFDAY_INFORMATION: boot time, current time, time zone bias, its id and a reserved
+    // number, boot time bias, sleep time bias.
+    let [boot_time, _, _, _, boot_time_bias, _] = information;
+    let boot = boot_time.wrapping_sub(boot_time_bias);
+    let installation = match registry::value(r"SOFTWARE\Microsoft\Cryptography", "MachineGuid") {
+        Ok(Some(Value::Text(guid))) => guid,
+        // The host's name is the next best thing to tell machines apart.
+        _ => name()?,
+    };
+    let mut id = [0; 16];
+    let (machine_half, boot_half) = id.split_at_mut(8);
+    machine_half.copy_from_slice(&fnv(installation.as_bytes()).to_le_bytes());
+    boot_half.copy_from_slice(&boot.to_le_bytes());
+    Ok(id)
+}
+
+/// FNV-1a in 64 bits.
+fn fnv(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}
+
+/// The drive letters there are now, and the directory of Windows.
+pub fn volumes() -> Volumes {
+    // SAFETY: takes nothing and returns a bit a letter.
+    let letters = unsafe { GetLogicalDrives() };
+    let drives = ('A'..='Z')
+        .zip(0..)
+        .filter(|&(_, bit)| letters >> bit & 1 == 1)
+        .filter_map(|(letter, _)| {
+            let drive = format!("{letter}:");
+            Some((device_of(&drive)?, drive))
+        })
+        .collect();
+    Volumes {
+        drives,
+        system_root: windows_directory(),
+    }
+}
+
+/// The kernel's name of a drive.
+fn device_of(drive: &str) -> Option<String> {
+    let drive = wide(drive);
+    let mut buffer = [0_u16; NAME_SIZE_MAX as usize];
+    // SAFETY: a text ended by a NUL, and a buffer with the size it has.
+    let size = unsafe { QueryDosDeviceW(drive.as_ptr(), buffer.as_mut_ptr(), NAME_SIZE_MAX) };
+    (size != 0).then(|| text(&buffer))
+}
+
+fn windows_directory() -> Option<String> {
+    let mut buffer = [0_u16; NAME_SIZE_MAX as usize];
+    // SAFETY: a buffer with the size it has.
+    let size = unsafe { GetSystemWindowsDirectoryW(buffer.as_mut_ptr(), NAME_SIZE_MAX) };
+    (0 < size && size < NAME_SIZE_MAX).then(|| text(&buffer))
+}
+
+/// The configuration file of the system.
+pub fn configuration_path() -> PathBuf {
+    data_directory().join("systrail.toml")
+}
+
+/// Where data is kept when no other place is said: `%ProgramData%\SysTrail`.
+pub fn data_directory() -> PathBuf {
+    std::env::var_os("ProgramData")
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute())
+        .unwrap_or_else(|| PathBuf::from(r"C:\ProgramData"))
+        .join("SysTrail")
+}

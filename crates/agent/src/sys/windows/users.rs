@@ -1,0 +1,84 @@
+//! Names of users, from the local security authority, which asks the domain where there is one.
+
+#![expect(unsafe_code, reason = "looks up SIDs and names")]
+
+use std::ptr::{null, null_mut};
+
+use windows_sys::Win32::Foundation::{ERROR_NONE_MAPPED, GetLastError};
+use windows_sys::Win32::Security::{IsValidSid, LookupAccountNameW, LookupAccountSidW};
+
+use super::call::{text, wide};
+
+/// The longest name and domain, in UTF-16 units with the NUL: 20 and 256 by Windows' own limits.
+const NAME_SIZE_MAX: usize = 512;
+
+/// The most bytes of a SID (`SECURITY_MAX_SID_SIZE`).
+const SID_SIZE_MAX: usize = 68;
+
+/// There are no uids on this system.
+pub fn name_of_uid(_user_id: u32) -> Option<String> {
+    None
+}
+
+/// The name of a SID in its binary form, as `DOMAIN\name`; `None` when nobody knows one.
+pub fn name_of_sid(sid: &[u8]) -> Option<String> {
+    // The call reads as many sub-authorities as the second byte says.
+    let claimed = 8 + usize::from(*sid.get(1)?) * 4;
+    if sid.len() != claimed || sid.len() > SID_SIZE_MAX {
+        return None;
+    }
+    // Sub-authorities are numbers of 4 bytes, which the system may read as such.
+    let mut aligned = [0_u32; SID_SIZE_MAX / 4];
+    for (number, bytes) in aligned.iter_mut().zip(sid.as_chunks::<4>().0) {
+        *number = u32::from_ne_bytes(*bytes);
+    }
+    let sid = aligned.as_mut_ptr().cast();
+    // SAFETY: the buffer is larger than any SID whose count was checked.
+    if unsafe { IsValidSid(sid) } == 0 {
+        return None;
+    }
+    let (mut name, mut domain) = ([0_u16; NAME_SIZE_MAX], [0_u16; NAME_SIZE_MAX]);
+    let (mut name_size, mut domain_size, mut kind) = (512, 512, 0);
+    // SAFETY: a valid SID, and two buffers with the sizes they have.
+    let found = unsafe {
+        LookupAccountSidW(
+            null(),
+            sid,
+            name.as_mut_ptr(),
+            &raw mut name_size,
+            domain.as_mut_ptr(),
+            &raw mut domain_size,
+            &raw mut kind,
+        )
+    };
+    if found == 0 {
+        return None;
+    }
+    let (name, domain) = (text(&name), text(&domain));
+    Some(if domain.is_empty() {
+        name
+    } else {
+        format!(r"{domain}\{name}")
+    })
+}
+
+/// Whether this machine knows the user; where it cannot tell, it may.
+pub fn exists(name: &str) -> bool {
+    let name = wide(name);
+    let (mut sid_size, mut domain_size, mut kind) = (0, 0, 0);
+    // SAFETY: a text ended by a NUL; no buffers, so the call says that they are too small where
+    // the name is known.
+    let found = unsafe {
+        LookupAccountNameW(
+            null(),
+            name.as_ptr(),
+            null_mut(),
+            &raw mut sid_size,
+            null_mut(),
+            &raw mut domain_size,
+            &raw mut kind,
+        )
+    };
+    // SAFETY: reads this thread's last error.
+    found != 0 || unsafe { GetLastError() } != ERROR_NONE_MAPPED
+}
