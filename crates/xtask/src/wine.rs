@@ -42,12 +42,14 @@ pub(crate) fn run(options: &Options) -> Result<Tally> {
         &["-Wl,--entry=DriverEntry", "-Wl,--subsystem,native"],
     )?;
     let runner = build("systrail-runner", &[])?;
+    let agent = build_agent()?;
     let prefix = Prefix::make()?;
     let driver = workspace::target().join("systrail.sys");
     prefix.put(&library, "windows/system32/bcryptprimitives.dll")?;
     prefix.put(&driver, "systrail/systrail.sys")?;
     prefix.put(&test_kernel, "systrail/testkernel.sys")?;
     prefix.put(&runner, "systrail/runner.exe")?;
+    prefix.put(&agent, "systrail/systrail.exe")?;
     let mut command = prefix.wine(TEST_SECONDS_MAX);
     command
         .args([r"C:\systrail\runner.exe", "test"])
@@ -75,6 +77,17 @@ fn build(name: &str, link: &[&str]) -> Result<PathBuf> {
         .with_context(|| format!("building {name}; `cargo xtask setup` installs what it needs"))?;
     let directory = workspace::target().join(TARGET).join("debug");
     Ok(directory.join(format!("{name}.exe")))
+}
+
+/// Builds the agent as its users have it, but for the optimiser.
+fn build_agent() -> Result<PathBuf> {
+    run_command(
+        cargo()
+            .args(["build", "--locked", "--package", "agent", "--quiet"])
+            .args(["--bin", "systrail", "--target", TARGET])
+            .env_remove("RUSTFLAGS"),
+    )?;
+    Ok(workspace::target().join(TARGET).join("debug/systrail.exe"))
 }
 
 /// A prefix with its server, which ends when this is dropped.

@@ -1,6 +1,7 @@
 //! What happened, in one form for whoever saw it: the witness, the driver, the agent.
 
 use event::{Event, Header, Kind};
+use std::collections::BTreeMap;
 use std::io;
 use testkernel::request::Creator;
 
@@ -115,6 +116,70 @@ fn text(bytes: &[u8]) -> String {
     let (pairs, _odd_byte) = bytes.as_chunks::<2>();
     let units: Vec<u16> = pairs.iter().map(|pair| u16::from_le_bytes(*pair)).collect();
     String::from_utf16_lossy(&units)
+}
+
+/// Witnessed facts as the agent's log tells them: paths begin with a drive, a process is told by
+/// its key, and only starts of threads name the thread.
+pub(crate) fn as_logged(facts: &[Fact], drives: &[(String, String)]) -> Vec<Fact> {
+    let dos_path = |path: &str| {
+        drives
+            .iter()
+            .find_map(|(drive, device)| {
+                let rest = path.strip_prefix(device.as_str())?;
+                rest.starts_with('\\').then(|| format!("{drive}{rest}"))
+            })
+            .unwrap_or_else(|| path.to_owned())
+    };
+    let mut logged = facts.to_vec();
+    for fact in &mut logged {
+        match fact {
+            Fact::ProcessStart {
+                start_time, image, ..
+            } => {
+                *start_time = 0;
+                *image = dos_path(image);
+            }
+            Fact::ProcessExit { thread_id, .. } => *thread_id = 0,
+            Fact::ImageLoad {
+                thread_id, image, ..
+            } => {
+                *thread_id = 0;
+                *image = dos_path(image);
+            }
+            Fact::ThreadStart { .. } | Fact::ThreadExit { .. } | Fact::Lost { .. } => {}
+        }
+    }
+    without_first_threads(logged)
+}
+
+/// Leaves out the first thread of each process: it is the process.
+pub(crate) fn without_first_threads(facts: Vec<Fact>) -> Vec<Fact> {
+    let mut first_threads = BTreeMap::new();
+    for fact in &facts {
+        if let Fact::ThreadStart {
+            process_id,
+            thread_id,
+            ..
+        } = fact
+        {
+            first_threads.entry(*process_id).or_insert(*thread_id);
+        }
+    }
+    facts
+        .into_iter()
+        .filter(|fact| match fact {
+            Fact::ThreadStart {
+                process_id,
+                thread_id,
+                ..
+            }
+            | Fact::ThreadExit {
+                process_id,
+                thread_id,
+            } => first_threads.get(process_id) != Some(thread_id),
+            _ => true,
+        })
+        .collect()
 }
 
 /// Says where two lists differ first.

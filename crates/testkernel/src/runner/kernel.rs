@@ -16,8 +16,9 @@ const TEST_KERNEL_PATH: &str = r"C:\systrail\testkernel.sys";
 /// How long a service may take to reach a state.
 const STATE_TIME_MAX: Duration = Duration::from_secs(20);
 
-const STOPPED: u32 = 1;
-const RUNNING: u32 = 4;
+/// States of a service.
+pub(crate) const STOPPED: u32 = 1;
+pub(crate) const RUNNING: u32 = 4;
 
 /// The test kernel, running.
 #[derive(Debug)]

@@ -10,6 +10,8 @@
     reason = "a test runner talks to the person who started it"
 )]
 
+mod agent;
+mod agent_tests;
 mod driver_tests;
 mod fact;
 mod kernel;
@@ -37,7 +39,8 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let outcome = match arguments.split_first() {
         Some((word, rest)) if word == "play" => part::play(rest),
-        Some((word, rest)) if word == "test" => test(rest.first().map_or("", String::as_str)),
+        Some((word, rest)) if word == "test" => test_in_console(rest),
+        Some((word, rest)) if word == "inner" => test(rest.first().map_or("", String::as_str)),
         _ => Err(io::Error::other("say test [FILTER] or play PART")),
     };
     outcome.unwrap_or_else(|error| {
@@ -46,11 +49,18 @@ fn main() -> ExitCode {
     })
 }
 
+/// Runs the tests in another of this program that has a console, as the agents it starts then have.
+fn test_in_console(arguments: &[String]) -> io::Result<ExitCode> {
+    let line = format!("{} inner {}", own_path()?, arguments.join(" "));
+    let code = sys::console::run(&line)?;
+    Ok(u8::try_from(code).map_or(ExitCode::FAILURE, ExitCode::from))
+}
+
 /// Runs the tests whose names contain `filter`, one after the other.
 fn test(filter: &str) -> io::Result<ExitCode> {
     let kernel = Kernel::start()?;
     let mut summary = Summary::default();
-    for test in driver_tests::TESTS {
+    for test in driver_tests::TESTS.iter().chain(agent_tests::TESTS) {
         if !test.name.contains(filter) {
             continue;
         }

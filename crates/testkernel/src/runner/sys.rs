@@ -1,5 +1,6 @@
 //! The runner's door to Windows: its only unsafe code.
 
+pub(crate) mod console;
 pub(crate) mod debug;
 pub(crate) mod device;
 mod handle;

@@ -15,10 +15,9 @@ use testkernel::request::Creator;
 
 /// Runs the tree of `command_line` to its end and gives what happened, in order.
 pub(crate) fn run(kernel: &Kernel, command_line: &str) -> io::Result<Vec<Fact>> {
-    let drive = debug::device_of("C:")?;
     let mut witness = Witness {
         kernel,
-        drive,
+        drives: drives()?,
         first_threads: BTreeMap::from([(std::process::id(), thread_id())]),
         facts: Vec::new(),
     };
@@ -28,10 +27,17 @@ pub(crate) fn run(kernel: &Kernel, command_line: &str) -> io::Result<Vec<Fact>> 
     Ok(witness.facts)
 }
 
+/// The drives of a prefix, each with the device it stands for.
+pub(crate) fn drives() -> io::Result<Vec<(String, String)>> {
+    ["C:", "Z:"]
+        .into_iter()
+        .map(|drive| Ok((drive.to_owned(), debug::device_of(drive)?)))
+        .collect()
+}
+
 struct Witness<'k> {
     kernel: &'k Kernel,
-    /// What `C:` stands for.
-    drive: String,
+    drives: Vec<(String, String)>,
     /// The first thread of each process.
     first_threads: BTreeMap<u32, u32>,
     facts: Vec<Fact>,
@@ -116,10 +122,13 @@ impl Witness<'_> {
     }
 
     fn device_path(&self, image: &Image) -> String {
-        match image.path.strip_prefix("C:") {
-            Some(rest) => format!("{}{rest}", self.drive),
-            None => image.path.clone(),
-        }
+        self.drives
+            .iter()
+            .find_map(|(drive, device)| {
+                let rest = image.path.strip_prefix(drive.as_str())?;
+                Some(format!("{device}{rest}"))
+            })
+            .unwrap_or_else(|| image.path.clone())
     }
 }
 

@@ -178,7 +178,7 @@ fn tell(
     }
 }
 
-/// What `C:` stands for.
+/// What a drive stands for.
 pub(crate) fn device_of(drive: &str) -> io::Result<String> {
     let (name, mut target) = (wide(drive), [0_u16; 256]);
     // SAFETY: the name is good for the call, and there is room as said.

@@ -9,7 +9,8 @@ use windows_sys::Win32::System::Services::{
     ChangeServiceConfigW, CloseServiceHandle, ControlService, CreateServiceW, DeleteService,
     OpenSCManagerW, OpenServiceW, QueryServiceStatus, SC_HANDLE, SC_MANAGER_ALL_ACCESS,
     SERVICE_ALL_ACCESS, SERVICE_CONTROL_STOP, SERVICE_DEMAND_START, SERVICE_ERROR_NORMAL,
-    SERVICE_KERNEL_DRIVER, SERVICE_NO_CHANGE, SERVICE_STATUS, StartServiceW,
+    SERVICE_KERNEL_DRIVER, SERVICE_NO_CHANGE, SERVICE_STATUS, SERVICE_WIN32_OWN_PROCESS,
+    StartServiceW,
 };
 
 /// A service, open.
@@ -43,9 +44,19 @@ fn manager() -> io::Result<Opened> {
 impl Service {
     /// Installs a kernel driver in the load order group of the test kernel.
     pub(crate) fn install(name: &str, path: &str) -> io::Result<Self> {
+        let group = wide(testkernel::LOAD_ORDER_GROUP);
+        Self::create(name, path, SERVICE_KERNEL_DRIVER, group.as_ptr())
+    }
+
+    /// Installs a program as a service.
+    pub(crate) fn install_program(name: &str, command_line: &str) -> io::Result<Self> {
+        Self::create(name, command_line, SERVICE_WIN32_OWN_PROCESS, ptr::null())
+    }
+
+    /// `group` is null or a text that is good for the call.
+    fn create(name: &str, path: &str, kind: u32, group: *const u16) -> io::Result<Self> {
         let manager = manager()?;
         let (name, path) = (wide(name), wide(path));
-        let group = wide(testkernel::LOAD_ORDER_GROUP);
         // SAFETY: all texts are good for the call.
         let service = unsafe {
             CreateServiceW(
@@ -53,11 +64,11 @@ impl Service {
                 name.as_ptr(),
                 name.as_ptr(),
                 SERVICE_ALL_ACCESS,
-                SERVICE_KERNEL_DRIVER,
+                kind,
                 SERVICE_DEMAND_START,
                 SERVICE_ERROR_NORMAL,
                 path.as_ptr(),
-                group.as_ptr(),
+                group,
                 ptr::null_mut(),
                 ptr::null(),
                 ptr::null(),
