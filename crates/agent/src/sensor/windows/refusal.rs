@@ -56,6 +56,8 @@ pub fn handshake(error: io::Error) -> Error {
             r"what answers at \\.\SysTrail is no driver of SysTrail, or a much older one",
             OTHER_DRIVER,
         ),
+        // Wine opens the device all the same, and the first request fails as the open should have.
+        Some(code::SHARING_VIOLATION) => open(error),
         _ => Error::Io {
             action: "shaking hands with the driver",
             source: error,
