@@ -132,7 +132,10 @@ fn wrong_arguments_end_with_2_and_say_what_is_allowed() {
             &["run", "--events", "process,files"],
             "process, thread, image",
         ),
-        (&["run", "--source", "magic"], "auto, driver, ebpf, perf, connector"),
+        (
+            &["run", "--source", "magic"],
+            "auto, driver, ebpf, perf, connector",
+        ),
         (&["run", "--on-loss", "cry"], "log, fail"),
         (&["run", "--log", "x", "--no-log"], "cannot be used with"),
         (&["run", "--store", "x"], "--store"),
