@@ -1,7 +1,7 @@
 //! What happened, in one form for whoever saw it: the witness, the driver, the agent.
 
 use event::{Event, Header, Kind};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use testkernel::request::Creator;
 
@@ -59,6 +59,18 @@ pub(crate) fn unix_ns(units: u64) -> u64 {
 }
 
 impl Fact {
+    /// The process it is about; 0 for a loss.
+    pub(crate) fn process_id(&self) -> u32 {
+        match self {
+            Self::ProcessStart { process_id, .. }
+            | Self::ProcessExit { process_id, .. }
+            | Self::ThreadStart { process_id, .. }
+            | Self::ThreadExit { process_id, .. }
+            | Self::ImageLoad { process_id, .. } => *process_id,
+            Self::Lost { .. } => 0,
+        }
+    }
+
     /// What a record of the driver says.
     pub(crate) fn read(record: &[u8]) -> io::Result<(Header, Self)> {
         let (header, event) =
@@ -110,6 +122,15 @@ impl Fact {
         };
         Ok((header, fact))
     }
+}
+
+/// The processes that started.
+pub(crate) fn processes(facts: &[Fact]) -> BTreeSet<u32> {
+    facts
+        .iter()
+        .filter(|fact| matches!(fact, Fact::ProcessStart { .. }))
+        .map(Fact::process_id)
+        .collect()
 }
 
 fn text(bytes: &[u8]) -> String {
