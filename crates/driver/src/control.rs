@@ -8,10 +8,11 @@ use nt::Status;
 use nt::csq::READS_MAX;
 use nt::device::Dispatch;
 use nt::irp::{Control, FileId, Read};
+use nt::sys;
 
-/// Rights with which a file reads the stream: `FILE_READ_DATA`, `MAXIMUM_ALLOWED`, `GENERIC_ALL`
-/// and `GENERIC_READ`.
-const READ_ACCESS: u32 = 0x0000_0001 | 0x0200_0000 | 0x1000_0000 | 0x8000_0000;
+/// Rights with which a file reads the stream.
+const READ_ACCESS: u32 =
+    sys::FILE_READ_DATA | sys::MAXIMUM_ALLOWED | sys::GENERIC_ALL | sys::GENERIC_READ;
 
 impl Dispatch for Sensor {
     /// One file at a time may read; others may open the device for its counters.

@@ -8,6 +8,8 @@
     reason = "an image exports its entry point, and its panic handler must not link"
 )]
 
+mod guard;
+
 use core::panic::PanicInfo;
 use nt::sys::{DRIVER_OBJECT, NTSTATUS, UNICODE_STRING};
 

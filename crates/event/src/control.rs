@@ -13,23 +13,17 @@ pub const LINK_NAME: &str = r"\DosDevices\SysTrail";
 /// The version of this protocol. It changes only when an old agent could misread a new driver.
 pub const PROTOCOL_VERSION: u32 = 1;
 
-/// A control code: a number with names, built as `CTL_CODE` does.
+/// A control code: a number with names, built as `CTL_CODE` does; `cargo xtask layout` checks it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Code(pub u32);
 
 impl Code {
     /// Version handshake: [`Hello`] in, [`Welcome`] out.
-    pub const HANDSHAKE: Self = Self::buffered(0x800, 0);
+    pub const HANDSHAKE: Self = Self(0x0022_2000);
     /// Counters: nothing in, [`Counters`] out.
-    pub const COUNTERS: Self = Self::buffered(0x801, 0);
+    pub const COUNTERS: Self = Self(0x0022_2004);
     /// Completes a pended read now with what there is: nothing in, nothing out. Needs read access.
-    pub const FLUSH: Self = Self::buffered(0x802, 1);
-
-    /// `CTL_CODE(FILE_DEVICE_UNKNOWN, function, METHOD_BUFFERED, access)`
-    const fn buffered(function: u32, access: u32) -> Self {
-        const FILE_DEVICE_UNKNOWN: u32 = 0x22;
-        Self((FILE_DEVICE_UNKNOWN << 16) | (access << 14) | (function << 2))
-    }
+    pub const FLUSH: Self = Self(0x0022_6008);
 }
 
 /// What the agent says first.

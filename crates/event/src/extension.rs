@@ -40,6 +40,7 @@ impl Extension<'_> {
 
 /// Bytes of the record of `event` with `extension`, header included; `None` for
 /// [`Event::Unknown`].
+#[inline(always)]
 pub fn size_extended(event: &Event<'_>, extension: &Extension<'_>) -> Option<usize> {
     let (_kind, size) = kind_and_size(event)?;
     size.checked_add(extension.size())
@@ -47,6 +48,7 @@ pub fn size_extended(event: &Event<'_>, extension: &Extension<'_>) -> Option<usi
 
 /// Writes one record with its extension and returns its bytes, or `None` when it does not fit
 /// `buffer`. Size, kind and [`Flags::EXTENDED`] are filled in.
+#[inline(always)]
 pub fn write_extended<'b>(
     header: Header,
     event: &Event<'_>,

@@ -274,12 +274,12 @@ impl<'i> Control<'i> {
     /// `irp` came with `IRP_MJ_DEVICE_CONTROL`; if its code says another method than buffered, the
     /// sizes are taken as 0.
     pub(crate) unsafe fn new(irp: &'i Irp) -> Self {
-        const METHOD_MASK: u32 = 3;
         let location = irp.stack_location();
         // SAFETY: by this function's contract the control parameters are the valid ones.
         let parameters = unsafe { location.Parameters.DeviceIoControl };
         let start = irp.system_buffer();
-        let is_buffered = parameters.IoControlCode.0 & METHOD_MASK == 0 && !start.is_null();
+        let method = parameters.IoControlCode.0 & sys::METHOD_NEITHER;
+        let is_buffered = method == sys::METHOD_BUFFERED && !start.is_null();
         let size_of = |claimed: u32| {
             if is_buffered {
                 usize::try_from(claimed).unwrap_or(0)

@@ -6,7 +6,7 @@
 ///
 /// IRQL: any.
 pub fn is_passive() -> bool {
-    current() == 0
+    current() == crate::sys::PASSIVE_LEVEL
 }
 
 /// On x64 the level is a register, which the WDK's headers read inline.

@@ -48,10 +48,23 @@ impl Region {
     /// # Errors
     /// `INSUFFICIENT_RESOURCES`; the value is dropped.
     pub fn place<T: Send + Sync + 'static>(&self, value: T) -> Result<&'static T> {
+        self.place_with(|| value)
+    }
+
+    /// Makes a value in the pool, where a large one takes no room on the stack.
+    ///
+    /// IRQL: at most `DISPATCH_LEVEL`.
+    ///
+    /// # Errors
+    /// `INSUFFICIENT_RESOURCES`; `make_fn` is not called.
+    pub fn place_with<T: Send + Sync + 'static>(
+        &self,
+        make_fn: impl FnOnce() -> T,
+    ) -> Result<&'static T> {
         let block = self.allocate::<T>(1, drop_value::<T>)?;
         // SAFETY: `allocate` gave room for one `T`, aligned for it.
         unsafe {
-            block.write(value);
+            block.write(make_fn());
         }
         // SAFETY: just written, and freed only after the driver's last code has run.
         Ok(unsafe { &*block })

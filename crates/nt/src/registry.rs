@@ -22,8 +22,6 @@ pub enum Value {
     Other,
 }
 
-const REG_DWORD: u32 = 4;
-
 impl Key {
     /// Opens the subkey `name` of the driver's own key; `None` when there is no such key.
     ///
@@ -71,7 +69,7 @@ impl Key {
             Status::BUFFER_OVERFLOW => Ok(Some(Value::Other)),
             status => {
                 status.ok()?;
-                let is_dword = information.Type == REG_DWORD && information.DataLength == 4;
+                let is_dword = information.Type == sys::REG_DWORD && information.DataLength == 4;
                 Ok(Some(if is_dword {
                     Value::Dword(u32::from_le_bytes(information.Data))
                 } else {

@@ -2,8 +2,9 @@
 //!
 //! They are declared here and not taken from windows-sys for three reasons: its
 //! `IO_STACK_LOCATION` puts `IoControlCode` at 0x10 instead of 0x18, it binds the `Zw` functions to
-//! ntdll.dll, which no driver can import, and it lacks the spin lock functions. The assertions
-//! below state the layout; the numbers are those of mingw-w64's DDK headers.
+//! ntdll.dll, which no driver can import, and it lacks the spin lock functions. `layout.rs` asserts
+//! size and offsets, and `cargo xtask layout` compares them, and every constant of this file, with
+//! mingw-w64's DDK headers.
 //!
 //! Structures the kernel allocates are declared up to the last field the driver touches.
 
@@ -14,8 +15,9 @@
     reason = "names are the WDK's, and so is their documentation"
 )]
 
+mod layout;
+
 use core::ffi::c_void;
-use core::mem::offset_of;
 use windows_link::link;
 
 pub type HANDLE = *mut c_void;
@@ -208,8 +210,7 @@ pub type DEFERRED_ROUTINE = unsafe extern "system" fn(*mut KDPC, PVOID, PVOID, P
 #[repr(C)]
 pub struct KDPC {
     pub Type: u32,
-    pub DpcListEntry: *mut c_void,
-    pub ProcessorHistory: usize,
+    pub DpcListEntry: LIST_ENTRY,
     pub DeferredRoutine: Option<DEFERRED_ROUTINE>,
     pub DeferredContext: PVOID,
     pub SystemArgument1: PVOID,
@@ -223,8 +224,7 @@ pub struct KTIMER {
     pub DueTime: u64,
     pub TimerListEntry: LIST_ENTRY,
     pub Dpc: *mut KDPC,
-    pub Processor: u16,
-    pub TimerType: u16,
+    pub Processor: u32,
     pub Period: u32,
 }
 
@@ -313,6 +313,10 @@ pub const IRP_MJ_READ: usize = 0x03;
 pub const IRP_MJ_DEVICE_CONTROL: usize = 0x0e;
 pub const IRP_MJ_CLEANUP: usize = 0x12;
 
+pub const PASSIVE_LEVEL: u64 = 0;
+pub const METHOD_BUFFERED: u32 = 0;
+/// The bits of a control code that hold its method; the greatest method has them all.
+pub const METHOD_NEITHER: u32 = 3;
 pub const SL_PENDING_RETURNED: u8 = 0x01;
 pub const DO_DIRECT_IO: u32 = 0x10;
 pub const FILE_DEVICE_UNKNOWN: u32 = 0x22;
@@ -329,6 +333,12 @@ pub const NON_PAGED_POOL_NX: i32 = 512;
 pub const OBJ_CASE_INSENSITIVE: u32 = 0x40;
 pub const OBJ_KERNEL_HANDLE: u32 = 0x200;
 pub const KEY_READ: u32 = 0x2_0019;
+pub const SECURITY_MAX_SID_SIZE: usize = 68;
+pub const REG_DWORD: u32 = 4;
+pub const FILE_READ_DATA: u32 = 0x1;
+pub const MAXIMUM_ALLOWED: u32 = 0x200_0000;
+pub const GENERIC_ALL: u32 = 0x1000_0000;
+pub const GENERIC_READ: u32 = 0x8000_0000;
 pub const WRITE_DAC: u32 = 0x4_0000;
 pub const DACL_SECURITY_INFORMATION: u32 = 4;
 pub const KEY_VALUE_PARTIAL_INFORMATION_CLASS: i32 = 2;
@@ -401,55 +411,3 @@ pub mod memory {
 
 #[cfg(not(windows))]
 link!("ntoskrnl.exe" "system" fn KeGetCurrentIrql() -> KIRQL);
-
-const _: () = {
-    assert!(size_of::<UNICODE_STRING>() == 16);
-    assert!(size_of::<OBJECT_ATTRIBUTES>() == 48);
-    assert!(size_of::<IRP>() == 208);
-    assert!(offset_of!(IRP, MdlAddress) == 8);
-    assert!(offset_of!(IRP, SystemBuffer) == 24);
-    assert!(offset_of!(IRP, IoStatus) == 48);
-    assert!(offset_of!(IRP, RequestorMode) == 64);
-    assert!(offset_of!(IRP, Cancel) == 68);
-    assert!(offset_of!(IRP, CancelIrql) == 69);
-    assert!(offset_of!(IRP, CancelRoutine) == 104);
-    assert!(offset_of!(IRP, DriverContext) == 120);
-    assert!(offset_of!(IRP, CurrentStackLocation) == 184);
-    assert!(offset_of!(IRP, OriginalFileObject) == 192);
-    assert!(size_of::<IO_STACK_LOCATION>() == 72);
-    assert!(offset_of!(IO_STACK_LOCATION, Control) == 3);
-    assert!(offset_of!(IO_STACK_LOCATION, Parameters) == 8);
-    assert!(offset_of!(DEVICE_IO_CONTROL, InputBufferLength) == 8);
-    assert!(offset_of!(DEVICE_IO_CONTROL, IoControlCode) == 16);
-    assert!(offset_of!(IO_STACK_LOCATION, DeviceObject) == 40);
-    assert!(offset_of!(IO_STACK_LOCATION, FileObject) == 48);
-    assert!(offset_of!(IO_SECURITY_CONTEXT, DesiredAccess) == 16);
-    assert!(offset_of!(DEVICE_OBJECT, Flags) == 48);
-    assert!(offset_of!(DEVICE_OBJECT, DeviceExtension) == 64);
-    assert!(size_of::<DRIVER_OBJECT>() == 336);
-    assert!(offset_of!(DRIVER_OBJECT, DriverUnload) == 104);
-    assert!(offset_of!(DRIVER_OBJECT, MajorFunction) == 112);
-    assert!(size_of::<MDL>() == 48);
-    assert!(offset_of!(MDL, MdlFlags) == 10);
-    assert!(offset_of!(MDL, MappedSystemVa) == 24);
-    assert!(size_of::<KDPC>() == 64);
-    assert!(offset_of!(KDPC, DeferredRoutine) == 24);
-    assert!(size_of::<KTIMER>() == 64);
-    assert!(offset_of!(KTIMER, Dpc) == 48);
-    assert!(size_of::<PS_CREATE_NOTIFY_INFO>() == 72);
-    assert!(offset_of!(PS_CREATE_NOTIFY_INFO, ParentProcessId) == 16);
-    assert!(offset_of!(PS_CREATE_NOTIFY_INFO, CreatingThreadId) == 24);
-    assert!(offset_of!(PS_CREATE_NOTIFY_INFO, ImageFileName) == 48);
-    assert!(offset_of!(PS_CREATE_NOTIFY_INFO, CommandLine) == 56);
-    assert!(size_of::<IMAGE_INFO>() == 40);
-    assert!(offset_of!(IMAGE_INFO, ImageBase) == 8);
-    assert!(offset_of!(IMAGE_INFO, ImageSize) == 24);
-    assert!(size_of::<SECURITY_SUBJECT_CONTEXT>() == 32);
-    assert!(offset_of!(SECURITY_SUBJECT_CONTEXT, PrimaryToken) == 16);
-    assert!(size_of::<IO_ERROR_LOG_PACKET>() == 48);
-    assert!(offset_of!(IO_ERROR_LOG_PACKET, ErrorCode) == 12);
-    assert!(offset_of!(IO_ERROR_LOG_PACKET, FinalStatus) == 20);
-    assert!(offset_of!(IO_ERROR_LOG_PACKET, DumpData) == 40);
-    assert!(size_of::<KEY_VALUE_PARTIAL_INFORMATION>() == 16);
-    assert!(offset_of!(KEY_VALUE_PARTIAL_INFORMATION, Data) == 12);
-};

@@ -10,7 +10,7 @@ use crate::{Result, Status, sys};
 use core::mem::MaybeUninit;
 
 /// Bytes of the largest SID.
-pub const SID_SIZE_MAX: usize = 68;
+pub const SID_SIZE_MAX: usize = sys::SECURITY_MAX_SID_SIZE;
 
 /// User, integrity level, elevation and session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,10 +1,5 @@
 //! Many threads at once: the account balances, records are whole, each producer's come in order.
-//!
-//! Under `ThreadSanitizer`, with the nightly toolchain and its `rust-src`:
-//! ```text
-//! RUSTFLAGS=-Zsanitizer=thread cargo +nightly test -Zbuild-std \
-//!     --target x86_64-unknown-linux-gnu -p ring-buffer --test stress
-//! ```
+//! `cargo xtask tsan` runs this under `ThreadSanitizer`.
 
 #![cfg(not(loom))]
 

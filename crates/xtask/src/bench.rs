@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: what recording costs. Figures go to the terminal, to `target/bench` as JSON
 //! and into docs/BENCHMARKS.md, with the machine they were taken on.
 
+pub(crate) mod instructions;
 mod overhead;
 mod recorder;
 mod report;
@@ -14,11 +15,17 @@ use clap::Subcommand;
 pub(crate) enum Bench {
     /// What recording costs the programs recorded, and what the agent takes for itself
     Overhead(overhead::Options),
+    /// Instructions of the Windows driver's paths an event
+    Driver(instructions::Options),
+    /// Instructions of the agent's paths an event
+    Agent(instructions::Options),
 }
 
 /// Runs one.
 pub(crate) fn run(bench: &Bench) -> Result<()> {
     match bench {
         Bench::Overhead(options) => overhead::run(options),
+        Bench::Driver(options) => instructions::run_driver(options),
+        Bench::Agent(options) => instructions::run_agent(options),
     }
 }

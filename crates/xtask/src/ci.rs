@@ -6,8 +6,9 @@ use std::time::Instant;
 use anyhow::{Result, bail, ensure};
 use clap::Args;
 
+use crate::bench::instructions;
 use crate::command::Tally;
-use crate::{ebpf, fuzz, lint, miri, test, tidy, vm, wine};
+use crate::{ebpf, fuzz, image, layout, lint, loom, miri, sign, test, tidy, tsan, vm, wine};
 
 /// Arguments of `cargo xtask ci`.
 #[derive(Args)]
@@ -49,8 +50,12 @@ const STEPS: &[Step] = &[
         run_fn: |_| ebpf::run(true).map(|()| None),
     },
     Step {
+        name: "driver",
+        run_fn: |_| driver().map(|()| None),
+    },
+    Step {
         name: "test",
-        run_fn: |_| test::run(&test::Options::complete()).map(Some),
+        run_fn: |_| test::run_workspace(&test::Options::complete()).map(Some),
     },
     Step {
         name: "vm",
@@ -61,14 +66,33 @@ const STEPS: &[Step] = &[
         run_fn: |_| wine::run(&wine::Options::default()).map(Some),
     },
     Step {
+        name: "loom",
+        run_fn: |_| loom::run().map(Some),
+    },
+    Step {
+        name: "tsan",
+        run_fn: |_| tsan::run().map(Some),
+    },
+    Step {
         name: "miri",
-        run_fn: |_| miri::run().map(Some),
+        run_fn: |_| miri::run(&miri::Options::default()).map(Some),
+    },
+    Step {
+        name: "budget",
+        run_fn: |_| instructions::check().map(|()| None),
     },
     Step {
         name: "fuzz",
         run_fn: |options| fuzz::run(&fuzz::Options::all(options.fuzz_seconds)).map(|()| None),
     },
 ];
+
+/// The driver's declarations, then its image, and that it can be signed.
+fn driver() -> Result<()> {
+    layout::run()?;
+    let driver = image::run()?;
+    sign::run(&sign::Options::of(&driver.image))
+}
 
 /// What a step came to.
 struct Outcome {

@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::transcript::Transcript;
 use crate::workspace;
 
 /// What the tests of one step came to.
@@ -35,6 +36,15 @@ impl Tally {
         self.passed += count_before("passed");
         self.failed += count_before("failed");
         self.skipped += count_before("ignored");
+    }
+
+    /// Both together.
+    pub(crate) fn plus(self, other: Self) -> Self {
+        Self {
+            passed: self.passed + other.passed,
+            failed: self.failed + other.failed,
+            skipped: self.skipped + other.skipped,
+        }
     }
 
     /// Fails unless every test there was has run and held.
@@ -107,20 +117,22 @@ pub(crate) fn run_tests(command: &mut Command) -> Result<Tally> {
         .stdout(Stdio::piped())
         .spawn()
         .with_context(|| format!("cannot start `{line}`"))?;
-    let mut tally = Tally::default();
+    let mut transcript = Transcript::default();
     let output = child.stdout.take().context("the output is a pipe")?;
     for text in BufReader::new(output).split(b'\n') {
         let text = text.with_context(|| format!("cannot read the output of `{line}`"))?;
         let text = String::from_utf8_lossy(&text);
         println!("{text}");
-        tally.add_line(&text);
+        transcript.add_line(&text);
     }
+    let tally = transcript.tally;
     let status = child.wait()?;
     if !status.success() {
         bail!(
-            "`{line}` ended with {status}: {} tests passed, {} failed",
+            "`{line}` ended with {status}: {} tests passed, {} failed{}",
             tally.passed,
-            tally.failed
+            tally.failed,
+            transcript.excerpt()
         );
     }
     Ok(tally)

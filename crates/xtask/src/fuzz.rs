@@ -54,7 +54,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
                 .arg(format!("-max_total_time={}", options.seconds))
                 .arg(format!("-rss_limit_mb={MEMORY_MAX_MIB}"))
                 .arg(format!("-timeout={INPUT_TIME_MAX}"))
-                .arg("-print_final_stats=1"),
+                // Only what was found and how much was tried; otherwise each new input is a line.
+                .args(["-verbosity=0", "-print_final_stats=1"]),
         )
         .with_context(|| format!("fuzz target {target}"))?;
     }

@@ -10,14 +10,21 @@
 mod bench;
 mod ci;
 mod command;
+mod dist;
 mod ebpf;
 mod fuzz;
 mod image;
+mod inf;
+mod layout;
 mod lint;
+mod loom;
 mod miri;
 mod setup;
+mod sign;
 mod test;
 mod tidy;
+mod transcript;
+mod tsan;
 mod vm;
 mod wine;
 mod workload;
@@ -48,8 +55,12 @@ enum Task {
     Tidy,
     /// All tests of the workspace; as root also those against the running kernel
     Test(test::Options),
-    /// The wire format's tests under Miri (nightly)
-    Miri,
+    /// Every interleaving of the ring buffer's small cases
+    Loom,
+    /// The many-threaded tests under `ThreadSanitizer` (nightly)
+    Tsan,
+    /// The wire format, the ring buffer and the driver under Miri (nightly)
+    Miri(miri::Options),
     /// Build the eBPF object
     Ebpf {
         /// Build it and compare it with the committed one, which stays as it is
@@ -58,6 +69,12 @@ enum Task {
     },
     /// Build `systrail.sys` twice, compare the two and check the image
     Driver,
+    /// Compare the driver's structures and constants with mingw-w64's DDK headers
+    Layout,
+    /// What is released: tarball, zip, bills of materials and checksums
+    Dist(dist::Options),
+    /// Sign `systrail.sys` and `systrail.exe` and verify the signatures
+    Sign(sign::Options),
     /// Boot stock Debian kernels under qemu and run the integration tests there
     Vm(vm::Options),
     /// The driver as it ships, on Wine, with real services, requests and processes
@@ -88,10 +105,15 @@ fn run(task: Task) -> Result<()> {
         Task::Ci(options) => ci::run(&options),
         Task::Lint => lint::run(),
         Task::Tidy => tidy::run(),
-        Task::Test(options) => test::run(&options).map(|_tally| ()),
-        Task::Miri => miri::run().map(|_tally| ()),
+        Task::Test(options) => test::run(&options),
+        Task::Loom => loom::run().map(|_tally| ()),
+        Task::Tsan => tsan::run().map(|_tally| ()),
+        Task::Miri(options) => miri::run(&options).map(|_tally| ()),
         Task::Ebpf { check } => ebpf::run(check),
-        Task::Driver => image::run(),
+        Task::Driver => image::run().map(|_driver| ()),
+        Task::Layout => layout::run(),
+        Task::Dist(options) => dist::run(&options),
+        Task::Sign(options) => sign::run(&options),
         Task::Vm(options) => vm::run(&options).map(|_tally| ()),
         Task::Wine(options) => wine::run(&options).map(|_tally| ()),
         Task::Fuzz(options) => fuzz::run(&options),

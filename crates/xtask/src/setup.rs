@@ -26,18 +26,25 @@ const PACKAGES: &[(&str, &str)] = &[
     ("libpolly-22-dev", "building bpf-linker"),
     ("libzstd-dev", "building bpf-linker"),
     ("zlib1g-dev", "building bpf-linker"),
+    (
+        "gcc-mingw-w64-x86-64",
+        "the driver's headers and resources, programs for Windows",
+    ),
+    ("osslsigncode", "signing for Windows"),
+    ("openssl", "the throw-away certificate of a signing test"),
+    ("zip", "the archive for Windows"),
     ("strace", "the witness of integration tests"),
     ("qemu-system-x86", "booting other kernels"),
     ("busybox-static", "the first process of those kernels"),
-    ("gcc-mingw-w64-x86-64", "linking programs for Windows"),
+    ("valgrind", "counting instructions"),
     ("wine64", "running the driver and the agent"),
 ];
 
+/// What is compiled for other systems, with the pinned compiler.
+const TARGETS: &[&str] = &["x86_64-pc-windows-gnu", crate::image::TARGET];
+
 /// Pinned, because the committed eBPF object is compared byte for byte with what it links.
 const BPF_LINKER: &str = "0.13.0";
-
-/// The driver is built for the first, what runs on Wine for the second.
-const WINDOWS_TARGETS: &[&str] = &["x86_64-pc-windows-msvc", "x86_64-pc-windows-gnu"];
 
 /// The tool that builds and starts fuzz targets.
 const CARGO_FUZZ: &str = "0.13.2";
@@ -53,7 +60,6 @@ pub(crate) fn run() -> Result<()> {
         "setup knows Debian 12 only; crates/xtask/src/setup.rs lists what other systems need"
     );
     packages()?;
-    windows_targets()?;
     toolchains()?;
     cargo_tools()
 }
@@ -87,16 +93,8 @@ fn is_installed(package: &str) -> bool {
         .is_ok_and(|output| output.status.success() && output.stdout.starts_with(b"ii"))
 }
 
-/// The standard libraries of both Windows targets, for the pinned toolchain.
-fn windows_targets() -> Result<()> {
-    run_command(
-        program("rustup")
-            .args(["target", "add"])
-            .args(WINDOWS_TARGETS),
-    )
-}
-
-/// Miri and the library's source for the nightly toolchain; any nightly will do.
+/// Miri and the library's source for the nightly toolchain, any of which will do; and what else the
+/// pinned one compiles for.
 fn toolchains() -> Result<()> {
     let installed = program("rustup")
         .args(["component", "list", "--installed", "--toolchain", "nightly"])
@@ -125,6 +123,13 @@ fn toolchains() -> Result<()> {
         }
     }
     println!("nightly: miri and rust-src are there");
+    let targets = read(program("rustup").args(["target", "list", "--installed"]))?;
+    for target in TARGETS {
+        if !targets.lines().any(|line| line == *target) {
+            run_command(program("rustup").args(["target", "add", target]))?;
+        }
+    }
+    println!("targets: {} are there", TARGETS.join(", "));
     Ok(())
 }
 

@@ -4,13 +4,14 @@ use anyhow::Result;
 use clap::Args;
 
 use crate::command::{Tally, cargo, run_tests};
+use crate::{loom, miri, tsan};
 
 /// Arguments of `cargo xtask test`.
 #[derive(Args, Default)]
 pub(crate) struct Options {
     /// Only the tests whose names contain this
     filter: Option<String>,
-    /// A test that cannot run here (it needs root) fails
+    /// A test that cannot run here (it needs root) fails; loom, `ThreadSanitizer` and Miri as well
     #[arg(long)]
     complete: bool,
 }
@@ -25,8 +26,19 @@ impl Options {
     }
 }
 
-/// Runs them, all of them even when one executable fails.
-pub(crate) fn run(options: &Options) -> Result<Tally> {
+/// Runs them and, where everything is asked for, those that need a build of their own.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    run_workspace(options)?;
+    if options.complete && options.filter.is_none() {
+        loom::run()?;
+        tsan::run()?;
+        miri::run(&miri::Options::default())?;
+    }
+    Ok(())
+}
+
+/// Runs those of the workspace, all of them even when one executable fails.
+pub(crate) fn run_workspace(options: &Options) -> Result<Tally> {
     let mut command = cargo();
     command
         .args(["test", "--workspace", "--locked", "--no-fail-fast"])

@@ -35,7 +35,7 @@ pub(crate) fn run(options: &Options) -> Result<Tally> {
         Path::new(WINE).exists(),
         "there is no {WINE}; `cargo xtask setup` installs it"
     );
-    image::run()?;
+    let driver = image::run()?;
     let library = build("bcryptprimitives", &["-nostdlib", "-Wl,--entry=DllMain"])?;
     let test_kernel = build(
         "systrail-test-kernel",
@@ -44,9 +44,8 @@ pub(crate) fn run(options: &Options) -> Result<Tally> {
     let runner = build("systrail-runner", &[])?;
     let agent = build_agent()?;
     let prefix = Prefix::make()?;
-    let driver = workspace::target().join("systrail.sys");
     prefix.put(&library, "windows/system32/bcryptprimitives.dll")?;
-    prefix.put(&driver, "systrail/systrail.sys")?;
+    prefix.put(&driver.image, "systrail/systrail.sys")?;
     prefix.put(&test_kernel, "systrail/testkernel.sys")?;
     prefix.put(&runner, "systrail/runner.exe")?;
     prefix.put(&agent, "systrail/systrail.exe")?;

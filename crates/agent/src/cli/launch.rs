@@ -28,5 +28,7 @@ pub(super) const fn begin(
 
 impl Launched {
     /// There is nothing to undo.
-    pub(super) const fn end(self) {}
+    pub(super) const fn end(self) {
+        let Self = self;
+    }
 }

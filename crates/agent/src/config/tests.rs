@@ -1,5 +1,8 @@
 //! What the configuration promises.
 
+// They name files as Linux does.
+#![cfg(target_os = "linux")]
+
 use std::time::Duration;
 
 use proptest::prelude::{any, proptest};

@@ -241,7 +241,7 @@ mod tests {
             Some(missing::GONE)
         );
         assert_eq!(
-            program.missing_reason("arguments").as_deref(),
+            program.missing_reason("command_line").as_deref(),
             Some(missing::GONE)
         );
         programs.set_user(&mut program, 3_999_999_999);

@@ -38,6 +38,14 @@ pub const fn of(code: i32) -> Option<Cause> {
             "it is not installed",
             "install it first: `systrail driver install`, `systrail service install`",
         ),
+        1061 => (
+            "it is just starting or stopping",
+            "try again in a moment; a driver that hangs there goes with the next restart",
+        ),
+        1063 => (
+            "the service manager did not start this process",
+            "`systrail service start` has it do so; `systrail run` records without it",
+        ),
         1072 => (
             "it is marked for deletion and goes when its last user lets go of it",
             "close what looks at it (services.msc, Task Manager, Event Viewer) and try again, or \

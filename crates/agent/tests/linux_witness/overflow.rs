@@ -27,10 +27,11 @@ fn what_a_stopped_recorder_loses_is_counted_to_the_event() {
         limits: SMALLEST_BUFFERS,
         ..Plan::default()
     };
-    let process_count = 2_000;
+    // A buffer of 64 KiB holds less than 300 processes and 1,000 threads.
+    let process_count = 600;
     let recorder = Recorder::start(directory.path(), plan);
     recorder.signal(Signal::SIGSTOP);
-    let threads = Facts::of("threads", &[Path::new("5000")]);
+    let threads = Facts::of("threads", &[Path::new("2000")]);
     for _ in 0..process_count {
         tiny(&program, 1).status().unwrap();
     }

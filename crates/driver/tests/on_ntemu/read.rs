@@ -1,8 +1,8 @@
 //! Reads that pend, and what completes them.
 
 use crate::stream::{
-    BATCH_SIZE, BUFFER_SIZE, BUFFER_TOO_SMALL, CANCELLED, FLUSH_MS, READ_ACCESS, SHARING_VIOLATION,
-    batch, counters, flushed, losses, started, started_on, stop,
+    BATCH_SIZE, BUFFER_SIZE, BUFFER_TOO_SMALL, CANCELLED, FLUSH_MS, IS_THOROUGH, READ_ACCESS,
+    SHARING_VIOLATION, batch, counters, flushed, losses, started, started_on, stop,
 };
 use event::control::Code;
 use event::{HEADER_SIZE, Kind};
@@ -188,14 +188,17 @@ fn what_is_lost_is_told_in_the_stream_and_the_account_balances() {
     let machine = Machine::new();
     machine.set_value("QueueLimit", 4, &(64_u32 * 1024).to_le_bytes());
     let (machine, file) = started_on(machine);
-    exit_threads(&machine, 3_000);
+    // More than the 768 that have room.
+    let produced = if IS_THOROUGH { 3_000 } else { 900 };
+    exit_threads(&machine, produced);
 
     let mut records = flushed(&machine, &file);
     let index = Kind::THREAD_EXIT.index().unwrap();
     let count = counters(&file).kinds[index];
     assert_eq!(losses(&records), [(Kind::THREAD_EXIT, count.lost)]);
-    assert_eq!(count.produced, 3_000);
-    assert_eq!(count.delivered + count.lost, 3_000);
+    assert_eq!(count.produced, u64::from(produced));
+    assert_eq!(count.delivered + count.lost, u64::from(produced));
+    assert!(count.lost > 0);
     assert_eq!(records.len() - 1, usize::try_from(count.delivered).unwrap());
 
     // Told once, and what comes after carries on.

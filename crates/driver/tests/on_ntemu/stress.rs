@@ -12,7 +12,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 const PRODUCERS: u32 = 8;
-const ROUNDS: u32 = if cfg!(miri) { 3 } else { 15_625 };
+/// A million events in all; a tenth where `ThreadSanitizer` looks at every access.
+const ROUNDS: u32 = if cfg!(miri) {
+    3
+} else if cfg!(thread_sanitizer) {
+    1_563
+} else {
+    15_625
+};
 /// Events a round, of which [`play`] is.
 const EVENTS: u64 = 8;
 const READS: usize = 4;

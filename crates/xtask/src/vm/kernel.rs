@@ -41,6 +41,8 @@ pub(super) fn series(name: &str) -> Result<&'static Series, String> {
 
 /// An unpacked kernel.
 pub(super) struct Kernel {
+    /// The name of its series.
+    pub(super) series: &'static str,
     /// The package it came in, which names the exact build.
     pub(super) package: String,
     /// What qemu boots.
@@ -72,7 +74,11 @@ impl Kernel {
             "package {package} has no {}",
             image.display()
         );
-        Ok(Self { package, image })
+        Ok(Self {
+            series: series.name,
+            package,
+            image,
+        })
     }
 }
 

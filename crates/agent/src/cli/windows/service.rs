@@ -46,7 +46,7 @@ Examples:
     Status,
     /// What the service manager starts
     #[command(hide = true)]
-    Run(RunArguments),
+    Run(Box<RunArguments>),
 }
 
 /// What to install.
@@ -147,11 +147,12 @@ fn status() -> Result<String, Failure> {
         Some((state, None)) => format!("{AGENT}: {state}\n"),
     };
     let driver = Driver::state()?;
-    text.push_str(&match (&driver.file, driver.is_running) {
-        (None, _) => format!("{DRIVER}: not installed\n"),
-        (Some(_), true) => format!("{DRIVER}: running; `systrail driver status` tells more\n"),
-        (Some(_), false) => format!("{DRIVER}: stopped\n"),
-    });
+    let driver = match (&driver.file, driver.is_running) {
+        (None, _) => "not installed",
+        (Some(_), true) => "running; `systrail driver status` tells more",
+        (Some(_), false) => "stopped",
+    };
+    text = format!("{text}{DRIVER}: {driver}\n");
     // Not there before the first run ends, and not for everybody to read.
     if let Some(account) = read_account(&account_path()) {
         text.push_str("last run that ended:\n");

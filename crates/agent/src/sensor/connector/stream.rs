@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::ops::RangeInclusive;
 
 use event::{Kind, loss};
-use nix::time::{ClockId, clock_gettime};
 
 use super::message::{Body, Message};
+use crate::clock::Offset;
 use crate::sensor::existing::Existing;
 use crate::sensor::merge::PROGRAMS_MAX;
 use crate::sensor::tasks::{Act, Tasks};
@@ -34,6 +34,7 @@ pub(super) struct Stream {
     /// The number each processor's sequence goes on with; `None` after its end.
     sequences: HashMap<u32, Option<u32>>,
     has_lost: bool,
+    to_boot_time: Conversion,
 }
 
 impl Stream {
@@ -48,6 +49,7 @@ impl Stream {
             tasks: Tasks::default(),
             sequences: HashMap::new(),
             has_lost: false,
+            to_boot_time: Conversion::default(),
         }
     }
 
@@ -60,7 +62,7 @@ impl Stream {
     pub(super) fn write(&mut self, batch: &mut Batch) {
         let messages = std::mem::take(&mut self.messages);
         self.expects_exec = false;
-        let to_boot_time = Conversion::now();
+        self.to_boot_time.follow();
         // What an earlier exec of a process ran is not there any more.
         let mut last_execs: HashMap<u32, usize> = HashMap::new();
         for (index, message) in messages.iter().enumerate().rev() {
@@ -71,7 +73,7 @@ impl Stream {
             }
         }
         for (index, message) in messages.iter().enumerate() {
-            let time = to_boot_time.apply(message.time);
+            let time = self.to_boot_time.apply(message.time);
             if !self.follow_sequence(message, time, batch) || !self.recorded.contains(&time) {
                 continue;
             }
@@ -143,27 +145,20 @@ impl Stream {
     }
 }
 
-/// From the connector's clock to the sensor's. They differ by the time the machine has slept.
-#[derive(Clone, Copy)]
-pub(in crate::sensor) struct Conversion(u64);
+/// From the connector's clock to the sensor's. They differ by the time the machine has slept, so a
+/// machine that never slept keeps the default.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::sensor) struct Conversion(Offset);
 
 impl Conversion {
-    /// As of now.
-    pub(in crate::sensor) fn now() -> Self {
-        let Ok(monotonic) = clock_gettime(ClockId::CLOCK_MONOTONIC) else {
-            return Self(0);
-        };
-        let monotonic = std::time::Duration::from(monotonic).as_nanos();
-        let monotonic = u64::try_from(monotonic).unwrap_or(u64::MAX);
-        let offset = clock::now().0.saturating_sub(monotonic);
-        // A machine that never slept has no offset; what is left is the time between the two
-        // readings.
-        Self(if offset < 1_000_000 { 0 } else { offset })
+    /// Takes in that the machine may have slept meanwhile.
+    pub(in crate::sensor) fn follow(&mut self) {
+        self.0 = self.0.updated(clock::slept());
     }
 
     /// The sensor's time of a message's.
-    pub(in crate::sensor) fn apply(self, time: u64) -> u64 {
-        time.saturating_add(self.0)
+    pub(in crate::sensor) const fn apply(self, time: u64) -> u64 {
+        self.0.time(time).0.cast_unsigned()
     }
 }
 
@@ -229,6 +224,6 @@ mod tests {
 
     #[test]
     fn the_slept_time_is_added_to_a_message() {
-        assert_eq!(Conversion(5).apply(7), 12);
+        assert_eq!(Conversion(Offset::new(5, 0, 0)).apply(7), 12);
     }
 }

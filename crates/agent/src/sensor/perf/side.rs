@@ -18,6 +18,7 @@ pub(super) struct Side {
     messages: Vec<Message>,
     /// By thread: when it ended and with what status, not asked for yet.
     statuses: HashMap<u32, VecDeque<(u64, u32)>>,
+    to_boot_time: Conversion,
 }
 
 impl Side {
@@ -31,6 +32,7 @@ impl Side {
             listener: Listener::open(size)?,
             messages: Vec::new(),
             statuses: HashMap::new(),
+            to_boot_time: Conversion::default(),
         })
     }
 
@@ -43,9 +45,9 @@ impl Side {
         self.listener
             .receive(&mut self.messages)
             .map_err(Error::io("reading the proc connector"))?;
-        let to_boot_time = Conversion::now();
+        self.to_boot_time.follow();
         for message in self.messages.drain(..) {
-            let time = to_boot_time.apply(message.time);
+            let time = self.to_boot_time.apply(message.time);
             match message.body {
                 Body::Act(Act::Exit {
                     task,
@@ -108,6 +110,7 @@ mod tests {
             listener,
             messages: Vec::new(),
             statuses: HashMap::from([(5, VecDeque::from([(10, 1), (20, 2), (30, 3)]))]),
+            to_boot_time: Conversion::default(),
         };
         assert_eq!(side.status(task(5), 15), Some(2));
         assert_eq!(side.status(task(5), 25), Some(3));

@@ -98,3 +98,55 @@ fn own(image: processes::Image) -> ExistingImage {
         path: image.path,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_is_in_the_snapshot_as_it_knows_itself() {
+        let existing = take(true).unwrap();
+        let by_id = |id: u32| existing.iter().find(|process| process.process_id == id);
+        let this = by_id(std::process::id()).unwrap();
+        let program = String::from_utf16_lossy(&units(&this.image));
+        let own = std::env::current_exe().unwrap();
+        let name = own.file_name().unwrap().to_str().unwrap();
+        assert!(
+            program.starts_with('\\') && program.ends_with(name),
+            "{program}"
+        );
+        let command_line = String::from_utf16_lossy(&units(&this.command_line));
+        // Wine does not tell it.
+        if this.flags != Flags::UTF_16.with(Flags::COMMAND_LINE_UNAVAILABLE) {
+            assert!(command_line.contains(name), "{command_line}");
+            assert_eq!(this.flags, Flags::UTF_16);
+        }
+        assert!(this.start_time != 0 && this.start_time < this.read_from);
+        assert_eq!(this.user_sid.first(), Some(&1), "the revision of every SID");
+        assert!(this.threads > 0);
+    }
+
+    #[test]
+    fn the_images_of_this_process_do_not_overlap_and_one_is_its_program() {
+        let existing = take(true).unwrap();
+        let is_this = |process: &&Existing| process.process_id == std::process::id();
+        let this = existing.iter().find(is_this).unwrap();
+        let is_program = |image: &ExistingImage| image.path == this.image;
+        assert!(this.images.iter().any(is_program), "{:?}", this.images);
+        assert!(this.images.iter().all(|image| image.size >= 0x1000));
+        for [one, next] in this.images.array_windows() {
+            assert!(one.base + one.size <= next.base);
+        }
+    }
+
+    #[test]
+    fn without_images_none_is_read() {
+        let existing = take(false).unwrap();
+        assert!(existing.iter().all(|process| process.images.is_empty()));
+    }
+
+    fn units(bytes: &[u8]) -> Vec<u16> {
+        let units = bytes.as_chunks::<2>().0.iter();
+        units.map(|unit| u16::from_le_bytes(*unit)).collect()
+    }
+}

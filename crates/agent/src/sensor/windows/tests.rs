@@ -1,1 +1,419 @@
 //! What the Windows sensor promises, on a device that a test scripts.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use event::control::{Batch as Head, Counters as Counted, PROTOCOL_VERSION, Welcome};
+use event::loss::{Lost, Reason};
+use event::wire::Writer;
+use event::{Event, Flags, Header, Kind, RECORD_SIZE_MAX, process, thread};
+
+use super::{Device, Next, READS, Surroundings, WindowsSensor};
+use crate::sensor::existing::Existing;
+use crate::sensor::{Batch, Error, Sensor as _, Settings};
+use crate::sys::wake::Waker;
+
+/// A driver with its queue and counters. What a test makes happen is queued, and comes out when it
+/// is flushed, two records a batch.
+#[derive(Debug, Default)]
+struct Driver {
+    queue: VecDeque<Vec<u8>>,
+    /// Losses that the stream has not told of.
+    untold: Vec<(Kind, u64)>,
+    counters: Counted,
+    /// Completed reads that nobody has taken out of the port.
+    completed: VecDeque<Vec<u8>>,
+    pended: usize,
+    is_cancelled: bool,
+    /// Told to the next who waits.
+    failure: Option<i32>,
+    /// Completed reads come out the other way round, as from several processors.
+    is_disordered: bool,
+    calls: Vec<&'static str>,
+    version: u32,
+}
+
+#[derive(Clone, Debug)]
+struct Scripted {
+    driver: Arc<Mutex<Driver>>,
+    taken: Vec<u8>,
+}
+
+impl Driver {
+    fn produce(&mut self, record: Vec<u8>) {
+        let header = Header::read(&mut event::wire::Reader::new(&record)).unwrap();
+        self.counters.kinds[header.kind.index().unwrap()].produced += 1;
+        self.queue.push_back(record);
+    }
+
+    fn lose(&mut self, kind: Kind, count: u64) {
+        let counter = &mut self.counters.kinds[kind.index().unwrap()];
+        counter.produced += count;
+        counter.lost += count;
+        self.untold.push((kind, count));
+    }
+
+    /// Completes pended reads with what is queued, two records a batch.
+    fn deliver(&mut self) {
+        while self.pended > 0 && !(self.queue.is_empty() && self.untold.is_empty()) {
+            let mut records: Vec<Vec<u8>> = self.untold.drain(..).map(lost).collect();
+            for record in self.queue.drain(..self.queue.len().min(2)) {
+                let header = Header::read(&mut event::wire::Reader::new(&record)).unwrap();
+                self.counters.kinds[header.kind.index().unwrap()].delivered += 1;
+                records.push(record);
+            }
+            self.counters.batches += 1;
+            self.pended -= 1;
+            let batch = framed(self.counters.batches, &records);
+            if self.is_disordered {
+                self.completed.push_front(batch);
+            } else {
+                self.completed.push_back(batch);
+            }
+        }
+    }
+}
+
+fn framed(sequence: u64, records: &[Vec<u8>]) -> Vec<u8> {
+    let bytes = records.concat();
+    let mut batch = vec![0; Head::SIZE];
+    Head {
+        sequence,
+        size: u32::try_from(Head::SIZE + bytes.len()).unwrap(),
+        records: u32::try_from(records.len()).unwrap(),
+    }
+    .write(&mut Writer::new(&mut batch));
+    batch.extend(bytes);
+    batch
+}
+
+fn record(time: u64, process_id: u32, start_time: u64, event: &Event<'_>) -> Vec<u8> {
+    let header = Header {
+        time,
+        process_id,
+        start_time,
+        ..Header::default()
+    };
+    let mut buffer = vec![0; 4_096];
+    event::write(header, event, &mut buffer).unwrap().to_vec()
+}
+
+fn lost((kind, count): (Kind, u64)) -> Vec<u8> {
+    let lost = Lost {
+        kind,
+        reason: Reason::BUFFER_FULL,
+        count,
+    };
+    record(1, 0, 0, &Event::Lost(lost))
+}
+
+fn start(process_id: u32, time: u64) -> Vec<u8> {
+    let start = Event::ProcessStart(process::Start::default());
+    record(time, process_id, time, &start)
+}
+
+fn thread(process_id: u32) -> Vec<u8> {
+    record(
+        9,
+        process_id,
+        0,
+        &Event::ThreadStart(thread::Start::default()),
+    )
+}
+
+impl Device for Scripted {
+    fn handshake(&mut self) -> io::Result<Welcome> {
+        Ok(Welcome {
+            protocol_version: self.driver.lock().unwrap().version,
+            record_size_max: u32::try_from(RECORD_SIZE_MAX).unwrap(),
+            ..Welcome::default()
+        })
+    }
+
+    fn counters(&mut self) -> io::Result<Counted> {
+        let mut driver = self.driver.lock().unwrap();
+        driver.calls.push("counters");
+        Ok(driver.counters)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let mut driver = self.driver.lock().unwrap();
+        driver.calls.push("flush");
+        driver.deliver();
+        Ok(())
+    }
+
+    fn pend(&mut self) -> io::Result<()> {
+        let mut driver = self.driver.lock().unwrap();
+        driver.pended = READS - driver.completed.len();
+        Ok(())
+    }
+
+    fn next(&mut self, timeout: Option<Duration>) -> Next<'_> {
+        let mut driver = self.driver.lock().unwrap();
+        if let Some(batch) = driver.completed.pop_front() {
+            self.taken = batch;
+            return Next::Batch(&self.taken);
+        }
+        if let Some(code) = driver.failure.take() {
+            return Next::Failed(io::Error::from_raw_os_error(code));
+        }
+        if driver.is_cancelled && driver.pended > 0 {
+            driver.pended -= 1;
+            return Next::Failed(io::Error::from_raw_os_error(995));
+        }
+        if timeout.is_none() {
+            return Next::Woken;
+        }
+        Next::TimedOut
+    }
+
+    fn cancel(&mut self) -> io::Result<()> {
+        self.driver.lock().unwrap().is_cancelled = true;
+        Ok(())
+    }
+
+    fn pended(&self) -> usize {
+        self.driver.lock().unwrap().pended
+    }
+}
+
+/// Processes 100 and 200, which started at those times.
+#[expect(clippy::unnecessary_wraps, reason = "a real snapshot can fail")]
+fn snapshot(_images: bool) -> io::Result<Vec<Existing>> {
+    let existing = |id: u32| Existing {
+        process_id: id,
+        start_time: u64::from(id) * 1_000_000_000,
+        flags: Flags::UTF_16,
+        read_until: 1_000_000_000_000,
+        ..Existing::default()
+    };
+    Ok(vec![existing(100), existing(200)])
+}
+
+fn settings(threads: bool) -> Settings {
+    Settings {
+        threads,
+        images: true,
+        process_buffer_size: 0,
+        event_buffer_size: 0,
+        flush_interval: Duration::from_millis(50),
+        waker: Waker::new().unwrap(),
+    }
+}
+
+/// Kind, process, and whether it existed before.
+type Told = (Kind, u32, bool);
+
+/// By kind: produced and lost.
+type Counts = [(u64, u64); Kind::OBSERVED.len()];
+
+struct Fixture {
+    driver: Arc<Mutex<Driver>>,
+    sensor: WindowsSensor<Scripted>,
+    batch: Batch,
+}
+
+impl Fixture {
+    /// A sensor on a driver that has seen what `before_fn` makes happen.
+    fn new(threads: bool, before_fn: impl FnOnce(&mut Driver)) -> Self {
+        let mut driver = Driver {
+            version: PROTOCOL_VERSION,
+            ..Driver::default()
+        };
+        before_fn(&mut driver);
+        let driver = Arc::new(Mutex::new(driver));
+        let device = Scripted {
+            driver: Arc::clone(&driver),
+            taken: Vec::new(),
+        };
+        let surroundings = Surroundings {
+            snapshot_fn: snapshot,
+            now_fn: || 1_000_000_000_000,
+        };
+        Self {
+            driver,
+            sensor: WindowsSensor::new(device, surroundings, &settings(threads)).unwrap(),
+            batch: Batch::default(),
+        }
+    }
+
+    fn started(threads: bool, before_fn: impl FnOnce(&mut Driver)) -> Self {
+        let mut fixture = Self::new(threads, before_fn);
+        fixture.sensor.start(&mut fixture.batch).unwrap();
+        fixture
+    }
+
+    fn happen(&self, happen_fn: impl FnOnce(&mut Driver)) {
+        happen_fn(&mut self.driver.lock().unwrap());
+    }
+
+    /// Ends the recording; gives kind, process and whether it existed of all that was handed over.
+    fn stopped(mut self) -> (Vec<Told>, Counts) {
+        self.sensor.stop(&mut self.batch).unwrap();
+        let counters = self.sensor.counters().unwrap();
+        let told = self.batch.records().map(|record| {
+            let (header, _event) = event::read(record).unwrap();
+            let existing = header.flags.contains(Flags::EXISTING);
+            (header.kind, header.process_id, existing)
+        });
+        let counts = std::array::from_fn(|kind| (counters.produced[kind], counters.lost[kind]));
+        (told.collect(), counts)
+    }
+}
+
+const START: usize = 0;
+const THREAD: usize = 3;
+
+#[test]
+fn what_waited_in_the_driver_comes_after_the_snapshot_and_nothing_twice() {
+    let second = 1_000_000_000;
+    let fixture = Fixture::started(true, |driver| {
+        // 200 started while the driver ran already, 300 too and is gone.
+        driver.produce(start(200, 200 * second));
+        driver.produce(start(300, 300 * second));
+        driver.produce(thread(300));
+    });
+    let (told, counts) = fixture.stopped();
+    assert_eq!(
+        told,
+        [
+            (Kind::PROCESS_START, 100, true),
+            (Kind::PROCESS_START, 200, false),
+            (Kind::PROCESS_START, 300, false),
+            (Kind::THREAD_START, 300, false),
+        ]
+    );
+    assert_eq!((counts[START], counts[THREAD]), ((2, 0), (1, 0)));
+}
+
+#[test]
+fn a_start_that_is_told_after_the_snapshot_had_the_process_is_told_once() {
+    let fixture = Fixture::started(true, |_driver| {});
+    fixture.happen(|driver| driver.produce(start(200, 200_000_000_000)));
+    fixture.happen(|driver| driver.produce(start(201, 201_000_000_000)));
+    let (told, counts) = fixture.stopped();
+    let ids: Vec<u32> = told.iter().map(|(_, id, _)| *id).collect();
+    assert_eq!(ids, [100, 200, 201]);
+    assert_eq!(counts[START], (1, 0));
+}
+
+#[test]
+fn the_account_is_of_this_run_alone_and_losses_are_in_it() {
+    let fixture = Fixture::started(true, |driver| {
+        // Delivered to the agent before this one, and lost while there was none.
+        driver.counters.kinds[START].produced = 50;
+        driver.counters.kinds[START].delivered = 50;
+        driver.counters.batches = 7;
+        driver.lose(Kind::THREAD_START, 5);
+    });
+    fixture.happen(|driver| driver.produce(thread(100)));
+    fixture.happen(|driver| driver.lose(Kind::THREAD_START, 2));
+    let (told, counts) = fixture.stopped();
+    assert_eq!(counts[START], (0, 0));
+    assert_eq!(counts[THREAD], (8, 7));
+    let losses = told.iter().filter(|(kind, ..)| *kind == Kind::LOST);
+    assert_eq!(losses.count(), 2);
+}
+
+#[test]
+fn batches_of_several_processors_are_put_into_order() {
+    let mut fixture = Fixture::started(true, |_driver| {});
+    fixture.happen(|driver| {
+        driver.is_disordered = true;
+        for id in 1..=8 {
+            driver.produce(start(id, 1_000_000_000_000 + u64::from(id)));
+        }
+        driver.deliver();
+    });
+    fixture.batch.clear();
+    fixture.sensor.read(&mut fixture.batch).unwrap();
+    let (told, counts) = fixture.stopped();
+    let ids: Vec<u32> = told.iter().map(|(_, id, _)| *id).collect();
+    assert_eq!(ids, [1, 2, 3, 4, 5, 6, 7, 8]);
+    assert_eq!(counts[START], (8, 0));
+}
+
+#[test]
+fn kinds_that_are_not_wanted_are_neither_told_nor_counted() {
+    let fixture = Fixture::started(false, |_driver| {});
+    fixture.happen(|driver| driver.produce(thread(100)));
+    fixture.happen(|driver| driver.lose(Kind::THREAD_START, 2));
+    let (told, counts) = fixture.stopped();
+    assert_eq!(told.len(), 2, "the snapshot alone: {told:?}");
+    assert_eq!(counts[THREAD], (0, 0));
+}
+
+#[test]
+fn an_idle_sensor_makes_no_call() {
+    let mut fixture = Fixture::started(true, |_driver| {});
+    fixture.happen(|driver| driver.calls.clear());
+    fixture.sensor.read(&mut fixture.batch).unwrap();
+    fixture.happen(|driver| assert_eq!(driver.calls, [""; 0]));
+}
+
+#[test]
+fn a_stop_drains_and_leaves_no_read_behind() {
+    let fixture = Fixture::started(true, |_driver| {});
+    fixture.happen(|driver| (1..=100).for_each(|id| driver.produce(thread(id))));
+    let driver = Arc::clone(&fixture.driver);
+    let (told, counts) = fixture.stopped();
+    assert_eq!((told.len(), counts[THREAD]), (102, (100, 0)));
+    assert_eq!(driver.lock().unwrap().pended, 0);
+}
+
+#[test]
+fn a_driver_that_is_stopped_ends_the_recording_with_its_reason() {
+    let mut fixture = Fixture::started(true, |_driver| {});
+    fixture.happen(|driver| driver.failure = Some(995));
+    let error = fixture.sensor.read(&mut fixture.batch).unwrap_err();
+    assert!(
+        error.to_string().contains("the driver was stopped"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_driver_of_another_version_is_refused() {
+    let driver = Driver {
+        version: PROTOCOL_VERSION + 1,
+        ..Driver::default()
+    };
+    let device = Scripted {
+        driver: Arc::new(Mutex::new(driver)),
+        taken: Vec::new(),
+    };
+    let surroundings = Surroundings {
+        snapshot_fn: snapshot,
+        now_fn: || 0,
+    };
+    let refused = WindowsSensor::new(device, surroundings, &settings(true));
+    assert!(matches!(refused, Err(Error::Unavailable { .. })));
+}
+
+#[test]
+fn a_batch_that_is_not_as_it_claims_is_refused() {
+    let good = framed(1, &[thread(1)]);
+    let mut forged = vec![
+        (Vec::new(), "nothing"),
+        (good[..10].to_vec(), "a cut head"),
+        (good[..good.len() - 1].to_vec(), "a cut record"),
+        (framed(0, &[thread(1)]), "a number from before"),
+    ];
+    let mut more = framed(1, &[thread(1)]);
+    more[12..16].copy_from_slice(&2_u32.to_le_bytes());
+    forged.push((more, "fewer records than it says"));
+    let mut fewer = framed(1, &[thread(1), thread(2)]);
+    fewer[12..16].copy_from_slice(&1_u32.to_le_bytes());
+    forged.push((fewer, "more records than it says"));
+    let mut small = framed(1, &[thread(1)]);
+    small[Head::SIZE..Head::SIZE + 4].copy_from_slice(&3_u32.to_le_bytes());
+    forged.push((small, "a record smaller than its header"));
+    for (bytes, what) in forged {
+        let mut fixture = Fixture::started(true, |_driver| {});
+        fixture.happen(|driver| driver.completed.push_back(bytes));
+        assert!(fixture.sensor.read(&mut fixture.batch).is_err(), "{what}");
+    }
+}

@@ -6,7 +6,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use windows_service::service::{
-    ServiceAccess, ServiceAction, ServiceActionType, ServiceControl, ServiceControlAccept,
+    Service, ServiceAccess, ServiceAction, ServiceActionType, ServiceControl, ServiceControlAccept,
     ServiceDependency, ServiceErrorControl, ServiceExitCode, ServiceFailureActions,
     ServiceFailureResetPeriod, ServiceInfo, ServiceStartType, ServiceState, ServiceStatus,
     ServiceType,
@@ -76,19 +76,9 @@ impl Agent {
             }
             Err(error) => return Err(error),
         };
-        service
-            .set_description("Records what this machine runs, straight from the kernel")
-            .map_err(Error::new("describing", AGENT))?;
-        service
-            .update_failure_actions(failure_actions())
-            .map_err(Error::new("setting the recovery of", AGENT))?;
-        service
-            .set_failure_actions_on_non_crash_failures(true)
-            .map_err(Error::new("setting the recovery of", AGENT))?;
-        event_log::register(AGENT).map_err(|source| Error::Io {
-            what: "the source of event log messages".to_owned(),
-            source,
-        })?;
+        if let Err(error) = complete(&service) {
+            tracing::warn!(%error, "the service is installed, and lacks this");
+        }
         Ok(installed)
     }
 
@@ -137,6 +127,23 @@ impl Agent {
         };
         Ok(Some((word, status.process_id.filter(|id| *id != 0))))
     }
+}
+
+/// What a service can do without: words for people, and what happens when it crashes.
+fn complete(service: &Service) -> Result<(), Error> {
+    event_log::register(AGENT).map_err(|source| Error::Io {
+        what: "the source of event log messages".to_owned(),
+        source,
+    })?;
+    service
+        .set_description("Records what this machine runs, straight from the kernel")
+        .map_err(Error::new("describing", AGENT))?;
+    service
+        .update_failure_actions(failure_actions())
+        .map_err(Error::new("setting the recovery of", AGENT))?;
+    service
+        .set_failure_actions_on_non_crash_failures(true)
+        .map_err(Error::new("setting the recovery of", AGENT))
 }
 
 fn failure_actions() -> ServiceFailureActions {

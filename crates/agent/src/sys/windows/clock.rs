@@ -15,7 +15,9 @@ const TO_1970: u64 = 116_444_736_000_000_000;
 pub fn now() -> (u64, Offset) {
     let mut time = FILETIME::default();
     // SAFETY: `time` is writable for the call, which cannot fail.
-    unsafe { GetSystemTimePreciseAsFileTime(&raw mut time) };
+    unsafe {
+        GetSystemTimePreciseAsFileTime(&raw mut time);
+    }
     (on_sensor_clock(of(time)), Offset::default())
 }
 

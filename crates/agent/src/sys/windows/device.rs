@@ -66,7 +66,7 @@ impl Control {
 pub struct Device {
     handle: OwnedHandle,
     waker: Waker,
-    reads: Vec<Box<Pending>>,
+    reads: Box<[Pending]>,
     /// A read that could not be pended, and why; told in its turn.
     refused: Option<io::Error>,
 }
@@ -106,7 +106,7 @@ impl Device {
         if port.is_null() {
             return Err(io::Error::last_os_error());
         }
-        let reads = (0..count).map(|_| Box::new(Pending::new(size))).collect();
+        let reads = (0..count).map(|_| Pending::new(size)).collect();
         Ok(Self {
             handle,
             waker: waker.clone(),
@@ -233,9 +233,7 @@ impl Drop for Device {
             self.take_packet(Some(DROP_WAIT));
         }
         // The kernel may still write into these, so they are never freed.
-        for read in self.reads.drain(..).filter(|read| read.is_pended) {
-            std::mem::forget(read);
-        }
+        std::mem::forget(std::mem::take(&mut self.reads));
         tracing::error!("the driver has not given back a read; its buffer is left to it");
     }
 }

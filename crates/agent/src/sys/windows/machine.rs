@@ -118,10 +118,43 @@ pub fn configuration_path() -> PathBuf {
 }
 
 /// Where data is kept when no other place is said: `%ProgramData%\SysTrail`.
+///
+/// The place is read where the system has it. The environment has it too, but there anybody who
+/// starts this program could name another.
 pub fn data_directory() -> PathBuf {
-    std::env::var_os("ProgramData")
-        .map(PathBuf::from)
-        .filter(|path| path.is_absolute())
-        .unwrap_or_else(|| PathBuf::from(r"C:\ProgramData"))
-        .join("SysTrail")
+    const PROFILES: &str = r"SOFTWARE\Microsoft\Windows NT\CurrentVersion\ProfileList";
+    let drive = windows_directory().and_then(|path| path.get(..2).map(str::to_owned));
+    let drive = drive.unwrap_or_else(|| "C:".to_owned());
+    let path = match registry::value(PROFILES, "ProgramData") {
+        Ok(Some(Value::Text(path))) => path.replace("%SystemDrive%", &drive),
+        _ => format!(r"{drive}\ProgramData"),
+    };
+    PathBuf::from(path).join("SysTrail")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_boot_id_is_the_same_for_the_whole_boot() {
+        let id = boot_id().unwrap();
+        assert_ne!(id, [0; 16]);
+        assert_eq!(id, boot_id().unwrap());
+    }
+
+    #[test]
+    fn the_drive_of_windows_has_a_letter_and_a_device() {
+        let volumes = volumes();
+        let root = volumes.system_root.unwrap();
+        let drive = root.get(..2).unwrap();
+        let has_letter = |(device, letter): &(String, String)| {
+            letter == drive && device.starts_with(r"\Device\")
+        };
+        assert!(
+            volumes.drives.iter().any(has_letter),
+            "{:?}",
+            volumes.drives
+        );
+    }
 }

@@ -177,7 +177,7 @@ impl Process {
             .ok_or_else(|| io::ErrorKind::InvalidData.into())
     }
 
-    /// A text of the process, which follows the UNICODE_STRING that describes it.
+    /// A text of the process, which follows the `UNICODE_STRING` that describes it.
     fn text(&self, class: PROCESSINFOCLASS) -> io::Result<Vec<u8>> {
         let words = growing(1 << 10, TEXT_SIZE_MAX, |buffer| {
             let mut size = 0;

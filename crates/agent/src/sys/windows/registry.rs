@@ -94,3 +94,22 @@ pub fn remove(key: &str) -> io::Result<()> {
         code => check_code(code),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_set_is_read_back_and_goes_with_its_key() {
+        let key = format!(r"SOFTWARE\SysTrailTest{}", std::process::id());
+        assert_eq!(value(&key, "Number").unwrap(), None);
+        set_number(&key, "Number", 0x1234_5678).unwrap();
+        set_text(&key, "Text", "a ü").unwrap();
+        let read = |name| value(&key, name).unwrap();
+        assert_eq!(read("Number"), Some(Value::Number(0x1234_5678)));
+        assert_eq!(read("Text"), Some(Value::Text("a ü".to_owned())));
+        remove(&key).unwrap();
+        remove(&key).unwrap();
+        assert_eq!(read("Number"), None);
+    }
+}

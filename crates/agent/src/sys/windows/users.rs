@@ -82,3 +82,25 @@ pub fn exists(name: &str) -> bool {
     // SAFETY: reads this thread's last error.
     found != 0 || unsafe { GetLastError() } != ERROR_NONE_MAPPED
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_the_system_and_no_sid_nobody_has() {
+        let system = [1, 1, 0, 0, 0, 0, 0, 5, 18, 0, 0, 0];
+        let name = name_of_sid(&system).unwrap();
+        assert!(name.ends_with("SYSTEM"), "{name}");
+        let mut nobody = vec![1, 5, 0, 0, 0, 0, 0, 5, 21, 0, 0, 0];
+        nobody.extend([7; 16]);
+        assert_eq!(name_of_sid(&nobody), None);
+    }
+
+    #[test]
+    fn what_is_no_sid_has_no_name() {
+        for sid in [&[][..], &[1], &[1, 200, 0, 0, 0, 0, 0, 5], &[9; 12]] {
+            assert_eq!(name_of_sid(sid), None);
+        }
+    }
+}

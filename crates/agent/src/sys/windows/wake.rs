@@ -78,3 +78,18 @@ impl Waker {
         self.shared.port.as_raw_handle()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_waker_stays_woken_for_all_its_clones() {
+        let waker = Waker::new().unwrap();
+        let clone = waker.clone();
+        assert!(!clone.is_woken());
+        waker.wake();
+        waker.wake();
+        assert!(clone.is_woken());
+    }
+}

@@ -1,0 +1,95 @@
+//! What `cargo xtask bench agent` counts the instructions of: a recorded trail on its way from the
+//! bytes of its records to the lines of the log, each step a function that callgrind can find.
+//!
+//! The trail is `build.trail`, wire records one after the other as the eBPF sensor wrote them, of
+//! `make` building a small C project and a shell script around it. `instructions capture FILE
+//! PROGRAM ARGUMENTS` records another one (Linux, root).
+
+#[cfg(target_os = "linux")]
+mod capture;
+
+use agent::enrich::{Enricher, Limits};
+use agent::rules::Rules;
+use agent::trail::{self, Time, json};
+use event::wire::{Invalid, Reader};
+use event::{Event, Extension, Header};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+static TRAIL: &[u8] = include_bytes!("build.trail");
+
+/// Events a chunk of lines holds, as the sinks get them.
+const CHUNK_COUNT: usize = 2048;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments.as_slice() {
+        ["trail"] => println!("{}", play()),
+        #[cfg(target_os = "linux")]
+        ["capture", file, program, rest @ ..] => capture::run(file, program, rest),
+        _ => return ExitCode::FAILURE,
+    }
+    ExitCode::SUCCESS
+}
+
+/// Takes every record of the trail through every step, and gives how many there are.
+fn play() -> usize {
+    let mut enricher = Enricher::new([7; 16], Rules::default(), Limits::default());
+    let host: Arc<str> = Arc::from("host");
+    let mut lines = Vec::new();
+    let mut count = 0;
+    for record in records(TRAIL) {
+        let (header, event) = decode(record).unwrap();
+        let known = enrich(&mut enricher, &header, &event).unwrap();
+        count += 1;
+        let event = trail::Event {
+            sequence: count,
+            time: Time(known.time.cast_signed()),
+            host: Arc::clone(&host),
+            process_id: known.process_id,
+            process_key: known.process_key,
+            body: known.body,
+            truncated: known.truncated,
+            missing: known.missing,
+        };
+        json_line(&event, &mut lines);
+        if count % CHUNK_COUNT as u64 == 0 {
+            lines.clear();
+        }
+    }
+    usize::try_from(count).unwrap()
+}
+
+/// The records of a trail.
+fn records(trail: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = trail;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let header = Header::read(&mut Reader::new(rest)).unwrap();
+        let (record, after) = rest.split_at(usize::try_from(header.size).unwrap());
+        rest = after;
+        Some(record)
+    })
+}
+
+#[inline(never)]
+fn decode(record: &[u8]) -> Result<(Header, Event<'_>), Invalid> {
+    event::read(record)
+}
+
+#[inline(never)]
+fn enrich(
+    enricher: &mut Enricher,
+    header: &Header,
+    event: &Event<'_>,
+) -> Option<agent::enrich::Enriched> {
+    enricher.enrich(header, event, &Extension::None)
+}
+
+#[inline(never)]
+fn json_line(event: &trail::Event, lines: &mut Vec<u8>) {
+    json::write_line(event, lines);
+}

@@ -1,0 +1,206 @@
+//! `cargo xtask dist`: what is released. For Linux a tarball, for Windows a zip, each with what it
+//! is made of (`CycloneDX`) and the licences of all that is linked in; and the checksums of both.
+//!
+//! The same tree gives the same bytes: nothing of the machine or the hour gets in, unless it is
+//! signed.
+
+mod archive;
+mod bill;
+mod program;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, ensure};
+use clap::{Args, ValueEnum};
+
+use crate::command::{cargo, read, run as run_command};
+use crate::sign::{self, Key};
+use crate::{image, inf, workspace};
+use bill::Bill;
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Arguments of `cargo xtask dist`.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Only for this system
+    #[arg(long)]
+    only: Option<System>,
+    /// An agent for Windows that was built elsewhere, with Visual Studio's linker say
+    #[arg(long, value_name = "FILE")]
+    agent: Option<PathBuf>,
+    /// Sign what goes to Windows, as `cargo xtask sign` does
+    #[arg(long)]
+    sign: bool,
+    #[command(flatten)]
+    key: sign::KeyOptions,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum System {
+    Linux,
+    Windows,
+}
+
+/// What goes into an archive: the file, and its name there.
+type Contents = Vec<(PathBuf, &'static str)>;
+
+/// Files of the repository that every archive has.
+const DOCUMENTS: &[(&str, &str)] = &[
+    ("README.md", "README.md"),
+    ("CHANGELOG.md", "CHANGELOG.md"),
+    ("SECURITY.md", "SECURITY.md"),
+    ("LICENSE-MIT", "LICENSE-MIT"),
+    ("LICENSE-APACHE", "LICENSE-APACHE"),
+    ("docs/CONFIGURATION.md", "docs/CONFIGURATION.md"),
+    ("docs/EVENTS.md", "docs/EVENTS.md"),
+];
+
+/// Builds, checks and packs.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let out = workspace::target().join("dist");
+    if out.exists() {
+        fs::remove_dir_all(&out).with_context(|| format!("emptying {}", out.display()))?;
+    }
+    fs::create_dir_all(&out)?;
+    let is_wanted = |system| options.only.is_none_or(|only| only == system);
+    let mut files = Vec::new();
+    if is_wanted(System::Linux) {
+        files.extend(linux(&out)?);
+    }
+    if is_wanted(System::Windows) {
+        let key = options.sign.then(|| Key::new(&options.key)).transpose()?;
+        files.extend(windows(&out, options.agent.as_deref(), key.as_ref())?);
+    }
+    archive::checksums(&out, &files)?;
+    for file in &files {
+        println!("{}", out.join(file).display());
+    }
+    Ok(())
+}
+
+fn linux(out: &Path) -> Result<Vec<String>> {
+    const TARGET: &str = "x86_64-unknown-linux-gnu";
+    let mut contents = documents();
+    contents.push((agent(TARGET, &[])?, "systrail"));
+    contents.push((
+        workspace::root().join("packaging/linux/systrail.service"),
+        "systrail.service",
+    ));
+    let name = format!("systrail-{VERSION}-x86_64-linux");
+    let bill = bill(out, &name, TARGET, &["agent"], &mut contents)?;
+    let staged = archive::stage(out, &name, &contents)?;
+    Ok(vec![archive::tarball(out, &staged)?, bill])
+}
+
+fn windows(out: &Path, built: Option<&Path>, key: Option<&Key>) -> Result<Vec<String>> {
+    const TARGET: &str = "x86_64-pc-windows-gnu";
+    let agent = match built {
+        Some(file) => file.to_owned(),
+        // The linker of MinGW writes the hour into an image, unless it is told not to.
+        None => agent(TARGET, &["-Clink-arg=-Wl,--no-insert-timestamp"])?,
+    };
+    let bytes = fs::read(&agent).with_context(|| format!("reading {}", agent.display()))?;
+    let faults = program::check(&bytes)?;
+    ensure!(faults.is_empty(), "systrail.exe: {}", faults.join("; "));
+    let driver = image::run()?;
+    let description = workspace::root().join("packaging/windows/systrail.inf");
+    let faults = inf::check(&fs::read_to_string(&description)?, VERSION);
+    ensure!(faults.is_empty(), "systrail.inf: {}", faults.join("; "));
+    let (agent, image) = (signed(key, &agent)?, signed(key, &driver.image)?);
+    let mut contents = documents();
+    contents.extend([
+        (agent, "systrail.exe"),
+        (image, "systrail.sys"),
+        (driver.symbols, "systrail.pdb"),
+        (description, "systrail.inf"),
+        (workspace::root().join("docs/WINDOWS.md"), "docs/WINDOWS.md"),
+    ]);
+    if let Some(key) = key {
+        contents.push((key.certificate.clone(), "signed-with.pem"));
+    }
+    let name = format!("systrail-{VERSION}-x86_64-windows");
+    let bill = bill(out, &name, TARGET, &["agent", "driver"], &mut contents)?;
+    let staged = archive::stage(out, &name, &contents)?;
+    Ok(vec![archive::zip(out, &staged)?, bill])
+}
+
+fn documents() -> Contents {
+    DOCUMENTS
+        .iter()
+        .map(|(path, name)| (workspace::root().join(path), *name))
+        .collect()
+}
+
+/// Writes what the packages are made of beside the archive and, with all licences, into it.
+fn bill(
+    out: &Path,
+    name: &str,
+    target: &str,
+    packages: &[&str],
+    contents: &mut Contents,
+) -> Result<String> {
+    let bill = Bill::read(target, packages)?;
+    let licences = workspace::target().join(format!("{name}.licences.txt"));
+    fs::write(&licences, bill.licences()?)?;
+    let file = format!("{name}.cdx.json");
+    fs::write(out.join(&file), bill.cyclone_dx()?)?;
+    contents.push((licences, "THIRD-PARTY-LICENCES.txt"));
+    contents.push((out.join(&file), "systrail.cdx.json"));
+    Ok(file)
+}
+
+fn signed(key: Option<&Key>, file: &Path) -> Result<PathBuf> {
+    let Some(key) = key else {
+        return Ok(file.to_owned());
+    };
+    let place = workspace::target().join("signed");
+    fs::create_dir_all(&place)?;
+    let signed = place.join(file.file_name().context("a file to sign has a name")?);
+    key.sign(file, &signed)?;
+    Ok(signed)
+}
+
+/// Builds the agent, without a path of this machine in it.
+fn agent(target: &str, flags: &[&str]) -> Result<PathBuf> {
+    let sysroot = read(crate::command::program("rustc").args(["--print", "sysroot"]))?;
+    let root = workspace::root().display().to_string();
+    let remapped = [
+        (root, "systrail"),
+        (cargo_home()?.display().to_string(), "cargo"),
+        (sysroot.trim().to_owned(), "rust"),
+    ];
+    let mut rustflags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
+    let mut cflags = Vec::new();
+    for (from, to) in &remapped {
+        rustflags.push(format!("--remap-path-prefix={from}={to}"));
+        cflags.push(format!("-ffile-prefix-map={from}={to}"));
+    }
+    let directory = workspace::target().join("release-build");
+    run_command(
+        cargo()
+            .args(["build", "--release", "--locked", "--package", "agent"])
+            .args(["--bin", "systrail", "--target", target, "--target-dir"])
+            .arg(&directory)
+            .env("CARGO_PROFILE_RELEASE_STRIP", "symbols")
+            .env_remove("RUSTFLAGS")
+            .env("CARGO_ENCODED_RUSTFLAGS", rustflags.join("\x1f"))
+            .env("CFLAGS", cflags.join(" ")),
+    )?;
+    let release = directory.join(target).join("release");
+    let names = ["systrail", "systrail.exe"].map(|name| release.join(name));
+    names
+        .into_iter()
+        .find(|path| path.exists())
+        .with_context(|| format!("there is no systrail in {}", release.display()))
+}
+
+/// Where cargo keeps the sources of others.
+fn cargo_home() -> Result<PathBuf> {
+    if let Some(home) = std::env::var_os("CARGO_HOME") {
+        return Ok(PathBuf::from(home));
+    }
+    let home = std::env::var_os("HOME").context("neither CARGO_HOME nor HOME is set")?;
+    Ok(Path::new(&home).join(".cargo"))
+}
