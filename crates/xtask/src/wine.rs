@@ -20,13 +20,16 @@ const WINE_SERVER: &str = "/usr/lib/wine/wineserver64";
 
 /// Seconds that making the prefix may take, and the tests.
 const PREFIX_SECONDS_MAX: u32 = 120;
-const TEST_SECONDS_MAX: u32 = 280;
+const TEST_SECONDS_MAX: u32 = 420;
 
 /// Arguments of `cargo xtask wine`.
 #[derive(Args, Default)]
 pub(crate) struct Options {
     /// Only the tests whose names contain this
     filter: Option<String>,
+    /// The agent to test, as a package has it; built here when not given
+    #[arg(long, value_name = "FILE")]
+    agent: Option<PathBuf>,
 }
 
 /// Builds everything, makes a prefix and runs the tests in it.
@@ -42,7 +45,10 @@ pub(crate) fn run(options: &Options) -> Result<Tally> {
         &["-Wl,--entry=DriverEntry", "-Wl,--subsystem,native"],
     )?;
     let runner = build("systrail-runner", &[])?;
-    let agent = build_agent()?;
+    let agent = match &options.agent {
+        Some(file) => file.clone(),
+        None => build_agent()?,
+    };
     let prefix = Prefix::make()?;
     prefix.put(&library, "windows/system32/bcryptprimitives.dll")?;
     prefix.put(&driver.image, "systrail/systrail.sys")?;
@@ -55,7 +61,9 @@ pub(crate) fn run(options: &Options) -> Result<Tally> {
         .args(&options.filter);
     let outcome = run_tests(&mut command);
     prefix.tell_fault();
-    outcome?.complete()
+    outcome
+        .and_then(Tally::complete)
+        .with_context(|| format!("log and witness are in {}", prefix.path.display()))
 }
 
 /// Builds a program of `testkernel`; one with arguments for the linker is a library without the C

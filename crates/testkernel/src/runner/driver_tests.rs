@@ -309,9 +309,9 @@ fn refuses_settings(_kernel: &Kernel) -> Outcome {
 }
 
 fn bounds_latency(kernel: &Kernel) -> Outcome {
-    const INTERVAL_MS: u32 = 200;
+    const INTERVAL_MS: u32 = 1000;
     // What the system needs to wake a thread and to carry a request, on a busy machine.
-    const SLACK: Duration = Duration::from_millis(400);
+    const SLACK: Duration = Duration::from_secs(1);
     let driver = Driver::install(DRIVER_PATH)?;
     set_parameter(DRIVER_SERVICE, "FlushIntervalMs", INTERVAL_MS)?;
     driver.start()?;

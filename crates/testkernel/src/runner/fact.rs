@@ -1,6 +1,7 @@
 //! What happened, in one form for whoever saw it: the witness, the driver, the agent.
 
 use event::{Event, Header, Kind};
+use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use testkernel::request::Creator;
@@ -68,6 +69,61 @@ impl Fact {
             | Self::ThreadExit { process_id, .. }
             | Self::ImageLoad { process_id, .. } => *process_id,
             Self::Lost { .. } => 0,
+        }
+    }
+
+    /// One line of the witness's file, with the names the agent's log has.
+    pub(crate) fn to_json(&self) -> Value {
+        match self {
+            Self::ProcessStart {
+                process_id,
+                start_time,
+                parent_process_id,
+                creator,
+                image,
+                command_line,
+            } => json!({
+                "kind": "process_start", "process_id": process_id, "start_time": start_time,
+                "parent_process_id": parent_process_id, "creator_process_id": creator.0,
+                "creator_thread_id": creator.1, "image": image, "command_line": command_line,
+            }),
+            Self::ProcessExit {
+                process_id,
+                thread_id,
+                exit_status,
+            } => json!({
+                "kind": "process_exit", "process_id": process_id, "thread_id": thread_id,
+                "exit_code": exit_status,
+            }),
+            Self::ThreadStart {
+                process_id,
+                thread_id,
+                creator,
+                start_address,
+            } => json!({
+                "kind": "thread_start", "process_id": process_id, "thread_id": thread_id,
+                "creator_process_id": creator.0, "creator_thread_id": creator.1,
+                "start_address": format!("{start_address:#x}"),
+            }),
+            Self::ThreadExit {
+                process_id,
+                thread_id,
+            } => json!({
+                "kind": "thread_exit", "process_id": process_id, "thread_id": thread_id,
+            }),
+            Self::ImageLoad {
+                process_id,
+                thread_id,
+                base,
+                size,
+                image,
+            } => json!({
+                "kind": "image_load", "process_id": process_id, "thread_id": thread_id,
+                "image_base": format!("{base:#x}"), "image_size": size, "image": image,
+            }),
+            Self::Lost { kind, count } => json!({
+                "kind": "lost", "lost_kind": kind, "lost_count": count,
+            }),
         }
     }
 

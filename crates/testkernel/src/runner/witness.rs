@@ -8,10 +8,15 @@ use crate::fact::{Fact, ids, unix_ns};
 use crate::kernel::Kernel;
 use crate::sys::debug::{self, Happening, Image};
 use crate::sys::process::thread_id;
+use serde_json::json;
 use std::collections::BTreeMap;
-use std::io;
+use std::fs::File;
+use std::io::{self, Write as _};
 use testkernel::Request;
 use testkernel::request::Creator;
+
+/// What the witness has seen in all runs, as JSON lines.
+const FILE: &str = r"C:\systrail\witness.jsonl";
 
 /// Runs the tree of `command_line` to its end and gives what happened, in order.
 pub(crate) fn run(kernel: &Kernel, command_line: &str) -> io::Result<Vec<Fact>> {
@@ -21,10 +26,25 @@ pub(crate) fn run(kernel: &Kernel, command_line: &str) -> io::Result<Vec<Fact>> 
         first_threads: BTreeMap::from([(std::process::id(), thread_id())]),
         facts: Vec::new(),
     };
-    debug::run(command_line, |process_id, thread_id, happening| {
+    let outcome = debug::run(command_line, |process_id, thread_id, happening| {
         witness.see(process_id, thread_id, happening)
-    })?;
-    Ok(witness.facts)
+    });
+    write_down(command_line, &witness.facts)?;
+    outcome.map(|()| witness.facts)
+}
+
+/// Appends what was seen to [`FILE`], a fact a line, for whoever looks into a test that failed.
+fn write_down(command_line: &str, facts: &[Fact]) -> io::Result<()> {
+    let mut file = File::options().create(true).append(true).open(FILE)?;
+    writeln!(
+        file,
+        "{}",
+        json!({ "kind": "run", "command_line": command_line })
+    )?;
+    for fact in facts {
+        writeln!(file, "{}", fact.to_json())?;
+    }
+    Ok(())
 }
 
 /// The drives of a prefix, each with the device it stands for.
