@@ -176,7 +176,10 @@ impl Recording {
                 let ended = waker.clone();
                 sinks.push(Box::new(Stream::stdout()?.when_ended(move || ended.wake())));
             }
-            Log::File(path) => sinks.push(Box::new(open_log(path.clone(), &self.config)?)),
+            Log::File(path) => {
+                launch::prepare_data(path)?;
+                sinks.push(Box::new(open_log(path.clone(), &self.config)?));
+            }
         }
         if self.is_watched {
             sinks.push(Box::new(open_terminal(waker)?));

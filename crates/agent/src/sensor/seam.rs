@@ -313,11 +313,10 @@ fn write_images(existing: &[Existing], began: u64, batch: &mut Batch) {
     }
 }
 
+// The tests count in the ticks of Linux, which are longer than anything here takes.
+#[cfg(target_os = "linux")]
 #[cfg(test)]
 mod tests {
-    // They count in the ticks of Linux, which are longer than anything here takes.
-    #![cfg(target_os = "linux")]
-
     use proptest::prelude::*;
 
     use super::*;
