@@ -63,6 +63,16 @@ pub const LOG_AGE: Range<Duration> = Range {
     least: Duration::from_mins(1),
     most: Duration::from_hours(24 * 3_650),
 };
+/// Bytes at which a new segment of the store is begun.
+pub const SEGMENT_SIZE: Range<u64> = Range {
+    least: 1 << 20,
+    most: 64 << 30,
+};
+/// Bytes of all segments together.
+pub const STORE_SIZE: Range<u64> = Range {
+    least: 4 << 20,
+    most: 1 << 50,
+};
 /// Rotated files that are kept.
 pub const KEEP_FILES: Range<u64> = Range {
     least: 1,
@@ -159,6 +169,8 @@ pub struct Config {
     pub exclude: Vec<RuleEntry>,
     /// The log file.
     pub log: Log,
+    /// The store.
+    pub store: Store,
     /// Sizes of buffers and caches.
     pub limits: Limits,
     /// Where metrics are served.
@@ -175,6 +187,7 @@ impl Default for Config {
             include: Vec::new(),
             exclude: Vec::new(),
             log: Log::default(),
+            store: Store::default(),
             limits: Limits::default(),
             metrics: None,
         }
@@ -219,6 +232,36 @@ impl Default for Log {
             keep_files: 16,
             keep_age: None,
             keep_size: None,
+        }
+    }
+}
+
+/// The store's settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Store {
+    /// Whether there is one.
+    pub on: bool,
+    /// Where; the data directory's `store` when not said.
+    pub path: Option<PathBuf>,
+    /// Begin a new segment when one has grown to this.
+    pub segment_size: u64,
+    /// Begin a new segment when one is this old.
+    pub segment_age: Duration,
+    /// Delete segments older than this.
+    pub keep_age: Duration,
+    /// Keep at most this many bytes in all.
+    pub keep_size: u64,
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self {
+            on: true,
+            path: None,
+            segment_size: 256 << 20,
+            segment_age: Duration::from_hours(24),
+            keep_age: Duration::from_hours(24 * 30),
+            keep_size: 4 << 30,
         }
     }
 }
@@ -383,6 +426,12 @@ impl Config {
             flush_interval: self.flush_interval,
             waker: waker.clone(),
         }
+    }
+
+    /// Where the store is.
+    pub fn store_directory(&self) -> PathBuf {
+        let default = || data_directory().join("store");
+        self.store.path.clone().unwrap_or_else(default)
     }
 
     /// The rules, compiled.

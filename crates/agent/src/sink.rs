@@ -1,7 +1,8 @@
-//! Where events go: the log file, the terminal, later the store. Each sink runs on its own thread.
+//! Where events go: the log file, the store, the terminal. Each sink runs on its own thread.
 
 mod lines;
 pub mod log_file;
+pub mod store;
 pub mod stream;
 pub mod terminal;
 

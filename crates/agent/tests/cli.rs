@@ -90,19 +90,24 @@ impl Recording {
     }
 }
 
+/// `run`, which leaves the machine's own store alone.
 fn run(arguments: &[&str]) -> Command {
     let mut command = systrail();
-    command.arg("run").args(arguments);
+    command.args(["run", "--no-store"]).args(arguments);
     command
 }
 
 #[test]
 fn every_command_has_a_help_with_examples() {
-    let commands: [&[&str]; 12] = [
+    let commands: [&[&str]; 16] = [
         &[],
         &["run"],
         &["watch"],
         &["replay"],
+        &["query"],
+        &["tree"],
+        &["show"],
+        &["export"],
         &["doctor"],
         &["config", "check"],
         &["service", "install"],
@@ -122,7 +127,7 @@ fn every_command_has_a_help_with_examples() {
 
 #[test]
 fn wrong_arguments_end_with_2_and_say_what_is_allowed() {
-    let cases: [(&[&str], &str); 14] = [
+    let cases: [(&[&str], &str); 21] = [
         (&[], "Usage"),
         (&["runn"], "'run'"),
         (&["run", "--duration", "10"], "no unit"),
@@ -138,14 +143,33 @@ fn wrong_arguments_end_with_2_and_say_what_is_allowed() {
         ),
         (&["run", "--on-loss", "cry"], "log, fail"),
         (&["run", "--log", "x", "--no-log"], "cannot be used with"),
-        (&["run", "--store", "x"], "--store"),
+        (
+            &["run", "--store", "x", "--no-store"],
+            "cannot be used with",
+        ),
         (&["run", "--metrics", "here"], "--metrics"),
         (
             &["run", "--summary", "/no/such/directory/x"],
             "no directory",
         ),
         (&["doctor", "--format", "csv"], "table, json"),
-        (&["query", "select 1"], "unrecognized"),
+        (&["query"], "<SQL>"),
+        (
+            &["query", "x", "--format", "xml"],
+            "table, json, jsonl, csv",
+        ),
+        (&["query", "x", "--timeout", "5"], "no unit"),
+        (&["tree", "--format", "csv"], "table, json, jsonl, dot"),
+        (
+            &["tree", "--at", "1m", "--since", "1m"],
+            "cannot be used with",
+        ),
+        (&["show"], "<PID|KEY>"),
+        (&["export", "--format", "xml"], "jsonl, csv, ecs, ocsf"),
+        (
+            &["export", "--log", "x", "--store", "y"],
+            "cannot be used with",
+        ),
     ];
     for (arguments, expected) in cases {
         let output = output(arguments);
@@ -333,15 +357,7 @@ fn a_duration_ends_a_recording() {
 
 #[test]
 fn a_log_on_standard_output_is_nothing_but_json_lines() {
-    let arguments = [
-        "--log",
-        "-",
-        "--no-store",
-        "--events",
-        "process",
-        "--duration",
-        "10ms",
-    ];
+    let arguments = ["--log", "-", "--events", "process", "--duration", "10ms"];
     let mut command = run(&arguments);
     command.stdout(Stdio::piped()).stderr(Stdio::null());
     let output = command.output().unwrap();
@@ -372,7 +388,7 @@ fn whoever_stops_reading_ends_a_recording_quietly() {
             started
         };
         if command.get_args().any(|argument| argument == "run") {
-            command.args(["--log", "-"]);
+            command.args(["--no-store", "--log", "-"]);
         }
         let Some(mut recording) = Recording::start(command) else {
             return;
@@ -437,7 +453,14 @@ fn metrics_are_served_while_it_records() {
 
 #[test]
 fn a_log_that_cannot_be_opened_ends_with_1_and_says_which() {
-    let output = output(["run", "--duration", "10ms", "--log", "/proc/no/such.jsonl"]);
+    let output = output([
+        "run",
+        "--no-store",
+        "--duration",
+        "10ms",
+        "--log",
+        "/proc/no/such.jsonl",
+    ]);
     if output.status.code() == Some(4) {
         return;
     }
@@ -556,7 +579,7 @@ fn as_nobody(program: &Path) -> Command {
     use std::os::unix::process::CommandExt as _;
     let mut command = Command::new(program);
     command
-        .args(["run", "--no-log"])
+        .args(["run", "--no-log", "--no-store"])
         .uid(65_534)
         .gid(65_534)
         .stdin(Stdio::null());

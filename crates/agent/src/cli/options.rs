@@ -24,6 +24,9 @@ pub(super) struct Options {
     /// Write no log
     #[arg(long)]
     no_log: bool,
+    /// Keep the store in this directory
+    #[arg(long, value_name = "DIR", conflicts_with = "no_store")]
+    store: Option<PathBuf>,
     /// Keep no store
     #[arg(long)]
     no_store: bool,
@@ -98,6 +101,18 @@ impl Options {
         Log::File(config.log.path.clone().unwrap_or_else(default))
     }
 
+    /// Where `run` keeps its store.
+    pub(super) fn store(&self, config: &Config) -> Option<PathBuf> {
+        let is_wanted = config.store.on && !self.no_store;
+        let configured = || is_wanted.then(|| config.store_directory());
+        self.explicit_store().or_else(configured)
+    }
+
+    /// Where a store is kept that the command line asks for.
+    pub(super) fn explicit_store(&self) -> Option<PathBuf> {
+        self.store.clone()
+    }
+
     /// Where a log goes that the command line asks for.
     pub(super) fn explicit_log(&self) -> Log {
         match &self.log {
@@ -148,7 +163,7 @@ pub(super) fn summary_file(text: &str) -> Result<PathBuf, String> {
 }
 
 /// The configuration of the file named, of the default file where it is there, or the default.
-fn load(named: Option<&Path>) -> Result<Config, Failure> {
+pub(super) fn load(named: Option<&Path>) -> Result<Config, Failure> {
     let default = config::default_path();
     let path = match named {
         Some(path) => path,

@@ -13,8 +13,10 @@ use agent::sensor::choice::{self, Choice};
 use agent::sensor::{self, Sensor};
 use agent::sink::Sink;
 use agent::sink::log_file::{self, LogFile};
+use agent::sink::store::{self, Store};
 use agent::sink::stream::{self, Stream};
 use agent::sink::terminal::Terminal;
+use agent::store::keeper::Retention;
 use agent::sys::wake::Waker;
 use clap::Args;
 
@@ -24,12 +26,12 @@ use super::launch::{self, LaunchArguments};
 use super::options::{Log, Options, exit_of};
 use super::{Exit, Failure, report, service_manager, stop};
 
-/// Records to a log file until Ctrl-C, SIGTERM or --duration; then drains, closes the log and
+/// Records to a log file and a store until Ctrl-C, SIGTERM or --duration; then drains, closes them and
 /// prints the account on standard error.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "\
 Examples:
-  systrail run                                 log under /var/lib/systrail (as root)
+  systrail run                                 log and store under /var/lib/systrail (as root)
   systrail run --log - | jq .image             to another program
   systrail run --duration 10s --summary account.json --on-loss fail
   systrail run --events process --metrics      processes alone, metrics on 127.0.0.1:9477")]
@@ -70,6 +72,7 @@ pub(super) fn run_until_woken(arguments: &RunArguments, waker: &Waker) -> Result
     // Two writers on one terminal would draw over each other.
     let is_shared = log == Log::StandardOutput && io::stdout().is_terminal();
     let recording = Recording {
+        store: options.store(&config),
         config,
         log,
         is_watched: false,
@@ -89,6 +92,7 @@ pub(super) fn watch(arguments: &WatchArguments) -> Result<Exit, Failure> {
         // JSON Lines on standard output take the place of the lines for a person.
         is_watched: log != Log::StandardOutput,
         log,
+        store: options.explicit_store(),
         is_live: false,
     };
     recording.record(options, arguments.launch, &waker)
@@ -98,6 +102,8 @@ pub(super) fn watch(arguments: &WatchArguments) -> Result<Exit, Failure> {
 struct Recording {
     config: Config,
     log: Log,
+    /// The store's directory.
+    store: Option<PathBuf>,
     /// Whether events are printed for a person.
     is_watched: bool,
     /// Whether the live line is shown.
@@ -181,6 +187,9 @@ impl Recording {
                 sinks.push(Box::new(open_log(path.clone(), &self.config)?));
             }
         }
+        if let Some(path) = &self.store {
+            sinks.push(Box::new(open_store(path.clone(), &self.config)?));
+        }
         if self.is_watched {
             sinks.push(Box::new(open_terminal(waker)?));
         }
@@ -210,11 +219,25 @@ pub(super) fn open_log(path: PathBuf, config: &Config) -> Result<LogFile, log_fi
     })
 }
 
+/// The store with the configuration's limits.
+pub(super) fn open_store(path: PathBuf, config: &Config) -> Result<Store, store::Error> {
+    let settings = &config.store;
+    Store::open(store::Settings {
+        path,
+        segment_size: settings.segment_size,
+        segment_age: settings.segment_age,
+        retention: Retention {
+            keep_age: Some(settings.keep_age),
+            keep_size: Some(settings.keep_size),
+        },
+    })
+}
+
 /// Lines for a person on standard output, under their heading.
 pub(super) fn open_terminal(waker: &Waker) -> io::Result<Terminal> {
     console::result(&format!("{}\n", Terminal::heading()))?;
     let ended = waker.clone();
     let colour = console::colour_on_standard_output();
-    let width = terminal_size::terminal_size_of(io::stdout()).map(|(width, _)| width.0);
+    let width = console::width_of_standard_output();
     Ok(Terminal::new(stream::stdout()?, colour, width).when_ended(move || ended.wake()))
 }

@@ -10,7 +10,8 @@ use toml::de::DeTable;
 use super::reader::{Allowed, Reader, Section, Value};
 use super::{
     BUFFER_SIZE, Config, EVENT_NAMES, FLUSH_INTERVAL, IMAGES, KEEP_FILES, LOG_AGE, Limits, Log,
-    METRICS_ADDRESS, OnLoss, PROCESSES, ROTATE_SIZE, RuleEntry, Source,
+    METRICS_ADDRESS, OnLoss, PROCESSES, ROTATE_SIZE, RuleEntry, SEGMENT_SIZE, STORE_SIZE, Source,
+    Store,
 };
 use crate::rules::{Conditions, Kinds, PATTERNS_MAX, Pattern};
 
@@ -38,6 +39,10 @@ pub(super) fn read(reader: &mut Reader<'_>, table: &DeTable<'_>) -> Config {
     }
     if let Some(mut section) = top.take_section(reader, "log") {
         read_log(reader, &mut section, &mut config.log);
+        section.finish(reader);
+    }
+    if let Some(mut section) = top.take_section(reader, "store") {
+        read_store(reader, &mut section, &mut config.store);
         section.finish(reader);
     }
     if let Some(mut section) = top.take_section(reader, "limits") {
@@ -81,6 +86,27 @@ fn read_log(reader: &mut Reader<'_>, section: &mut Section<'_>, log: &mut Log) {
         let mut size = 0;
         reader.size(&value, ROTATE_SIZE, Allowed::Any, &mut size);
         log.keep_size = Some(size);
+    }
+}
+
+fn read_store(reader: &mut Reader<'_>, section: &mut Section<'_>, store: &mut Store) {
+    if let Some(value) = section.take("on") {
+        reader.boolean(&value, &mut store.on);
+    }
+    if let Some(value) = section.take("path") {
+        store.path = reader.absolute_path(&value);
+    }
+    if let Some(value) = section.take("segment_size") {
+        reader.size(&value, SEGMENT_SIZE, Allowed::Any, &mut store.segment_size);
+    }
+    if let Some(value) = section.take("segment_age") {
+        reader.duration(&value, LOG_AGE, &mut store.segment_age);
+    }
+    if let Some(value) = section.take("keep_age") {
+        reader.duration(&value, LOG_AGE, &mut store.keep_age);
+    }
+    if let Some(value) = section.take("keep_size") {
+        reader.size(&value, STORE_SIZE, Allowed::Any, &mut store.keep_size);
     }
 }
 

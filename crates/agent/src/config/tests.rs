@@ -35,6 +35,14 @@ rotate_age = "12h"
 keep_files = 7
 keep_age = "30d"
 
+[store]
+on = true
+path = "/var/lib/systrail/store"
+segment_size = "64 MiB"
+segment_age = "1h"
+keep_age = "7d"
+keep_size = "2 GiB"
+
 [limits]
 process_buffer_size = "2 MiB"
 event_buffer_size = "16 MiB"

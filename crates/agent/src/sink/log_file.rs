@@ -21,7 +21,8 @@ use super::lines::Lines;
 use super::{Sink, Tally};
 use crate::trail::Event;
 use crate::trail::json;
-use file::{File, Lock};
+use file::File;
+pub(super) use file::Lock;
 use syncer::{FileNumber, Syncer};
 
 /// Where the log is and how much of it is kept. A limit that is `None` does not exist.

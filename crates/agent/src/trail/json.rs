@@ -13,7 +13,24 @@ mod read;
 mod write;
 
 pub use read::{LineError, read_line};
+pub(crate) use read::{read_arguments, read_notes};
 pub use write::write_line;
+pub(crate) use write::{write_arguments, write_notes};
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use super::{Field, Text};
+
+/// The arguments of a program.
+pub(crate) type Arguments = Arc<[Text]>;
+
+/// What is to be said about the fields of an event themselves.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Notes {
+    pub(crate) truncated: Vec<Field>,
+    pub(crate) missing: Vec<(Field, Cow<'static, str>)>,
+}
 
 /// The longest line that is read, line feed not counted. The longest that can be written comes from
 /// the largest record there is, 132 KiB of text that is not valid UTF-8: each byte is shown as three,

@@ -27,5 +27,6 @@ mod real_build;
 mod recorder;
 mod seam;
 mod threads;
+mod tree;
 mod witness;
 mod workload;

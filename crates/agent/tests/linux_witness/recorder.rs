@@ -58,8 +58,12 @@ impl Recorder {
     }
 
     fn spawn(directory: &Path, log: &Path, plan: Plan<'_>, output: Stdio) -> Self {
-        // One file holds the whole recording, so that the rows can be compared with the account.
-        let config = format!("[log]\nrotate_size = \"1 TiB\"\n[limits]\n{}", plan.limits);
+        // One file holds the whole recording, so that the rows can be compared with the account. A
+        // store is kept where the plan names one.
+        let config = format!(
+            "[log]\nrotate_size = \"1 TiB\"\n[store]\non = false\n[limits]\n{}",
+            plan.limits
+        );
         let config_path = directory.join("systrail.toml");
         fs::write(&config_path, config).unwrap();
         let program = std::env::var_os("SYSTRAIL_BIN")

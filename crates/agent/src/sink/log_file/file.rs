@@ -138,14 +138,14 @@ impl File {
 /// The log itself cannot carry it. It is moved aside while it is written, and a lock on Windows
 /// would keep readers out.
 #[derive(Debug)]
-pub(super) struct Lock {
+pub(in crate::sink) struct Lock {
     file: fs::File,
     path: PathBuf,
 }
 
 impl Lock {
     /// Takes the lock. It is given up when dropped, or when the process ends in whatever way.
-    pub(super) fn take(log: &Path) -> Result<Self, OpenError> {
+    pub(in crate::sink) fn take(log: &Path) -> Result<Self, OpenError> {
         create_directory_of(log)?;
         let mut path = log.as_os_str().to_owned();
         path.push(".lock");
@@ -164,7 +164,7 @@ impl Lock {
     }
 
     /// Whether others still find the lock where they look for it.
-    pub(super) fn is_in_place(&self) -> bool {
+    pub(in crate::sink) fn is_in_place(&self) -> bool {
         match (fs::metadata(&self.path), self.file.metadata()) {
             (Ok(there), Ok(here)) => is_same_file(&there, &here),
             _ => false,

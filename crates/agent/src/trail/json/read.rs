@@ -8,8 +8,8 @@ use event::{Kind, ProcessKey};
 use jiff::civil::DateTime;
 use jiff::tz::Offset;
 
-use super::LINE_SIZE_MAX;
 use super::fields::{Fields, Value, required, wrong};
+use super::{Arguments, LINE_SIZE_MAX, Notes};
 use crate::trail::{
     Body, Event, Field, ImageLoad, Lost, ProcessExec, ProcessExit, ProcessStart, Program,
     SensorStart, SensorStop, Text, ThreadExit, ThreadStart, Time, UserId,
@@ -57,11 +57,28 @@ pub fn read_line(line: &[u8]) -> Result<Event, LineError> {
     if size > LINE_SIZE_MAX {
         return Err(LineError::TooLong { size });
     }
-    let fields: Fields<'_> = serde_json::from_slice(line).map_err(|error| LineError::Json {
+    fields(line)?.event()
+}
+
+/// What [`write_notes`](super::write_notes) wrote.
+pub(crate) fn read_notes(object: &[u8]) -> Result<Notes, LineError> {
+    let mut fields = fields(object)?;
+    Ok(Notes {
+        truncated: fields.truncated()?,
+        missing: fields.missing()?,
+    })
+}
+
+/// What [`write_arguments`](super::write_arguments) wrote.
+pub(crate) fn read_arguments(object: &[u8]) -> Result<Option<Arguments>, LineError> {
+    fields(object)?.arguments()
+}
+
+fn fields(object: &[u8]) -> Result<Fields<'_>, LineError> {
+    serde_json::from_slice(object).map_err(|error| LineError::Json {
         // Every line is the reader's line 1, which would read like the number of the line.
         message: cut(error.to_string().replace(" at line 1 column ", " at byte ")),
-    })?;
-    fields.event()
+    })
 }
 
 /// `text`, cut to what a message can hold; a hostile line may bring megabytes.

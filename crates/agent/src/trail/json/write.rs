@@ -27,6 +27,27 @@ pub fn write_line(event: &Event, out: &mut Vec<u8>) {
     out.extend_from_slice(b"}\n");
 }
 
+/// Appends the event's `truncated` and `missing` as an object of their own; nothing when there is
+/// neither.
+pub(crate) fn write_notes(event: &Event, out: &mut Vec<u8>) {
+    object(out, |out| notes(out, event));
+}
+
+/// Appends `arguments` and, where there is one, `arguments_raw` as an object of their own.
+pub(crate) fn write_arguments(list: &[Text], out: &mut Vec<u8>) {
+    object(out, |out| arguments(out, list));
+}
+
+/// Fields begin with the comma after the field before; the first of an object has none before it.
+fn object(out: &mut Vec<u8>, fields_fn: impl FnOnce(&mut Vec<u8>)) {
+    let begin = out.len();
+    fields_fn(out);
+    if let Some(comma) = out.get_mut(begin) {
+        *comma = b'{';
+        out.push(b'}');
+    }
+}
+
 fn body(out: &mut Vec<u8>, body: &Body) {
     match body {
         Body::ProcessStart(start) => process_start(out, start),
@@ -64,17 +85,8 @@ fn program(out: &mut Vec<u8>, program: &Program) {
     maybe_system_text(out, IMAGE, program.image.as_ref());
     when(out, "image_deleted", program.image_deleted);
     maybe_system_text(out, COMMAND_LINE, program.command_line.as_ref());
-    if let Some(arguments) = &program.arguments {
-        name(out, "arguments");
-        list(out, arguments, |out, argument| {
-            string(out, argument.shown());
-        });
-        if arguments.iter().any(|argument| argument.raw().is_some()) {
-            name(out, "arguments_raw");
-            list(out, arguments, |out, argument| {
-                hex_string(out, argument.as_bytes());
-            });
-        }
+    if let Some(list) = &program.arguments {
+        arguments(out, list);
     }
     if let Some(user) = &program.user {
         text(out, "user", user);
@@ -83,6 +95,19 @@ fn program(out: &mut Vec<u8>, program: &Program) {
         Some(UserId::Uid(uid)) => number(out, "user_id", *uid),
         Some(UserId::Sid(sid)) => text(out, "user_id", sid),
         None => {}
+    }
+}
+
+fn arguments(out: &mut Vec<u8>, arguments: &[Text]) {
+    name(out, "arguments");
+    list(out, arguments, |out, argument| {
+        string(out, argument.shown());
+    });
+    if arguments.iter().any(|argument| argument.raw().is_some()) {
+        name(out, "arguments_raw");
+        list(out, arguments, |out, argument| {
+            hex_string(out, argument.as_bytes());
+        });
     }
 }
 

@@ -1,0 +1,493 @@
+//! The sink that keeps the store: SQLite segments in a directory.
+//!
+//! Events are written in transactions that end with each flush, so that other connections see them
+//! within a second. Whatever the medium does, what was committed is there: a disk that is full or
+//! gone loses the events of the open transaction and those after it, which are counted, and writing
+//! is tried again with growing pauses. A segment that turns out damaged is set aside, and a new one
+//! is begun.
+//!
+//! The pipeline tells what a sink loses in `lost` events. While writing fails those are lost to the
+//! store too; it owes them, and stores them first when it can write again. So the losses in the
+//! store add up to all that is not in it.
+
+mod owed;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+
+use jiff::Timestamp;
+
+use super::log_file::{self, Lock};
+use super::{Sink, Tally};
+use crate::store::keeper::{self, Keeper, Retention};
+use crate::store::{self, Live, ReadError, WAL_SIZE, Writer};
+use crate::trail::{Event, Time};
+use owed::{Owed, Uncommitted};
+
+/// Where the store is and how much of it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The directory.
+    pub path: PathBuf,
+    /// Begin a new segment when one has grown to this many bytes.
+    pub segment_size: u64,
+    /// Begin a new segment when one was begun this long ago.
+    pub segment_age: Duration,
+    /// How many segments are kept.
+    pub retention: Retention,
+}
+
+/// Why a store cannot be opened or written.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Another process writes it.
+    #[error("store {} is being written by another process; stop it, or name another directory with --store", path.display())]
+    Locked {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The system refuses.
+    #[error("store {}: {source}; name a directory that can be written, or give --no-store", path.display())]
+    Io {
+        /// The directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A segment is in the way, or SQLite refuses.
+    #[error("store {}: {source}", path.display())]
+    Segment {
+        /// The directory.
+        path: PathBuf,
+        /// What is wrong.
+        source: store::OpenError,
+    },
+}
+
+impl Error {
+    /// Whether this is a state of the medium that passes, not a wrong setting.
+    fn may_pass(&self) -> bool {
+        match self {
+            Self::Locked { .. } => false,
+            Self::Io { source, .. }
+            | Self::Segment {
+                source:
+                    store::OpenError::Io { source, .. }
+                    | store::OpenError::Segment(ReadError::Io { source, .. }),
+                ..
+            } => matches!(
+                source.kind(),
+                io::ErrorKind::StorageFull
+                    | io::ErrorKind::QuotaExceeded
+                    | io::ErrorKind::ReadOnlyFilesystem
+            ),
+            Self::Segment { source, .. } => source.may_pass(),
+        }
+    }
+}
+
+/// The pause after the first failure; it doubles with each further one.
+const RETRY_FIRST: Duration = Duration::from_millis(100);
+
+/// The longest pause between two attempts, hence the longest time until recovery is noticed.
+const RETRY_MAX: Duration = Duration::from_secs(5);
+
+/// Events in one transaction at most.
+const UNCOMMITTED_COUNT_MAX: u64 = 65_536;
+
+/// When the write-ahead log has grown to this many bytes, the keeper does not keep up, and the
+/// writer copies it itself.
+const WAL_SIZE_MAX: u64 = 64 << 20;
+
+/// The sink that keeps the store.
+#[derive(Debug)]
+pub struct Store {
+    settings: Settings,
+    /// Open and good as far as is known; `None` between a failure and the next attempt.
+    writer: Option<Writer>,
+    /// The segment's file, to notice when another program takes it away.
+    place: Option<Place>,
+    begun: SystemTime,
+    in_transaction: bool,
+    uncommitted: Uncommitted,
+    owed: Owed,
+    live: Live,
+    failure: Option<Failure>,
+    keeper: Keeper,
+    /// The last field: the lock is given up when nothing more happens to the files.
+    lock: Option<Lock>,
+}
+
+/// Since when writing fails, and when it is tried again.
+#[derive(Debug)]
+struct Failure {
+    lost_count: u64,
+    pause: Duration,
+    retry: Instant,
+}
+
+impl Store {
+    /// Opens the store, creating it where it is not there.
+    ///
+    /// A disk that is full is not an error: the store is written as soon as it can be.
+    pub fn open(mut settings: Settings) -> Result<Self, Error> {
+        let at_path = |source| Error::Io {
+            path: settings.path.clone(),
+            source,
+        };
+        let path = std::path::absolute(&settings.path).map_err(at_path)?;
+        let keeper = Keeper::start(path.clone(), settings.retention).map_err(at_path)?;
+        settings.path = path;
+        let mut store = Self {
+            settings,
+            writer: None,
+            place: None,
+            begun: SystemTime::now(),
+            in_transaction: false,
+            uncommitted: Uncommitted::default(),
+            owed: Owed::default(),
+            live: Live::default(),
+            failure: None,
+            keeper,
+            lock: None,
+        };
+        match store.reopen() {
+            Ok(()) => {}
+            Err(error) if error.may_pass() => store.fail(&error),
+            Err(error) => return Err(error),
+        }
+        Ok(store)
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        &self.settings.path
+    }
+
+    /// Takes the lock where it is not held, and goes on with the newest segment, or begins one where
+    /// there is none to go on with.
+    fn reopen(&mut self) -> Result<(), Error> {
+        let path = &self.settings.path;
+        if !self.lock.as_ref().is_some_and(Lock::is_in_place) {
+            self.lock = None;
+            let lock = Lock::take(&path.join("store")).map_err(|error| match error {
+                log_file::OpenError::Io { path, source } => Error::Io { path, source },
+                _ => Error::Locked { path: path.clone() },
+            })?;
+            self.lock = Some(lock);
+        }
+        self.resume_or_create().map_err(|error| self.at_path(error))
+    }
+
+    fn at_path(&self, source: impl Into<store::OpenError>) -> Error {
+        Error::Segment {
+            path: self.settings.path.clone(),
+            source: source.into(),
+        }
+    }
+
+    fn resume_or_create(&mut self) -> Result<(), store::OpenError> {
+        let newest = match store::segments(&self.settings.path) {
+            Ok(mut paths) => paths.pop(),
+            Err(ReadError::NotThere { .. }) => None,
+            Err(error) => return Err(error.into()),
+        };
+        let mut after = None;
+        if let Some(path) = newest {
+            after = path.file_name().and_then(store::begin_of);
+            match Writer::resume(&path, now(), &self.live) {
+                Ok(Some(writer)) => {
+                    self.begin_with(writer);
+                    return Ok(());
+                }
+                Ok(None) => {}
+                Err(error) if error.is_corrupt() => keeper::set_aside(&path, &error),
+                Err(error @ ReadError::Newer { .. }) => {
+                    tracing::warn!(%error, "a new segment is begun beside it");
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.create(after)
+    }
+
+    /// Begins a segment, whose name is later than `after` also when the clock was set back.
+    fn create(&mut self, after: Option<jiff::civil::DateTime>) -> Result<(), store::OpenError> {
+        let after = after.and_then(|after| jiff::tz::Offset::UTC.to_timestamp(after).ok());
+        let after = after.and_then(|after| i64::try_from(after.as_nanosecond()).ok());
+        let millisecond = 1_000_000;
+        let begin = match after {
+            Some(after) => now().0.max(after.saturating_add(millisecond)),
+            None => now().0,
+        };
+        let writer = Writer::create(&self.settings.path, Time(begin), &self.live)?;
+        self.begin_with(writer);
+        Ok(())
+    }
+
+    fn begin_with(&mut self, writer: Writer) {
+        let begun = writer.path().file_name().and_then(store::begin_of);
+        let begun = begun.and_then(|begun| jiff::tz::Offset::UTC.to_timestamp(begun).ok());
+        self.begun = begun.map_or_else(SystemTime::now, SystemTime::from);
+        self.place = Place::of(writer.path());
+        self.keeper.look(writer.path());
+        self.writer = Some(writer);
+        self.in_transaction = false;
+    }
+
+    /// Whether there is a segment to write to, with a transaction open.
+    fn is_ready(&mut self) -> bool {
+        let waits = self.failure.as_ref();
+        if waits.is_some_and(|failure| Instant::now() < failure.retry) {
+            return false;
+        }
+        let ready = self.open_transaction();
+        if let Err(error) = &ready {
+            self.fail(error);
+        }
+        ready.is_ok()
+    }
+
+    fn open_transaction(&mut self) -> Result<(), Error> {
+        if self.writer.is_none() {
+            self.reopen()?;
+        }
+        let Some(writer) = &mut self.writer else {
+            return Ok(());
+        };
+        if self.in_transaction {
+            return Ok(());
+        }
+        let path = writer.path().to_path_buf();
+        let begun = writer.begin().and_then(|()| {
+            let owed = self.owed.events();
+            writer.write(owed.iter(), &mut Live::default(), |_event| {})
+        });
+        begun.map_err(|source| self.at_path(ReadError::Sqlite { path, source }))?;
+        self.in_transaction = true;
+        Ok(())
+    }
+
+    /// Writes as many of the events as can be; says how many.
+    fn write_some(&mut self, events: &[Event]) -> usize {
+        let before = self.uncommitted.count();
+        let Some(writer) = &mut self.writer else {
+            return 0;
+        };
+        let path = writer.path().to_path_buf();
+        let uncommitted = &mut self.uncommitted;
+        let written = writer.write(events.iter(), &mut self.live, |event| {
+            uncommitted.add(event);
+        });
+        let written_count = self.uncommitted.count().saturating_sub(before);
+        if let Err(source) = written {
+            let error = self.at_path(ReadError::Sqlite { path, source });
+            self.fail(&error);
+        }
+        usize::try_from(written_count).unwrap_or(usize::MAX)
+    }
+
+    /// Ends the transaction, where one is open, and the segment, where it is time.
+    fn commit(&mut self, tally: &Tally) {
+        if !self.in_transaction {
+            return;
+        }
+        let Some(writer) = &mut self.writer else {
+            return;
+        };
+        let path = writer.path().to_path_buf();
+        let is_there = self.place.as_ref().is_none_or(|place| place.is_at(&path));
+        let committed = if is_there {
+            let committed = writer.commit();
+            committed.map_err(|source| self.at_path(ReadError::Sqlite { path, source }))
+        } else {
+            let source = io::Error::new(io::ErrorKind::NotFound, "it was moved or deleted");
+            Err(Error::Io { path, source })
+        };
+        match committed {
+            Ok(()) => {
+                self.in_transaction = false;
+                self.uncommitted.settle(tally);
+                self.owed.settle();
+                self.recover();
+                self.look_after();
+            }
+            Err(error) => {
+                self.fail(&error);
+                self.lose_uncommitted(tally);
+            }
+        }
+    }
+
+    /// Has the keeper look where there is something to do, and begins a new segment when the
+    /// present one is large or old enough.
+    fn look_after(&mut self) {
+        let Some(writer) = &self.writer else { return };
+        let wal_size = writer.wal_size();
+        if wal_size > WAL_SIZE {
+            self.keeper.look(writer.path());
+        }
+        if wal_size > WAL_SIZE_MAX
+            && let Err(error) = writer.checkpoint()
+        {
+            tracing::debug!(%error, "the write-ahead log could not be copied");
+        }
+        let is_large = writer
+            .size()
+            .is_ok_and(|size| size >= self.settings.segment_size);
+        let is_old = self
+            .begun
+            .elapsed()
+            .is_ok_and(|age| age >= self.settings.segment_age);
+        if is_large || is_old {
+            self.begin_next_segment();
+        }
+    }
+
+    fn begin_next_segment(&mut self) {
+        let Some(writer) = self.writer.take() else {
+            return;
+        };
+        let path = writer.path().to_path_buf();
+        let after = path.file_name().and_then(store::begin_of);
+        let begun = writer
+            .end(now())
+            .map_err(|source| ReadError::Sqlite { path, source }.into())
+            .and_then(|()| self.create(after));
+        if let Err(error) = begun {
+            let error = self.at_path(error);
+            self.fail(&error);
+        }
+    }
+
+    /// Gives up the segment and sets the next attempt. Said once, until it recovers.
+    fn fail(&mut self, error: &Error) {
+        let path = self.writer.take().map(|writer| writer.path().to_path_buf());
+        self.in_transaction = false;
+        self.owed.take_back();
+        if let Error::Segment {
+            source: store::OpenError::Segment(error),
+            ..
+        } = error
+            && error.is_corrupt()
+            && let Some(path) = path
+        {
+            keeper::set_aside(&path, error);
+        }
+        let pause = match &self.failure {
+            None => {
+                tracing::warn!(
+                    %error,
+                    store = %self.settings.path.display(),
+                    "store cannot be written; its events are lost and counted until it can be"
+                );
+                RETRY_FIRST
+            }
+            Some(failure) => failure.pause.saturating_mul(2).min(RETRY_MAX),
+        };
+        self.failure = Some(Failure {
+            lost_count: self.failure.take().map_or(0, |failure| failure.lost_count),
+            pause,
+            retry: Instant::now() + pause,
+        });
+    }
+
+    fn recover(&mut self) {
+        if let Some(failure) = self.failure.take() {
+            tracing::warn!(
+                lost = failure.lost_count,
+                store = %self.settings.path.display(),
+                "store is written again"
+            );
+        }
+    }
+
+    /// Counts the events of the transaction that came to nothing.
+    fn lose_uncommitted(&mut self, tally: &Tally) {
+        let lost_count = self.uncommitted.lose(tally, &mut self.owed);
+        self.add_lost(lost_count);
+    }
+
+    fn lose(&mut self, events: &[Event], tally: &Tally) {
+        for event in events {
+            self.live.learn(event);
+            tally.add_lost(event.body.kind());
+            self.owed.owe(event);
+        }
+        self.add_lost(u64::try_from(events.len()).unwrap_or(u64::MAX));
+    }
+
+    fn add_lost(&mut self, lost_count: u64) {
+        if let Some(failure) = &mut self.failure {
+            failure.lost_count = failure.lost_count.saturating_add(lost_count);
+        }
+    }
+}
+
+impl Sink for Store {
+    fn name(&self) -> &'static str {
+        "store"
+    }
+
+    fn write(&mut self, events: &[Event], tally: &Tally) {
+        if !self.is_ready() {
+            self.lose(events, tally);
+            return;
+        }
+        let written_count = self.write_some(events);
+        if self.writer.is_none() {
+            self.lose_uncommitted(tally);
+            // What was written of these events is among the uncommitted.
+            self.lose(events.get(written_count..).unwrap_or_default(), tally);
+        } else if self.uncommitted.count() >= UNCOMMITTED_COUNT_MAX {
+            self.commit(tally);
+        }
+    }
+
+    fn flush(&mut self, tally: &Tally) {
+        self.commit(tally);
+    }
+
+    fn close(&mut self, tally: &Tally) {
+        // A loss that is owed still is stored now or never.
+        if !self.in_transaction && !self.owed.is_empty() {
+            self.is_ready();
+        }
+        self.commit(tally);
+        self.writer = None;
+        self.keeper.finish();
+    }
+}
+
+/// Which file a segment is, whatever happens to its name.
+#[derive(Debug, PartialEq, Eq)]
+struct Place {
+    #[cfg(unix)]
+    file: (u64, u64),
+}
+
+impl Place {
+    #[cfg(unix)]
+    fn of(path: &Path) -> Option<Self> {
+        use std::os::unix::fs::MetadataExt as _;
+        let metadata = std::fs::metadata(path).ok()?;
+        Some(Self {
+            file: (metadata.dev(), metadata.ino()),
+        })
+    }
+
+    /// Windows moves and deletes no file that is open.
+    #[cfg(not(unix))]
+    fn of(_path: &Path) -> Option<Self> {
+        None
+    }
+
+    fn is_at(&self, path: &Path) -> bool {
+        Self::of(path).as_ref() == Some(self)
+    }
+}
+
+fn now() -> Time {
+    Time(i64::try_from(Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX))
+}

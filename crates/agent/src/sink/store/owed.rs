@@ -1,0 +1,113 @@
+//! What a store has taken and not committed, and what it owes its readers.
+
+use event::Kind;
+
+use crate::sink::Tally;
+use crate::trail::{Body, Event};
+
+/// Events that are owed at most. Losses of one kind and reason are one; more than these few do not
+/// occur, and would be lost and counted like any other event.
+const OWED_COUNT_MAX: usize = 256;
+
+/// The events of the open transaction, by kind, and those of them that must be told again when it
+/// comes to nothing.
+#[derive(Debug, Default)]
+pub(super) struct Uncommitted {
+    observed: [u64; Kind::OBSERVED.len()],
+    other: u64,
+    marks: Vec<Event>,
+}
+
+impl Uncommitted {
+    pub(super) fn add(&mut self, event: &Event) {
+        let kind = event.body.kind();
+        let observed = kind.index().and_then(|index| self.observed.get_mut(index));
+        if let Some(count) = observed {
+            *count += 1;
+        } else {
+            self.other += 1;
+            self.marks.push(event.clone());
+        }
+    }
+
+    pub(super) fn count(&self) -> u64 {
+        self.observed.iter().sum::<u64>() + self.other
+    }
+
+    /// They are committed.
+    pub(super) fn settle(&mut self, tally: &Tally) {
+        tally.add_written(self.count());
+        *self = Self::default();
+    }
+
+    /// They came to nothing: counts them as lost and says how many.
+    pub(super) fn lose(&mut self, tally: &Tally, owed: &mut Owed) -> u64 {
+        let lost_count = self.count();
+        for (kind, count) in Kind::OBSERVED.into_iter().zip(self.observed) {
+            for _event in 0..count {
+                tally.add_lost(kind);
+            }
+        }
+        for mark in &self.marks {
+            tally.add_lost(mark.body.kind());
+            owed.owe(mark);
+        }
+        *self = Self::default();
+        lost_count
+    }
+}
+
+/// Events about the recording itself that could not be stored.
+#[derive(Debug, Default)]
+pub(super) struct Owed {
+    events: Vec<Event>,
+    /// How many of them are in the open transaction.
+    written_count: usize,
+}
+
+impl Owed {
+    /// Remembers a loss, or a sensor's start or stop; losses of one kind and reason are added up.
+    pub(super) fn owe(&mut self, event: &Event) {
+        if let Body::Lost(lost) = &event.body {
+            // Not with one that may be committed with its present count any moment.
+            let open = self.events.iter_mut().skip(self.written_count);
+            for known in open {
+                if let Body::Lost(sum) = &mut known.body
+                    && sum.lost_kind == lost.lost_kind
+                    && sum.lost_reason == lost.lost_reason
+                {
+                    sum.lost_count = sum.lost_count.saturating_add(lost.lost_count);
+                    known.sequence = event.sequence;
+                    known.time = event.time;
+                    return;
+                }
+            }
+        } else if event.body.kind().index().is_some() {
+            return;
+        }
+        if self.events.len() < OWED_COUNT_MAX {
+            self.events.push(event.clone());
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.events.is_empty()
+    }
+
+    /// All that is owed, to be written first in a transaction.
+    pub(super) fn events(&mut self) -> &[Event] {
+        self.written_count = self.events.len();
+        &self.events
+    }
+
+    /// The transaction they were written in is committed.
+    pub(super) fn settle(&mut self) {
+        self.events.drain(..self.written_count);
+        self.written_count = 0;
+    }
+
+    /// The transaction they were written in came to nothing.
+    pub(super) fn take_back(&mut self) {
+        self.written_count = 0;
+    }
+}

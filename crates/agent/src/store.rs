@@ -1,0 +1,148 @@
+//! The store: the trail in SQLite, so that "what happened" has an answer.
+//!
+//! A store is a directory of segments. Each segment is one SQLite database that stands by itself:
+//! its events, the texts and processes they refer to, and the views people ask. One process writes,
+//! any number read, also with other programs. `docs/STORE.md` draws the format.
+//!
+//! `store/schema.sql` and `views.rs` say what a segment is. Writing is `writer.rs`, which
+//! `sink/store.rs` drives; reading is `reader.rs` (SQL over all segments) and `events.rs` (events as
+//! they were recorded). Old segments stay readable: what a later version adds is absent in them.
+
+mod directory;
+mod events;
+mod intern;
+pub mod keeper;
+mod live;
+mod reader;
+mod recent;
+mod rows;
+mod segment;
+mod views;
+mod writer;
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::trail::Time;
+
+pub use directory::{begin_of, segments, set_aside};
+pub use events::{Events, events};
+pub use live::Live;
+pub use reader::{PassedOver, Reader, last_run};
+pub use views::{Column, VIEWS, View};
+pub use writer::{OpenError, WAL_SIZE, Writer};
+
+/// The version of the segments that are written; every one up to it is read.
+pub const VERSION: u32 = 1;
+
+/// A span of time: from `since` on, before `until`. An end that is `None` is open.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Window {
+    /// The first moment in it.
+    pub since: Option<Time>,
+    /// The first moment after it.
+    pub until: Option<Time>,
+}
+
+impl Window {
+    /// The bounds as numbers: the first nanosecond in it, and the last.
+    fn bounds(&self) -> (i64, i64) {
+        let since = self.since.map_or(i64::MIN, |time| time.0);
+        let last = self.until.map_or(i64::MAX, |time| time.0.saturating_sub(1));
+        (since, last)
+    }
+}
+
+/// Why a store or a segment of it cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// There is no such directory.
+    #[error("no store at {}; record one with `systrail run`, or name its directory with --store", directory.display())]
+    NotThere {
+        /// The directory.
+        directory: PathBuf,
+    },
+    /// The system refuses.
+    #[error("store {}: {source}", path.display())]
+    Io {
+        /// The directory or file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// It is a segment, but made by a later systrail.
+    #[error("segment {} has version {version}, and this systrail reads up to {VERSION}; use a newer systrail", path.display())]
+    Newer {
+        /// The segment.
+        path: PathBuf,
+        /// Its version.
+        version: u32,
+    },
+    /// It was begun just now, or its writer was killed before the first event.
+    #[error("segment {} has nothing in it yet", path.display())]
+    Blank {
+        /// The segment.
+        path: PathBuf,
+    },
+    /// It is a database, but not of ours.
+    #[error("{} is not a segment of a store; move it elsewhere", path.display())]
+    NotASegment {
+        /// The file.
+        path: PathBuf,
+    },
+    /// More segments than SQLite can see at once.
+    #[error("segment {} is older than the newest {limit}, the most that can be asked at once; bound the time with --since and --until", path.display())]
+    BeyondLimit {
+        /// The segment.
+        path: PathBuf,
+        /// How many can be asked.
+        limit: usize,
+    },
+    /// SQLite refuses, or the segment is damaged.
+    #[error("segment {}: {source}", path.display())]
+    Sqlite {
+        /// The segment.
+        path: PathBuf,
+        /// What SQLite said.
+        source: rusqlite::Error,
+    },
+    /// A row that is no event.
+    #[error("segment {}: {what}", path.display())]
+    Row {
+        /// The segment.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+}
+
+impl ReadError {
+    /// Whether the file itself is damaged, so that trying again is of no use.
+    pub fn is_corrupt(&self) -> bool {
+        match self {
+            Self::Sqlite { source, .. } => is_corruption(source),
+            Self::NotASegment { .. } | Self::Row { .. } => true,
+            _ => false,
+        }
+    }
+}
+
+impl ReadError {
+    /// Whether there is nothing to read: retention has just deleted the segment, or a writer has
+    /// just created it and has not come to its first event.
+    fn is_nothing(&self) -> bool {
+        match self {
+            Self::Blank { .. } => true,
+            Self::Sqlite { path, .. } | Self::Io { path, .. } => !path.exists(),
+            _ => false,
+        }
+    }
+}
+
+/// Whether SQLite says that the file is no database or a damaged one.
+pub fn is_corruption(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase)
+    )
+}

@@ -1,0 +1,118 @@
+//! The directory of a store: which files in it are segments, and what a new one is called.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::Offset;
+
+use super::ReadError;
+use crate::trail::Time;
+
+/// `20261122T155959.123Z.sqlite`
+const NAME: &str = "%Y%m%dT%H%M%S.%3fZ.sqlite";
+
+/// The segments of a store, the oldest first. Other files are passed over.
+pub fn segments(directory: &Path) -> Result<Vec<PathBuf>, ReadError> {
+    let io_error = |source: io::Error| match source.kind() {
+        io::ErrorKind::NotFound => ReadError::NotThere {
+            directory: directory.to_path_buf(),
+        },
+        _ => ReadError::Io {
+            path: directory.to_path_buf(),
+            source,
+        },
+    };
+    let mut names = Vec::new();
+    for entry in fs::read_dir(directory).map_err(io_error)? {
+        let name = entry.map_err(io_error)?.file_name();
+        if begin_of(&name).is_some() {
+            names.push(name);
+        }
+    }
+    // The form of the name makes the order of names that of time.
+    names.sort();
+    Ok(names.iter().map(|name| directory.join(name)).collect())
+}
+
+/// When a segment of that name was begun; `None` when no segment has such a name.
+pub fn begin_of(name: &OsStr) -> Option<DateTime> {
+    let name = name.to_str()?;
+    let time = DateTime::strptime(NAME, name).ok()?;
+    (time.strftime(NAME).to_string() == name).then_some(time)
+}
+
+/// The name of a segment begun at `time`.
+pub(super) fn name_at(time: Time) -> String {
+    // Every i64 is inside jiff's range.
+    let timestamp = Timestamp::from_nanosecond(time.0.into()).unwrap_or_default();
+    Offset::UTC
+        .to_datetime(timestamp)
+        .strftime(NAME)
+        .to_string()
+}
+
+/// What SQLite adds to the name of a database for its helper files.
+const HELPERS: [&str; 2] = ["-wal", "-shm"];
+
+/// What is added to the name of a segment that cannot be read.
+const CORRUPT: &str = ".corrupt";
+
+/// The segment with `suffix` after its name.
+pub(super) fn beside(segment: &Path, suffix: &str) -> PathBuf {
+    let mut path = segment.as_os_str().to_owned();
+    path.push(suffix);
+    path.into()
+}
+
+/// Bytes of a segment on the disk, its helper files included.
+pub(super) fn size_of(segment: &Path) -> u64 {
+    let size = |path: &Path| fs::metadata(path).map_or(0, |metadata| metadata.len());
+    HELPERS
+        .iter()
+        .map(|suffix| size(&beside(segment, suffix)))
+        .fold(size(segment), u64::saturating_add)
+}
+
+/// Deletes a segment, the helper files first: alone they are of no use to anybody.
+pub(super) fn delete(segment: &Path) -> io::Result<()> {
+    for suffix in HELPERS {
+        match fs::remove_file(beside(segment, suffix)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    fs::remove_file(segment)
+}
+
+/// Gives a segment that cannot be read a name under which nobody looks for one, and its helper
+/// files the names that go with it.
+pub fn set_aside(segment: &Path) -> io::Result<PathBuf> {
+    let aside = beside(segment, CORRUPT);
+    for suffix in HELPERS {
+        match fs::rename(beside(segment, suffix), beside(&aside, suffix)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    fs::rename(segment, &aside)?;
+    Ok(aside)
+}
+
+/// The segments that were set aside, the oldest first.
+pub(super) fn segments_aside(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        let is_aside = path.extension() == Some(OsStr::new("corrupt"))
+            && path.file_stem().and_then(begin_of).is_some();
+        if is_aside {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}

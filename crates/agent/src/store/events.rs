@@ -1,0 +1,102 @@
+//! The events of a store as they were recorded, one after the other.
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::vec;
+
+use super::rows::Rows;
+use super::{ReadError, Window, directory};
+use crate::trail::Event;
+
+/// Ids that are read at once: what bounds the memory of an export.
+const PAGE_COUNT: i64 = 4_096;
+
+/// The events of the segments of a store in the order they were recorded, which is that of the
+/// log.
+///
+/// A segment that cannot be read is an error among the events; those of the others follow.
+#[derive(Debug)]
+pub struct Events {
+    segments: VecDeque<PathBuf>,
+    bounds: (i64, i64),
+    open: Option<Open>,
+    page: vec::IntoIter<(i64, Event)>,
+}
+
+/// The segment that is read, and the ids still to be read of it.
+#[derive(Debug)]
+struct Open {
+    rows: Rows,
+    next: i64,
+    last: i64,
+}
+
+/// Reads the events of a store whose time is in the window.
+pub fn events(directory: &Path, window: &Window) -> Result<Events, ReadError> {
+    Ok(Events {
+        segments: directory::segments(directory)?.into(),
+        bounds: window.bounds(),
+        open: None,
+        page: Vec::new().into_iter(),
+    })
+}
+
+impl Iterator for Events {
+    type Item = Result<Event, ReadError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some((_, event)) = self.page.next() {
+                return Some(Ok(event));
+            }
+            let turned = match &mut self.open {
+                Some(open) if open.next <= open.last => self.turn_page(),
+                _ => {
+                    let path = self.segments.pop_front()?;
+                    self.open_segment(&path)
+                }
+            };
+            if let Err(error) = turned {
+                self.open = None;
+                if error.is_nothing() {
+                    continue;
+                }
+                return Some(Err(error));
+            }
+        }
+    }
+}
+
+impl Events {
+    fn open_segment(&mut self, path: &Path) -> Result<(), ReadError> {
+        self.open = None;
+        let rows = Rows::open(path)?;
+        if let Some((next, last)) = rows.ids(self.bounds)? {
+            self.open = Some(Open { rows, next, last });
+        }
+        Ok(())
+    }
+
+    fn turn_page(&mut self) -> Result<(), ReadError> {
+        let Some(open) = &mut self.open else {
+            return Ok(());
+        };
+        // Ids are dense but where a segment is damaged or made up; a claim is not counted through.
+        let Some(next) = open.rows.id_from(open.next)? else {
+            self.open = None;
+            return Ok(());
+        };
+        open.next = next;
+        let page_last = open.next.saturating_add(PAGE_COUNT - 1).min(open.last);
+        let mut page = Vec::new();
+        open.rows
+            .read((open.next, page_last), self.bounds, &mut page)?;
+        // The last id there can be is the last of its segment.
+        open.next = page_last.saturating_add(1);
+        if page_last == i64::MAX {
+            self.open = None;
+        }
+        self.page = page.into_iter();
+        Ok(())
+    }
+}

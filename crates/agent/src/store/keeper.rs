@@ -1,0 +1,241 @@
+//! Looks after a store on a thread of its own, so that the disk never holds up what records: copies
+//! the write-ahead log into the segment, makes ended segments files that stand alone, and deletes
+//! what is beyond the limits.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant, SystemTime};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use rusqlite::{Connection, OpenFlags};
+
+use super::{ReadError, directory, segment};
+
+/// How often retention is looked at when no segment is ended.
+const RETENTION_INTERVAL: Duration = Duration::from_mins(10);
+
+/// How long the keeper waits for a reader that holds a segment; it comes back to it later.
+const BUSY_TIMEOUT: Duration = Duration::from_millis(200);
+
+/// How much of a store is kept. A limit that is `None` does not exist.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Retention {
+    /// Delete segments last written longer ago than this.
+    pub keep_age: Option<Duration>,
+    /// Keep at most this many bytes in all.
+    pub keep_size: Option<u64>,
+}
+
+/// The thread, and the way to wake it.
+#[derive(Debug)]
+pub struct Keeper {
+    looks: Option<Sender<PathBuf>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Keeper {
+    /// Starts the thread.
+    pub fn start(directory: PathBuf, retention: Retention) -> io::Result<Self> {
+        // One look that waits is enough: it will see all there is to see.
+        let (looks, requested) = bounded(1);
+        let mut work = Work {
+            directory,
+            retention,
+            current: None,
+            retention_due: Instant::now(),
+        };
+        let thread = thread::Builder::new()
+            .name("systrail-keeper".to_owned())
+            .spawn(move || work.run(&requested))?;
+        Ok(Self {
+            looks: Some(looks),
+            thread: Some(thread),
+        })
+    }
+
+    /// Has the store looked after; `current` is the segment that is written.
+    pub fn look(&self, current: &Path) {
+        if let Some(looks) = &self.looks {
+            // Full means that a look is about to begin anyway.
+            let _requested = looks.try_send(current.to_path_buf());
+        }
+    }
+
+    /// Ends the thread, which first makes the segment written last a file that stands alone.
+    pub fn finish(&mut self) {
+        self.looks = None;
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the thread that looks after the store panicked");
+        }
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
+/// What the thread knows.
+#[derive(Debug)]
+struct Work {
+    directory: PathBuf,
+    retention: Retention,
+    /// The segment that is written, and a connection to it.
+    current: Option<(PathBuf, Connection)>,
+    retention_due: Instant,
+}
+
+impl Work {
+    fn run(&mut self, requested: &Receiver<PathBuf>) {
+        loop {
+            match requested.recv_timeout(RETENTION_INTERVAL) {
+                Ok(current) => self.look(Some(&current)),
+                Err(error) if error.is_timeout() => {
+                    let current = self.current.as_ref().map(|(path, _)| path.clone());
+                    self.look(current.as_deref());
+                }
+                Err(_closed) => break,
+            }
+        }
+        if let Some((path, connection)) = self.current.take() {
+            drop(connection);
+            settle(&path);
+        }
+    }
+
+    fn look(&mut self, current: Option<&Path>) {
+        let is_new = current != self.current.as_ref().map(|(path, _)| path.as_path());
+        if is_new {
+            self.current = None;
+        }
+        if let Some(path) = current
+            && let Err(error) = self.checkpoint(path)
+        {
+            // The writer meets the same trouble and says so.
+            tracing::debug!(%error, "the write-ahead log could not be copied");
+        }
+        if is_new || self.retention_due <= Instant::now() {
+            self.retention_due = Instant::now() + RETENTION_INTERVAL;
+            self.settle_others();
+            self.retain();
+        }
+    }
+
+    /// Copies what is committed into the segment, without holding up the writer.
+    fn checkpoint(&mut self, path: &Path) -> rusqlite::Result<()> {
+        if self.current.is_none() {
+            self.current = Some((path.to_path_buf(), open(path)?));
+        }
+        let Some((_, connection)) = &self.current else {
+            return Ok(());
+        };
+        connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_row| Ok(()))
+    }
+
+    /// Makes every segment but the one that is written a file that stands alone.
+    fn settle_others(&self) {
+        let Ok(paths) = directory::segments(&self.directory) else {
+            return;
+        };
+        let current = self.current.as_ref().map(|(path, _)| path.as_path());
+        for path in paths {
+            if Some(path.as_path()) != current && directory::beside(&path, "-wal").exists() {
+                settle(&path);
+            }
+        }
+    }
+
+    /// Deletes the segments that are beyond the limits, the oldest first; never the newest.
+    fn retain(&self) {
+        let (Ok(mut paths), Ok(aside)) = (
+            directory::segments(&self.directory),
+            directory::segments_aside(&self.directory),
+        ) else {
+            return;
+        };
+        let Some(newest) = paths.pop() else { return };
+        let mut total_size = directory::size_of(&newest);
+        paths.extend(aside);
+        paths.sort();
+        for path in paths.iter().rev() {
+            total_size = total_size.saturating_add(directory::size_of(path));
+            let is_too_old = self
+                .retention
+                .keep_age
+                .is_some_and(|limit| age(path) > limit);
+            let is_too_much = self
+                .retention
+                .keep_size
+                .is_some_and(|limit| total_size > limit);
+            if is_too_old || is_too_much {
+                delete(path);
+            }
+        }
+    }
+}
+
+/// Copies the whole write-ahead log into the segment and does away with it: in any other journal
+/// mode there is none, and this one leaves no other file behind when we are killed. A reader may be
+/// in the way; then it is done at a later look.
+fn settle(path: &Path) {
+    let settled = open(path)
+        .map_err(|source| ReadError::Sqlite {
+            path: path.to_path_buf(),
+            source,
+        })
+        .and_then(|connection| {
+            segment::check(&connection, "main", path)?;
+            connection
+                .pragma_update_and_check(None, "journal_mode", "MEMORY", |_row| Ok(()))
+                .map_err(|source| ReadError::Sqlite {
+                    path: path.to_path_buf(),
+                    source,
+                })
+        });
+    match settled {
+        Err(error) if error.is_corrupt() => set_aside(path, &error),
+        Err(error) => tracing::debug!(%error, "a segment is settled later"),
+        Ok(()) => {}
+    }
+}
+
+/// How long ago the segment was written last.
+fn age(path: &Path) -> Duration {
+    let modified = std::fs::metadata(path).and_then(|metadata| metadata.modified());
+    modified
+        .ok()
+        .and_then(|modified| SystemTime::now().duration_since(modified).ok())
+        .unwrap_or_default()
+}
+
+fn delete(path: &Path) {
+    let segment = path.display();
+    match directory::delete(path) {
+        Ok(()) => tracing::debug!(%segment, "segment deleted, it is beyond the limits"),
+        Err(error) => tracing::warn!(%error, %segment, "segment cannot be deleted"),
+    }
+}
+
+/// Puts a segment out of the way that cannot be read, and says so.
+pub fn set_aside(path: &Path, why: &impl std::error::Error) {
+    let segment = path.display();
+    match directory::set_aside(path) {
+        Ok(aside) => {
+            tracing::warn!(%why, aside = %aside.display(), "segment is damaged and set aside");
+        }
+        Err(error) => tracing::warn!(%why, %error, %segment, "damaged segment cannot be set aside"),
+    }
+}
+
+fn open(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.pragma_update(None, "synchronous", "NORMAL")?;
+    connection.pragma_update(None, "cache_size", -1024)?;
+    Ok(connection)
+}

@@ -1,0 +1,201 @@
+//! SQL over all segments of a store, for reading alone, while another process writes.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::limits::Limit;
+use rusqlite::{Connection, OptionalExtension as _};
+
+use super::{ReadError, Window, directory, segment, views};
+use crate::trail::Time;
+
+/// How long a reader waits for a writer: it has to only while a segment is closed.
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A connection that sees the segments of a store at once, through temporary views of the names in
+/// [`VIEWS`](super::VIEWS). It cannot write.
+#[derive(Debug)]
+pub struct Reader {
+    connection: Connection,
+    segments: Vec<PathBuf>,
+    passed_over: Vec<PassedOver>,
+    last_run: Option<Time>,
+}
+
+/// A segment that is not asked, and why.
+#[derive(Debug)]
+pub struct PassedOver {
+    /// The segment.
+    pub path: PathBuf,
+    /// Why.
+    pub why: ReadError,
+}
+
+impl Reader {
+    /// Opens the segments with events in the window; rows before and after it are still seen where
+    /// a segment has both.
+    ///
+    /// A segment that cannot be read does not make the others unreadable: it is among
+    /// [`passed_over`](Self::passed_over).
+    pub fn open(directory: &Path, window: &Window) -> Result<Self, ReadError> {
+        let at_directory = |source| ReadError::Sqlite {
+            path: directory.to_path_buf(),
+            source,
+        };
+        let mut paths = directory::segments(directory)?;
+        let connection = Connection::open_in_memory().map_err(at_directory)?;
+        connection
+            .busy_timeout(BUSY_TIMEOUT)
+            .map_err(at_directory)?;
+        let limit = connection.limit(Limit::SQLITE_LIMIT_ATTACHED);
+        let limit = usize::try_from(limit.map_err(at_directory)?).unwrap_or(0);
+        let mut reader = Self {
+            connection,
+            segments: Vec::new(),
+            passed_over: Vec::new(),
+            last_run: None,
+        };
+        // The newest first: when there are too many, they are the ones that are wanted.
+        while let Some(path) = paths.pop() {
+            if reader.segments.len() == limit {
+                let why = ReadError::BeyondLimit {
+                    path: path.clone(),
+                    limit,
+                };
+                reader.passed_over.push(PassedOver { path, why });
+                continue;
+            }
+            match reader.attach(&path, window) {
+                Ok(()) => {}
+                Err(why) if why.is_nothing() => {
+                    tracing::debug!(%why, "a segment was begun or deleted just now");
+                }
+                Err(why) => reader.passed_over.push(PassedOver { path, why }),
+            }
+        }
+        reader.number_by_age().map_err(at_directory)?;
+        reader.passed_over.reverse();
+        Ok(reader)
+    }
+
+    /// The connection, to ask and to restrict further.
+    pub const fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// The connection alone.
+    pub fn into_connection(self) -> Connection {
+        self.connection
+    }
+
+    /// The segments that are asked, the oldest first; SQL knows them as `s0`, `s1` and so on.
+    pub fn segments(&self) -> &[PathBuf] {
+        &self.segments
+    }
+
+    /// The segments that are not, though they may have events in the window.
+    pub fn passed_over(&self) -> &[PassedOver] {
+        &self.passed_over
+    }
+
+    /// When the newest run began that these segments know.
+    pub const fn last_run(&self) -> Option<Time> {
+        self.last_run
+    }
+
+    /// Attaches a segment under a passing name, unless all its events are outside the window.
+    fn attach(&mut self, path: &Path, window: &Window) -> Result<(), ReadError> {
+        let schema = format!("n{}", self.segments.len());
+        let sqlite_error = |source| ReadError::Sqlite {
+            path: path.to_path_buf(),
+            source,
+        };
+        self.connection
+            .execute(&format!("ATTACH ?1 AS {schema}"), [segment::uri(path)])
+            .map_err(sqlite_error)?;
+        let looked_at = self.look_at(&schema, path, window);
+        match looked_at {
+            Ok(Some(run)) => {
+                self.last_run = self.last_run.max(run);
+                self.segments.push(path.to_path_buf());
+            }
+            Ok(None) | Err(_) => {
+                self.connection
+                    .execute(&format!("DETACH {schema}"), [])
+                    .map_err(sqlite_error)?;
+            }
+        }
+        looked_at.map(|_| ())
+    }
+
+    /// When the newest run of a segment began; `None` when the segment is not asked.
+    #[expect(
+        clippy::option_option,
+        reason = "an inner None is a segment without a run"
+    )]
+    fn look_at(
+        &self,
+        schema: &str,
+        path: &Path,
+        window: &Window,
+    ) -> Result<Option<Option<Time>>, ReadError> {
+        segment::check(&self.connection, schema, path)?;
+        let sqlite_error = |source| ReadError::Sqlite {
+            path: path.to_path_buf(),
+            source,
+        };
+        let times = segment::times(&self.connection, schema).map_err(sqlite_error)?;
+        let (since, last) = window.bounds();
+        let overlaps = times.is_some_and(|times| times.0.0 <= last && times.1.0 >= since);
+        if !overlaps {
+            return Ok(None);
+        }
+        let run = newest_run(&self.connection, schema).map_err(sqlite_error)?;
+        Ok(Some(run))
+    }
+
+    /// Gives the segments their lasting names, the oldest being `s0`, and makes the views.
+    ///
+    /// SQLite cannot rename what is attached, so each is attached again; that opens a file that is
+    /// in the page cache by now.
+    fn number_by_age(&mut self) -> rusqlite::Result<()> {
+        for n in 0..self.segments.len() {
+            self.connection.execute(&format!("DETACH n{n}"), [])?;
+        }
+        self.segments.reverse();
+        for (n, path) in self.segments.iter().enumerate() {
+            self.connection
+                .execute(&format!("ATTACH ?1 AS s{n}"), [segment::uri(path)])?;
+        }
+        self.connection
+            .execute_batch(&views::union(self.segments.len()))?;
+        self.connection
+            .execute_batch("PRAGMA trusted_schema = OFF; PRAGMA query_only = ON;")
+    }
+}
+
+/// When the newest run began that the store knows; `None` when it knows none.
+pub fn last_run(directory: &Path) -> Result<Option<Time>, ReadError> {
+    for path in directory::segments(directory)?.iter().rev() {
+        let run = segment::open(path).and_then(|connection| {
+            newest_run(&connection, "main").map_err(|source| ReadError::Sqlite {
+                path: path.clone(),
+                source,
+            })
+        });
+        match run {
+            Ok(Some(run)) => return Ok(Some(run)),
+            Ok(None) => {}
+            Err(error) => tracing::debug!(%error, "passed over"),
+        }
+    }
+    Ok(None)
+}
+
+fn newest_run(connection: &Connection, schema: &str) -> rusqlite::Result<Option<Time>> {
+    let sql = format!("SELECT run_began FROM {schema}.stretch ORDER BY first_id DESC LIMIT 1");
+    let time = connection
+        .query_row(&sql, [], |row| row.get(0))
+        .optional()?;
+    Ok(time.map(Time))
+}

@@ -1,0 +1,227 @@
+//! Processes and threads as one row, whatever was recorded of them where.
+
+use std::path::Path;
+
+use agent::store::Reader;
+use agent::trail::{
+    Body, Event, ProcessExec, ProcessExit, ProcessStart, Program, SensorStart, Text, ThreadExit,
+    ThreadStart,
+};
+use event::ProcessKey;
+
+use super::shelf::{Shelf, ask, of_process, reader, segments, settings};
+
+fn program(image: &str) -> Program {
+    Program {
+        image: Some(Text::from(image)),
+        command_line: Some(Text::from(image)),
+        arguments: Some([Text::from(image)].into()),
+        ..Program::default()
+    }
+}
+
+fn start(sequence: u64, process_id: u32, parent: u32, image: &str) -> Event {
+    started(sequence, process_id, parent, image, false)
+}
+
+fn started(sequence: u64, process_id: u32, parent: u32, image: &str, existing: bool) -> Event {
+    let start = ProcessStart {
+        parent_process_id: Some(parent),
+        parent_process_key: Some(ProcessKey(parent.into())),
+        program: program(image),
+        existing,
+        ..ProcessStart::default()
+    };
+    of_process(sequence, process_id, Body::ProcessStart(Box::new(start)))
+}
+
+fn exec(sequence: u64, process_id: u32, image: &str) -> Event {
+    let exec = ProcessExec {
+        program: program(image),
+    };
+    of_process(sequence, process_id, Body::ProcessExec(Box::new(exec)))
+}
+
+fn exit(sequence: u64, process_id: u32, exit_code: u32) -> Event {
+    let exit = ProcessExit {
+        exit_code: Some(exit_code),
+        ..ProcessExit::default()
+    };
+    of_process(sequence, process_id, Body::ProcessExit(exit))
+}
+
+fn sensor(sequence: u64) -> Event {
+    let start = SensorStart {
+        source: "ebpf".into(),
+        version: "0.1.0".into(),
+    };
+    of_process(sequence, 99, Body::SensorStart(start))
+}
+
+fn thread_start(sequence: u64, thread_id: u32) -> Event {
+    let start = ThreadStart {
+        thread_id,
+        ..ThreadStart::default()
+    };
+    of_process(sequence, 7, Body::ThreadStart(start))
+}
+
+fn thread_exit(sequence: u64, thread_id: u32) -> Event {
+    of_process(sequence, 7, Body::ThreadExit(ThreadExit { thread_id }))
+}
+
+/// A store with a segment for each of the parts.
+fn store_of(directory: &Path, parts: &[&[Event]]) -> Shelf {
+    let mut settings = settings(directory);
+    settings.segment_size = 1;
+    let mut shelf = Shelf::open(settings);
+    for part in parts {
+        shelf.write_events(part);
+    }
+    // The last commit began one more.
+    assert_eq!(segments(&shelf.path).len(), parts.len() + 1);
+    shelf
+}
+
+/// What is told of each process, in the order of ids.
+fn told(reader: &Reader) -> Vec<String> {
+    let sql = "SELECT process_id || ' ' || coalesce(image, '?') || ' of ' \
+               || coalesce(ancestry, '?') || ' execs ' || exec_count || ' exit ' \
+               || coalesce(exit_code, '?') || ' running ' || running \
+               FROM processes ORDER BY process_id";
+    let mut statement = reader.connection().prepare(sql).unwrap();
+    let rows = statement.query_map([], |row| row.get(0)).unwrap();
+    rows.collect::<Result<_, _>>().unwrap()
+}
+
+/// A shell starts a compiler, which starts a linker and fails.
+fn build() -> Vec<Event> {
+    vec![
+        sensor(1),
+        started(2, 1, 0, "/sbin/init", true),
+        start(3, 10, 1, "/sbin/init"),
+        exec(4, 10, "/bin/sh"),
+        start(5, 20, 10, "/bin/sh"),
+        exec(6, 20, "/usr/bin/cc"),
+        start(7, 30, 20, "/usr/bin/cc"),
+        exec(8, 30, "/usr/bin/ld"),
+        exit(9, 30, 0),
+        exit(10, 20, 1),
+    ]
+}
+
+const BUILD_TOLD: [&str; 4] = [
+    "1 /sbin/init of ? execs 0 exit ? running 1",
+    "10 /bin/sh of /sbin/init execs 1 exit ? running 1",
+    "20 /usr/bin/cc of /sbin/init > /bin/sh execs 1 exit 1 running 0",
+    "30 /usr/bin/ld of /sbin/init > /bin/sh > /usr/bin/cc execs 1 exit 0 running 0",
+];
+
+#[test]
+fn a_process_is_one_row_with_start_execs_exit_and_ancestry() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut shelf = Shelf::in_directory(directory.path());
+    shelf.write_events(&build());
+    assert_eq!(told(&reader(&shelf.path)), BUILD_TOLD);
+}
+
+#[test]
+fn a_process_that_lives_in_several_segments_is_one_row_all_the_same() {
+    let build = build();
+    for cut in 1..build.len() {
+        let directory = tempfile::tempdir().unwrap();
+        let shelf = store_of(directory.path(), &[&build[..cut], &build[cut..]]);
+        assert_eq!(told(&reader(&shelf.path)), BUILD_TOLD, "cut at {cut}");
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let parts: Vec<_> = build.iter().map(std::slice::from_ref).collect();
+    let shelf = store_of(directory.path(), &parts);
+    assert_eq!(told(&reader(&shelf.path)), BUILD_TOLD, "an event a segment");
+}
+
+#[test]
+fn what_still_runs_keeps_its_start_when_the_segment_it_started_in_is_deleted() {
+    let directory = tempfile::tempdir().unwrap();
+    let build = build();
+    let shelf = store_of(directory.path(), &[&build[..8], &build[8..]]);
+    let path = shelf.path.clone();
+    shelf.close();
+    std::fs::remove_file(&segments(&path)[0]).unwrap();
+    assert_eq!(told(&reader(&path)), BUILD_TOLD);
+    let starts: i64 = ask(
+        &reader(&path),
+        "SELECT count(*) FROM events WHERE kind = 'process_start'",
+    );
+    assert_eq!(starts, 0, "what is carried over is no event");
+}
+
+#[test]
+fn what_ended_while_nobody_recorded_is_not_running() {
+    let runs = |directory: &Path, first: &[Event], second: &[Event]| {
+        let mut shelf = Shelf::in_directory(directory);
+        shelf.write_events(first);
+        shelf.close();
+        let mut shelf = Shelf::in_directory(directory);
+        shelf.write_events(second);
+        told(&reader(&shelf.path))
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let told = runs(
+        directory.path(),
+        &[
+            sensor(1),
+            start(2, 10, 1, "/bin/a"),
+            start(3, 20, 1, "/bin/b"),
+        ],
+        &[sensor(1_001), started(1_002, 20, 1, "/bin/b", true)],
+    );
+    assert_eq!(
+        told,
+        [
+            "10 /bin/a of ? execs 0 exit ? running 0",
+            "20 /bin/b of ? execs 0 exit ? running 1",
+        ]
+    );
+}
+
+#[test]
+fn a_false_ancestry_ends() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut shelf = Shelf::in_directory(directory.path());
+    shelf.write_events(&[start(1, 10, 20, "/bin/a"), start(2, 20, 10, "/bin/b")]);
+    let ancestry: String = ask(
+        &reader(&shelf.path),
+        "SELECT ancestry FROM processes WHERE process_id = 10",
+    );
+    assert_eq!(ancestry.matches(" > ").count(), 15, "{ancestry}");
+}
+
+#[test]
+fn a_thread_is_one_row_in_whatever_segments_its_start_and_exit_are() {
+    let events = [
+        sensor(1),
+        thread_start(2, 71),
+        thread_start(3, 72),
+        thread_exit(4, 71),
+        thread_exit(5, 73),
+        thread_exit(6, 72),
+        thread_start(7, 74),
+    ];
+    let told = |reader: &Reader| -> String {
+        ask(
+            reader,
+            "SELECT group_concat(thread_id || ' ' || coalesce(run_time_ns, \
+             CASE WHEN start_time IS NULL THEN 'began unseen' ELSE 'runs' END), ', ') \
+             FROM (SELECT * FROM threads ORDER BY thread_id)",
+        )
+    };
+    for cut in 1..events.len() {
+        let directory = tempfile::tempdir().unwrap();
+        let shelf = store_of(directory.path(), &[&events[..cut], &events[cut..]]);
+        assert_eq!(
+            told(&reader(&shelf.path)),
+            "71 2000, 72 3000, 73 began unseen, 74 runs",
+            "cut at {cut}"
+        );
+    }
+}

@@ -1,0 +1,14 @@
+//! The store: what is written comes back, whatever happens to the medium, and SQL sees it.
+
+#[path = "../log/any_event.rs"]
+#[expect(dead_code, reason = "the tests of the log use more of it")]
+mod any_event;
+mod history;
+mod kills;
+mod medium;
+mod round_trip;
+mod shelf;
+mod versions;
+mod views;
+#[path = "../log/warnings.rs"]
+mod warnings;

@@ -1,0 +1,416 @@
+//! Whatever happens to the medium: what was committed is there, the rest is counted.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use agent::sink::store::{Error, Store};
+use agent::sink::{FLUSH_INTERVAL_MS, Sink as _};
+use agent::store::{self, ReadError, Window};
+use agent::trail::{Body, Event, Lost};
+use event::Kind;
+
+use super::any_event::full_events;
+use super::shelf::{Shelf, ask, of_process, read_all, reader, segments, sequences, settings};
+use super::warnings::warnings_of;
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+/// The names of the files in a store, but for the lock.
+fn names(path: &Path) -> Vec<String> {
+    let mut names: Vec<_> = fs::read_dir(path)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name != "store.lock")
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn creates_what_is_not_there_and_keeps_others_out() {
+    let directory = tempfile::tempdir().unwrap();
+    let below = directory.path().join("a/b");
+    let mut shelf = Shelf::in_directory(&below);
+    shelf.write(1);
+    for name in names(&shelf.path) {
+        assert_eq!(mode(&shelf.path.join(&name)) & !0o640, 0, "{name}");
+    }
+    assert_eq!(mode(&shelf.path) & !0o750, 0);
+}
+
+#[test]
+fn one_process_writes_a_store() {
+    let directory = tempfile::tempdir().unwrap();
+    let shelf = Shelf::in_directory(directory.path());
+    let second = Store::open(settings(directory.path()));
+    assert!(matches!(second, Err(Error::Locked { .. })), "{second:?}");
+    shelf.close();
+    Shelf::in_directory(directory.path());
+}
+
+#[test]
+fn a_store_that_was_closed_is_files_that_stand_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut settings = settings(directory.path());
+    settings.segment_size = 1;
+    let mut shelf = Shelf::open(settings);
+    shelf.write(1_000);
+    shelf.write(1_000);
+    let path = shelf.path.clone();
+    shelf.close();
+    let names = names(&path);
+    assert_eq!(names.len(), 3);
+    assert!(
+        names.iter().all(|name| name.ends_with(".sqlite")),
+        "{names:?}"
+    );
+    // Read where nothing can be written beside them.
+    let copy = directory.path().join("copy");
+    fs::create_dir(&copy).unwrap();
+    for name in names {
+        fs::copy(path.join(&name), copy.join(&name)).unwrap();
+    }
+    fs::set_permissions(&copy, fs::Permissions::from_mode(0o555)).unwrap();
+    assert_eq!(sequences(&copy), (1..=2_000).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_writer_that_is_dropped_without_a_word_leaves_what_it_committed() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut shelf = Shelf::in_directory(directory.path());
+    shelf.write(10);
+    shelf.sink.write(&full_events(), &shelf.tally);
+    let path = shelf.path.clone();
+    drop(shelf);
+    assert_eq!(sequences(&path), (1..=10).collect::<Vec<_>>());
+    let mut shelf = Shelf::in_directory(directory.path());
+    shelf.write(1);
+    assert_eq!(segments(&path).len(), 1);
+    assert_eq!(read_all(&path).len(), 11);
+}
+
+#[test]
+fn a_segment_whose_writer_was_killed_before_its_first_event_is_used() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("store");
+    fs::create_dir(&path).unwrap();
+    fs::write(path.join("20261122T100000.000Z.sqlite"), b"").unwrap();
+    assert!(reader(&path).passed_over().is_empty());
+    let mut shelf = Shelf::in_directory(directory.path());
+    shelf.write(2);
+    assert_eq!(segments(&path).len(), 1);
+    assert_eq!(sequences(&path), [1, 2]);
+}
+
+#[test]
+fn a_damaged_segment_is_set_aside_and_recording_goes_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut shelf = Shelf::in_directory(directory.path());
+    shelf.write(1_000);
+    let path = shelf.path.clone();
+    shelf.close();
+    let segment = segments(&path).remove(0);
+    let whole = fs::read(&segment).unwrap();
+    let mut zeroed = whole.clone();
+    zeroed[..8_192].fill(0);
+    let mut torn = whole.clone();
+    torn.truncate(6_000);
+    let damages = [b"no database at all".to_vec(), zeroed, torn];
+    for (count, damaged) in damages.iter().enumerate() {
+        fs::write(&segment, damaged).unwrap();
+        let warnings = warnings_of(|| {
+            let mut shelf = Shelf::in_directory(directory.path());
+            shelf.write(7);
+            assert_eq!(shelf.close().written(), 7, "damage {count}");
+        });
+        assert_eq!(warnings.len(), 1, "damage {count}: {warnings:?}");
+        assert!(
+            warnings[0].contains("is damaged and set aside"),
+            "{warnings:?}"
+        );
+        let aside = PathBuf::from(format!("{}.corrupt", segment.display()));
+        assert_eq!(&fs::read(&aside).unwrap(), damaged, "it is kept as it was");
+        assert_eq!(sequences(&path), (1..=7).collect::<Vec<_>>());
+        fs::remove_file(aside).unwrap();
+        for newer in segments(&path) {
+            fs::remove_file(newer).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_segment_that_turns_out_damaged_while_it_is_written_is_set_aside() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut shelf = Shelf::in_directory(directory.path());
+    shelf.write(5_000);
+    let path = shelf.path.clone();
+    shelf.close();
+    let segment = segments(&path).remove(0);
+    // All but the first pages, which say that it is a segment.
+    let mut bytes = fs::read(&segment).unwrap();
+    bytes[40_960..].fill(0xa5);
+    fs::write(&segment, bytes).unwrap();
+    let warnings = warnings_of(|| {
+        let mut shelf = Shelf::in_directory(directory.path());
+        shelf.write(5_000);
+        shelf.write_until_recovered();
+        let sequence = shelf.sequence;
+        let tally = shelf.close();
+        assert_eq!(tally.written() + tally.lost_total(), sequence);
+        assert_eq!(u64::try_from(sequences(&path).len()), Ok(tally.written()));
+    });
+    let aside = warnings.iter().filter(|line| line.contains("set aside"));
+    assert_eq!(aside.count(), 1, "{warnings:?}");
+}
+
+#[test]
+fn readers_pass_over_what_they_cannot_read_and_say_why() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut shelf = Shelf::in_directory(directory.path());
+    shelf.write(3);
+    let path = shelf.path.clone();
+    shelf.close();
+    let newer = path.join("20991122T100000.000Z.sqlite");
+    fs::copy(&segments(&path)[0], &newer).unwrap();
+    let connection = rusqlite::Connection::open(&newer).unwrap();
+    connection
+        .pragma_update(None, "user_version", 1_000)
+        .unwrap();
+    drop(connection);
+    let foreign = path.join("19991122T100000.000Z.sqlite");
+    let connection = rusqlite::Connection::open(&foreign).unwrap();
+    connection
+        .execute_batch("CREATE TABLE secrets(text)")
+        .unwrap();
+    drop(connection);
+    fs::write(path.join("20001122T100000.000Z.sqlite"), [7; 5_000]).unwrap();
+
+    let reader = reader(&path);
+    assert_eq!(ask::<i64>(&reader, "SELECT count(*) FROM events"), 3);
+    let why: Vec<_> = reader
+        .passed_over()
+        .iter()
+        .map(|over| over.why.to_string())
+        .collect();
+    assert_eq!(why.len(), 3, "{why:?}");
+    assert!(
+        why[0].ends_with("is not a segment of a store; move it elsewhere"),
+        "{why:?}"
+    );
+    assert!(why[1].ends_with("file is not a database"), "{why:?}");
+    assert!(
+        why[2].contains("has version 1000, and this systrail reads up to 1"),
+        "{why:?}"
+    );
+
+    let (read, refused): (Vec<_>, Vec<_>) = store::events(&path, &Window::default())
+        .unwrap()
+        .partition(Result::is_ok);
+    assert_eq!((read.len(), refused.len()), (3, 3));
+    // Nor does a writer touch what is newer than itself.
+    let mut shelf = Shelf::in_directory(directory.path());
+    shelf.write(1);
+    shelf.close();
+    assert!(newer.exists());
+    assert!(segments(&path).last() > Some(&newer));
+}
+
+#[test]
+fn no_store_is_told_with_its_cure() {
+    let directory = tempfile::tempdir().unwrap();
+    let error = store::events(&directory.path().join("none"), &Window::default()).unwrap_err();
+    assert!(matches!(error, ReadError::NotThere { .. }));
+    assert!(
+        error.to_string().contains("record one with `systrail run`"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_segment_that_is_taken_away_costs_what_was_not_committed() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut shelf = Shelf::in_directory(directory.path());
+    shelf.write(10);
+    let elsewhere = directory.path().join("elsewhere");
+    fs::rename(&shelf.path, &elsewhere).unwrap();
+    shelf.write(5);
+    assert_eq!(shelf.tally.lost_total(), 5);
+    shelf.write_until_recovered();
+    let (path, sequence) = (shelf.path.clone(), shelf.sequence);
+    let tally = shelf.close();
+    assert_eq!(tally.written() + tally.lost_total(), sequence);
+    let kept = sequences(&elsewhere).len() + sequences(&path).len();
+    assert_eq!(u64::try_from(kept), Ok(tally.written()));
+}
+
+#[test]
+fn retention_drops_whole_segments_while_events_come_and_holds_nothing_up() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut settings = settings(directory.path());
+    settings.segment_size = 1 << 20;
+    settings.retention.keep_size = Some(4 << 20);
+    let mut shelf = Shelf::open(settings);
+    let mut slowest = Duration::ZERO;
+    let mut dropped = Vec::new();
+    let mut known = Vec::new();
+    while dropped.len() < 50 {
+        let began = Instant::now();
+        shelf.write(2_048);
+        slowest = slowest.max(began.elapsed());
+        let now = segments(&shelf.path);
+        dropped.extend(known.into_iter().filter(|segment| !now.contains(segment)));
+        known = now;
+        assert!(shelf.sequence < 20_000_000, "nothing is dropped");
+    }
+    let flush_interval = Duration::from_millis(FLUSH_INTERVAL_MS);
+    assert!(slowest < flush_interval, "a write took {slowest:?}");
+    let (path, sequence) = (shelf.path.clone(), shelf.sequence);
+    let tally = shelf.close();
+    assert_eq!((tally.written(), tally.lost_total()), (sequence, 0));
+    // What is left is the end of it, without a gap.
+    let left = sequences(&path);
+    let first = sequence + 1 - u64::try_from(left.len()).unwrap();
+    assert_eq!(left, (first..=sequence).collect::<Vec<_>>());
+}
+
+#[test]
+fn retention_drops_what_is_too_old_also_what_was_set_aside() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut settings = settings(directory.path());
+    settings.segment_size = 1;
+    let mut shelf = Shelf::open(settings.clone());
+    for _ in 0..4 {
+        shelf.write(1);
+    }
+    let path = shelf.path.clone();
+    shelf.close();
+    let old = std::time::SystemTime::now() - Duration::from_hours(2);
+    let all = segments(&path);
+    for segment in &all[..2] {
+        fs::File::open(segment).unwrap().set_modified(old).unwrap();
+    }
+    let aside = path.join("20011122T100000.000Z.sqlite.corrupt");
+    fs::write(&aside, b"damaged").unwrap();
+    fs::File::open(&aside).unwrap().set_modified(old).unwrap();
+    settings.retention.keep_age = Some(Duration::from_hours(1));
+    Shelf::open(settings).close();
+    assert_eq!(segments(&path), all[2..]);
+    assert!(!aside.exists());
+}
+
+/// A file system of a size, gone when dropped.
+struct Disk {
+    directory: tempfile::TempDir,
+}
+
+impl Disk {
+    /// `None` without the right to mount, which is an error where all tests must run.
+    fn mount(options: &str) -> Option<Self> {
+        let directory = tempfile::tempdir().unwrap();
+        let is_mounted = mount(
+            &["-t", "tmpfs", "-o", options, "systrail-test"],
+            directory.path(),
+        );
+        let must_run = std::env::var_os("CI").is_some_and(|value| value == "true");
+        assert!(is_mounted || !must_run, "mounting takes root, which CI has");
+        is_mounted.then_some(Self { directory })
+    }
+
+    fn path(&self) -> &Path {
+        self.directory.path()
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let unmounted = Command::new("umount")
+            .arg("--lazy")
+            .arg(self.path())
+            .status();
+        assert!(unmounted.is_ok_and(|status| status.success()));
+    }
+}
+
+fn mount(arguments: &[&str], directory: &Path) -> bool {
+    let output = Command::new("mount")
+        .args(arguments)
+        .arg(directory)
+        .output();
+    output.is_ok_and(|output| output.status.success())
+}
+
+/// What the pipeline tells of a sink that has lost events.
+fn told(sequence: u64, lost_count: u64) -> Event {
+    let lost = Lost {
+        lost_kind: Kind::THREAD_EXIT,
+        lost_count,
+        lost_reason: "store:write_failed".into(),
+    };
+    of_process(sequence, 1, Body::Lost(lost))
+}
+
+#[test]
+fn a_full_disk_loses_counted_events_which_are_told_when_there_is_room_again() {
+    let Some(disk) = Disk::mount("size=2m") else {
+        return;
+    };
+    let mut shelf = Shelf::in_directory(disk.path());
+    shelf.write(100);
+    fs::write(disk.path().join("ballast"), vec![0; 2 << 20]).unwrap_err();
+    let mut told_count = 0;
+    let warnings = warnings_of(|| {
+        for _ in 0..100 {
+            shelf.write(100);
+            // As the pipeline does after each batch.
+            let lost_count = shelf.tally.lost(Kind::THREAD_EXIT);
+            if lost_count > told_count {
+                shelf.sequence += 1;
+                let event = told(shelf.sequence, lost_count - told_count);
+                told_count = lost_count;
+                shelf.write_events(&[event]);
+            }
+        }
+        assert!(shelf.tally.lost_total() > 0, "the disk is full");
+        assert_eq!(
+            u64::try_from(sequences(&shelf.path).len()),
+            Ok(shelf.tally.written())
+        );
+        fs::remove_file(disk.path().join("ballast")).unwrap();
+        shelf.write_until_recovered();
+    });
+    assert_eq!(
+        warnings.len(),
+        2,
+        "one when it fails, one when it recovers: {warnings:?}"
+    );
+    let lost_count = shelf.tally.lost(Kind::THREAD_EXIT);
+    if lost_count > told_count {
+        shelf.sequence += 1;
+        let event = told(shelf.sequence, lost_count - told_count);
+        shelf.write_events(&[event]);
+    }
+    let reader = reader(&shelf.path);
+    let in_losses: i64 = ask(&reader, "SELECT sum(lost_count) FROM losses");
+    let reasons: i64 = ask(&reader, "SELECT count(DISTINCT lost_reason) FROM losses");
+    assert_eq!((u64::try_from(in_losses), reasons), (Ok(lost_count), 1));
+}
+
+#[test]
+fn a_read_only_disk_is_waited_for() {
+    let Some(disk) = Disk::mount("size=2m,ro") else {
+        return;
+    };
+    let mut shelf = Shelf::in_directory(disk.path());
+    shelf.write(2);
+    assert_eq!(shelf.tally.lost_total(), 2);
+    assert!(mount(&["-o", "remount,rw"], disk.path()));
+    shelf.write_until_recovered();
+    let path = shelf.path.clone();
+    let tally = shelf.close();
+    assert_eq!(u64::try_from(sequences(&path).len()), Ok(tally.written()));
+}

@@ -1,0 +1,269 @@
+//! The views say what the events said.
+
+use agent::store::{self, Reader};
+use agent::trail::json::{FIELDS, write_line};
+use agent::trail::{Body, Event, ImageLoad, Lost, Text};
+use event::Kind;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use rusqlite::types::ValueRef;
+use serde_json::{Map, Value};
+
+use super::any_event::{event, full_events};
+use super::shelf::{Shelf, ask, numbered, of_process, reader};
+
+/// The rows of `events` as the lines of the log would have them.
+fn rows(reader: &Reader) -> Vec<Map<String, Value>> {
+    let columns = FIELDS.join(", ");
+    let sql = format!("SELECT {columns} FROM (SELECT time_text, * FROM events)");
+    let sql = sql.replacen("time", "time_text", 1);
+    let mut statement = reader.connection().prepare(&sql).unwrap();
+    let mut rows = statement.query([]).unwrap();
+    let mut found = Vec::new();
+    while let Some(row) = rows.next().unwrap() {
+        let mut fields = Map::new();
+        for (index, field) in FIELDS.iter().enumerate() {
+            let value = match row.get_ref(index).unwrap() {
+                ValueRef::Null => continue,
+                ValueRef::Integer(number) if is_truth(field) => Value::Bool(number == 1),
+                ValueRef::Integer(number) => number.into(),
+                ValueRef::Text(text) => {
+                    let text = std::str::from_utf8(text).unwrap();
+                    let is_json = [
+                        "arguments",
+                        "arguments_raw",
+                        "account",
+                        "truncated",
+                        "missing",
+                    ];
+                    if is_json.contains(field) {
+                        serde_json::from_str(text).unwrap()
+                    } else {
+                        text.into()
+                    }
+                }
+                other => panic!("{field} is {other:?}"),
+            };
+            fields.insert((*field).to_owned(), value);
+        }
+        found.push(fields);
+    }
+    found
+}
+
+fn is_truth(field: &str) -> bool {
+    let truths = [
+        "existing",
+        "remote",
+        "kernel_image",
+        "image_deleted",
+        "core_dumped",
+    ];
+    truths.contains(&field)
+}
+
+fn lines(events: &[Event]) -> Vec<Map<String, Value>> {
+    let line = |event| {
+        let mut line = Vec::new();
+        write_line(event, &mut line);
+        serde_json::from_slice(&line).unwrap()
+    };
+    events.iter().map(line).collect()
+}
+
+fn sorted(mut rows: Vec<Map<String, Value>>) -> Vec<String> {
+    rows.iter_mut().for_each(Map::sort_keys);
+    let mut rows: Vec<_> = rows
+        .into_iter()
+        .map(|row| Value::Object(row).to_string())
+        .collect();
+    rows.sort();
+    rows
+}
+
+/// What SQL has numbers for: it has none above 2^63, and counts time from 1970 on. A text ends at
+/// its first NUL for some of SQLite's functions; no text of an operating system has one.
+fn is_plain(event: &Event) -> bool {
+    let mut line = Vec::new();
+    write_line(event, &mut line);
+    let line = String::from_utf8(line).unwrap();
+    let small = |number: u64| i64::try_from(number).is_ok();
+    let numbers = match &event.body {
+        Body::Lost(lost) => small(lost.lost_count),
+        Body::ProcessExit(exit) => exit.run_time_ns.is_none_or(small),
+        Body::ImageLoad(load) => small(load.image_size),
+        _ => true,
+    };
+    numbers && small(event.sequence) && event.time.0 >= 0 && !line.contains("\\u0000")
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn a_row_of_events_says_what_the_line_of_the_log_says(
+        events in vec(event().prop_filter("beyond SQL", is_plain), 1..20)
+    ) {
+        let directory = tempfile::tempdir().unwrap();
+        let mut shelf = Shelf::in_directory(directory.path());
+        shelf.write_events(&events);
+        prop_assert_eq!(sorted(rows(&reader(&shelf.path))), sorted(lines(&events)));
+    }
+}
+
+#[test]
+fn a_row_has_every_field_of_its_kind() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut shelf = Shelf::in_directory(directory.path());
+    shelf.write_events(&full_events());
+    assert_eq!(
+        sorted(rows(&reader(&shelf.path))),
+        sorted(lines(&full_events()))
+    );
+}
+
+#[test]
+fn a_view_has_the_columns_it_is_described_with() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut shelf = Shelf::in_directory(directory.path());
+    shelf.write(1);
+    let reader = reader(&shelf.path);
+    for view in store::VIEWS {
+        let described: Vec<_> = view.columns.iter().map(|column| column.name).collect();
+        for schema in ["s0", "temp"] {
+            let sql = format!("SELECT * FROM {schema}.{}", view.name);
+            let statement = reader.connection().prepare(&sql).unwrap();
+            assert_eq!(
+                statement.column_names().collect::<Vec<_>>(),
+                described,
+                "{schema}.{}",
+                view.name
+            );
+        }
+    }
+    let events: Vec<_> = store::VIEWS[0]
+        .columns
+        .iter()
+        .map(|column| column.name)
+        .collect();
+    let fields: Vec<_> = events.iter().filter(|name| **name != "time_text").collect();
+    assert_eq!(fields, FIELDS.iter().collect::<Vec<_>>());
+}
+
+#[test]
+fn an_empty_store_has_views_without_rows() {
+    let directory = tempfile::tempdir().unwrap();
+    let shelf = Shelf::in_directory(directory.path());
+    let reader = reader(&shelf.path);
+    for view in store::VIEWS {
+        let count: i64 = ask(&reader, &format!("SELECT count(*) FROM {}", view.name));
+        assert_eq!(count, 0, "{}", view.name);
+    }
+    assert!(
+        reader.passed_over().is_empty(),
+        "{:?}",
+        reader.passed_over()
+    );
+}
+
+#[test]
+fn image_totals_count_the_loads() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut shelf = Shelf::in_directory(directory.path());
+    let load = |sequence: u64, image: &str| {
+        let load = ImageLoad {
+            image: Some(Text::from(image)),
+            image_base: sequence << 12,
+            ..ImageLoad::default()
+        };
+        of_process(sequence, 1, Body::ImageLoad(load))
+    };
+    shelf.write_events(&[load(1, "/lib/a"), load(2, "/lib/b")]);
+    shelf.write_events(&[load(3, "/lib/a")]);
+    let reader = reader(&shelf.path);
+    let totals = "SELECT group_concat(image || load_count) FROM \
+                  (SELECT * FROM image_totals ORDER BY image)";
+    assert_eq!(ask::<String>(&reader, totals), "/lib/a2,/lib/b1");
+    let counted = "SELECT group_concat(image || n) FROM \
+                   (SELECT image, count(*) AS n FROM images GROUP BY image ORDER BY image)";
+    assert_eq!(ask::<String>(&reader, counted), "/lib/a2,/lib/b1");
+}
+
+#[test]
+fn losses_are_rows_of_their_own() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut shelf = Shelf::in_directory(directory.path());
+    let lost = Lost {
+        lost_kind: Kind::THREAD_START,
+        lost_count: 17,
+        lost_reason: "buffer_full".into(),
+    };
+    shelf.write_events(&[numbered(1), of_process(2, 1, Body::Lost(lost)), numbered(3)]);
+    let reader = reader(&shelf.path);
+    let row = "SELECT sequence || ' ' || lost_kind || ' ' || lost_count || ' ' || lost_reason \
+               FROM losses";
+    assert_eq!(ask::<String>(&reader, row), "2 thread_start 17 buffer_full");
+}
+
+#[test]
+fn a_reader_cannot_write() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut shelf = Shelf::in_directory(directory.path());
+    shelf.write(1);
+    let reader = reader(&shelf.path);
+    for sql in [
+        "DELETE FROM s0.thread_exit",
+        "DROP VIEW s0.events",
+        "UPDATE s0.meta SET value = 1",
+        "PRAGMA s0.user_version = 7",
+        "PRAGMA query_only = OFF; DELETE FROM s0.thread_exit",
+    ] {
+        let written = reader.connection().execute_batch(sql);
+        let count: i64 = ask(&reader, "SELECT count(*) FROM events");
+        let version: i64 = ask(&reader, "PRAGMA s0.user_version");
+        assert!((count, version) == (1, 1), "{sql}: {written:?}");
+    }
+}
+
+#[test]
+fn questions_that_are_asked_often_use_an_index() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut settings = super::shelf::settings(directory.path());
+    settings.segment_size = 1;
+    let mut shelf = Shelf::open(settings);
+    shelf.write(10);
+    shelf.write(10);
+    let reader = reader(&shelf.path);
+    for sql in [
+        "SELECT * FROM processes WHERE process_id = 1",
+        "SELECT * FROM processes WHERE process_key = '0000000000000001'",
+        "SELECT * FROM events WHERE process_key = '0000000000000001'",
+        "SELECT * FROM events WHERE process_id = 1",
+        "SELECT * FROM events WHERE time BETWEEN 1 AND 2",
+        "SELECT * FROM images WHERE time BETWEEN 1 AND 2",
+        "SELECT * FROM threads WHERE process_id = 1",
+        "SELECT * FROM losses WHERE time BETWEEN 1 AND 2",
+    ] {
+        let plan = plan(&reader, sql);
+        let scans: Vec<_> = plan
+            .iter()
+            .filter(|step| step.starts_with("SCAN ") && !is_small(step))
+            .collect();
+        assert!(scans.is_empty(), "{sql}\n{scans:#?}\n{plan:#?}");
+    }
+}
+
+/// Whether a step goes over the steps before it, over rows of a stretch, or over nothing at all.
+fn is_small(step: &str) -> bool {
+    let name = step.trim_start_matches("SCAN ").split(' ').next().unwrap();
+    !["e", "p", "process", "x", "o", "s", "g"].contains(&name)
+}
+
+fn plan(reader: &Reader, sql: &str) -> Vec<String> {
+    let mut statement = reader
+        .connection()
+        .prepare(&format!("EXPLAIN QUERY PLAN {sql}"))
+        .unwrap();
+    let steps = statement.query_map([], |row| row.get("detail")).unwrap();
+    steps.collect::<Result<_, _>>().unwrap()
+}
