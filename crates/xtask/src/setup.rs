@@ -37,6 +37,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("qemu-system-x86", "booting other kernels"),
     ("busybox-static", "the first process of those kernels"),
     ("valgrind", "counting instructions"),
+    ("wine64", "running the driver and the agent"),
 ];
 
 /// What is compiled for other systems, with the pinned compiler.
