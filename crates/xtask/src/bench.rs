@@ -1,7 +1,9 @@
 //! `cargo xtask bench`: what recording costs. Figures go to the terminal, to `target/bench` as JSON
 //! and into docs/BENCHMARKS.md, with the machine they were taken on.
 
+mod interrupt;
 mod overhead;
+mod peers;
 mod recorder;
 mod report;
 mod sample;
@@ -14,11 +16,14 @@ use clap::Subcommand;
 pub(crate) enum Bench {
     /// What recording costs the programs recorded, and what the agent takes for itself
     Overhead(overhead::Options),
+    /// `systrail` beside auditd, bpftrace, execsnoop, forkstat, perf and sysdig
+    Peers(peers::Options),
 }
 
 /// Runs one.
 pub(crate) fn run(bench: &Bench) -> Result<()> {
     match bench {
         Bench::Overhead(options) => overhead::run(options),
+        Bench::Peers(options) => peers::run(options),
     }
 }

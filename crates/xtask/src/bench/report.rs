@@ -11,10 +11,6 @@ use super::sample::Sample;
 use crate::command::{program, read};
 use crate::workspace;
 
-/// Where the section begins and ends in the document.
-const BEGIN: &str = "<!-- begin: cargo xtask bench overhead -->\n";
-const END: &str = "<!-- end: cargo xtask bench overhead -->\n";
-
 /// The document, from the root.
 const DOCUMENT: &str = "docs/BENCHMARKS.md";
 
@@ -90,17 +86,13 @@ impl Report {
 
     /// Replaces our section of the document.
     pub(super) fn document(&self) -> Result<()> {
-        let path = workspace::root().join(DOCUMENT);
-        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {DOCUMENT}"))?;
         let section = format!(
             "Command: `{}`. Machine: {}.\n\n{}",
             self.command,
             self.machine,
             self.table()
         );
-        let text = with_section(&text, &section)
-            .with_context(|| format!("{DOCUMENT} has no place marked for the figures"))?;
-        fs::write(&path, text).with_context(|| format!("cannot write {DOCUMENT}"))
+        replace_section(self.command, &section)
     }
 }
 
@@ -136,15 +128,26 @@ impl Figure {
     }
 }
 
-/// The document with another text between the marks.
-fn with_section(document: &str, section: &str) -> Option<String> {
-    let (before, rest) = document.split_once(BEGIN)?;
-    let (_, after) = rest.split_once(END)?;
-    Some(format!("{before}{BEGIN}\n{section}\n{END}{after}"))
+/// Replaces the section of the document that a command writes.
+pub(super) fn replace_section(command: &str, section: &str) -> Result<()> {
+    let path = workspace::root().join(DOCUMENT);
+    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {DOCUMENT}"))?;
+    let text = with_section(&text, command, section)
+        .with_context(|| format!("{DOCUMENT} has no place marked for `{command}`"))?;
+    fs::write(&path, text).with_context(|| format!("cannot write {DOCUMENT}"))
+}
+
+/// The document with another text between the marks of a command.
+fn with_section(document: &str, command: &str, section: &str) -> Option<String> {
+    let begin = format!("<!-- begin: {command} -->\n");
+    let end = format!("<!-- end: {command} -->\n");
+    let (before, rest) = document.split_once(&begin)?;
+    let (_, after) = rest.split_once(&end)?;
+    Some(format!("{before}{begin}\n{section}\n{end}{after}"))
 }
 
 /// What the figures were taken on, without the machine's name.
-fn machine() -> Result<String> {
+pub(super) fn machine() -> Result<String> {
     let cpus = fs::read_to_string("/proc/cpuinfo").context("cannot read /proc/cpuinfo")?;
     let model = cpus
         .lines()
@@ -175,10 +178,11 @@ mod tests {
 
     #[test]
     fn replaces_the_section_between_the_marks_and_nothing_else() {
-        let document = format!("before\n{BEGIN}old\n{END}after\n");
-        let expected = format!("before\n{BEGIN}\nnew\n{END}after\n");
-        assert_eq!(with_section(&document, "new"), Some(expected));
-        assert_eq!(with_section("no marks", "new"), None);
+        let document =
+            |text: &str| format!("before\n<!-- begin: it -->\n{text}<!-- end: it -->\nafter\n");
+        let replaced = with_section(&document("old\n"), "it", "new");
+        assert_eq!(replaced, Some(document("\nnew\n")));
+        assert_eq!(with_section(&document("old\n"), "other", "new"), None);
     }
 
     #[test]
