@@ -18,6 +18,8 @@ pub(crate) enum Bench {
     Overhead(overhead::Options),
     /// `systrail` beside auditd, bpftrace, execsnoop, forkstat, perf and sysdig
     Peers(peers::Options),
+    /// What the settings change: rings, flush interval, events, rules; rates, processes, a soak
+    Tuning(peers::tuning::Options),
 }
 
 /// Runs one.
@@ -25,5 +27,6 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
     match bench {
         Bench::Overhead(options) => overhead::run(options),
         Bench::Peers(options) => peers::run(options),
+        Bench::Tuning(options) => peers::tuning::run(options),
     }
 }

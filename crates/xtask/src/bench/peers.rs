@@ -19,6 +19,7 @@ mod session;
 mod site;
 mod table;
 mod tracefs;
+pub(super) mod tuning;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -300,7 +301,7 @@ impl Bench {
     fn latencies(&self, outcome: &mut Outcome) -> Result<()> {
         for peer in self.present.iter().filter(|peer| peer.is_readable) {
             interrupt::check()?;
-            let pass = latency::measure(peer, &self.site, self.audit.as_ref().ok(), MARKED)
+            let pass = latency::measure(peer, &self.site, self.audit.as_ref().ok(), "", MARKED)
                 .with_context(|| format!("latency of {}", peer.name))?;
             let row = outcome.rows.iter_mut().find(|row| row.name == peer.name);
             if let Some(row) = row {
@@ -335,7 +336,7 @@ fn document(outcome: &Outcome) -> Result<()> {
         pictures.join("\n\n"),
         table::markdown(outcome)
     );
-    report::replace_section("cargo xtask bench peers", &section)
+    report::replace_section(report::DOCUMENT, "cargo xtask bench peers", &section)
 }
 
 fn load_name(word: &str) -> Result<String, String> {

@@ -7,6 +7,7 @@
 //! there whenever auditd is not measured.
 
 use std::fs;
+use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -47,8 +48,10 @@ impl Audit {
     /// Notes how it is; fails where somebody else uses it, whose rules we would disturb.
     pub(super) fn take() -> Result<Self> {
         let before = Status::read()?;
+        // The kernel keeps the number of a daemon that was killed until it next has to tell it
+        // something.
         ensure!(
-            before.daemon == 0,
+            !Path::new("/proc").join(before.daemon.to_string()).exists(),
             "another audit daemon runs (process {}); stop it first",
             before.daemon
         );

@@ -51,10 +51,11 @@ pub(super) fn measure(
     peer: &'static Peer,
     site: &Site,
     audit: Option<&Audit>,
+    settings: &str,
     count: u32,
 ) -> Result<Latency> {
     ensure!(count < MARKS, "there are programs for {} marks", MARKS - 1);
-    let session = Session::start(peer, site, audit, true, "")?;
+    let session = Session::start(peer, site, audit, true, settings)?;
     let _accounting = programs::Accounting::begin()?;
     let before = Programs::of(&session.processes()?);
     let mut reader = Reader {

@@ -27,7 +27,10 @@ const LOOK: Duration = Duration::from_millis(200);
 const BRANCHES: u32 = 20;
 const LEAVES: u32 = 100;
 
-/// A workload.
+/// How often the libraries are opened, so that it takes long enough to be measured.
+const TURNS: u32 = 10;
+
+/// A workload. Those with a number of their own are of any number; [`Load::ALL`] are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub(super) enum Load {
     /// Fork, exec and wait, so often a second.
@@ -36,6 +39,8 @@ pub(super) enum Load {
     FlatOut,
     /// Create a thread and join it, as fast as it goes.
     Threads,
+    /// Create threads and join them, so many a second.
+    Storm(u32),
     /// Processes that start processes, all at once.
     Tree,
     /// A parallel build.
@@ -90,6 +95,7 @@ impl Load {
     pub(super) fn name(self) -> String {
         let name = match self {
             Self::Rate(rate) => return format!("fork + exec, {rate}/s"),
+            Self::Storm(rate) => return format!("threads, {rate}/s"),
             Self::FlatOut => "fork + exec, flat out",
             Self::Threads => "thread storm",
             Self::Tree => "fork tree 20x100",
@@ -105,6 +111,7 @@ impl Load {
     pub(super) fn word(self) -> String {
         match self {
             Self::Rate(rate) => format!("rate-{rate}"),
+            Self::Storm(rate) => format!("storm-{rate}"),
             Self::FlatOut => String::from("flat-out"),
             other => format!("{other:?}").to_lowercase(),
         }
@@ -118,16 +125,19 @@ impl Load {
             let kinds = [Kind::ProcessStart, Kind::ProcessExec, Kind::ProcessExit];
             kinds.map(|kind| (kind, count)).into()
         };
-        let threads = u64::from(amount.threads);
+        let threads = |count: u32| {
+            let count = u64::from(count);
+            let kinds = [Kind::ThreadStart, Kind::ThreadExit];
+            kinds.map(|kind| (kind, count)).into()
+        };
         Ok(match self {
             Self::Rate(rate) => processes(rate * amount.seconds),
             Self::FlatOut => processes(amount.processes),
-            Self::Threads => [Kind::ThreadStart, Kind::ThreadExit]
-                .map(|kind| (kind, threads))
-                .into(),
+            Self::Threads => threads(amount.threads),
+            Self::Storm(rate) => threads(rate * amount.seconds),
             Self::Tree => processes(BRANCHES * (LEAVES + 1)),
             Self::Make | Self::Configure => witnessed(&self.command(amount, site)?, site)?,
-            Self::Dlopen => [(Kind::ImageLoad, u64::from(LIBRARIES))].into(),
+            Self::Dlopen => [(Kind::ImageLoad, u64::from(LIBRARIES * TURNS))].into(),
             Self::Idle => Counts::new(),
         })
     }
@@ -178,7 +188,7 @@ impl Load {
     /// Our own workloads say how long they took themselves, the start of their program apart.
     fn busy_ns(self, said: &str, elapsed_ns: f64) -> Result<f64> {
         match self {
-            Self::Rate(_) | Self::FlatOut | Self::Threads | Self::Tree => said
+            Self::Rate(_) | Self::FlatOut | Self::Threads | Self::Storm(_) | Self::Tree => said
                 .trim()
                 .parse()
                 .with_context(|| format!("{} printed no time", self.name())),
@@ -202,6 +212,7 @@ impl Load {
             Self::Rate(rate) => starting(ours("rate", &[rate, amount.seconds])),
             Self::FlatOut => starting(ours("flat-out", &[amount.processes])),
             Self::Threads => ours("threads", &[amount.threads]),
+            Self::Storm(rate) => ours("storm", &[rate, amount.seconds]),
             Self::Tree => starting(ours("tree", &[BRANCHES, LEAVES])),
             Self::Make => {
                 let mut command = program("make");
@@ -218,7 +229,7 @@ impl Load {
             Self::Dlopen => {
                 let mut command = program(site.path("dlopen"));
                 command.arg(site.path("libraries"));
-                command.arg(LIBRARIES.to_string());
+                command.args([LIBRARIES.to_string(), TURNS.to_string()]);
                 command
             }
             Self::Idle => bail!("the idle machine runs nothing"),

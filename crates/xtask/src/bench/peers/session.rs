@@ -6,6 +6,7 @@ use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::process::{Child, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -25,6 +26,9 @@ const START_MAX: Duration = Duration::from_secs(20);
 const STOP_MAX: Duration = Duration::from_mins(1);
 const REST_MAX: Duration = Duration::from_secs(10);
 
+/// How long it may take to end when nobody is interested in what it saw.
+const GRACE: Duration = Duration::from_secs(1);
+
 /// It is at rest when its output has not grown for this long.
 const REST: Duration = Duration::from_millis(250);
 
@@ -33,7 +37,7 @@ const O_NONBLOCK: i32 = 0o4000;
 
 /// A recorder that runs.
 pub(super) struct Session {
-    // In the order in which they must go: without a daemon, the kernel prints what rules find.
+    // The first to go: without a daemon, the kernel prints on the console what rules find.
     rules: Option<Rules>,
     child: Child,
     group: Group,
@@ -59,7 +63,7 @@ pub(super) struct Written {
     pub(super) bytes: u64,
     /// How many events it says it lost; `None` where it does not say.
     pub(super) lost: Option<u64>,
-    /// Its own account by kind, where that is all there is.
+    /// What it says it delivered by kind, where it keeps an account.
     pub(super) account: Counts,
 }
 
@@ -220,12 +224,21 @@ impl Session {
 
     /// The most memory its processes have had, in KiB.
     pub(super) fn peak_memory_kib(&self) -> Result<u64> {
+        self.memory("VmHWM:")
+    }
+
+    /// The memory its processes have now, in KiB.
+    pub(super) fn memory_kib(&self) -> Result<u64> {
+        self.memory("VmRSS:")
+    }
+
+    fn memory(&self, field: &str) -> Result<u64> {
         let mut sum = 0;
         for process in self.group.processes()? {
             let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
             sum += status
                 .lines()
-                .find_map(|line| line.strip_prefix("VmHWM:"))
+                .find_map(|line| line.strip_prefix(field))
                 .and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok())
                 .unwrap_or(0);
         }
@@ -286,6 +299,26 @@ impl Session {
     fn output_size(&self) -> u64 {
         let file = self.peer.output_file(&self.place);
         file.map_or(0, |file| size(&file))
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // Rules first, see the fields; then gently, for a daemon has things of its own to undo.
+        drop(self.rules.take());
+        let asked = self
+            .child
+            .try_wait()
+            .is_ok_and(|ended| ended.is_none())
+            .then(|| read(program("kill").arg(self.child.id().to_string())));
+        let end = Instant::now() + GRACE;
+        while matches!(asked, Some(Ok(_)))
+            && matches!(self.child.try_wait(), Ok(None))
+            && Instant::now() < end
+        {
+            thread::sleep(GRACE / 100);
+        }
+        // What is still there goes with the group.
     }
 }
 
