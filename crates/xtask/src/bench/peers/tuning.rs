@@ -125,7 +125,12 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         } else {
             COMMAND.to_owned()
         };
-        let section = format!("Machine: {}.\n\n{text}", report::machine()?);
+        let given: Vec<String> = std::env::args().skip(1).collect();
+        let section = format!(
+            "Command: `cargo xtask {}`. Machine: {}.\n\n{text}",
+            given.join(" "),
+            report::machine()?
+        );
         report::replace_section(DOCUMENT, &command, &section)?;
     }
     Ok(())
