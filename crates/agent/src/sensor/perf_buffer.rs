@@ -18,7 +18,7 @@
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd};
 
-use event::{Event, Header, Kind, loss};
+use event::{Event, Kind, loss};
 
 use super::perf_record::{self, Body, Record};
 use super::{BATCH_SIZE_MAX, Batch, Error};
@@ -186,13 +186,7 @@ impl Rings {
             let Some((flags, load)) = mapping.image() else {
                 return 0;
             };
-            let header = Header {
-                flags,
-                time: record.time,
-                process_id: mapping.process_id,
-                thread_id: mapping.thread_id,
-                ..Header::default()
-            };
+            let header = mapping.load_header(record.time, flags);
             u64::from(batch.write(header, &Event::ImageLoad(load)))
         })
     }
