@@ -8,6 +8,7 @@ mod peers;
 mod recorder;
 mod report;
 mod sample;
+mod store;
 
 use anyhow::Result;
 use clap::Subcommand;
@@ -25,6 +26,8 @@ pub(crate) enum Bench {
     Peers(peers::Options),
     /// What the settings change: rings, flush interval, events, rules; rates, processes, a soak
     Tuning(peers::tuning::Options),
+    /// How fast the store takes events, how large it is, how fast it answers
+    Store(store::Options),
 }
 
 /// Runs one.
@@ -35,5 +38,6 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
         Bench::Agent(options) => instructions::run_agent(options),
         Bench::Peers(options) => peers::run(options),
         Bench::Tuning(options) => peers::tuning::run(options),
+        Bench::Store(options) => store::run(options),
     }
 }
