@@ -52,7 +52,7 @@ fn a_build_is_told_as_strace_tells_it() {
 }
 
 /// A package whose build runs a build script, the compiler and the linker.
-fn write_package(directory: &Path) {
+pub(crate) fn write_package(directory: &Path) {
     fs::create_dir_all(directory.join("src")).unwrap();
     let manifest = "[package]\nname = \"package\"\nversion = \"0.1.0\"\nedition = \"2021\"\n\
                     [workspace]\n";
