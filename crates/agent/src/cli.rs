@@ -7,10 +7,14 @@ mod attendant;
 mod config;
 mod console;
 mod doctor;
+mod export;
 #[cfg_attr(windows, path = "cli/windows/launch.rs")]
 mod launch;
 mod live;
+mod log;
 mod options;
+mod pager;
+mod query;
 mod record;
 mod replay;
 mod report;
@@ -18,8 +22,11 @@ mod report;
 mod service;
 #[cfg_attr(windows, path = "cli/windows/service_manager.rs")]
 mod service_manager;
+mod show;
 #[cfg_attr(windows, path = "cli/windows/stop.rs")]
 mod stop;
+mod trail;
+mod tree;
 
 #[cfg(windows)]
 #[path = "cli/windows/driver.rs"]
@@ -60,6 +67,14 @@ enum Command {
     Watch(record::WatchArguments),
     /// Send a recorded log through the pipeline again
     Replay(replay::Arguments),
+    /// Ask the store in SQL
+    Query(query::Arguments),
+    /// Print the process tree: as it is now, or as a log or the store tells it
+    Tree(tree::Arguments),
+    /// Tell one process's whole story
+    Show(show::Arguments),
+    /// Print the trail for another system: JSON Lines, CSV, ECS, OCSF
+    Export(export::Arguments),
     /// Say what this machine can and cannot do, and the one thing to do about it
     Doctor(doctor::Arguments),
     /// Run as a service of the system
@@ -150,6 +165,10 @@ pub(crate) fn main() -> Exit {
         Command::Run(arguments) => record::run(&arguments),
         Command::Watch(arguments) => record::watch(&arguments),
         Command::Replay(arguments) => replay::main(&arguments),
+        Command::Query(arguments) => query::main(&arguments),
+        Command::Tree(arguments) => tree::main(&arguments),
+        Command::Show(arguments) => show::main(&arguments),
+        Command::Export(arguments) => export::main(&arguments),
         Command::Service(command) => service::main(&command),
         #[cfg(windows)]
         Command::Driver(command) => driver::main(&command),

@@ -16,13 +16,14 @@
 //! [`WhenBehind::Lose`]: crate::sink::WhenBehind::Lose
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use event::{Flags, Header, Kind, loss};
 
 use crate::account::{Account, Counts};
 use crate::clock::Offset;
 use crate::enrich::{Enriched, Enricher, Limits};
+use crate::replay::pace::Pace;
 use crate::rules::Rules;
 use crate::sensor::{self, Sensor};
 use crate::sink::Sink;
@@ -95,18 +96,28 @@ pub fn record(
     result.map(|()| account)
 }
 
-/// Sends events that were recorded before to the sinks again, unchanged, until they end or `waker`
-/// is woken. Their losses are counted from the `lost` events among them.
+/// Sends events that were recorded before to the sinks again, unchanged, at full speed or at a
+/// `pace`, until they end or `waker` is woken. Their losses are counted from the `lost` events among
+/// them.
 pub fn replay(
     events: impl Iterator<Item = Event>,
     sinks: Vec<Box<dyn Sink>>,
     status: &Arc<Status>,
     waker: &Waker,
+    mut pace: Option<Pace>,
 ) -> Result<Account, Error> {
     let began = Instant::now();
     let mut outlets = Outlets::open(sinks)?;
     let mut counts = Counts::default();
     for event in events {
+        let wait = pace
+            .as_mut()
+            .map_or(Duration::ZERO, |pace| pace.wait(event.time, Instant::now()));
+        if !wait.is_zero() {
+            // What was due before is seen before.
+            outlets.send();
+            waker.wait(wait);
+        }
         if waker.is_woken() {
             break;
         }

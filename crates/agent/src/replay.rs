@@ -1,9 +1,15 @@
 //! Reads a log file back, event by event, whatever became of it: a line that is no event is
-//! reported with its number, counted and passed over.
+//! reported with its number, counted and passed over. A log may be compressed; see
+//! `replay/compressed.rs`.
+
+pub mod compressed;
+pub mod pace;
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::trail::Event;
 use crate::trail::json::{self, LINE_SIZE_MAX, LineError};
@@ -45,26 +51,74 @@ pub struct Events<R> {
     line_number: u64,
     invalid_count: u64,
     has_ended: bool,
+    progress: Option<Progress>,
 }
 
-/// Opens a log; `-` is standard input.
+/// Opens a log, compressed or not; `-` is standard input.
 pub fn open(path: &Path) -> Result<Events<Box<dyn BufRead + Send>>, Error> {
     /// As much as is asked of the system at once.
     const READ_SIZE: usize = 256 * 1024;
-    if path == Path::new("-") {
-        return Ok(Events::new(Box::new(BufReader::new(io::stdin()))));
-    }
     let at_path = |source| Error::Open {
         path: path.to_path_buf(),
         source,
     };
+    if path == Path::new("-") {
+        let input = BufReader::new(io::stdin());
+        let plain = compressed::plain(Box::new(input)).map_err(at_path)?;
+        return Ok(Events::new(plain));
+    }
     let file = File::open(path).map_err(at_path)?;
     // A directory can be opened, and says so only when it is read.
-    if file.metadata().map_err(at_path)?.is_dir() {
+    let metadata = file.metadata().map_err(at_path)?;
+    if metadata.is_dir() {
         return Err(at_path(io::ErrorKind::IsADirectory.into()));
     }
-    let input = BufReader::with_capacity(READ_SIZE, file);
-    Ok(Events::new(Box::new(input)))
+    let size = metadata.len();
+    let read = Arc::new(AtomicU64::new(0));
+    let counted = Counted {
+        file,
+        read: Arc::clone(&read),
+    };
+    let input = BufReader::with_capacity(READ_SIZE, counted);
+    let plain = compressed::plain(Box::new(input)).map_err(at_path)?;
+    Ok(Events {
+        progress: Some(Progress { read, size }),
+        ..Events::new(plain)
+    })
+}
+
+/// How far a file has been read; shared with whoever shows it.
+#[derive(Clone, Debug)]
+pub struct Progress {
+    read: Arc<AtomicU64>,
+    size: u64,
+}
+
+impl Progress {
+    /// Bytes of the file that have been read, compressed ones where it is compressed.
+    pub fn read(&self) -> u64 {
+        self.read.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of the file when it was opened; 0 for a pipe or a device.
+    pub const fn size(&self) -> u64 {
+        self.size
+    }
+}
+
+/// A file that counts what is read of it.
+#[derive(Debug)]
+struct Counted {
+    file: File,
+    read: Arc<AtomicU64>,
+}
+
+impl Read for Counted {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let size = self.file.read(buffer)?;
+        self.read.fetch_add(size as u64, Ordering::Relaxed);
+        Ok(size)
+    }
 }
 
 impl<R: BufRead> Events<R> {
@@ -76,7 +130,13 @@ impl<R: BufRead> Events<R> {
             line_number: 0,
             invalid_count: 0,
             has_ended: false,
+            progress: None,
         }
+    }
+
+    /// How far the file has been read, where it is one.
+    pub fn progress(&self) -> Option<Progress> {
+        self.progress.clone()
     }
 
     /// How many lines were no events, so far.

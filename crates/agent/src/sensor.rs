@@ -32,6 +32,15 @@ use event::{Event, Extension, Header, Kind, extension, loss, wire};
 
 use crate::sys::wake::Waker;
 
+/// The processes that are there now, without what they have mapped.
+pub(crate) fn processes_now() -> std::io::Result<Vec<existing::Existing>> {
+    #[cfg(target_os = "linux")]
+    let taken = snapshot::take(false, || crate::sys::clock::now().0);
+    #[cfg(windows)]
+    let taken = windows::processes_now();
+    taken
+}
+
 /// Code that observes one system. Runs on the sensor thread alone.
 ///
 /// The life of a sensor: [`start`](Sensor::start) once, [`read`](Sensor::read) until told to stop,

@@ -99,11 +99,15 @@ fn run(arguments: &[&str]) -> Command {
 
 #[test]
 fn every_command_has_a_help_with_examples() {
-    let commands: [&[&str]; 12] = [
+    let commands: [&[&str]; 16] = [
         &[],
         &["run"],
         &["watch"],
         &["replay"],
+        &["query"],
+        &["tree"],
+        &["show"],
+        &["export"],
         &["doctor"],
         &["config", "check"],
         &["service", "install"],
@@ -123,7 +127,7 @@ fn every_command_has_a_help_with_examples() {
 
 #[test]
 fn wrong_arguments_end_with_2_and_say_what_is_allowed() {
-    let cases: [(&[&str], &str); 14] = [
+    let cases: [(&[&str], &str); 21] = [
         (&[], "Usage"),
         (&["runn"], "'run'"),
         (&["run", "--duration", "10"], "no unit"),
@@ -149,7 +153,23 @@ fn wrong_arguments_end_with_2_and_say_what_is_allowed() {
             "no directory",
         ),
         (&["doctor", "--format", "csv"], "table, json"),
-        (&["query", "select 1"], "unrecognized"),
+        (&["query"], "<SQL>"),
+        (
+            &["query", "x", "--format", "xml"],
+            "table, json, jsonl, csv",
+        ),
+        (&["query", "x", "--timeout", "5"], "no unit"),
+        (&["tree", "--format", "csv"], "table, json, jsonl, dot"),
+        (
+            &["tree", "--at", "1m", "--since", "1m"],
+            "cannot be used with",
+        ),
+        (&["show"], "<PID|KEY>"),
+        (&["export", "--format", "xml"], "jsonl, csv, ecs, ocsf"),
+        (
+            &["export", "--log", "x", "--store", "y"],
+            "cannot be used with",
+        ),
     ];
     for (arguments, expected) in cases {
         let output = output(arguments);

@@ -493,7 +493,8 @@ fn a_replay_passes_events_on_unchanged() {
     let (waker, sink) = (Waker::new().unwrap(), Memory::new());
     let sinks: Vec<Box<dyn Sink>> = vec![Box::new(sink.clone())];
     let status = Arc::default();
-    let account = pipeline::replay(events.clone().into_iter(), sinks, &status, &waker).unwrap();
+    let account =
+        pipeline::replay(events.clone().into_iter(), sinks, &status, &waker, None).unwrap();
     assert_eq!(sink.events(), events);
     assert_eq!(account.kinds, recorded.kinds);
 }

@@ -14,9 +14,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, ensure};
 use clap::{Args, ValueEnum};
 
-use crate::command::{cargo, read, run as run_command};
+use crate::command::{cargo, run as run_command};
 use crate::sign::{self, Key};
-use crate::{image, inf, workspace};
+use crate::{image, inf, places, workspace};
 use bill::Bill;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -101,9 +101,7 @@ fn windows(out: &Path, built: Option<&Path>, key: Option<&Key>) -> Result<Vec<St
         // The linker of MinGW writes the hour into an image, unless it is told not to.
         None => agent(TARGET, &["-Clink-arg=-Wl,--no-insert-timestamp"])?,
     };
-    let bytes = fs::read(&agent).with_context(|| format!("reading {}", agent.display()))?;
-    let faults = program::check(&bytes)?;
-    ensure!(faults.is_empty(), "systrail.exe: {}", faults.join("; "));
+    check_program(&agent)?;
     let driver = image::run()?;
     let description = workspace::root().join("packaging/windows/systrail.inf");
     let faults = inf::check(&fs::read_to_string(&description)?, VERSION);
@@ -164,16 +162,10 @@ fn signed(key: Option<&Key>, file: &Path) -> Result<PathBuf> {
 
 /// Builds the agent, without a path of this machine in it.
 fn agent(target: &str, flags: &[&str]) -> Result<PathBuf> {
-    let sysroot = read(crate::command::program("rustc").args(["--print", "sysroot"]))?;
-    let root = workspace::root().display().to_string();
-    let remapped = [
-        (root, "systrail"),
-        (cargo_home()?.display().to_string(), "cargo"),
-        (sysroot.trim().to_owned(), "rust"),
-    ];
     let mut rustflags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
     let mut cflags = Vec::new();
-    for (from, to) in &remapped {
+    for (from, to) in places::renamed()? {
+        let from = from.display();
         rustflags.push(format!("--remap-path-prefix={from}={to}"));
         cflags.push(format!("-ffile-prefix-map={from}={to}"));
     }
@@ -189,18 +181,24 @@ fn agent(target: &str, flags: &[&str]) -> Result<PathBuf> {
             .env("CFLAGS", cflags.join(" ")),
     )?;
     let release = directory.join(target).join("release");
-    let names = ["systrail", "systrail.exe"].map(|name| release.join(name));
-    names
+    let agent = ["systrail", "systrail.exe"]
+        .map(|name| release.join(name))
         .into_iter()
         .find(|path| path.exists())
-        .with_context(|| format!("there is no systrail in {}", release.display()))
+        .with_context(|| format!("there is no systrail in {}", release.display()))?;
+    places::ensure_unnamed(&agent)?;
+    Ok(agent)
 }
 
-/// Where cargo keeps the sources of others.
-fn cargo_home() -> Result<PathBuf> {
-    if let Some(home) = std::env::var_os("CARGO_HOME") {
-        return Ok(PathBuf::from(home));
-    }
-    let home = std::env::var_os("HOME").context("neither CARGO_HOME nor HOME is set")?;
-    Ok(Path::new(&home).join(".cargo"))
+/// Fails unless the program runs on a Windows on which nothing else was installed.
+pub(crate) fn check_program(agent: &Path) -> Result<()> {
+    let bytes = fs::read(agent).with_context(|| format!("reading {}", agent.display()))?;
+    let faults = program::check(&bytes)?;
+    ensure!(
+        faults.is_empty(),
+        "{}: {}",
+        agent.display(),
+        faults.join("; ")
+    );
+    Ok(())
 }

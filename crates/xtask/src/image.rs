@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, ensure};
 
 use crate::command::{program, read as read_output};
-use crate::workspace;
+use crate::{places, workspace};
 use build::Built;
 use imports::Imports;
 pub(crate) use pe::Image;
@@ -44,6 +44,8 @@ pub(crate) fn run() -> Result<Driver> {
     let second = build::build(&copy, &place.join("there"), &imports)?;
     compare(&first, &second)?;
     check(&first, &imports)?;
+    places::ensure_unnamed(&first.image)?;
+    places::ensure_unnamed(&first.symbols)?;
     let out = |file: &Path| workspace::target().join(file.file_name().unwrap_or_default());
     for file in [&first.image, &first.symbols, &first.map] {
         fs::copy(file, out(file)).with_context(|| format!("copying {}", file.display()))?;

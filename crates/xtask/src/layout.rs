@@ -1,5 +1,6 @@
-//! `cargo xtask layout`: compares every structure and constant of the driver's kernel interface with
-//! mingw-w64's DDK headers, by letting the C compiler check a file of static assertions.
+//! `cargo xtask layout`: compares every structure, constant and function of the driver's kernel
+//! interface with mingw-w64's DDK headers, by letting the C compiler check a file of static
+//! assertions and calls.
 //!
 //! The list is complete because nobody keeps it: it is read from the declarations themselves. A
 //! structure or field that is not in nt's own table, a constant whose value cannot be read and a
@@ -7,6 +8,7 @@
 //! with its source, and is printed.
 
 mod declarations;
+mod functions;
 mod names;
 
 use std::fs;
@@ -53,9 +55,10 @@ pub(crate) fn run() -> Result<()> {
     }
     report_unchecked(headers)?;
     println!(
-        "layout: {} structures and {} constants are as mingw-w64's headers have them",
+        "layout: {} structures, {} constants and {} functions are as mingw-w64's headers have them",
         declarations.structures.len(),
         declarations.constants.len(),
+        declarations.functions.len(),
     );
     Ok(())
 }
@@ -109,6 +112,12 @@ fn checks(declarations: &Declarations) -> Result<Vec<Check>> {
     for constant in &declarations.constants {
         checks.extend(constant_check(constant));
     }
+    let functions = declarations.functions.iter();
+    let checked = functions.filter(|function| !names::is_unchecked(&function.name));
+    checks.extend(checked.map(|function| Check {
+        header: DRIVERS,
+        line: function.check(),
+    }));
     ensure!(!checks.is_empty(), "there is nothing to check");
     Ok(checks)
 }
@@ -156,7 +165,9 @@ fn compile(headers: &Path, header: &str, lines: &str) -> Result<Output> {
     let file = directory.join(header).with_extension("c");
     fs::write(&file, format!("#include <{header}>\n{lines}"))?;
     program(COMPILER)
-        .args(["-fsyntax-only", "-I"])
+        .args(["-fsyntax-only", "-Wconversion", "-Wno-sign-conversion"])
+        // What the headers themselves do is theirs.
+        .args(["-Werror", "-isystem"])
         .arg(headers)
         .arg(&file)
         .output()
@@ -189,7 +200,8 @@ mod tests {
                 .structures
                 .iter()
                 .map(|structure| structure.fields.len() + 1)
-                .sum::<usize>();
+                .sum::<usize>()
+            + declarations.functions.len();
         assert_eq!(text.lines().count() + unchecked, named);
     }
 

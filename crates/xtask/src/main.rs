@@ -19,6 +19,7 @@ mod layout;
 mod lint;
 mod loom;
 mod miri;
+mod places;
 mod setup;
 mod sign;
 mod test;
@@ -68,7 +69,7 @@ enum Task {
     },
     /// Build `systrail.sys` twice, compare the two and check the image
     Driver,
-    /// Compare the driver's structures and constants with mingw-w64's DDK headers
+    /// Compare the driver's structures, constants and functions with mingw-w64's DDK headers
     Layout,
     /// What is released: tarball, zip, bills of materials and checksums
     Dist(dist::Options),

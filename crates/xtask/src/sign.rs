@@ -63,8 +63,14 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let out = workspace::target().join("signed");
     fs::create_dir_all(&out)?;
     for file in &files(options)? {
+        let file = absolute(file)?;
         let signed = out.join(file.file_name().context("a file to sign has a name")?);
-        key.sign(file, &signed)?;
+        ensure!(
+            file.parent() != Some(absolute(&out)?.as_path()),
+            "{} is signed already; sign what it was made from",
+            file.display()
+        );
+        key.sign(&file, &signed)?;
         println!("{}: signed and verified", signed.display());
     }
     println!("certificate: {}", key.certificate.display());

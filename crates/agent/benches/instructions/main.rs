@@ -5,6 +5,11 @@
 //! `make` building a small C project and a shell script around it. `instructions capture FILE
 //! PROGRAM ARGUMENTS` records another one (Linux, root).
 
+#![expect(
+    clippy::print_stdout,
+    reason = "says how many events the instructions are of"
+)]
+
 #[cfg(target_os = "linux")]
 mod capture;
 
@@ -35,13 +40,13 @@ fn main() -> ExitCode {
 
 /// Takes every record of the trail through every step, and gives how many there are.
 fn play() -> usize {
-    let mut enricher = Enricher::new([7; 16], Rules::default(), Limits::default());
+    let mut caches = Enricher::new([7; 16], Rules::default(), Limits::default());
     let host: Arc<str> = Arc::from("host");
     let mut lines = Vec::new();
     let mut count = 0;
     for record in records(TRAIL) {
         let (header, event) = decode(record).unwrap();
-        let known = enrich(&mut enricher, &header, &event).unwrap();
+        let known = enrich(&mut caches, &header, &event).unwrap();
         count += 1;
         let event = trail::Event {
             sequence: count,
@@ -82,11 +87,11 @@ fn decode(record: &[u8]) -> Result<(Header, Event<'_>), Invalid> {
 
 #[inline(never)]
 fn enrich(
-    enricher: &mut Enricher,
+    caches: &mut Enricher,
     header: &Header,
     event: &Event<'_>,
 ) -> Option<agent::enrich::Enriched> {
-    enricher.enrich(header, event, &Extension::None)
+    caches.enrich(header, event, &Extension::None)
 }
 
 #[inline(never)]

@@ -82,10 +82,23 @@ pub(super) fn live_line(text: &str) {
     let _nobody_to_tell = io::stderr().write_all(format!("{ERASE_LINE}{text}").as_bytes());
 }
 
+/// Takes the live line away, if one stands there.
+pub(super) fn end_live_line() {
+    let mut is_live = LIVE_LINE.lock().unwrap_or_else(PoisonError::into_inner);
+    if std::mem::take(&mut *is_live) {
+        let _nobody_to_tell = io::stderr().write_all(ERASE_LINE.as_bytes());
+    }
+}
+
 /// Writes a result to standard output. Whoever closed the pipe has seen enough.
 pub(super) fn result(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    printed(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
+}
+
+/// What writing to standard output came to. Whoever closed the pipe has seen enough.
+pub(super) fn printed(written: io::Result<()>) -> io::Result<()> {
+    match written {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => written,
     }
@@ -94,6 +107,11 @@ pub(super) fn result(text: &str) -> io::Result<()> {
 /// Whether colour is welcome on standard output: on a terminal, and never with `NO_COLOR`.
 pub(super) fn colour_on_standard_output() -> bool {
     colour_is_allowed() && io::stdout().is_terminal()
+}
+
+/// How wide lines on standard output may be; as long as they are where it is no terminal.
+pub(super) fn width_of_standard_output() -> Option<u16> {
+    terminal_size::terminal_size_of(io::stdout()).map(|(width, _)| width.0)
 }
 
 fn colour_is_allowed() -> bool {

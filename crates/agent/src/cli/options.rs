@@ -163,7 +163,7 @@ pub(super) fn summary_file(text: &str) -> Result<PathBuf, String> {
 }
 
 /// The configuration of the file named, of the default file where it is there, or the default.
-fn load(named: Option<&Path>) -> Result<Config, Failure> {
+pub(super) fn load(named: Option<&Path>) -> Result<Config, Failure> {
     let default = config::default_path();
     let path = match named {
         Some(path) => path,

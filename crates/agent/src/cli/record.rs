@@ -235,6 +235,6 @@ pub(super) fn open_terminal(waker: &Waker) -> io::Result<Terminal> {
     console::result(&format!("{}\n", Terminal::heading()))?;
     let ended = waker.clone();
     let colour = console::colour_on_standard_output();
-    let width = terminal_size::terminal_size_of(io::stdout()).map(|(width, _)| width.0);
+    let width = console::width_of_standard_output();
     Ok(Terminal::new(stream::stdout()?, colour, width).when_ended(move || ended.wake()))
 }

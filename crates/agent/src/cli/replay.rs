@@ -1,18 +1,19 @@
 //! `systrail replay`: a recorded log through the pipeline again, without a sensor.
 
+use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use agent::config::{Config, OnLoss};
+use agent::config::{self, Config, OnLoss};
 use agent::pipeline::{self, Status};
-use agent::replay::{self, Error};
+use agent::replay::pace::Pace;
 use agent::sink::Sink;
+use agent::sink::store::{self, Store};
 use agent::sink::stream::Stream;
 use agent::sys::wake::Waker;
-use agent::trail::Event;
 use clap::Args;
 
-use super::console::say;
+use super::log::Log;
 use super::options::{self, exit_of};
 use super::{Exit, Failure, record, report, stop};
 
@@ -23,13 +24,21 @@ use super::{Exit, Failure, record, report, stop};
 Examples:
   systrail replay trail.jsonl                        print it
   systrail replay trail.jsonl --log clean.jsonl      copy every line that is an event
-  zcat old.jsonl.gz | systrail replay - --on-loss fail")]
+  systrail replay old.jsonl.gz --on-loss fail        gzip and zstd are told by their content
+  systrail replay trail.jsonl --store trail.store    so that query, tree and show can ask it
+  systrail replay trail.jsonl --pace                 as slowly as it happened")]
 pub(super) struct Arguments {
     /// The log; - is standard input
     file: PathBuf,
     /// Write JSON Lines to this file instead of printing; - is standard output
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
+    /// Write the events to the store in this directory, where nothing is deleted for its age
+    #[arg(long, value_name = "DIR")]
+    store: Option<PathBuf>,
+    /// Keep the pace of the recording instead of full speed
+    #[arg(long)]
+    pace: bool,
     /// Write the account to this file as JSON when done
     #[arg(long, value_name = "FILE", value_parser = options::summary_file)]
     summary: Option<PathBuf>,
@@ -38,85 +47,71 @@ pub(super) struct Arguments {
     on_loss: String,
 }
 
-/// The most invalid lines that are told one by one.
-const TOLD_MAX: u64 = 10;
+impl Arguments {
+    /// Whether nothing is written to a terminal but messages.
+    fn writes_no_terminal(&self) -> bool {
+        let is_printed = self.log.as_ref().is_none_or(|path| path == Path::new("-"));
+        !is_printed || !io::stdout().is_terminal()
+    }
+}
 
 /// Does `systrail replay`.
 pub(super) fn main(arguments: &Arguments) -> Result<Exit, Failure> {
     let waker = Waker::new()?;
     let _signals = stop::on_signals(&waker)?;
-    let mut valid = Valid {
-        events: replay::open(&arguments.file)?,
-        invalid_count: 0,
-        broke_off: None,
-    };
-    let sinks = vec![open_sink(arguments, &waker)?];
+    // A line of progress would be drawn over by events on the same terminal.
+    let shows_progress = arguments.writes_no_terminal();
+    let mut log = Log::open(&arguments.file, shows_progress)?;
+    let sinks = open_sinks(arguments, &waker)?;
     let status = Arc::new(Status::default());
-    let account = pipeline::replay(&mut valid, sinks, &status, &waker)?;
+    let pace = arguments.pace.then(Pace::default);
+    let account = pipeline::replay(&mut log, sinks, &status, &waker, pace)?;
     report::print(&account);
     if let Some(path) = &arguments.summary {
         report::write_summary(path, &account)?;
     }
-    if let Some(error) = valid.broke_off {
-        return Err(error.into());
-    }
+    let invalid_count = log.invalid_count;
+    log.end()?;
     let on_loss = match arguments.on_loss.as_str() {
         "fail" => OnLoss::Fail,
         _ => OnLoss::Log,
     };
-    if valid.invalid_count > 0 {
-        let count = valid.invalid_count;
-        say!("passed over {count} lines that are no events");
-        if on_loss == OnLoss::Fail {
-            return Ok(Exit::Lost);
-        }
+    if invalid_count > 0 && on_loss == OnLoss::Fail {
+        return Ok(Exit::Lost);
     }
     Ok(exit_of(&account, on_loss))
 }
 
-/// The events of a log; what is none is told, and counted.
-struct Valid<I> {
-    events: I,
-    invalid_count: u64,
-    /// Why reading ended early.
-    broke_off: Option<Error>,
-}
-
-impl<I: Iterator<Item = Result<Event, Error>>> Iterator for Valid<I> {
-    type Item = Event;
-
-    fn next(&mut self) -> Option<Event> {
-        loop {
-            match self.events.next()? {
-                Ok(event) => return Some(event),
-                Err(error @ Error::Line { .. }) => {
-                    self.invalid_count += 1;
-                    if self.invalid_count <= TOLD_MAX {
-                        say!("{error}");
-                    }
-                }
-                Err(error) => {
-                    self.broke_off = Some(error);
-                    return None;
-                }
-            }
-        }
-    }
-}
-
-fn open_sink(arguments: &Arguments, waker: &Waker) -> Result<Box<dyn Sink>, Failure> {
-    Ok(match &arguments.log {
-        None => Box::new(record::open_terminal(waker)?),
+fn open_sinks(arguments: &Arguments, waker: &Waker) -> Result<Vec<Box<dyn Sink>>, Failure> {
+    let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
+    match &arguments.log {
+        None if arguments.store.is_some() => {}
+        None => sinks.push(Box::new(record::open_terminal(waker)?)),
         Some(path) if path == Path::new("-") => {
             let ended = waker.clone();
-            Box::new(Stream::stdout()?.when_ended(move || ended.wake()))
+            sinks.push(Box::new(Stream::stdout()?.when_ended(move || ended.wake())));
         }
         Some(path) if is_same_file(path, &arguments.file) => {
             let error = anyhow::anyhow!("a log cannot be replayed into itself; name another file");
             return Err(Failure::usage(error));
         }
-        Some(path) => Box::new(record::open_log(path.clone(), &Config::default())?),
-    })
+        Some(path) => sinks.push(Box::new(record::open_log(
+            path.clone(),
+            &Config::default(),
+        )?)),
+    }
+    if let Some(directory) = &arguments.store {
+        sinks.push(Box::new(open_store(directory)?));
+    }
+    Ok(sinks)
+}
+
+/// The store as `run` writes it, but without retention: what is replayed is old, and wanted.
+fn open_store(directory: &Path) -> Result<Store, store::Error> {
+    let mut config = Config::default();
+    config.store.keep_age = config::LOG_AGE.most;
+    config.store.keep_size = u64::MAX;
+    record::open_store(directory.to_path_buf(), &config)
 }
 
 fn is_same_file(left: &Path, right: &Path) -> bool {

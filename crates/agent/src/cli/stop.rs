@@ -24,6 +24,11 @@ impl Drop for Listening {
 
 /// Wakes `waker` on SIGINT, SIGTERM and SIGHUP, and ends the process at the second of them.
 pub(super) fn on_signals(waker: &Waker) -> io::Result<Listening> {
+    on_signals_saying(waker, "aborted; events on their way are in no log")
+}
+
+/// The same with what is said at the second of them.
+pub(super) fn on_signals_saying(waker: &Waker, last_word: &'static str) -> io::Result<Listening> {
     let mut wanted = vec![SIGINT, SIGTERM];
     // Who started us under nohup wants a hang-up not to matter.
     if !is_ignored(SIGHUP) {
@@ -41,7 +46,7 @@ pub(super) fn on_signals(waker: &Waker) -> io::Result<Listening> {
                     service_manager::stopping();
                     continue;
                 }
-                say!("aborted; events on their way are in no log");
+                say!("{last_word}");
                 std::process::exit(Exit::Failed.code().into());
             }
         })?;

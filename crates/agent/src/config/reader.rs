@@ -13,6 +13,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::{Finding, Place, Range, Severity};
+use crate::nearest::nearest;
 use crate::quantity;
 
 /// What a number must be beside in range.
@@ -351,31 +352,4 @@ fn items<'d>(value: &Value<'d>, array: &'d [Spanned<DeValue<'d>>]) -> Vec<Value<
             value: item,
         })
         .collect()
-}
-
-/// The known name a mistyped one most likely stands for.
-fn nearest(name: &str, known: &[&'static str]) -> Option<&'static str> {
-    known
-        .iter()
-        .map(|&candidate| (distance(name, candidate), candidate))
-        .filter(|&(distance, candidate)| distance <= candidate.chars().count() / 3 + 1)
-        .min_by_key(|&(distance, _)| distance)
-        .map(|(_, candidate)| candidate)
-}
-
-/// How many characters to insert, remove or replace to turn one text into the other (Levenshtein).
-fn distance(left: &str, right: &str) -> usize {
-    let mut row: Vec<usize> = (0..=right.chars().count()).collect();
-    for (at_left, from) in left.chars().enumerate() {
-        let mut diagonal = at_left;
-        if let Some(first) = row.first_mut() {
-            *first = at_left + 1;
-        }
-        for (at_right, to) in right.chars().enumerate() {
-            let replaced = diagonal + usize::from(from != to);
-            diagonal = row[at_right + 1];
-            row[at_right + 1] = replaced.min(diagonal + 1).min(row[at_right] + 1);
-        }
-    }
-    row.last().copied().unwrap_or_default()
 }

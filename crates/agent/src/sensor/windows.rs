@@ -43,6 +43,12 @@ const CANCEL_TIME_MAX: Duration = Duration::from_secs(1);
 /// How long one look for a batch takes while draining: the driver may just be putting it together.
 const DRAIN_WAIT: Duration = Duration::from_millis(5);
 
+/// The processes that are there now.
+#[cfg(windows)]
+pub(super) fn processes_now() -> io::Result<Vec<Existing>> {
+    snapshot::take(false)
+}
+
 /// What a wait for the device brought.
 #[derive(Debug)]
 pub enum Next<'a> {

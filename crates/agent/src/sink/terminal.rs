@@ -1,21 +1,16 @@
 //! Events for a person: one aligned line each, cut to the width of the terminal, coloured by kind.
 //!
 //! Nothing an observed process chose (a path, an argument, a user's name) reaches the terminal as
-//! anything but visible text: see `terminal/shown.rs`.
-
-mod shown;
+//! anything but visible text: see `shown.rs`.
 
 use std::io::Write;
-
-use event::Kind;
-use jiff::Timestamp;
-use jiff::tz::Offset;
 
 use super::lines::Lines;
 use super::stream::Out;
 use super::{Sink, Tally};
-use crate::trail::{Body, Event, ImageLoad, ProcessExit, Program, Text, ThreadStart, Time};
-use shown::Row;
+use crate::shown::{Row, run_time, time_of_day};
+use crate::trail::{Body, Event, ImageLoad, ProcessExit, Program, Text, ThreadStart};
+use event::Kind;
 
 /// Where the columns begin.
 const EVENT_COLUMN: usize = 13;
@@ -123,19 +118,6 @@ fn colour(kind: Kind) -> &'static str {
     }
 }
 
-/// `15:59:59.123`, UTC as in the log, so that the two can be laid side by side.
-fn time_of_day(time: Time) -> String {
-    let timestamp = Timestamp::from_nanosecond(time.0.into()).unwrap_or_default();
-    let time = Offset::UTC.to_datetime(timestamp);
-    format!(
-        "{:02}:{:02}:{:02}.{:03}",
-        time.hour(),
-        time.minute(),
-        time.second(),
-        time.millisecond()
-    )
-}
-
 fn user(body: &Body) -> &str {
     let program = match body {
         Body::ProcessStart(start) => &start.program,
@@ -211,18 +193,6 @@ fn process_exit(row: &mut Row<'_>, exit: &ProcessExit) {
     }
     row.text("  ");
     image(row, exit.image.as_ref(), false);
-}
-
-/// A length of time at a glance.
-fn run_time(run_time_ns: u64) -> String {
-    let us = run_time_ns / 1000;
-    let (ms, seconds) = (us / 1000, us / 1_000_000);
-    match seconds {
-        0 => format!("{ms}.{:03} ms", us % 1000),
-        1..60 => format!("{seconds}.{:03} s", ms % 1000),
-        60..3600 => format!("{}m {:02}s", seconds / 60, seconds % 60),
-        _ => format!("{}h {:02}m", seconds / 3600, seconds / 60 % 60),
-    }
 }
 
 fn thread_start(row: &mut Row<'_>, start: &ThreadStart) {

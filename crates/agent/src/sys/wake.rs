@@ -3,7 +3,9 @@
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 /// Tells a sensor thread to stop, from any thread. Clones are the same waker.
@@ -40,6 +42,17 @@ impl Waker {
     /// Whether it was woken.
     pub fn is_woken(&self) -> bool {
         self.shared.woken.load(Ordering::SeqCst)
+    }
+
+    /// Waits until it is woken, or for `time`.
+    pub fn wait(&self, time: Duration) {
+        let mut files = [PollFd::new(self.as_fd(), PollFlags::POLLIN)];
+        // Not rounded down, or a wait below a millisecond would be none; a longer one than poll
+        // knows (24 days) is cut.
+        let ms = time.as_micros().div_ceil(1000);
+        let timeout = PollTimeout::try_from(ms).unwrap_or(PollTimeout::MAX);
+        // Interrupted by a signal is as good as woken: whoever waits looks again.
+        let _woken = poll(&mut files, timeout);
     }
 }
 

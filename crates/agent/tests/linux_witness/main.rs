@@ -28,5 +28,6 @@ mod recorder;
 mod seam;
 mod store;
 mod threads;
+mod tree;
 mod witness;
 mod workload;

@@ -4,6 +4,8 @@
 //! What the kernel does for this design is its cost and counts, at the lowest price: the pool is the
 //! C library's `malloc`, and the mutex is one that nobody else wants.
 
+#![expect(clippy::linkedlist, reason = "it is the design that is measured")]
+
 use std::collections::LinkedList;
 use std::hint::black_box;
 use std::sync::{Mutex, PoisonError};

@@ -5,6 +5,11 @@
 //! without what `ntemu`'s functions take. So nothing here is timed, and what a case does between
 //! those calls does not matter.
 
+#![expect(
+    clippy::print_stdout,
+    reason = "says how many events the instructions are of"
+)]
+
 mod book;
 
 use driver::Driver;

@@ -101,7 +101,8 @@ fn compile(root: &Path, objects: &Path) -> Result<PathBuf> {
     Ok(object)
 }
 
-/// The version resource.
+/// The version resource. windres comes with the compiler that the layout is checked with; llvm-rc
+/// would need a second one.
 fn resource(root: &Path, linked: &Path) -> Result<()> {
     const COMPILER: &str = "x86_64-w64-mingw32-windres";
     let version = env!("CARGO_PKG_VERSION");

@@ -1,8 +1,11 @@
-//! Reads what the driver declares of the kernel: structures, the table of their layout, constants.
+//! Reads what the driver declares of the kernel: structures with the table of their layout, constants
+//! and functions.
 
 use anyhow::{Context as _, Result, bail, ensure};
 use syn::parse::{Parse, ParseStream};
 use syn::{Expr, Fields, Ident, Item, Lit, LitInt, Token, braced};
+
+use super::functions::Function;
 
 const STRUCTURES: &str = "crates/nt/src/sys.rs";
 const LAYOUT: &str = "crates/nt/src/sys/layout.rs";
@@ -32,6 +35,7 @@ pub(super) struct Constant {
 pub(super) struct Declarations {
     pub(super) structures: Vec<Structure>,
     pub(super) constants: Vec<Constant>,
+    pub(super) functions: Vec<Function>,
 }
 
 impl Declarations {
@@ -52,6 +56,7 @@ impl Declarations {
         Ok(Self {
             structures,
             constants,
+            functions: Function::read(&items).context(STRUCTURES)?,
         })
     }
 }

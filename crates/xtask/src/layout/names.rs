@@ -92,6 +92,9 @@ const CONSTANTS: &[(&str, &str)] = &[
     ),
 ];
 
+/// Arguments that C declares as a structure of a number's size: function, index, C's type.
+const ARGUMENTS: &[(&str, usize, &str)] = &[("KeSetTimer", 1, "LARGE_INTEGER")];
+
 /// Constants that are in the header of programs only.
 pub(super) const OF_USERS: &[&str] = &["SECURITY_MAX_SID_SIZE", "THREAD_QUERY_INFORMATION"];
 
@@ -102,6 +105,21 @@ pub(super) const UNCHECKED: &[(&str, Option<&str>, &str)] = &[
         "MDL_MAPPING_NO_EXECUTE",
         Some("MdlMappingNoExecute"),
         "learn.microsoft.com, MmMapLockedPagesSpecifyCache, Priority; wdm.h of the WDK",
+    ),
+    (
+        "KeQuerySystemTimePrecise",
+        Some("KeQuerySystemTimePrecise"),
+        "learn.microsoft.com, wdm.h",
+    ),
+    (
+        "PsGetProcessExitStatus",
+        Some("PsGetProcessExitStatus"),
+        "learn.microsoft.com, ntddk.h",
+    ),
+    (
+        "ZwQueryInformationThread",
+        Some("ZwQueryInformationThread"),
+        "learn.microsoft.com, NtQueryInformationThread, winternl.h",
     ),
     (
         "POINTER_ALIGNED",
@@ -120,7 +138,7 @@ pub(super) const UNCHECKED: &[(&str, Option<&str>, &str)] = &[
     ),
 ];
 
-fn is_unchecked(name: &str) -> bool {
+pub(super) fn is_unchecked(name: &str) -> bool {
     UNCHECKED.iter().any(|(ours, ..)| *ours == name)
 }
 
@@ -154,4 +172,12 @@ pub(super) fn member<'n>(what: &str, field: &'n str) -> Option<&'n str> {
 pub(super) fn constant(name: &str) -> Option<&str> {
     let special = CONSTANTS.iter().find(|(ours, _)| *ours == name);
     (!is_unchecked(name)).then(|| special.map_or(name, |(_, c)| c))
+}
+
+/// How C writes the argument `index` of `function`, where a number is not enough.
+pub(super) fn argument(function: &str, index: usize) -> Option<&'static str> {
+    let special = ARGUMENTS
+        .iter()
+        .find(|(name, position, _)| *name == function && *position == index);
+    special.map(|(_, _, c)| *c)
 }

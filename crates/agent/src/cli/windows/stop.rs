@@ -40,6 +40,11 @@ impl Drop for Listening {
 
 /// Wakes `waker` when the console says so, and ends the process at the second Ctrl-C.
 pub(super) fn on_signals(waker: &Waker) -> io::Result<Listening> {
+    on_signals_saying(waker, "aborted; events on their way are in no log")
+}
+
+/// The same with what is said at the second of them.
+pub(super) fn on_signals_saying(waker: &Waker, last_word: &'static str) -> io::Result<Listening> {
     let done = Arc::<Done>::default();
     let (waker, waited) = (waker.clone(), Arc::clone(&done));
     let was_told = AtomicBool::new(false);
@@ -49,7 +54,7 @@ pub(super) fn on_signals(waker: &Waker) -> io::Result<Listening> {
         match said {
             Said::End if is_first => {}
             Said::End => {
-                say!("aborted; events on their way are in no log");
+                say!("{last_word}");
                 std::process::exit(Exit::Failed.code().into());
             }
             Said::Closing => waited.wait(),

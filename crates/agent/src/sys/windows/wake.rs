@@ -7,10 +7,13 @@ use std::os::windows::io::{AsRawHandle as _, OwnedHandle};
 use std::ptr::{null, null_mut};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use windows_sys::Win32::Foundation::{HANDLE, INVALID_HANDLE_VALUE};
 use windows_sys::Win32::System::IO::{CreateIoCompletionPort, PostQueuedCompletionStatus};
-use windows_sys::Win32::System::Threading::{CreateEventW, SetEvent};
+use windows_sys::Win32::System::Threading::{
+    CreateEventW, INFINITE, SetEvent, WaitForSingleObject,
+};
 
 use super::call::owned;
 
@@ -66,6 +69,14 @@ impl Waker {
     /// Whether it was woken.
     pub fn is_woken(&self) -> bool {
         self.shared.woken.load(Ordering::SeqCst)
+    }
+
+    /// Waits until it is woken, or for `time`; the longest is 49 days.
+    pub fn wait(&self, time: Duration) {
+        // Not rounded down, or a wait below a millisecond would be none.
+        let ms = u32::try_from(time.as_micros().div_ceil(1000)).unwrap_or(INFINITE - 1);
+        // SAFETY: the handle is open as long as `self` is.
+        let _woken = unsafe { WaitForSingleObject(self.event(), ms) };
     }
 
     /// Signalled once woken.

@@ -1,10 +1,16 @@
 //! One line of text for a terminal: aligned, cut to a width, with everything a terminal would act
-//! on shown as an escape.
+//! on shown as an escape. And times, as such a line has them, and JSON that is safe to look at.
 
+use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::Offset;
+
+use crate::trail::Time;
 use crate::trail::hazard::is_hazard;
 
 /// A line under construction.
-pub(super) struct Row<'o> {
+#[derive(Debug)]
+pub struct Row<'o> {
     out: &'o mut Vec<u8>,
     /// Columns taken.
     column: usize,
@@ -22,7 +28,7 @@ const CUT_MARK: &str = "…";
 
 impl<'o> Row<'o> {
     /// A line of at most `width` columns; of any length without.
-    pub(super) fn new(out: &'o mut Vec<u8>, width: Option<u16>) -> Self {
+    pub fn new(out: &'o mut Vec<u8>, width: Option<u16>) -> Self {
         let cut_at = out.len();
         Self {
             out,
@@ -34,15 +40,20 @@ impl<'o> Row<'o> {
         }
     }
 
-    /// Colours the line from here to its end.
-    pub(super) fn colour(&mut self, sequence: &'static str) {
+    /// Colours the line from here to the next colour, or to its end.
+    pub fn colour(&mut self, sequence: &'static str) {
+        if self.is_cut || sequence.is_empty() {
+            return;
+        }
         self.out.extend_from_slice(sequence.as_bytes());
-        self.is_coloured = !sequence.is_empty();
-        self.cut_at = self.out.len();
+        self.is_coloured = true;
+        if self.column < self.width {
+            self.cut_at = self.out.len();
+        }
     }
 
     /// Appends text that may hold anything.
-    pub(super) fn text(&mut self, text: &str) {
+    pub fn text(&mut self, text: &str) {
         for character in text.chars() {
             if self.is_cut {
                 return;
@@ -58,7 +69,7 @@ impl<'o> Row<'o> {
     }
 
     /// Goes on at `column`, or after one blank where the text is past it.
-    pub(super) fn column(&mut self, column: usize) {
+    pub fn column(&mut self, column: usize) {
         self.character(' ', 1);
         while self.column < column && !self.is_cut {
             self.character(' ', 1);
@@ -66,7 +77,7 @@ impl<'o> Row<'o> {
     }
 
     /// Ends the line.
-    pub(super) fn end(self) {
+    pub fn end(self) {
         if self.is_coloured {
             self.out.extend_from_slice(b"\x1b[0m");
         }
@@ -93,6 +104,39 @@ impl<'o> Row<'o> {
             self.cut_at = self.out.len();
         }
     }
+}
+
+/// How many columns a terminal gives `text` as a [`Row`] shows it.
+pub fn width(text: &str) -> usize {
+    text.chars()
+        .map(|character| {
+            if is_hazard(character) || is_hidden(character) {
+                character.escape_default().count()
+            } else {
+                columns(character)
+            }
+        })
+        .sum()
+}
+
+/// JSON text in which the characters a terminal or a line splitter would act on are escaped; the
+/// line feeds of its layout stay. Correct for any JSON: outside of strings it has no such character.
+pub fn safe_json(text: String) -> String {
+    let is_wanted = |character| character != '\n' && is_hazard(character);
+    if !text.contains(is_wanted) {
+        return text;
+    }
+    let mut safe = String::with_capacity(text.len() + 16);
+    for character in text.chars() {
+        if is_wanted(character) {
+            // All of them are below U+FFFF.
+            let escape = format!("\\u{:04x}", u32::from(character));
+            safe.push_str(&escape);
+        } else {
+            safe.push(character);
+        }
+    }
+    safe
 }
 
 /// Characters that show nothing, behind which a text could hide: zero-width blanks and joiners, the
@@ -137,5 +181,44 @@ const fn columns(character: char) -> usize {
         | '\u{1f900}'..='\u{1f9ff}'
         | '\u{20000}'..='\u{3fffd}' => 2,
         _ => 1,
+    }
+}
+
+/// `15:59:59.123`, UTC as in the log, so that the two can be laid side by side.
+pub fn time_of_day(time: Time) -> String {
+    let time = utc(time);
+    format!(
+        "{:02}:{:02}:{:02}.{:03}",
+        time.hour(),
+        time.minute(),
+        time.second(),
+        time.millisecond()
+    )
+}
+
+/// `2026-11-22 15:59:59.123456789`, UTC.
+pub fn date_and_time(time: Time) -> String {
+    format!("{:.9}", utc(time)).replace('T', " ")
+}
+
+/// `2026-11-22T15:59:59.123456789Z`, as the log has it.
+pub fn rfc_3339(time: Time) -> String {
+    format!("{:.9}Z", utc(time))
+}
+
+fn utc(time: Time) -> DateTime {
+    let timestamp = Timestamp::from_nanosecond(time.0.into()).unwrap_or_default();
+    Offset::UTC.to_datetime(timestamp)
+}
+
+/// A length of time at a glance.
+pub fn run_time(run_time_ns: u64) -> String {
+    let us = run_time_ns / 1000;
+    let (ms, seconds) = (us / 1000, us / 1_000_000);
+    match seconds {
+        0 => format!("{ms}.{:03} ms", us % 1000),
+        1..60 => format!("{seconds}.{:03} s", ms % 1000),
+        60..3600 => format!("{}m {:02}s", seconds / 60, seconds % 60),
+        _ => format!("{}h {:02}m", seconds / 3600, seconds / 60 % 60),
     }
 }

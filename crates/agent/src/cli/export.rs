@@ -1,0 +1,144 @@
+//! `systrail export`: the trail under the names other systems know.
+
+use std::io::{self, BufWriter, Write};
+
+use agent::export::{self, Format};
+use agent::store;
+use agent::trail::{Event, Time};
+use clap::Args;
+
+use super::log::Log;
+use super::trail::TrailArguments;
+use super::{Exit, Failure, console};
+
+/// Prints the events of the store, or of a log, for another system: as JSON Lines or CSV with our
+/// names, or as JSON Lines with the names of the Elastic Common Schema or of OCSF. docs/EXPORT.md
+/// says which field goes where.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  systrail export --format ecs --since 1h > trail.ndjson     the last hour for Elasticsearch
+  systrail export --format ocsf --log trail.jsonl.gz         a log for a security lake
+  systrail export --format csv --last-run > trail.csv        the newest recording for a table
+  systrail export > trail.jsonl                              the whole store as a log")]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    trail: TrailArguments,
+    /// The names to use
+    #[arg(long, value_name = "FORMAT", default_value = "jsonl")]
+    #[arg(value_parser = ["jsonl", "csv", "ecs", "ocsf"])]
+    format: String,
+}
+
+/// Does `systrail export`.
+pub(super) fn main(arguments: &Arguments) -> Result<Exit, Failure> {
+    arguments.trail.check()?;
+    let format = Format::NAMES
+        .iter()
+        .find(|(name, _)| *name == arguments.format)
+        .map_or(Format::JsonLines, |(_, format)| *format);
+    let out = BufWriter::with_capacity(1 << 18, io::stdout().lock());
+    let mut printer = Printer {
+        out,
+        line: Vec::new(),
+        format,
+    };
+    let ended = if arguments.trail.log.is_some() {
+        arguments.print_log(&mut printer)
+    } else {
+        arguments.print_store(&mut printer)
+    };
+    match ended {
+        Ok(()) => {
+            console::printed(printer.out.flush())?;
+            Ok(Exit::Done)
+        }
+        // Whoever closed the pipe has seen enough.
+        Err(End::Closed) => Ok(Exit::Done),
+        Err(End::Failed(failure)) => Err(failure),
+    }
+}
+
+/// Why an export ended early.
+enum End {
+    Closed,
+    Failed(Failure),
+}
+
+impl<E: Into<Failure>> From<E> for End {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+impl Arguments {
+    fn print_log<W: Write>(&self, printer: &mut Printer<W>) -> Result<(), End> {
+        let Some(path) = &self.trail.log else {
+            return Ok(());
+        };
+        let mut log = Log::open(path, true).map_err(Failure::from)?;
+        printer.begin()?;
+        let since = self.trail.since.unwrap_or(Time(i64::MIN));
+        let until = self.trail.until.unwrap_or(Time(i64::MAX));
+        for event in log.by_ref() {
+            if event.time >= since && event.time < until {
+                printer.print(&event)?;
+            }
+        }
+        log.end().map_err(Failure::from)?;
+        Ok(())
+    }
+
+    fn print_store<W: Write>(&self, printer: &mut Printer<W>) -> Result<(), End> {
+        let (directory, window) = self.trail.store()?;
+        let events = store::events(&directory, &window).map_err(Failure::from)?;
+        printer.begin()?;
+        let mut unreadable = None;
+        for event in events {
+            match event {
+                Ok(event) => printer.print(&event)?,
+                // A damaged segment does not keep the others back; the export is not whole.
+                Err(error) => {
+                    console::line(format_args!("systrail: {error}"));
+                    unreadable = Some(error);
+                }
+            }
+        }
+        match unreadable {
+            None => Ok(()),
+            Some(_told) => {
+                let error = anyhow::anyhow!("the export lacks what could not be read");
+                Err(End::Failed(error.into()))
+            }
+        }
+    }
+}
+
+/// Prints events.
+struct Printer<W> {
+    out: W,
+    line: Vec<u8>,
+    format: Format,
+}
+
+impl<W: Write> Printer<W> {
+    fn begin(&mut self) -> Result<(), End> {
+        match self.format {
+            Format::Csv => written(self.out.write_all(export::csv_heading().as_bytes())),
+            _ => Ok(()),
+        }
+    }
+
+    fn print(&mut self, event: &Event) -> Result<(), End> {
+        self.line.clear();
+        written(export::write(event, self.format, &mut self.line))?;
+        written(self.out.write_all(&self.line))
+    }
+}
+
+fn written(result: io::Result<()>) -> Result<(), End> {
+    result.map_err(|error| match error.kind() {
+        io::ErrorKind::BrokenPipe => End::Closed,
+        _ => End::Failed(error.into()),
+    })
+}

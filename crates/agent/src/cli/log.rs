@@ -1,0 +1,146 @@
+//! A recorded log as commands read it: what is no event is told and passed over, and on a terminal
+//! a line says how far the reading is.
+
+use std::io::{self, IsTerminal as _};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use agent::quantity;
+use agent::replay::{self, Error, Events, Progress};
+use agent::trail::Event;
+
+use super::console::{self, say};
+
+/// The most invalid lines that are told one by one.
+const TOLD_MAX: u64 = 10;
+
+/// The line of progress is redrawn this often, and looked after each so many events.
+const DRAW_INTERVAL: Duration = Duration::from_millis(250);
+const DRAW_COUNT: u64 = 1024;
+
+/// The events of a log; what is none is told, and counted.
+pub(super) struct Log {
+    events: Events<Box<dyn io::BufRead + Send>>,
+    pub(super) invalid_count: u64,
+    /// Why reading ended early.
+    pub(super) broke_off: Option<Error>,
+    bar: Option<Bar>,
+    count: u64,
+}
+
+/// The line of progress.
+struct Bar {
+    progress: Progress,
+    began: Instant,
+    drawn: Instant,
+}
+
+impl Log {
+    /// Opens a log; `-` is standard input. `shows_progress` unless somebody else draws on the
+    /// terminal.
+    pub(super) fn open(path: &Path, shows_progress: bool) -> Result<Self, Error> {
+        let events = replay::open(path)?;
+        let now = Instant::now();
+        let is_shown = shows_progress && io::stderr().is_terminal();
+        let bar = events.progress().filter(|_| is_shown).map(|progress| Bar {
+            progress,
+            began: now,
+            drawn: now,
+        });
+        Ok(Self {
+            events,
+            invalid_count: 0,
+            broke_off: None,
+            bar,
+            count: 0,
+        })
+    }
+
+    /// Says what was passed over, and fails if reading broke off.
+    pub(super) fn end(&mut self) -> Result<(), Error> {
+        self.take_bar_away();
+        if let Some(error) = self.broke_off.take() {
+            return Err(error);
+        }
+        if self.invalid_count > 0 {
+            say!(
+                "passed over {} lines that are no events",
+                self.invalid_count
+            );
+        }
+        Ok(())
+    }
+
+    fn draw(&mut self) {
+        self.count += 1;
+        if !self.count.is_multiple_of(DRAW_COUNT) {
+            return;
+        }
+        if let Some(bar) = &mut self.bar {
+            let now = Instant::now();
+            if now.duration_since(bar.drawn) >= DRAW_INTERVAL {
+                bar.drawn = now;
+                console::live_line(&bar.text(self.count, now));
+            }
+        }
+    }
+
+    fn take_bar_away(&mut self) {
+        if self.bar.take().is_some() {
+            console::live_line("");
+        }
+    }
+}
+
+impl Bar {
+    fn text(&self, count: u64, now: Instant) -> String {
+        const WIDTH: u64 = 30;
+        let (read, size) = (self.progress.read(), self.progress.size());
+        let seconds = now.duration_since(self.began).as_secs().max(1);
+        let rate = count / seconds;
+        if size == 0 {
+            return format!("{count} events  {rate} events/s");
+        }
+        let part = |whole: u64| u128::from(read.min(size)) * u128::from(whole) / u128::from(size);
+        let filled = usize::try_from(part(WIDTH)).unwrap_or(0);
+        let empty = usize::try_from(WIDTH).unwrap_or(0).saturating_sub(filled);
+        let (full, empty) = ("━".repeat(filled), "─".repeat(empty));
+        let mib = |bytes: u64| quantity::show_size(bytes >> 20 << 20);
+        format!(
+            "{full}{empty} {:>3} %  {} of {}  {count} events  {rate} events/s",
+            part(100),
+            mib(read),
+            mib(size)
+        )
+    }
+}
+
+impl Iterator for Log {
+    type Item = Event;
+
+    fn next(&mut self) -> Option<Event> {
+        loop {
+            match self.events.next() {
+                Some(Ok(event)) => {
+                    self.draw();
+                    return Some(event);
+                }
+                Some(Err(error @ Error::Line { .. })) => {
+                    self.invalid_count += 1;
+                    if self.invalid_count <= TOLD_MAX {
+                        say!("{error}");
+                    }
+                }
+                Some(Err(error)) => {
+                    self.broke_off = Some(error);
+                    self.take_bar_away();
+                    return None;
+                }
+                None => {
+                    self.take_bar_away();
+                    return None;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! `systrail query`: SQL over the store.
+
+use std::io::{self, IsTerminal as _, Read as _};
+use std::path::PathBuf;
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::time::Duration;
+
+use agent::quantity;
+use agent::query::{self, EXAMPLES, Error, Format, Output, Query, Settings, Work};
+use agent::store::VIEWS;
+use agent::sys::wake::Waker;
+use agent::trail::Time;
+use clap::Args;
+
+use super::console::{self, say};
+use super::pager::Out;
+use super::{Exit, Failure, stop, trail};
+
+/// Asks the store, while `run` goes on, and prints the rows. A query can only read: whatever else
+/// it says is refused. It ends after --timeout, and at Ctrl-C.
+#[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "a flag each")]
+#[command(after_help = "\
+Examples:
+  systrail query \"SELECT exit_time_text, exit_code, command_line FROM processes WHERE exit_code != 0\"
+  systrail query --since 10m \"SELECT kind, count(*) FROM events GROUP BY kind\"
+  systrail query --last-run --format csv \"SELECT * FROM images\" > images.csv
+  systrail query --schema                 the views and their columns
+  systrail query --examples               more of these")]
+pub(super) struct Arguments {
+    /// The query; - reads it from standard input
+    #[arg(value_name = "SQL", required_unless_present_any = ["schema", "examples"])]
+    sql: Option<String>,
+    /// The store's directory
+    #[arg(long, value_name = "DIR")]
+    store: Option<PathBuf>,
+    /// Rows from this time on: 10m (that long ago), 02:00, 2026-11-22T02:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = trail::time)]
+    since: Option<Time>,
+    /// Rows up to this time
+    #[arg(long, value_name = "TIME", value_parser = trail::time)]
+    until: Option<Time>,
+    /// Rows from the beginning of the newest recording on
+    #[arg(long, conflicts_with = "since")]
+    last_run: bool,
+    /// How to print them
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    #[arg(value_parser = ["table", "json", "jsonl", "csv"])]
+    format: String,
+    /// End the query after this long; 0s lets it run for ever
+    #[arg(long, value_name = "TIME", value_parser = quantity::duration, default_value = "5m")]
+    timeout: Duration,
+    /// Print straight to the terminal
+    #[arg(long)]
+    no_pager: bool,
+    /// Print the views and their columns
+    #[arg(long, conflicts_with = "sql")]
+    schema: bool,
+    /// Print queries worth knowing
+    #[arg(long, conflicts_with_all = ["sql", "schema"])]
+    examples: bool,
+}
+
+/// A query that does not stop when it is told to (one function at work on one large value) is given
+/// this long.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Does `systrail query`.
+pub(super) fn main(arguments: &Arguments) -> Result<Exit, Failure> {
+    if arguments.schema {
+        console::result(&schema())?;
+        return Ok(Exit::Done);
+    }
+    if arguments.examples {
+        console::result(&examples())?;
+        return Ok(Exit::Done);
+    }
+    let sql = arguments.sql()?;
+    let directory = trail::store_directory(arguments.store.as_deref())?;
+    let window = trail::window(
+        &directory,
+        arguments.since,
+        arguments.until,
+        arguments.last_run,
+    )?;
+    let waker = Waker::new()?;
+    let _signals = stop::on_signals_saying(&waker, "aborted")?;
+    let settings = Settings {
+        timeout: Some(arguments.timeout).filter(|timeout| !timeout.is_zero()),
+        stop: waker,
+        progress_fn: progress(),
+    };
+    let query = Query::open(&directory, &window, settings)?;
+    for why in query.passed_over() {
+        say!("passed over: {why}");
+    }
+    let deadline = Deadline::start(arguments.timeout, query.work());
+    let result = arguments.print(&query, &sql);
+    drop(deadline);
+    console::end_live_line();
+    match result {
+        Ok(_count) => Ok(Exit::Done),
+        // Whoever closed the pipe, or the pager, has seen enough.
+        Err(Error::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Exit::Done),
+        Err(error) if error.is_usage() => Err(Failure::usage(error)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+impl Arguments {
+    fn sql(&self) -> Result<String, Failure> {
+        let given = self.sql.as_deref().unwrap_or_default();
+        if given != "-" {
+            return Ok(given.to_owned());
+        }
+        let mut text = String::new();
+        let size_max = u64::try_from(query::SQL_SIZE_MAX).unwrap_or(u64::MAX);
+        // One byte more, so that what is too long is seen to be.
+        io::stdin().take(size_max + 1).read_to_string(&mut text)?;
+        Ok(text)
+    }
+
+    fn print(&self, query: &Query, sql: &str) -> Result<u64, Error> {
+        let format = Format::NAMES
+            .iter()
+            .find(|(name, _)| *name == self.format)
+            .map_or(Format::Table, |(_, format)| *format);
+        let mut out = Out::open(format == Format::Table && !self.no_pager);
+        let width = if out.is_paged() {
+            None
+        } else {
+            console::width_of_standard_output()
+        };
+        let colour = console::colour_on_standard_output();
+        let is_terminal = io::stdout().is_terminal();
+        let mut output = Output::new(&mut out, format, is_terminal).styled(colour, width);
+        query.run(sql, &mut output)
+    }
+}
+
+/// Draws a line on a terminal while a query runs and prints nothing.
+fn progress() -> Option<Box<dyn FnMut(Duration, u64) + Send>> {
+    // Rows on the same terminal are progress enough, and would be drawn over.
+    let is_wanted = io::stderr().is_terminal();
+    is_wanted.then(|| -> Box<dyn FnMut(Duration, u64) + Send> {
+        Box::new(|runs, row_count| {
+            if row_count == 0 && runs >= Duration::from_secs(1) {
+                console::live_line(&format!("asking for {} s", runs.as_secs()));
+            } else {
+                console::end_live_line();
+            }
+        })
+    })
+}
+
+/// Ends the program when a query cannot be stopped otherwise. There is nothing to clean up: it has
+/// written nothing, and its temporary files have no names.
+struct Deadline {
+    /// Closed when the query is done.
+    _done: Sender<()>,
+}
+
+impl Deadline {
+    fn start(timeout: Duration, work: Work) -> Option<Self> {
+        if timeout.is_zero() {
+            return None;
+        }
+        let (done, waiting) = mpsc::channel::<()>();
+        let limit = timeout.saturating_add(GRACE);
+        let watch_fn = move || {
+            // Time in which the rows are not taken does not count, so there may be more left.
+            let mut left = limit;
+            while waiting.recv_timeout(left) == Err(RecvTimeoutError::Timeout) {
+                left = limit.saturating_sub(work.time());
+                if left.is_zero() {
+                    say!("the query did not stop in time and was ended");
+                    std::process::exit(Exit::Failed.code().into());
+                }
+                left = left.max(Duration::from_secs(1));
+            }
+        };
+        let thread = std::thread::Builder::new().name("deadline".to_owned());
+        match thread.spawn(watch_fn) {
+            Ok(_runs_on) => Some(Self { _done: done }),
+            Err(error) => {
+                say!("no thread to end a query that does not stop: {error}");
+                None
+            }
+        }
+    }
+}
+
+/// Every view, then its columns, a line each.
+fn schema() -> String {
+    let mut lines = Vec::new();
+    for view in VIEWS {
+        lines.push(format!("{}: {}", view.name, view.about));
+        let width = view.columns.iter().map(|column| column.name.len()).max();
+        let width = width.unwrap_or_default();
+        for column in view.columns {
+            lines.push(format!("  {:width$}  {}", column.name, column.about));
+        }
+        lines.push(String::new());
+    }
+    lines.join("\n")
+}
+
+fn examples() -> String {
+    let mut lines = Vec::new();
+    for example in &EXAMPLES {
+        lines.push(format!("-- {}", example.question));
+        lines.push(format!("{};", example.sql));
+        lines.push(String::new());
+    }
+    lines.join("\n")
+}

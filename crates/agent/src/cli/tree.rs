@@ -1,0 +1,123 @@
+//! `systrail tree`: who started whom.
+
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+
+use agent::moment;
+use agent::store::Window;
+use agent::trail::Time;
+use agent::tree::{self, Forest, Style, Tree, Who};
+use clap::Args;
+
+use super::log::Log;
+use super::trail::{TrailArguments, time};
+use super::{Exit, Failure, console};
+
+/// Prints the processes that run now, or those of a log or of the store, each under its parent,
+/// with when it started, how it ended and how long it ran. With a process id or key, that process
+/// and what it started.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  systrail tree                              what runs now
+  systrail tree --log trail.jsonl            everything a log tells
+  systrail tree --since 10m                  the last ten minutes, from the store
+  systrail tree --at 02:10                   what ran at ten past two
+  systrail tree 1161 --log trail.jsonl       a process and what it started
+  systrail tree --last-run --format dot | dot -Tsvg > tree.svg")]
+pub(super) struct Arguments {
+    /// A process id, or a key of 16 hex digits
+    #[arg(value_name = "PID|KEY")]
+    who: Option<Who>,
+    #[command(flatten)]
+    trail: TrailArguments,
+    /// What was running at this time
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    #[arg(conflicts_with_all = ["since", "until", "last_run"])]
+    at: Option<Time>,
+    /// How to print it
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    #[arg(value_parser = ["table", "json", "jsonl", "dot"])]
+    format: String,
+}
+
+/// Does `systrail tree`.
+pub(super) fn main(arguments: &Arguments) -> Result<Exit, Failure> {
+    arguments.trail.check()?;
+    let (tree, now) = read(arguments)?;
+    let since = arguments.at.or(arguments.trail.since);
+    let until = arguments.at.or(arguments.trail.until);
+    let (since, until) = (
+        since.unwrap_or(Time(i64::MIN)),
+        until.unwrap_or(Time(i64::MAX)),
+    );
+    let mut forest = Forest::new(tree.processes(), |one| one.was_there(since, until));
+    if let Some(who) = arguments.who {
+        forest = forest.under(|one| who.is(one.process_id, one.process_key));
+        if forest.is_empty() {
+            return Err(tree::NotOne::Nobody(who).into());
+        }
+    }
+    let mut out = BufWriter::new(io::stdout().lock());
+    let printed = print(&forest, &arguments.format, now, &mut out).and_then(|()| out.flush());
+    console::printed(printed)?;
+    Ok(Exit::Done)
+}
+
+/// The tree, and the moment of which it is.
+fn read(arguments: &Arguments) -> Result<(Tree, Time), Failure> {
+    let until = arguments.at.or(arguments.trail.until);
+    if let Some(path) = &arguments.trail.log {
+        let tree = read_log(path, until)?;
+        let now = until.or_else(|| tree.end()).unwrap_or_default();
+        return Ok((tree, now));
+    }
+    if arguments.at.is_some() || arguments.trail.asks_for_trail() {
+        let (directory, window) = arguments.trail.store()?;
+        let window = match arguments.at {
+            // The moment itself is in it.
+            Some(at) => Window {
+                since: Some(at),
+                until: Some(Time(at.0.saturating_add(1))),
+            },
+            None => window,
+        };
+        let tree = tree::stored::read(&directory, &window)?;
+        return Ok((tree, until.unwrap_or_else(moment::now)));
+    }
+    let mut tree = Tree::default();
+    for event in tree::live::events()? {
+        tree.add(&event)?;
+    }
+    Ok((tree, moment::now()))
+}
+
+fn read_log(path: &Path, until: Option<Time>) -> Result<Tree, Failure> {
+    let mut tree = Tree::default();
+    let mut log = Log::open(path, true)?;
+    // What happened afterwards is not known then: who exits later is running.
+    let is_meant = |time| until.is_none_or(|until| time <= until);
+    for event in log.by_ref().filter(|event| is_meant(event.time)) {
+        tree.add(&event)?;
+    }
+    log.end()?;
+    tree.finish();
+    Ok(tree)
+}
+
+fn print(forest: &Forest<'_>, format: &str, now: Time, out: &mut impl Write) -> io::Result<()> {
+    match format {
+        "json" => tree::write_json(forest, now, out),
+        "jsonl" => tree::write_json_lines(forest, now, out),
+        "dot" => tree::write_dot(forest, out),
+        _ => {
+            let style = Style {
+                colour: console::colour_on_standard_output(),
+                width: console::width_of_standard_output(),
+                now,
+            };
+            out.write_all(&tree::heading(style))?;
+            tree::draw(forest, style, |line| out.write_all(line))
+        }
+    }
+}

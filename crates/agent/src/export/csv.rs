@@ -1,0 +1,36 @@
+//! Comma-separated values (RFC 4180, lines ended by a line feed): a column a field of the log, lists
+//! and objects as JSON.
+
+use std::io;
+
+use serde_json::{Map, Value};
+
+use crate::trail::json::FIELDS;
+
+/// The names of the columns, as the first line.
+pub fn heading() -> String {
+    FIELDS.join(",") + "\n"
+}
+
+/// Appends the fields as a line.
+pub(super) fn write(fields: &Map<String, Value>, out: &mut Vec<u8>) -> io::Result<()> {
+    for (index, name) in FIELDS.into_iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        let text = match fields.get(name) {
+            None | Some(Value::Null) => continue,
+            Some(Value::String(text)) => text.clone(),
+            Some(other) => serde_json::to_string(other)?,
+        };
+        if text.contains(['"', ',', '\n', '\r']) {
+            out.push(b'"');
+            out.extend_from_slice(text.replace('"', "\"\"").as_bytes());
+            out.push(b'"');
+        } else {
+            out.extend_from_slice(text.as_bytes());
+        }
+    }
+    out.push(b'\n');
+    Ok(())
+}

@@ -1,0 +1,210 @@
+//! The Open Cybersecurity Schema Framework: Process Activity and Module Activity. It has no class
+//! for threads: theirs are Process Activity with the activity Other, named `Thread Start` and
+//! `Thread Exit`, the thread in `process.tid`, the rest in `unmapped`. Losses and the sensor's own
+//! events are Base Events.
+
+use serde_json::{Map, Value, json};
+
+use super::{Move, file_name, moved, set};
+use crate::pipeline;
+use crate::trail::{Body, Event, UserId};
+
+/// The version of the schema whose names are used.
+pub const VERSION: &str = "1.7.0";
+
+/// Where fields go.
+pub(super) const MOVES: &[Move] = &[
+    ("time", "time_dt"),
+    ("sequence", "metadata.sequence"),
+    ("kind", "metadata.event_code"),
+    ("host", "device.hostname"),
+    ("process_id", "process.pid"),
+    ("process_key", "process.uid"),
+    ("parent_process_id", "process.parent_process.pid"),
+    ("parent_process_key", "process.parent_process.uid"),
+    ("image", "process.file.path"),
+    ("command_line", "process.cmd_line"),
+    ("user", "process.user.name"),
+    ("user_id", "process.user.uid"),
+    ("session_id", "process.session.uid"),
+    ("exit_code", "exit_code"),
+    ("thread_id", "process.tid"),
+];
+
+/// Where the fields of an image load go before the others.
+const MODULE_MOVES: &[Move] = &[
+    ("image", "module.file.path"),
+    ("image_size", "module.file.size"),
+    ("image_base", "module.base_address"),
+    ("process_id", "actor.process.pid"),
+    ("process_key", "actor.process.uid"),
+];
+
+/// Class and activity.
+struct Class {
+    uid: u32,
+    name: &'static str,
+    activity_id: u32,
+    activity: &'static str,
+}
+
+const PROCESS: (u32, &str) = (1007, "Process Activity");
+const MODULE: (u32, &str) = (1005, "Module Activity");
+const BASE: (u32, &str) = (0, "Base Event");
+
+/// The activity that is none of the class's own.
+const OTHER: u32 = 99;
+
+impl Class {
+    fn of(body: &Body) -> Self {
+        let ((uid, name), activity_id, activity) = match body {
+            Body::ProcessStart(start) if start.existing => (PROCESS, OTHER, "Existing"),
+            Body::ProcessStart(_) | Body::ProcessExec(_) => (PROCESS, 1, "Launch"),
+            Body::ProcessExit(_) => (PROCESS, 2, "Terminate"),
+            Body::ThreadStart(_) => (PROCESS, OTHER, "Thread Start"),
+            Body::ThreadExit(_) => (PROCESS, OTHER, "Thread Exit"),
+            Body::ImageLoad(load) if load.existing => (MODULE, OTHER, "Existing"),
+            Body::ImageLoad(_) => (MODULE, 1, "Load"),
+            Body::Lost(_) => (BASE, OTHER, "Lost"),
+            Body::SensorStart(_) => (BASE, OTHER, "Sensor Start"),
+            Body::SensorStop(_) => (BASE, OTHER, "Sensor Stop"),
+        };
+        Self {
+            uid,
+            name,
+            activity_id,
+            activity,
+        }
+    }
+}
+
+/// The event's object.
+pub(super) fn object(event: &Event, mut fields: Map<String, Value>) -> Value {
+    let class = Class::of(&event.body);
+    let mut object = Map::new();
+    for name in ["user_id", "session_id"] {
+        if let Some(id) = fields.get_mut(name) {
+            // Texts there, whatever they are here.
+            *id = Value::String(id.to_string().trim_matches('"').to_owned());
+        }
+    }
+    match class.uid {
+        1007 => process(event, &mut fields, &mut object),
+        1005 => {
+            moved(&mut fields, MODULE_MOVES, &mut object);
+            // Mapped from a file, whether a linker or a program did it.
+            set(&mut object, "module.load_type_id", 4);
+            set(&mut object, "module.load_type", "Mapped");
+            name_file(&mut object, "module");
+        }
+        _ => {
+            // The sensor's own process is not an actor's.
+            let message = class.activity.to_lowercase();
+            set(&mut object, "message", message);
+        }
+    }
+    let is_base = class.uid == 0;
+    let moves = MOVES.iter().copied();
+    let moves: Vec<Move> = moves
+        .filter(|(_, theirs)| !is_base || !theirs.starts_with("process."))
+        .collect();
+    moved(&mut fields, &moves, &mut object);
+    name_file(&mut object, "process");
+    classify(event, &class, &mut object);
+    if !fields.is_empty() {
+        object.insert("unmapped".to_owned(), Value::Object(fields));
+    }
+    Value::Object(object)
+}
+
+/// What every event has.
+fn classify(event: &Event, class: &Class, object: &mut Map<String, Value>) {
+    let category = u32::from(class.uid != 0);
+    let names = ["Uncategorized", "System Activity"];
+    set(object, "class_uid", class.uid);
+    set(object, "class_name", class.name);
+    set(object, "category_uid", category);
+    set(object, "category_name", names[usize::from(class.uid != 0)]);
+    set(object, "activity_id", class.activity_id);
+    set(object, "activity_name", class.activity);
+    set(object, "type_uid", class.uid * 100 + class.activity_id);
+    set(
+        object,
+        "type_name",
+        format!("{}: {}", class.name, class.activity),
+    );
+    set(object, "severity_id", 1);
+    set(object, "severity", "Informational");
+    set(object, "time", event.time.0.div_euclid(1_000_000));
+    set(object, "metadata.version", VERSION);
+    set(object, "metadata.profiles", json!(["datetime", "host"]));
+    set(object, "metadata.product.name", "SysTrail");
+    set(object, "metadata.product.vendor_name", "SysTrail");
+    set(object, "metadata.product.version", pipeline::VERSION);
+    set(object, "device.type_id", 0);
+}
+
+/// What only process and thread events have: the actor, and what else the class wants.
+fn process(event: &Event, fields: &mut Map<String, Value>, object: &mut Map<String, Value>) {
+    let ms = event.time.0.div_euclid(1_000_000);
+    let own = [
+        Value::from(event.process_id),
+        event.process_key.to_string().into(),
+    ];
+    let [own_id, own_key] = own;
+    match &event.body {
+        Body::ProcessStart(start) => {
+            set(object, "process.created_time", ms);
+            if !start.existing {
+                // Linux forks, and tells uids; Windows makes processes of programs at once.
+                let is_fork = matches!(start.program.user_id, Some(UserId::Uid(_)));
+                let (id, name) = if is_fork { (2, "Fork") } else { (1, "Spawn") };
+                set(object, "launch_type_id", id);
+                set(object, "launch_type", name);
+            }
+            let creator = fields.remove("creator_process_id");
+            let creator = creator.or_else(|| fields.get("parent_process_id").cloned());
+            set(object, "actor.process.pid", creator.unwrap_or(own_id));
+            if let Some(thread) = fields.remove("creator_thread_id") {
+                set(object, "actor.process.tid", thread);
+            }
+        }
+        Body::ThreadStart(_) => {
+            let creator = fields.remove("creator_process_id");
+            set(object, "actor.process.pid", creator.unwrap_or(own_id));
+            if let Some(thread) = fields.remove("creator_thread_id") {
+                set(object, "actor.process.tid", thread);
+            }
+        }
+        body => {
+            // Whoever execs or exits does it itself.
+            set(object, "actor.process.pid", own_id);
+            set(object, "actor.process.uid", own_key);
+            match body {
+                Body::ProcessExec(_) => {
+                    set(object, "launch_type_id", 3);
+                    set(object, "launch_type", "Exec");
+                }
+                Body::ProcessExit(_) => set(object, "process.terminated_time", ms),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Gives the file of `holder` the name and type the schema requires, and a process its name.
+fn name_file(object: &mut Map<String, Value>, holder: &str) {
+    let path = object
+        .get(holder)
+        .and_then(|holder| holder.pointer("/file/path"));
+    let Some(name) = path.and_then(Value::as_str).map(file_name) else {
+        return;
+    };
+    let name = name.to_owned();
+    if holder == "process" {
+        set(object, "process.name", name.clone());
+    }
+    set(object, &format!("{holder}.file.name"), name);
+    set(object, &format!("{holder}.file.type_id"), 1);
+    set(object, &format!("{holder}.file.type"), "Regular File");
+}

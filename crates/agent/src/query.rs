@@ -1,0 +1,259 @@
+//! SQL over the store for people and programs: reading alone, bounded in time, memory and disk.
+//!
+//! The store's [`Reader`] brings the views; here the query is fenced (`query/guard.rs`), the time
+//! bounds are put under the views, errors get a cure, and rows are written (`query/output.rs`).
+//! Whatever the query is, nothing but the segments is read and nothing is changed.
+
+mod examples;
+mod guard;
+mod output;
+
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::fallible_iterator::FallibleIterator as _;
+use rusqlite::{Batch, Connection, ErrorCode};
+
+pub use self::examples::{EXAMPLES, Example};
+use self::guard::Guard;
+pub use self::guard::{Settings, Stopped, Work};
+pub use self::output::{Format, Output};
+use crate::nearest::nearest;
+use crate::store::{ReadError, Reader, VIEWS, Window};
+
+/// The longest query.
+pub const SQL_SIZE_MAX: usize = 1 << 20;
+
+/// Why a query gave no rows, or not all.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It is not SQL, or names what is not there.
+    #[error("{message}{hint}")]
+    Sql {
+        /// What SQLite says.
+        message: String,
+        /// What is meant most likely; empty where nobody knows.
+        hint: String,
+    },
+    /// It would do something else than read.
+    #[error("a query can only read: {0}")]
+    NotReading(String),
+    /// There is none, or there are several.
+    #[error("{0}")]
+    NotOne(&'static str),
+    /// It was stopped.
+    #[error("{0}")]
+    Stopped(Stopped),
+    /// A value or the whole needed too much memory.
+    #[error("the query needs too much memory: {0}; ask for less at once")]
+    Memory(String),
+    /// The rows could not be written.
+    #[error("writing the rows: {0}")]
+    Output(#[from] io::Error),
+    /// The store cannot be read on.
+    #[error("the store cannot be read: {0}")]
+    Store(rusqlite::Error),
+}
+
+impl Error {
+    /// Whether the query itself is at fault.
+    pub const fn is_usage(&self) -> bool {
+        matches!(
+            self,
+            Self::Sql { .. } | Self::NotReading(_) | Self::NotOne(_)
+        )
+    }
+}
+
+/// A store that is open for queries.
+#[derive(Debug)]
+pub struct Query {
+    connection: Connection,
+    guard: Guard,
+    passed_over: Vec<String>,
+}
+
+impl Query {
+    /// Opens the store's segments of that window. The views have what was in the window alone.
+    pub fn open(directory: &Path, window: &Window, settings: Settings) -> Result<Self, ReadError> {
+        let reader = Reader::open(directory, window)?;
+        let passed_over = reader.passed_over().iter();
+        let passed_over = passed_over.map(|segment| segment.why.to_string()).collect();
+        let mut connection = reader.into_connection();
+        let guard = bound(&connection, window)
+            .and_then(|()| Guard::put(&mut connection, settings))
+            .map_err(|source| ReadError::Sqlite {
+                path: directory.to_path_buf(),
+                source,
+            })?;
+        Ok(Self {
+            connection,
+            guard,
+            passed_over,
+        })
+    }
+
+    /// Why segments are not asked, a text each.
+    pub fn passed_over(&self) -> &[String] {
+        &self.passed_over
+    }
+
+    /// How long the query that is asked has been at work.
+    pub fn work(&self) -> Work {
+        self.guard.work()
+    }
+
+    /// Asks, and writes the rows; says how many. What was written before an error stays written.
+    pub fn run(&self, sql: &str, output: &mut Output<'_>) -> Result<u64, Error> {
+        if sql.len() > SQL_SIZE_MAX {
+            return Err(Error::NotOne("the query is longer than a megabyte"));
+        }
+        self.guard.begin();
+        let mut batch = Batch::new(&self.connection, sql);
+        let first = batch.next().map_err(|error| self.explain(error))?;
+        let Some(mut statement) = first.filter(|statement| statement.column_count() > 0) else {
+            return Err(Error::NotOne("there is no query; write SELECT ..."));
+        };
+        if !statement.readonly() {
+            return Err(Error::NotReading("it would write".to_owned()));
+        }
+        if batch.next().map_err(|error| self.explain(error))?.is_some() {
+            return Err(Error::NotOne("several queries; ask one at a time"));
+        }
+        let columns = statement.column_names().map(str::to_owned);
+        let columns: Vec<String> = columns.collect();
+        output.begin(&columns)?;
+        let mut rows = statement.query([]).map_err(|error| self.explain(error))?;
+        let mut count = 0;
+        while let Some(row) = rows.next().map_err(|error| self.explain(error))? {
+            let values = (0..columns.len()).map(|index| row.get_ref(index));
+            let values: Result<Vec<_>, _> = values.collect();
+            let values = values.map_err(Error::Store)?;
+            count += 1;
+            self.guard.pause();
+            output.row(&values)?;
+            self.guard.resume(count);
+        }
+        self.guard.pause();
+        output.end()?;
+        Ok(count)
+    }
+
+    /// What SQLite's error means here.
+    fn explain(&self, error: rusqlite::Error) -> Error {
+        let message = message_of(&error);
+        let code = match &error {
+            rusqlite::Error::SqlInputError { error, .. } => Some(error.code),
+            other => other.sqlite_error_code(),
+        };
+        match code {
+            Some(ErrorCode::OperationInterrupted) => match self.guard.stopped() {
+                Some(stopped) => Error::Stopped(stopped),
+                None => Error::Store(error),
+            },
+            Some(ErrorCode::AuthorizationForStatementDenied | ErrorCode::ReadOnly) => {
+                Error::NotReading(message)
+            }
+            Some(ErrorCode::TooBig | ErrorCode::OutOfMemory) => Error::Memory(message),
+            // Everything that is wrong with a text is this one code.
+            Some(ErrorCode::Unknown) => Error::Sql {
+                hint: hint(&message),
+                message,
+            },
+            _ => Error::Store(error),
+        }
+    }
+}
+
+/// What SQLite says, without the code and the query.
+fn message_of(error: &rusqlite::Error) -> String {
+    match error {
+        rusqlite::Error::SqliteFailure(_, Some(message)) => message.clone(),
+        rusqlite::Error::SqlInputError { msg, .. } => msg.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// What a name that is not there stands for most likely.
+fn hint(message: &str) -> String {
+    let after = |prefix: &str| message.split_once(prefix).map(|(_, name)| name.trim());
+    let views: Vec<&'static str> = VIEWS.iter().map(|view| view.name).collect();
+    if let Some(table) = after("no such table: ") {
+        return match nearest(&table.to_lowercase(), &views) {
+            Some(near) => format!("; did you mean {near}?"),
+            None => format!("; there are {}", views.join(", ")),
+        };
+    }
+    if let Some(column) = after("no such column: ") {
+        // `p.comand_line`, and SQLite's own remark about quotes.
+        let column = column.split(' ').next().unwrap_or(column);
+        let column = column.rsplit('.').next().unwrap_or(column).to_lowercase();
+        let columns = VIEWS.iter().flat_map(|view| view.columns);
+        let columns: Vec<&'static str> = columns.map(|column| column.name).collect();
+        return match nearest(&column, &columns) {
+            Some(near) if near == column => {
+                let views: Vec<&str> = VIEWS
+                    .iter()
+                    .filter(|view| view.columns.iter().any(|known| known.name == near))
+                    .map(|view| view.name)
+                    .collect();
+                format!("; it is a column of {}", views.join(", "))
+            }
+            Some(near) => format!("; did you mean {near}?"),
+            None => "; systrail query --schema has the columns".to_owned(),
+        };
+    }
+    String::new()
+}
+
+/// Puts the window's bounds under the views, so that no query has to say them. Conditions go down
+/// to the segments' indexes from there.
+fn bound(connection: &Connection, window: &Window) -> rusqlite::Result<()> {
+    if *window == Window::default() {
+        return Ok(());
+    }
+    connection.execute_batch("PRAGMA query_only = OFF")?;
+    for view in VIEWS {
+        let Some(condition) = condition(view.name, window) else {
+            continue;
+        };
+        let name = view.name;
+        let whole: String = connection.query_row(
+            "SELECT sql FROM sqlite_temp_master WHERE type = 'view' AND name = ?1",
+            [name],
+            |row| row.get(0),
+        )?;
+        let Some((_, body)) = whole.split_once(" AS ") else {
+            continue;
+        };
+        connection.execute_batch(&format!(
+            "DROP VIEW temp.{name}; \
+             CREATE TEMP VIEW {name} AS SELECT * FROM ({body}) WHERE {condition}"
+        ))?;
+    }
+    connection.execute_batch("PRAGMA query_only = ON")
+}
+
+/// Which rows of a view are in the window; `None` where rows have no time.
+fn condition(view: &str, window: &Window) -> Option<String> {
+    let (begins, ends) = match view {
+        "processes" | "threads" => ("start_time", "exit_time"),
+        "image_totals" => return None,
+        _ => ("time", "time"),
+    };
+    // What has no end was there to the end, what has no beginning from the beginning.
+    let or_null = if begins == ends { "" } else { " IS NOT FALSE" };
+    let since = window
+        .since
+        .map(|since| format!("({ends} >= {}){or_null}", since.0));
+    let until = window
+        .until
+        .map(|until| format!("({begins} < {}){or_null}", until.0));
+    let conditions: Vec<String> = since.into_iter().chain(until).collect();
+    Some(conditions.join(" AND "))
+}
+
+/// How long a query may take when nobody says: longer than any that is meant to be waited for, and
+/// not for ever.
+pub const TIMEOUT: Duration = Duration::from_mins(5);

@@ -1,0 +1,134 @@
+//! A story from the store: a few questions about one process, each answered by an index.
+
+use std::path::Path;
+
+use event::ProcessKey;
+use rusqlite::{Connection, Params, Row, params_from_iter};
+
+use super::{Details, Exec, Image, List, Story, Thread, ancestors};
+use crate::store::{ReadError, Window};
+use crate::trail::Time;
+use crate::tree::stored::{as_of, open, processes, recordings};
+use crate::tree::{NotOne, Process, Who};
+
+/// Why there is no story.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The store cannot be read.
+    #[error(transparent)]
+    Store(#[from] ReadError),
+    /// It answers what cannot be.
+    #[error("the store cannot be read: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+    /// No one process is meant.
+    #[error(transparent)]
+    NotOne(#[from] NotOne),
+}
+
+/// The story of `who`, of several with that id the one that was there `at` a time, as the window
+/// has it.
+pub fn read(directory: &Path, window: &Window, who: Who, at: Option<Time>) -> Result<Story, Error> {
+    let reader = open(directory, window)?;
+    let connection = reader.connection();
+    let named = match who {
+        Who::Id(id) => processes(connection, "process_id = ?1", [id])?,
+        Who::Key(key) => processes(connection, "process_key = ?1", [key.to_string()])?,
+    };
+    let until = window.until.unwrap_or(Time(i64::MAX));
+    let begun = recordings(connection)?;
+    let as_of = |process| as_of(process, until, &begun);
+    let named: Vec<_> = named.into_iter().map(as_of).collect();
+    let process = who.find(&named, at)?.clone();
+    let key = process.process_key.to_string();
+    let with_key = |key: ProcessKey| {
+        let found = processes(connection, "process_key = ?1", [key.to_string()]);
+        // An ancestor that cannot be read ends the line, as one that is not known does.
+        found.ok()?.into_iter().next()
+    };
+    let mut children = children(connection, &key)?;
+    children.retain(|child| child.process_key != process.process_key);
+    Ok(Story {
+        ancestors: ancestors(&process, with_key),
+        children: children.into_iter().map(as_of).collect(),
+        details: details(connection, &key, until)?,
+        process,
+    })
+}
+
+/// What a process started, in that order. Asked of the starts, which have an index by parent; their
+/// processes are then found by key.
+fn children(connection: &Connection, key: &str) -> rusqlite::Result<Vec<Process>> {
+    /// Keys in one question.
+    const KEYS_MAX: usize = 500;
+    let sql = "SELECT DISTINCT process_key FROM events \
+               WHERE kind = 'process_start' AND parent_process_key = ?1";
+    let mut statement = connection.prepare(sql)?;
+    let keys = statement.query_map([key], |row| row.get(0))?;
+    let keys: Vec<String> = keys.collect::<rusqlite::Result<_>>()?;
+    let mut children = Vec::new();
+    for keys in keys.chunks(KEYS_MAX) {
+        let places = vec!["?"; keys.len()].join(", ");
+        let condition = format!("process_key IN ({places})");
+        children.extend(processes(connection, &condition, params_from_iter(keys))?);
+    }
+    children.sort_by_key(|child| (child.start_time, child.process_id));
+    Ok(children)
+}
+
+fn details(connection: &Connection, key: &str, until: Time) -> rusqlite::Result<Details> {
+    let parameters = (key, until.0);
+    let text = |row: &Row<'_>, column| row.get::<_, Option<String>>(column);
+    let execs = "SELECT time, image, command_line, script, user FROM events \
+                 WHERE process_key = ?1 AND kind = 'process_exec' AND time < ?2 ORDER BY time";
+    let threads = "SELECT thread_id, start_time, exit_time, remote, creator_process_id \
+                   FROM threads WHERE process_key = ?1 AND (start_time < ?2) IS NOT FALSE \
+                   ORDER BY start_time";
+    let images = "SELECT time, image, image_base, image_size, existing FROM images \
+                  WHERE process_key = ?1 AND time < ?2 ORDER BY time, sequence";
+    Ok(Details {
+        execs: list(connection, execs, parameters, |row| {
+            Ok(Exec {
+                time: Time(row.get("time")?),
+                image: text(row, "image")?,
+                command_line: text(row, "command_line")?,
+                script: text(row, "script")?,
+                user: text(row, "user")?,
+            })
+        })?,
+        threads: list(connection, threads, parameters, |row| {
+            let remote: Option<bool> = row.get("remote")?;
+            let creator: Option<u32> = row.get("creator_process_id")?;
+            let time = |column| row.get::<_, Option<i64>>(column).map(|time| time.map(Time));
+            Ok(Thread {
+                thread_id: row.get("thread_id")?,
+                start_time: time("start_time")?,
+                remote_creator: creator.filter(|_| remote == Some(true)),
+                exit_time: time("exit_time")?.filter(|time| *time < until),
+            })
+        })?,
+        images: list(connection, images, parameters, |row| {
+            Ok(Image {
+                time: Time(row.get("time")?),
+                image: text(row, "image")?,
+                image_base: row.get("image_base")?,
+                image_size: row.get::<_, i64>("image_size")?.cast_unsigned(),
+                existing: row.get("existing")?,
+            })
+        })?,
+    })
+}
+
+fn list<T>(
+    connection: &Connection,
+    sql: &str,
+    parameters: impl Params,
+    item_fn: impl Fn(&Row<'_>) -> rusqlite::Result<T>,
+) -> rusqlite::Result<List<T>> {
+    let mut list = List::default();
+    let mut statement = connection.prepare(sql)?;
+    let mut rows = statement.query(parameters)?;
+    while let Some(row) = rows.next()? {
+        list.add(item_fn(row)?);
+    }
+    Ok(list)
+}

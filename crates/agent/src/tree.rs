@@ -1,0 +1,304 @@
+//! Who started whom: the processes of a trail, put together from its events.
+//!
+//! Events come in the trail's order, but nothing here relies on it, nor on any event being there: a
+//! trail may begin in the middle of a process's life, have gaps, or be written by somebody who
+//! wants to see a reader hang. Parents are told by key, so that a process id that is used again
+//! joins no two families; a loop of parents is cut where it is found.
+
+mod draw;
+mod forest;
+pub mod live;
+mod row;
+pub mod stored;
+mod who;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use event::ProcessKey;
+
+pub use self::draw::{Style, draw, heading, state};
+pub use self::forest::{Forest, Visit};
+pub use self::row::{Row, write_dot, write_json, write_json_lines};
+pub use self::who::{NotOne, Who};
+use crate::trail::{Body, Event, ProcessStart, Program, Time};
+
+/// The most processes a tree holds. The next one is [`TooMany`]: half a tree would be wrong about
+/// who has no parent.
+pub const PROCESSES_MAX: usize = 1_000_000;
+
+/// A tree would hold more than [`PROCESSES_MAX`] processes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("more than {PROCESSES_MAX} processes; ask for less time with --since and --until")]
+pub struct TooMany;
+
+/// One process.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Process {
+    /// Its id.
+    pub process_id: u32,
+    /// Its identity.
+    pub process_key: ProcessKey,
+    /// The machine.
+    pub host: Arc<str>,
+    /// Its parent when it started.
+    pub parent_process_id: Option<u32>,
+    /// That parent's identity.
+    pub parent_process_key: Option<ProcessKey>,
+    /// Who made the call that created it.
+    pub creator_process_id: Option<u32>,
+    /// The thread that made it.
+    pub creator_thread_id: Option<u32>,
+    /// When it started; not known when the trail has no start of it.
+    pub start_time: Option<Time>,
+    /// When the trail first tells of it.
+    pub first_seen: Time,
+    /// When the trail last tells of it.
+    pub last_seen: Time,
+    /// Whether it was there before the recording.
+    pub existing: bool,
+    /// The program it ran last.
+    pub program: Program,
+    /// Whether it is the kernel's own: it has no program.
+    pub is_kernel: bool,
+    /// Its session.
+    pub session_id: Option<u32>,
+    /// How often it replaced its program.
+    pub exec_count: u64,
+    /// How it ended.
+    pub end: End,
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum End {
+    /// Not yet, as far as the trail goes.
+    #[default]
+    Running,
+    /// It did, while nobody recorded: a later recording began without it.
+    Unseen,
+    /// The trail tells how.
+    Exit(Exit),
+}
+
+/// An exit as the trail tells it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Exit {
+    /// When.
+    pub time: Time,
+    /// The exit code.
+    pub exit_code: Option<u32>,
+    /// The signal that killed it.
+    pub signal: Option<u32>,
+    /// Whether it left a core dump.
+    pub core_dumped: bool,
+    /// From its start to its exit.
+    pub run_time_ns: Option<u64>,
+}
+
+impl Process {
+    /// Its exit, where the trail has it.
+    pub const fn exit(&self) -> Option<&Exit> {
+        match &self.end {
+            End::Exit(exit) => Some(exit),
+            End::Running | End::Unseen => None,
+        }
+    }
+
+    /// Whether it was there at some time from `since` to `until`.
+    pub fn was_there(&self, since: Time, until: Time) -> bool {
+        let begins = self.start_time.unwrap_or(self.first_seen);
+        let ends = match self.end {
+            End::Running => Time(i64::MAX),
+            End::Unseen => self.last_seen,
+            End::Exit(exit) => exit.time,
+        };
+        begins <= until && ends >= since
+    }
+
+    /// How long it ran, or has run at `now`.
+    pub fn run_time_ns(&self, now: Time) -> Option<u64> {
+        match self.end {
+            End::Exit(exit) => exit.run_time_ns,
+            End::Unseen => None,
+            End::Running => {
+                let start = self.start_time?;
+                u64::try_from(now.0.saturating_sub(start.0)).ok()
+            }
+        }
+    }
+
+    /// What to call it in one line: its command line, else its image, else what is known instead.
+    pub fn title(&self) -> &str {
+        let command_line = self.program.command_line.as_ref();
+        let command_line = command_line.filter(|text| !text.shown().is_empty());
+        match (command_line, &self.program.image) {
+            (Some(text), _) | (None, Some(text)) => text.shown(),
+            (None, None) if self.is_kernel => "[kernel]",
+            (None, None) => "?",
+        }
+    }
+
+    /// It ended before the recording that began then.
+    fn end_unseen(&mut self, next: Time) {
+        self.end = End::Unseen;
+        let latest = Time(next.0.saturating_sub(1));
+        self.last_seen = self.last_seen.max(latest);
+    }
+
+    /// An event of it was seen.
+    fn seen(&mut self, time: Time) {
+        self.first_seen = self.first_seen.min(time);
+        self.last_seen = self.last_seen.max(time);
+    }
+}
+
+/// The processes of a trail.
+#[derive(Debug, Default)]
+pub struct Tree {
+    processes: Vec<Process>,
+    /// The recording that last told of the process of the same index.
+    recordings: Vec<usize>,
+    by_key: HashMap<ProcessKey, usize>,
+    /// When each recording began, so far.
+    begun: Vec<Time>,
+    /// The latest time of any event.
+    end: Option<Time>,
+}
+
+impl Tree {
+    /// Takes an event.
+    pub fn add(&mut self, event: &Event) -> Result<(), TooMany> {
+        self.end = self.end.max(Some(event.time));
+        match &event.body {
+            Body::SensorStart(_) => self.begun.push(event.time),
+            Body::SensorStop(_) | Body::Lost(_) => {}
+            _ => {
+                let index = self.entry(event.process_id, event.process_key, event.time)?;
+                self.recordings[index] = self.begun.len();
+                apply(&mut self.processes[index], event);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a process that is already put together; one with the same key must not be there.
+    pub fn add_process(&mut self, process: Process) -> Result<(), TooMany> {
+        self.end = self.end.max(Some(process.last_seen));
+        let index = self.entry(process.process_id, process.process_key, process.first_seen)?;
+        self.recordings[index] = self.begun.len();
+        self.processes[index] = process;
+        Ok(())
+    }
+
+    /// Says of every process that the last recording did not tell of, and that has no exit, that it
+    /// ended unseen, before the next recording began. Call it when all events are in.
+    pub fn finish(&mut self) {
+        for (process, recording) in self.processes.iter_mut().zip(&self.recordings) {
+            if let Some(next) = self.begun.get(*recording)
+                && process.end == End::Running
+            {
+                process.end_unseen(*next);
+            }
+        }
+    }
+
+    /// All processes, in the order in which the trail first told of them.
+    pub fn processes(&self) -> &[Process] {
+        &self.processes
+    }
+
+    /// The process with that key.
+    pub fn with_key(&self, key: ProcessKey) -> Option<&Process> {
+        self.by_key.get(&key).map(|&index| &self.processes[index])
+    }
+
+    /// The time of the latest event.
+    pub const fn end(&self) -> Option<Time> {
+        self.end
+    }
+
+    /// The index of a process, which is there from now on.
+    fn entry(&mut self, id: u32, key: ProcessKey, time: Time) -> Result<usize, TooMany> {
+        if let Some(&index) = self.by_key.get(&key) {
+            return Ok(index);
+        }
+        let index = self.processes.len();
+        if index >= PROCESSES_MAX {
+            return Err(TooMany);
+        }
+        self.by_key.insert(key, index);
+        self.recordings.push(self.begun.len());
+        self.processes.push(Process {
+            process_id: id,
+            process_key: key,
+            first_seen: time,
+            last_seen: time,
+            ..Process::default()
+        });
+        Ok(index)
+    }
+}
+
+/// What an event says of its process.
+fn apply(process: &mut Process, event: &Event) {
+    process.seen(event.time);
+    if process.host.is_empty() {
+        process.host = Arc::clone(&event.host);
+    }
+    match &event.body {
+        Body::ProcessStart(start) => apply_start(process, event, start),
+        Body::ProcessExec(exec) => {
+            process.exec_count += 1;
+            process.program = exec.program.clone();
+        }
+        Body::ProcessExit(exit) => {
+            if process.program.image.is_none() {
+                process.program.image.clone_from(&exit.image);
+            }
+            let run_time_ns = exit.run_time_ns;
+            process.end = End::Exit(Exit {
+                time: event.time,
+                exit_code: exit.exit_code,
+                signal: exit.signal,
+                core_dumped: exit.core_dumped,
+                run_time_ns,
+            });
+            // The exit knows when the process started, even where the trail has no start of it.
+            if let (None, Some(ns)) = (process.start_time, run_time_ns) {
+                let ns = i64::try_from(ns).unwrap_or(i64::MAX);
+                process.start_time = Some(Time(event.time.0.saturating_sub(ns)));
+            }
+        }
+        // Of these only the time counts.
+        Body::ThreadStart(_)
+        | Body::ThreadExit(_)
+        | Body::ImageLoad(_)
+        | Body::Lost(_)
+        | Body::SensorStart(_)
+        | Body::SensorStop(_) => {}
+    }
+}
+
+fn apply_start(process: &mut Process, event: &Event, start: &ProcessStart) {
+    // A later recording tells of a process that was there anew, and knows no more of its start.
+    let is_repeated = process.start_time.is_some() && start.existing;
+    let is_kernel = event
+        .missing
+        .iter()
+        .any(|(field, reason)| field == "image" && reason == crate::trail::missing::KERNEL_THREAD);
+    process.is_kernel |= is_kernel;
+    process.session_id = start.session_id.or(process.session_id);
+    if !is_repeated || start.program.command_line.is_some() {
+        process.program = start.program.clone();
+    }
+    if is_repeated {
+        return;
+    }
+    process.start_time = Some(event.time);
+    process.existing = start.existing;
+    process.parent_process_id = start.parent_process_id;
+    process.parent_process_key = start.parent_process_key;
+    process.creator_process_id = start.creator_process_id;
+    process.creator_thread_id = start.creator_thread_id;
+}

@@ -1,0 +1,74 @@
+//! The processes that run now, as the system tells them, in the form of events.
+
+use std::io;
+use std::sync::Arc;
+
+use event::Event as WireEvent;
+
+use crate::enrich::{Enricher, Limits};
+use crate::host;
+use crate::rules::Rules;
+use crate::sensor::{self, Batch, seam};
+use crate::sys::clock;
+use crate::trail::{Event, Time};
+
+/// One `process_start` a process that runs now, parents before their children, as a recording that
+/// began now would tell them.
+pub fn events() -> io::Result<Vec<Event>> {
+    let (began, clock) = clock::now();
+    let taken = sensor::processes_now()?;
+    let mut batch = Batch::default();
+    seam::join(taken, &Batch::default(), began, &mut batch).map_err(invalid)?;
+    let host = host::name();
+    let rules = Rules::new(&[], &[]).map_err(invalid)?;
+    let mut enricher = Enricher::new(host::boot_id()?, rules, Limits::default());
+    let mut events = Vec::new();
+    for record in batch.records() {
+        let (header, event) = event::read(record).map_err(invalid)?;
+        if !matches!(event, WireEvent::ProcessStart(_)) {
+            continue;
+        }
+        let extension = event::extension::read_extension(record).map_err(invalid)?;
+        let Some(told) = enricher.enrich(&header, &event, &extension) else {
+            continue;
+        };
+        let Time(time) = clock.time(told.time);
+        events.push(Event {
+            sequence: u64::try_from(events.len()).map_or(u64::MAX, |count| count + 1),
+            time: Time(time),
+            host: Arc::clone(&host),
+            process_id: told.process_id,
+            process_key: told.process_key,
+            body: told.body,
+            truncated: told.truncated,
+            missing: told.missing,
+        });
+    }
+    Ok(events)
+}
+
+/// What this crate wrote itself and cannot read: a defect, told as the system's would be.
+fn invalid(error: impl std::error::Error + Send + Sync + 'static) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tree::Tree;
+
+    #[test]
+    fn this_process_stands_under_its_parent() {
+        let mut tree = Tree::default();
+        for event in events().unwrap() {
+            tree.add(&event).unwrap();
+        }
+        let own = std::process::id();
+        let this = tree.processes().iter().find(|one| one.process_id == own);
+        let this = this.unwrap();
+        let parent = tree.with_key(this.parent_process_key.unwrap()).unwrap();
+        assert_eq!(parent.process_id, std::os::unix::process::parent_id());
+        assert!(!this.title().is_empty());
+        assert!(this.start_time.unwrap() <= crate::moment::now());
+    }
+}

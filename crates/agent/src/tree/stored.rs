@@ -1,0 +1,181 @@
+//! The processes of the store as a tree has them.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use event::ProcessKey;
+use rusqlite::types::Value;
+use rusqlite::{Connection, Params, Row};
+
+use super::{End, Exit, Process, TooMany, Tree};
+use crate::store::{ReadError, Reader, Window};
+use crate::trail::{Program, Text, Time, UserId};
+
+/// Why there is no tree.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The store cannot be read.
+    #[error(transparent)]
+    Store(#[from] ReadError),
+    /// It answers what cannot be.
+    #[error("the store cannot be read: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+    /// There are too many.
+    #[error(transparent)]
+    TooMany(#[from] TooMany),
+}
+
+/// The processes the store tells of in the window, as they were at its end.
+pub fn read(directory: &Path, window: &Window) -> Result<Tree, Error> {
+    let reader = open(directory, window)?;
+    let mut tree = Tree::default();
+    let until = window.until.map_or(i64::MAX, |until| until.0);
+    let since = window.since.map_or(i64::MIN, |since| since.0);
+    let there = "(start_time < ?1) IS NOT FALSE AND (exit_time >= ?2) IS NOT FALSE";
+    let connection = reader.connection();
+    let begun = recordings(connection)?;
+    for process in processes(connection, there, (until, since))? {
+        tree.add_process(as_of(process, Time(until), &begun))?;
+    }
+    Ok(tree)
+}
+
+/// The segments that tell what was there in the window. Each tells of every process that was there
+/// in its time; where none has an event in the window, those before it do.
+pub(crate) fn open(directory: &Path, window: &Window) -> Result<Reader, ReadError> {
+    let reader = Reader::open(directory, window)?;
+    if !reader.segments().is_empty() || window.since.is_none() {
+        return Ok(reader);
+    }
+    let before = Window {
+        since: None,
+        ..*window
+    };
+    Reader::open(directory, &before)
+}
+
+/// When the recordings of the store began.
+pub(crate) fn recordings(connection: &Connection) -> rusqlite::Result<Vec<Time>> {
+    let sql = "SELECT time FROM events WHERE kind = 'sensor_start' ORDER BY time";
+    let mut statement = connection.prepare(sql)?;
+    let times = statement.query_map([], |row| row.get(0).map(Time))?;
+    times.collect()
+}
+
+/// `process` as it was known before that time: one that exits later was running, and so was one
+/// that is found gone by a later recording.
+pub(crate) fn as_of(mut process: Process, time: Time, begun: &[Time]) -> Process {
+    match process.end {
+        End::Exit(exit) if exit.time >= time => process.end = End::Running,
+        End::Unseen => {
+            // The recording that last told of it is the last thing that was seen of it.
+            let next = begun.iter().find(|begun| **begun > process.last_seen);
+            match next {
+                Some(next) if *next < time => process.end_unseen(*next),
+                Some(_) => process.end = End::Running,
+                None => {}
+            }
+        }
+        End::Exit(_) | End::Running => {}
+    }
+    process
+}
+
+const COLUMNS: &str = "process_id, process_key, host, parent_process_id, parent_process_key, \
+    creator_process_id, creator_thread_id, start_time, existing, image, command_line, arguments, \
+    script, user, user_id, session_id, exec_count, exec_time, exit_time, exit_code, signal, \
+    core_dumped, run_time_ns, running, run_began";
+
+/// The rows of `processes` that meet a condition.
+pub(crate) fn processes(
+    connection: &Connection,
+    condition: &str,
+    parameters: impl Params,
+) -> rusqlite::Result<Vec<Process>> {
+    let sql = format!("SELECT {COLUMNS} FROM processes WHERE {condition}");
+    let mut statement = connection.prepare(&sql)?;
+    let rows = statement.query_map(parameters, process)?;
+    rows.collect()
+}
+
+fn process(row: &Row<'_>) -> rusqlite::Result<Process> {
+    let maybe_time = |column| row.get::<_, Option<i64>>(column).map(|time| time.map(Time));
+    let maybe_u64 = |column| -> rusqlite::Result<Option<u64>> {
+        let number: Option<i64> = row.get(column)?;
+        Ok(number.map(i64::cast_unsigned))
+    };
+    let start_time = maybe_time("start_time")?;
+    let exit_time = maybe_time("exit_time")?;
+    let seen = [
+        start_time,
+        maybe_time("exec_time")?,
+        exit_time,
+        maybe_time("run_began")?,
+    ];
+    let seen = || seen.into_iter().flatten();
+    let process_id: u32 = row.get("process_id")?;
+    let parent_process_id = row.get("parent_process_id")?;
+    let program = program(row)?;
+    // Nothing but kthreadd (2) starts kernel threads, and it starts nothing else.
+    let is_kernel = program.image.is_none() && (process_id == 2 || parent_process_id == Some(2));
+    let running: Option<bool> = row.get("running")?;
+    let end = match exit_time {
+        Some(time) => End::Exit(Exit {
+            time,
+            exit_code: row.get("exit_code")?,
+            signal: row.get("signal")?,
+            core_dumped: row.get::<_, Option<bool>>("core_dumped")?.unwrap_or(false),
+            run_time_ns: maybe_u64("run_time_ns")?,
+        }),
+        None if running == Some(true) => End::Running,
+        None => End::Unseen,
+    };
+    Ok(Process {
+        process_id,
+        process_key: key(row, "process_key")?.unwrap_or_default(),
+        host: Arc::from(row.get::<_, Option<String>>("host")?.unwrap_or_default()),
+        parent_process_id,
+        parent_process_key: key(row, "parent_process_key")?,
+        creator_process_id: row.get("creator_process_id")?,
+        creator_thread_id: row.get("creator_thread_id")?,
+        start_time,
+        first_seen: seen().min().unwrap_or_default(),
+        last_seen: seen().max().unwrap_or_default(),
+        existing: row.get::<_, Option<bool>>("existing")?.unwrap_or(false),
+        program,
+        is_kernel,
+        session_id: row.get("session_id")?,
+        exec_count: maybe_u64("exec_count")?.unwrap_or(0),
+        end,
+    })
+}
+
+fn program(row: &Row<'_>) -> rusqlite::Result<Program> {
+    let text = |column| -> rusqlite::Result<Option<Text>> {
+        let text: Option<String> = row.get(column)?;
+        Ok(text.map(|text| Text::from(text.as_str())))
+    };
+    let arguments: Option<String> = row.get("arguments")?;
+    // What is no list of texts was written by somebody else, and is not shown.
+    let arguments = arguments
+        .and_then(|json| serde_json::from_str::<Vec<String>>(&json).ok())
+        .map(|list| list.iter().map(|text| Text::from(text.as_str())).collect());
+    Ok(Program {
+        image: text("image")?,
+        image_deleted: false,
+        command_line: text("command_line")?,
+        arguments,
+        user: row.get::<_, Option<String>>("user")?.map(Arc::from),
+        user_id: match row.get("user_id")? {
+            Value::Integer(uid) => u32::try_from(uid).ok().map(UserId::Uid),
+            Value::Text(sid) => Some(UserId::Sid(Arc::from(sid))),
+            _ => None,
+        },
+        script: text("script")?,
+    })
+}
+
+fn key(row: &Row<'_>, column: &str) -> rusqlite::Result<Option<ProcessKey>> {
+    let text: Option<String> = row.get(column)?;
+    Ok(text.as_deref().and_then(ProcessKey::from_hex))
+}

@@ -1,0 +1,102 @@
+//! Which process is meant: one key, or a process id that may have been used many times.
+
+use std::str::FromStr;
+
+use event::ProcessKey;
+
+use super::{Process, draw::state};
+use crate::shown::date_and_time;
+use crate::trail::Time;
+
+/// A process as it is named on a command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Who {
+    /// Every process that had this id.
+    Id(u32),
+    /// The one with this key.
+    Key(ProcessKey),
+}
+
+impl FromStr for Who {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Some(key) = ProcessKey::from_hex(text) {
+            return Ok(Self::Key(key));
+        }
+        text.parse()
+            .map(Self::Id)
+            .map_err(|_no_number| "it must be a process id or a key of 16 hex digits".to_owned())
+    }
+}
+
+impl Who {
+    /// Whether `process_id` or `process_key` is meant.
+    pub fn is(self, process_id: u32, process_key: ProcessKey) -> bool {
+        match self {
+            Self::Id(id) => id == process_id,
+            Self::Key(key) => key == process_key,
+        }
+    }
+
+    /// The one process that is meant: of several with the id the one that was there `at` that time.
+    pub fn find(self, processes: &[Process], at: Option<Time>) -> Result<&Process, NotOne> {
+        let has_name = |process: &&Process| self.is(process.process_id, process.process_key);
+        let named: Vec<&Process> = processes.iter().filter(has_name).collect();
+        let then = |process: &&&Process| at.is_none_or(|at| process.was_there(at, at));
+        let there: Vec<&Process> = named.iter().filter(then).copied().collect();
+        match there[..] {
+            [process] => Ok(process),
+            [] if named.is_empty() => Err(NotOne::Nobody(self)),
+            [] => Err(NotOne::NotThen(candidates(&named))),
+            _ => Err(NotOne::Several(candidates(&there))),
+        }
+    }
+}
+
+/// Why no one process is meant.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotOne {
+    /// The trail has none of that name.
+    #[error("the trail has no {}", name(*.0))]
+    Nobody(Who),
+    /// None of that name was there then.
+    #[error("it was not there at that time; these were at others:\n{0}")]
+    NotThen(String),
+    /// Several have had the id.
+    #[error("several processes have had that id; name one by its key or say --at:\n{0}")]
+    Several(String),
+}
+
+fn name(who: Who) -> String {
+    match who {
+        Who::Id(id) => format!("process {id}"),
+        Who::Key(key) => format!("process with the key {key}"),
+    }
+}
+
+/// A line a process: key, times, end, title.
+fn candidates(processes: &[&Process]) -> String {
+    /// More than anybody reads.
+    const TOLD_MAX: usize = 20;
+    let mut out = Vec::new();
+    for process in processes.iter().take(TOLD_MAX) {
+        let begins = process.start_time.unwrap_or(process.first_seen);
+        let (key, begins, state) = (process.process_key, date_and_time(begins), state(process));
+        let mut row = crate::shown::Row::new(&mut out, Some(100));
+        row.text(&format!(
+            "  {key}  {begins}  {state:<10}  {}",
+            process.title()
+        ));
+        row.end();
+    }
+    if let Some(more) = processes
+        .len()
+        .checked_sub(TOLD_MAX)
+        .filter(|more| *more > 0)
+    {
+        out.extend_from_slice(format!("  and {more} more\n").as_bytes());
+    }
+    let text = String::from_utf8_lossy(&out);
+    text.trim_end_matches('\n').to_owned()
+}

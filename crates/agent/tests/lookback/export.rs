@@ -1,0 +1,312 @@
+//! `systrail export`: every event, every field, under names the schemas have.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+
+use agent::export::MOVES;
+use agent::trail::json::FIELDS;
+use serde_json::{Map, Value};
+
+use super::{Store, TRAIL, assert_harmless, lines_of_json, printed};
+
+const GUIDE: &str = include_str!("../../../../docs/EXPORT.md");
+
+/// A list of a schema's names with their types, and which are required.
+struct Schema {
+    types: BTreeMap<&'static str, &'static str>,
+    required: BTreeSet<&'static str>,
+}
+
+impl Schema {
+    fn read(text: &'static str) -> Self {
+        let lines = text.lines().filter(|line| !line.starts_with('#'));
+        let words: Vec<Vec<&str>> = lines.map(|line| line.split(' ').collect()).collect();
+        Self {
+            types: words.iter().map(|words| (words[0], words[1])).collect(),
+            required: words
+                .iter()
+                .filter(|words| words.get(2) == Some(&"required"))
+                .map(|words| words[0])
+                .collect(),
+        }
+    }
+
+    fn check(&self, path: &str, value: &Value) {
+        let expected = self.types.get(path);
+        let expected = expected.unwrap_or_else(|| panic!("the schema has no {path}"));
+        let fits = match *expected {
+            "keyword" | "wildcard" | "match_only_text" | "string" => value.is_string(),
+            "long" | "integer" => value.is_u64(),
+            // Milliseconds since 1970, of this century.
+            "timestamp" => value
+                .as_u64()
+                .is_some_and(|ms| (946_684_800_000..4_102_444_800_000).contains(&ms)),
+            "date" | "datetime" => value
+                .as_str()
+                .is_some_and(|text| text.parse::<jiff::Timestamp>().is_ok() && text.ends_with('Z')),
+            "keyword[]" | "string[]" => value
+                .as_array()
+                .is_some_and(|list| list.iter().all(Value::is_string)),
+            "boolean" => value.is_boolean(),
+            other => panic!("{other} is no type"),
+        };
+        assert!(fits, "{path} is no {expected}: {value}");
+    }
+}
+
+/// Every value that is no object, with its path.
+fn leaves(object: &Map<String, Value>) -> Vec<(String, &Value)> {
+    let mut found = Vec::new();
+    for (name, value) in object {
+        if let Value::Object(inner) = value {
+            let inner = leaves(inner).into_iter();
+            found.extend(inner.map(|(path, value)| (format!("{name}.{path}"), value)));
+        } else {
+            found.push((name.clone(), value));
+        }
+    }
+    found
+}
+
+/// The events of the small trail, each with its export.
+fn exported(format: &str) -> Vec<(Value, Value)> {
+    let text = printed(["export", "--format", format, "--log", TRAIL]);
+    assert_harmless(&text);
+    let events = lines_of_json(&fs::read_to_string(TRAIL).unwrap());
+    let exported = lines_of_json(&text);
+    assert_eq!(events.len(), exported.len());
+    events.into_iter().zip(exported).collect()
+}
+
+/// What is ours apart, every name must be the schema's.
+fn theirs(mut exported: Value, ours: &str) -> (Map<String, Value>, Map<String, Value>) {
+    let object = exported.as_object_mut().unwrap();
+    let ours = match object.remove(ours) {
+        Some(Value::Object(ours)) => ours,
+        None => Map::new(),
+        Some(other) => panic!("{other}"),
+    };
+    (object.clone(), ours)
+}
+
+/// Every value of an event that is in neither part of its export.
+fn forgotten(event: &Value, theirs: &Map<String, Value>, ours: &Map<String, Value>) -> Vec<String> {
+    let text = |value: &Value| value.to_string().trim_matches('"').to_owned();
+    let there: BTreeSet<String> = leaves(theirs)
+        .into_iter()
+        .map(|(_, value)| text(value))
+        .collect();
+    let fields = event.as_object().unwrap().iter();
+    let lost =
+        fields.filter(|(name, value)| !ours.contains_key(*name) && !there.contains(&text(value)));
+    lost.map(|(name, _)| name.clone()).collect()
+}
+
+#[test]
+fn every_ecs_name_and_type_is_the_schemas() {
+    let schema = Schema::read(include_str!("ecs.fields"));
+    for (event, exported) in exported("ecs") {
+        let (theirs, ours) = theirs(exported, "systrail");
+        for (path, value) in leaves(&theirs) {
+            schema.check(&path, value);
+        }
+        assert_eq!(forgotten(&event, &theirs, &ours), [""; 0], "{event}");
+    }
+}
+
+#[test]
+fn ecs_categories_are_those_of_the_event() {
+    let categories = |kind: &str, existing: bool| -> (Value, Value) {
+        let (_, exported) = exported("ecs")
+            .into_iter()
+            .find(|(event, _)| event["kind"] == kind && event["existing"] == existing)
+            .or_else(|| {
+                exported("ecs")
+                    .into_iter()
+                    .find(|(event, _)| event["kind"] == kind)
+            })
+            .unwrap();
+        assert_eq!(exported["event"]["action"], kind);
+        (
+            exported["event"]["category"][0].clone(),
+            exported["event"]["type"][0].clone(),
+        )
+    };
+    assert_eq!(
+        categories("process_start", false),
+        ("process".into(), "start".into())
+    );
+    assert_eq!(
+        categories("process_start", true),
+        ("process".into(), "info".into())
+    );
+    assert_eq!(
+        categories("process_exit", false),
+        ("process".into(), "end".into())
+    );
+    assert_eq!(
+        categories("image_load", false),
+        ("library".into(), "start".into())
+    );
+    assert_eq!(categories("lost", false), ("host".into(), "info".into()));
+}
+
+#[test]
+fn an_ecs_exit_has_what_a_dashboard_asks_for() {
+    let (_, exit) = exported("ecs")
+        .into_iter()
+        .find(|(event, _)| event["kind"] == "process_exit" && event["exit_code"] == 139)
+        .unwrap();
+    assert_eq!(exit["@timestamp"], "2026-01-01T00:00:01.060000000Z");
+    assert_eq!(exit["process"]["entity_id"], "a0000000000003f4");
+    assert_eq!(exit["process"]["exit_code"], 139);
+    assert_eq!(exit["process"]["executable"], "/usr/libexec/cc1");
+    assert_eq!(exit["process"]["name"], "cc1");
+    assert_eq!(exit["event"]["duration"], 46_000_000);
+    assert_eq!(exit["systrail"]["signal"], 11);
+}
+
+#[test]
+fn every_ocsf_name_and_type_is_the_schemas_and_nothing_required_lacks() {
+    let schema = Schema::read(include_str!("ocsf.fields"));
+    for (event, exported) in exported("ocsf") {
+        let (theirs, ours) = theirs(exported, "unmapped");
+        let leaves = leaves(&theirs);
+        let paths: BTreeSet<&str> = leaves.iter().map(|(path, _)| path.as_str()).collect();
+        for (path, value) in &leaves {
+            schema.check(path, value);
+        }
+        for required in &schema.required {
+            // Of an object that is not there, nothing is required.
+            let holder = required.rsplit_once('.').map_or("", |(holder, _)| holder);
+            let is_asked = holder.is_empty()
+                || paths
+                    .iter()
+                    .any(|path| path.starts_with(&format!("{holder}.")));
+            assert!(
+                !is_asked || paths.contains(required),
+                "{required} is not there: {event}"
+            );
+        }
+        let class = theirs["class_uid"].as_u64().unwrap();
+        let needed: &[&str] = match class {
+            1007 => &[
+                "process.pid",
+                "process.uid",
+                "actor.process.pid",
+                "device.hostname",
+            ],
+            1005 => &[
+                "actor.process.pid",
+                "actor.process.uid",
+                "module.load_type_id",
+            ],
+            _ => &["message"],
+        };
+        for needed in needed {
+            assert!(paths.contains(needed), "{needed} is not there: {event}");
+        }
+        let type_uid = class * 100 + theirs["activity_id"].as_u64().unwrap();
+        assert_eq!(theirs["type_uid"], type_uid);
+        assert_eq!(theirs["category_uid"], u64::from(class > 0));
+        assert_eq!(forgotten(&event, &theirs, &ours), [""; 0], "{event}");
+    }
+}
+
+#[test]
+fn ocsf_activities_are_those_of_the_event() {
+    let of: Vec<(String, u64, u64)> = exported("ocsf")
+        .into_iter()
+        .map(|(event, exported)| {
+            let number = |name: &str| exported[name].as_u64().unwrap();
+            (
+                event["kind"].as_str().unwrap().to_owned(),
+                number("class_uid"),
+                number("activity_id"),
+            )
+        })
+        .collect();
+    let has =
+        |kind: &str, class: u64, activity: u64| of.contains(&(kind.to_owned(), class, activity));
+    assert!(has("process_start", 1007, 1) && has("process_start", 1007, 99));
+    assert!(has("process_exec", 1007, 1) && has("process_exit", 1007, 2));
+    assert!(has("thread_start", 1007, 99) && has("thread_exit", 1007, 99));
+    assert!(has("image_load", 1005, 1) && has("image_load", 1005, 99));
+    assert!(has("lost", 0, 99) && has("sensor_stop", 0, 99));
+}
+
+#[test]
+fn json_lines_are_the_log_and_a_store_exports_what_it_was_given() {
+    let log = fs::read_to_string(TRAIL).unwrap();
+    assert_eq!(printed(["export", "--log", TRAIL]), log);
+    let store = Store::small();
+    assert_eq!(store.printed(&["export"]), log);
+    for format in ["csv", "ecs", "ocsf"] {
+        let of_log = printed(["export", "--format", format, "--log", TRAIL]);
+        assert_eq!(store.printed(&["export", "--format", format]), of_log);
+    }
+}
+
+#[test]
+fn csv_has_a_column_a_field_and_a_row_an_event() {
+    let csv = printed(["export", "--format", "csv", "--log", TRAIL]);
+    let mut lines = csv.lines();
+    assert_eq!(lines.next().unwrap().split(',').collect::<Vec<_>>(), FIELDS);
+    let make = csv
+        .lines()
+        .find(|line| line.contains("make -j2 all"))
+        .unwrap();
+    assert!(
+        make.contains(",make -j2 all,,\"[\"\"make\"\",\"\"-j2\"\",\"\"all\"\"]\","),
+        "{make}"
+    );
+    let events = fs::read_to_string(TRAIL).unwrap().lines().count();
+    // One argument has a line feed in it, which CSV keeps in quotes.
+    assert_eq!(csv.lines().count(), events + 1 + extra_lines(&csv));
+}
+
+/// Line feeds inside quotes.
+fn extra_lines(csv: &str) -> usize {
+    let mut is_quoted = false;
+    csv.chars()
+        .filter(|character| {
+            is_quoted ^= *character == '"';
+            *character == '\n' && is_quoted
+        })
+        .count()
+}
+
+#[test]
+fn a_window_bounds_an_export() {
+    let store = Store::small();
+    let window = [
+        "export",
+        "--since=2026-01-01T00:00:02Z",
+        "--until=2026-01-01T00:00:03Z",
+    ];
+    let loss = store.printed(&window);
+    assert_eq!(lines_of_json(&loss).len(), 1, "{loss}");
+    assert!(loss.contains("\"lost_count\":5"), "{loss}");
+    assert_eq!(printed(window.into_iter().chain(["--log", TRAIL])), loss);
+}
+
+#[test]
+fn the_guide_has_every_field_and_where_it_goes() {
+    for (schema, moves) in MOVES {
+        for (ours, theirs) in moves {
+            let is_told = GUIDE.lines().any(|line| {
+                line.starts_with(&format!("| `{ours}`")) && line.contains(&format!("`{theirs}`"))
+            });
+            assert!(
+                is_told,
+                "docs/EXPORT.md does not say that {ours} is {theirs} in {schema}"
+            );
+        }
+    }
+    for field in FIELDS {
+        assert!(
+            GUIDE.contains(&format!("`{field}`")),
+            "docs/EXPORT.md does not have {field}"
+        );
+    }
+}

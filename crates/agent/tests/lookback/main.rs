@@ -1,0 +1,140 @@
+//! Looking back: `query`, `tree`, `show`, `replay` and `export`, through the program.
+//!
+//! `trail.jsonl` is a small trail of two recordings: a build that fails, a process id that is used
+//! again, a process that ends while nobody records, hostile names, a loss. Tests that need a store
+//! replay it into one.
+#![cfg(target_os = "linux")]
+
+mod export;
+mod query;
+mod readme;
+mod replay;
+mod show;
+mod tree;
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// The small trail.
+const TRAIL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/lookback/trail.jsonl");
+
+/// After everything in it.
+const END: &str = "--until=2026-01-01T00:01:02.000000001Z";
+
+/// The program, out of reach of this machine's data, terminal and pager.
+fn systrail() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_systrail"));
+    command
+        .env_remove("NOTIFY_SOCKET")
+        .env_remove("PAGER")
+        .env("XDG_STATE_HOME", "/nonexistent")
+        .stdin(Stdio::null());
+    command
+}
+
+fn output<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Output {
+    systrail().args(arguments).output().expect("the program")
+}
+
+/// What it printed, having succeeded in silence.
+fn printed<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> String {
+    let output = output(arguments);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert_eq!(said, "");
+    String::from_utf8(output.stdout).expect("UTF-8")
+}
+
+/// What it said, having failed with that code and printed nothing.
+fn refused<A: AsRef<OsStr>>(code: i32, arguments: impl IntoIterator<Item = A>) -> String {
+    let output = output(arguments);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(code), "{said}");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "", "{said}");
+    said
+}
+
+fn lines_of_json(text: &str) -> Vec<Value> {
+    text.lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect()
+}
+
+/// A store with a log in it.
+struct Store {
+    directory: TempDir,
+}
+
+impl Store {
+    /// With the small trail.
+    fn small() -> Self {
+        Self::of(Path::new(TRAIL))
+    }
+
+    fn of(log: &Path) -> Self {
+        let store = Self {
+            directory: tempfile::tempdir().expect("a directory"),
+        };
+        let arguments: [&OsStr; 4] = [
+            "replay".as_ref(),
+            log.as_ref(),
+            "--store".as_ref(),
+            store.directory.path().as_ref(),
+        ];
+        let output = output(arguments);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{said}");
+        store
+    }
+
+    fn path(&self) -> &str {
+        self.directory.path().to_str().expect("UTF-8")
+    }
+
+    /// What a command printed about this store.
+    fn printed(&self, arguments: &[&str]) -> String {
+        printed(arguments.iter().copied().chain(["--store", self.path()]))
+    }
+
+    /// What it said, having failed.
+    fn refused(&self, code: i32, arguments: &[&str]) -> String {
+        let arguments = arguments.iter().copied();
+        refused(code, arguments.chain(["--store", self.path()]))
+    }
+}
+
+/// A log of these lines.
+fn log_of(directory: &TempDir, lines: &[String]) -> PathBuf {
+    let path = directory.path().join("log.jsonl");
+    let mut text = lines.join("\n");
+    text.push('\n');
+    fs::write(&path, text).expect("a file");
+    path
+}
+
+/// A line of a log: a process that starts, with its key and that of its parent.
+fn start_line(sequence: u64, process_id: u32, key: u64, parent: u64, command: &str) -> String {
+    let command = serde_json::to_string(command).expect("JSON");
+    format!(
+        "{{\"sequence\":{sequence},\"time\":\"2026-01-01T00:00:00.{sequence:09}Z\",\
+         \"kind\":\"process_start\",\"host\":\"h\",\"process_id\":{process_id},\
+         \"process_key\":\"{key:016x}\",\"parent_process_id\":1,\
+         \"parent_process_key\":\"{parent:016x}\",\"image\":\"/x\",\"command_line\":{command},\
+         \"existing\":false}}"
+    )
+}
+
+/// Fails when a terminal would act on anything in `text`.
+fn assert_harmless(text: &str) {
+    for character in text.chars().filter(|character| *character != '\n') {
+        assert!(
+            !agent::trail::hazard::is_hazard(character),
+            "{character:?} in {text:?}"
+        );
+    }
+}

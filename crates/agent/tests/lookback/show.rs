@@ -1,0 +1,135 @@
+//! `systrail show`.
+
+use serde_json::Value;
+
+use super::{END, Store, TRAIL, assert_harmless, printed, refused};
+
+const TOLD: &str = "\
+process 1012, key a0000000000003f4 on atlas
+  state         signal 11, core after 46.000 ms
+  started       2026-01-01 00:00:01.014000000 UTC by 1002
+  ended         2026-01-01 00:00:01.060000000 UTC
+  user          ada (1000), session 100
+  image         /usr/libexec/cc1
+  command line  cc1 two.c
+
+ancestors, nearest first: 4
+  1002  cc -c two.c
+  1000  make -j2 all
+  100   -bash
+  1     /sbin/init
+
+programs: 1
+  00:00:01.015  /usr/libexec/cc1  cc1 two.c
+";
+
+#[test]
+fn a_story_has_ancestry_program_and_end() {
+    let store = Store::small();
+    assert_eq!(printed(["show", "1012", "--log", TRAIL]), TOLD);
+    assert_eq!(store.printed(&["show", "1012"]), TOLD);
+    assert_eq!(store.printed(&["show", "a0000000000003f4"]), TOLD);
+}
+
+#[test]
+fn a_story_has_children_threads_and_images() {
+    let store = Store::small();
+    for source in [["--log", TRAIL], ["--store", store.path()]] {
+        let told = printed(
+            ["show", "1000", "--format", "json"]
+                .into_iter()
+                .chain(source),
+        );
+        let told: Value = serde_json::from_str(&told).unwrap();
+        assert_eq!(told["children"].as_array().unwrap().len(), 2);
+        assert_eq!(told["children"][0]["command_line"], "cc -c one.c");
+        assert_eq!(told["images"]["count"], 2);
+        assert_eq!(told["images"]["first"][0]["image"], "/usr/bin/make");
+        assert_eq!(told["images"]["first"][0]["image_base"], "0x555510000000");
+        assert_eq!(told["execs"]["count"], 1);
+        assert_eq!(told["exit_code"], 2);
+        let told = printed(
+            ["show", "1011", "--format", "json"]
+                .into_iter()
+                .chain(source),
+        );
+        let told: Value = serde_json::from_str(&told).unwrap();
+        let threads = told["threads"]["first"].as_array().unwrap();
+        assert_eq!(threads[0]["thread_id"], 1021);
+        assert_eq!(threads[0]["exit_time"], "2026-01-01T00:00:01.040000000Z");
+        assert_eq!(threads[1]["remote_creator"], 1012);
+        assert_eq!(threads[1]["exit_time"], Value::Null);
+    }
+}
+
+#[test]
+fn an_id_that_was_used_again_needs_a_key_or_a_time() {
+    let store = Store::small();
+    for source in [["--log", TRAIL], ["--store", store.path()]] {
+        let said = refused(1, ["show", "1001"].into_iter().chain(source));
+        for key in ["a0000000000003e9", "a0000000001003e9"] {
+            assert!(said.contains(key), "{said}");
+        }
+        assert_harmless(&said);
+        let at = "--at=2026-01-01T00:00:01.020Z";
+        let told = printed(["show", "1001", at].into_iter().chain(source));
+        assert!(told.contains("cc -c one.c"), "{told}");
+        let never = "--at=2025-01-01T00:00:00Z";
+        let said = refused(1, ["show", "1001", never].into_iter().chain(source));
+        assert!(said.contains("not there at that time"), "{said}");
+        let said = refused(1, ["show", "77"].into_iter().chain(source));
+        assert!(said.contains("no process 77"), "{said}");
+    }
+}
+
+#[test]
+fn long_lists_are_cut_unless_all_are_asked_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let lines: Vec<String> = (0..30)
+        .map(|child| {
+            super::start_line(
+                child + 1,
+                100,
+                100 + child,
+                if child == 0 { 1 } else { 100 },
+                "x",
+            )
+        })
+        .collect();
+    let log = super::log_of(&directory, &lines);
+    let log = log.to_str().unwrap();
+    let key = "0000000000000064";
+    let told = printed(["show", key, "--log", log]);
+    assert!(told.contains("children: 29\n"), "{told}");
+    assert!(told.contains("  and 9 more; --all shows them\n"), "{told}");
+    let told = printed(["show", key, "--all", "--log", log]);
+    assert!(!told.contains("more"), "{told}");
+}
+
+#[test]
+fn a_process_that_runs_now_is_told_from_the_machine() {
+    let own = std::process::id().to_string();
+    let told = printed(["show", &own, "--format", "json"]);
+    let told: Value = serde_json::from_str(&told).unwrap();
+    assert_eq!(told["state"], "running");
+    assert_eq!(
+        told["parent_process_id"],
+        u64::from(std::os::unix::process::parent_id())
+    );
+    assert!(told["images"]["count"].as_u64().unwrap() > 0);
+    assert!(
+        told["threads"]["count"].as_u64().unwrap() > 0,
+        "tests run on threads"
+    );
+}
+
+#[test]
+fn what_exits_later_was_running_at_the_end_of_the_window() {
+    let store = Store::small();
+    let until = "--until=2026-01-01T00:00:01.055Z";
+    for source in [["--log", TRAIL], ["--store", store.path()]] {
+        let told = printed(["show", "1012", until].into_iter().chain(source));
+        assert!(told.contains("state         running for 4"), "{told}");
+    }
+    assert!(store.printed(&["show", "1012", END]).contains("signal 11"));
+}

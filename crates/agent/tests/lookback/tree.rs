@@ -1,0 +1,208 @@
+//! `systrail tree`.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::{
+    END, Store, TRAIL, assert_harmless, lines_of_json, log_of, output, printed, refused, start_line,
+};
+
+/// The tree of the small trail.
+const DRAWN: &str = include_str!("tree.txt");
+
+#[test]
+fn a_log_is_drawn_with_states_times_and_lines() {
+    let drawn = printed(["tree", "--log", TRAIL]);
+    assert_eq!(drawn, DRAWN);
+}
+
+#[test]
+fn a_store_gives_the_tree_of_its_log() {
+    let store = Store::small();
+    assert_eq!(store.printed(&["tree", END]), DRAWN);
+    let of_store = store.printed(&["tree", END, "--format", "jsonl"]);
+    let of_log = printed(["tree", END, "--format", "jsonl", "--log", TRAIL]);
+    assert_eq!(lines_of_json(&of_store), lines_of_json(&of_log));
+}
+
+#[test]
+fn json_nests_children_in_their_parents() {
+    let tree = printed(["tree", "--format", "json", "--log", TRAIL]);
+    assert_harmless(&tree);
+    let roots: Value = serde_json::from_str(&tree).unwrap();
+    let ids = |list: &Value| -> Vec<u64> {
+        let list = list.as_array().unwrap();
+        list.iter()
+            .map(|one| one["process_id"].as_u64().unwrap())
+            .collect()
+    };
+    assert_eq!(ids(&roots), [1, 2]);
+    let shell = &roots[0]["children"][0];
+    assert_eq!(ids(&shell["children"]), [1000, 1001, 1003]);
+    let make = &shell["children"][0];
+    assert_eq!(ids(&make["children"]), [1001, 1002]);
+    assert_eq!(make["exit_code"], 2);
+    assert_eq!(make["state"], "exited");
+    assert_eq!(make["children"][1]["children"][0]["signal"], 11);
+    assert_eq!(shell["children"][1]["state"], "ended");
+}
+
+#[test]
+fn dot_has_a_box_a_process_and_an_arrow_a_parent() {
+    let dot = printed(["tree", "--format", "dot", "--log", TRAIL]);
+    assert_harmless(&dot);
+    assert!(dot.starts_with("digraph systrail {\n") && dot.ends_with("}\n"));
+    assert_eq!(dot.matches(" [label=").count(), 10);
+    assert_eq!(dot.matches(" -> ").count(), 8);
+    assert!(dot.contains("\"a0000000000003e8\" -> \"a0000000000003ea\";"));
+    // A quote or a backslash in a command line does not end the label.
+    let directory = tempfile::tempdir().unwrap();
+    let log = log_of(&directory, &[start_line(1, 5, 5, 9, "a\" -> \"b\\")]);
+    let dot = printed(["tree", "--format", "dot", "--log", log.to_str().unwrap()]);
+    assert!(
+        dot.contains("label=\"5 a\\\" -> \\\"b\\\\\\nrunning\""),
+        "{dot}"
+    );
+}
+
+#[test]
+fn at_a_time_it_shows_what_ran_then() {
+    let store = Store::small();
+    let at = "--at=2026-01-01T00:00:01.045Z";
+    for source in [["--log", TRAIL], ["--store", store.path()]] {
+        let rows = printed(["tree", at, "--format", "jsonl"].into_iter().chain(source));
+        let rows = lines_of_json(&rows);
+        let told: Vec<_> = rows
+            .iter()
+            .map(|row| {
+                (
+                    row["process_id"].as_u64().unwrap(),
+                    row["state"].as_str().unwrap(),
+                )
+            })
+            .collect();
+        let ids = [1, 100, 1000, 1001, 1011, 1002, 1012, 2];
+        assert_eq!(told, ids.map(|id| (id, "running")), "{source:?}");
+    }
+}
+
+#[test]
+fn a_window_shows_what_was_there_in_it() {
+    let store = Store::small();
+    for source in [["--log", TRAIL], ["--store", store.path()]] {
+        let window = [
+            "tree",
+            "--since=2026-01-01T00:01:00Z",
+            END,
+            "--format",
+            "jsonl",
+        ];
+        let rows = lines_of_json(&printed(window.into_iter().chain(source)));
+        let ids: Vec<_> = rows
+            .iter()
+            .map(|row| row["process_id"].as_u64().unwrap())
+            .collect();
+        assert_eq!(ids, [1, 100, 1003], "{source:?}");
+    }
+}
+
+#[test]
+fn a_process_is_shown_with_what_it_started() {
+    let of_make = printed(["tree", "1000", "--log", TRAIL]);
+    assert_eq!(of_make.lines().count(), 6);
+    assert!(of_make.contains(" make -j2 all\n"), "{of_make}");
+    // Two processes had this id, and both are meant.
+    let of_id = printed(["tree", "1001", "--log", TRAIL]);
+    assert!(
+        of_id.contains(" cc -c one.c\n") && of_id.contains(" caf"),
+        "{of_id}"
+    );
+    let of_key = printed(["tree", "a0000000001003e9", "--log", TRAIL]);
+    assert_eq!(of_key.lines().count(), 2);
+    let said = refused(1, ["tree", "4711", "--log", TRAIL]);
+    assert!(said.contains("no process 4711"), "{said}");
+    let said = refused(2, ["tree", "make", "--log", TRAIL]);
+    assert!(
+        said.contains("a process id or a key of 16 hex digits"),
+        "{said}"
+    );
+}
+
+#[test]
+fn the_machine_as_it_is_now_has_this_test_under_its_parent() {
+    let rows = lines_of_json(&printed(["tree", "--format", "jsonl"]));
+    let own = u64::from(std::process::id());
+    let this = rows.iter().find(|row| row["process_id"] == own).unwrap();
+    assert_eq!(
+        this["parent_process_id"],
+        u64::from(std::os::unix::process::parent_id())
+    );
+    assert_eq!(this["state"], "running");
+    let parent = rows
+        .iter()
+        .find(|row| row["process_key"] == this["parent_process_key"]);
+    assert_eq!(parent.unwrap()["process_id"], this["parent_process_id"]);
+}
+
+#[test]
+fn parents_in_a_loop_are_shown_once_each() {
+    let directory = tempfile::tempdir().unwrap();
+    let lines = [
+        start_line(1, 11, 0x11, 0x13, "a"),
+        start_line(2, 12, 0x12, 0x11, "b"),
+        start_line(3, 13, 0x13, 0x12, "c"),
+        start_line(4, 14, 0x14, 0x14, "its own parent"),
+    ];
+    let log = log_of(&directory, &lines);
+    for format in ["table", "json", "jsonl", "dot"] {
+        let tree = printed(["tree", "--format", format, "--log", log.to_str().unwrap()]);
+        assert_eq!(tree.matches("its own parent").count(), 1, "{tree}");
+        if format == "jsonl" {
+            assert_eq!(lines_of_json(&tree).len(), 4);
+        }
+    }
+}
+
+#[test]
+fn a_chain_as_long_as_the_trail_is_shown_in_time_and_room() {
+    let directory = tempfile::tempdir().unwrap();
+    let lines: Vec<String> = (1..=20_000)
+        .map(|id| start_line(id, 7, 1_000_000 + id, 999_999 + id, "link"))
+        .collect();
+    let log = log_of(&directory, &lines);
+    let log = log.to_str().unwrap();
+    let drawn = printed(["tree", "--log", log]);
+    assert_eq!(drawn.lines().count(), 20_001);
+    assert!(drawn.len() < 20_000 * 500, "{} bytes", drawn.len());
+    assert!(drawn.ends_with("(19999) link\n"));
+    let json = printed(["tree", "--format", "json", "--log", log]);
+    assert_eq!(json.matches("\"children\":[").count(), 20_000);
+    assert!(json.trim_end().ends_with("}\n]"));
+}
+
+#[test]
+fn what_a_process_calls_itself_cannot_reach_the_terminal() {
+    let hostile = "\u{1b}[2J\u{7}\u{9b}31m\u{202e}evil\u{2066}\r\nfake\u{200b}";
+    let directory = tempfile::tempdir().unwrap();
+    let log = log_of(&directory, &[start_line(1, 5, 5, 9, hostile)]);
+    let log = log.to_str().unwrap();
+    for format in ["table", "json", "jsonl", "dot"] {
+        let tree = printed(["tree", "--format", format, "--log", log]);
+        assert_harmless(&tree);
+        assert!(tree.contains("evil"), "{tree}");
+    }
+    assert_harmless(&printed(["show", "5", "--log", log]));
+    assert_harmless(&printed(["show", "5", "--log", log, "--format", "json"]));
+}
+
+#[test]
+fn what_is_no_event_is_told_and_passed_over() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = log_of(&directory, &["{}".to_owned(), start_line(1, 5, 5, 9, "x")]);
+    let output = output([Path::new("tree"), Path::new("--log"), &log]);
+    assert_eq!(output.status.code(), Some(0));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("line 1 is passed over") && said.contains("passed over 1 lines"));
+    assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), 2);
+}
