@@ -48,3 +48,6 @@ pub mod privilege;
 #[cfg(windows)]
 #[path = "sys/windows/registry.rs"]
 pub mod registry;
+#[cfg(windows)]
+#[path = "sys/windows/service_config.rs"]
+pub mod service_config;

@@ -8,7 +8,7 @@ use clap::Args;
 
 use crate::bench::instructions;
 use crate::command::Tally;
-use crate::{ebpf, fuzz, image, layout, lint, loom, miri, sign, test, tidy, tsan, vm};
+use crate::{ebpf, fuzz, image, layout, lint, loom, miri, sign, test, tidy, tsan, vm, wine};
 
 /// Arguments of `cargo xtask ci`.
 #[derive(Args)]
@@ -60,6 +60,10 @@ const STEPS: &[Step] = &[
     Step {
         name: "vm",
         run_fn: |_| vm::run(&vm::Options::default()).map(Some),
+    },
+    Step {
+        name: "wine",
+        run_fn: |_| wine::run(&wine::Options::default()).map(Some),
     },
     Step {
         name: "loom",

@@ -21,8 +21,8 @@ pub(crate) fn format() -> Result<()> {
     run_command(cargo().args(["fmt", "--all", "--check"]))
 }
 
-/// Clippy has nothing to say: tests included, the driver as its image is built, and the agent as
-/// Windows runs it.
+/// Clippy has nothing to say: tests included, the driver as its image is built, and what runs as a
+/// program on Windows or Wine.
 pub(crate) fn clippy() -> Result<()> {
     run_command(
         cargo()
@@ -40,6 +40,7 @@ pub(crate) fn clippy() -> Result<()> {
         cargo()
             .args(["clippy", "--locked", "--target", AGENT_TARGET])
             .args(["--package", "agent", "--lib", "--bins"])
+            .args(["--package", "testkernel", "--features", "testkernel/image"])
             .args(["--", "-D", "warnings"]),
     )
 }

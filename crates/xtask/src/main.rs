@@ -27,6 +27,7 @@ mod tidy;
 mod transcript;
 mod tsan;
 mod vm;
+mod wine;
 mod workload;
 mod workspace;
 
@@ -46,7 +47,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Task {
     /// Install what the other tasks need on a bare Debian 12 (needs root)
-    Setup,
+    Setup(setup::Options),
     /// Everything the continuous integration checks, in its order, with a summary
     Ci(ci::Options),
     /// Format, clippy and documentation, warnings being errors
@@ -77,6 +78,8 @@ enum Task {
     Sign(sign::Options),
     /// Boot stock Debian kernels under qemu and run the integration tests there
     Vm(vm::Options),
+    /// The driver as it ships, on Wine, with real services, requests and processes
+    Wine(wine::Options),
     /// Run every fuzz target for a while (nightly)
     Fuzz(fuzz::Options),
     /// Measure
@@ -99,7 +102,7 @@ fn main() -> ExitCode {
 
 fn run(task: Task) -> Result<()> {
     match task {
-        Task::Setup => setup::run(),
+        Task::Setup(options) => setup::run(&options),
         Task::Ci(options) => ci::run(&options),
         Task::Lint => lint::run(),
         Task::Tidy => tidy::run(),
@@ -113,6 +116,7 @@ fn run(task: Task) -> Result<()> {
         Task::Dist(options) => dist::run(&options),
         Task::Sign(options) => sign::run(&options),
         Task::Vm(options) => vm::run(&options).map(|_tally| ()),
+        Task::Wine(options) => wine::run(&options).map(|_tally| ()),
         Task::Fuzz(options) => fuzz::run(&options),
         Task::Bench(bench) => bench::run(&bench),
         Task::Workload(workload) => workload::run(&workload),

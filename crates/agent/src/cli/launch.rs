@@ -1,6 +1,8 @@
 //! The launch routine of this system: the sensors load what they need themselves, and take it with
 //! them when they go.
 
+use std::path::Path;
+
 use agent::config::Config;
 use clap::Args;
 
@@ -24,6 +26,15 @@ pub(super) const fn begin(
     _arguments: LaunchArguments,
 ) -> Result<Launched, Failure> {
     Ok(Launched)
+}
+
+/// Where a sink keeps data is made by the sink, for its user alone.
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "its twin for another system can fail"
+)]
+pub(super) const fn prepare_data(_path: &Path) -> Result<(), Failure> {
+    Ok(())
 }
 
 impl Launched {

@@ -182,7 +182,10 @@ impl Recording {
                 let ended = waker.clone();
                 sinks.push(Box::new(Stream::stdout()?.when_ended(move || ended.wake())));
             }
-            Log::File(path) => sinks.push(Box::new(open_log(path.clone(), &self.config)?)),
+            Log::File(path) => {
+                launch::prepare_data(path)?;
+                sinks.push(Box::new(open_log(path.clone(), &self.config)?));
+            }
         }
         if let Some(path) = &self.store {
             sinks.push(Box::new(open_store(path.clone(), &self.config)?));

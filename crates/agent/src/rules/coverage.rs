@@ -3,6 +3,7 @@
 //! The answer errs on one side only: a rule named here can really never fire; one that is not named
 //! may still be hopeless in a way this does not see.
 
+use super::pattern::HAS_ESCAPE;
 use super::{Conditions, Kinds, Pattern};
 
 /// Why `rule` can never make a difference, seen from its conditions alone.
@@ -65,9 +66,9 @@ fn hopeless_path(rule: &Conditions) -> Option<(&'static str, &Pattern)> {
 
 /// Whether the first character lets an absolute path in.
 pub(super) fn can_match_absolute_path(pattern: &Pattern) -> bool {
-    pattern
-        .as_str()
-        .starts_with(['/', '*', '?', '[', '{', '\\'])
+    let text = pattern.as_str();
+    let has_drive = cfg!(windows) && text.as_bytes().get(1) == Some(&b':');
+    has_drive || text.starts_with(['/', '*', '?', '[', '{', '\\'])
 }
 
 /// Whether everything `rule` matches of `kinds` is matched by `wide`.
@@ -126,7 +127,8 @@ fn tokens(pattern: &Pattern) -> Option<Vec<Token>> {
             b'*' => Token::AnyRun,
             b'?' => Token::AnyByte,
             b'[' | b'{' | b'}' => return None,
-            b'\\' => Token::Byte(bytes.next()?),
+            b'\\' if HAS_ESCAPE => Token::Byte(bytes.next()?),
+            b'\\' => Token::Byte(b'/'),
             _ => Token::Byte(byte),
         };
         // `*?` means what `?*` means; one order makes the two comparable.

@@ -4,6 +4,9 @@
 //! the same pattern language serves command lines. `?` is one byte, `[a-z]` and `[!a-z]` one byte
 //! of a class, `{a,b}` either, `\` takes the next character as it is. A pattern matches the whole
 //! text, case matters.
+//!
+//! On Windows paths are what that system takes for the same: `\` and `/` are one, neither is an
+//! escape, and case does not matter.
 
 use std::fmt;
 
@@ -13,6 +16,9 @@ use crate::trail::Text;
 
 /// The most bytes of one pattern.
 pub const PATTERN_SIZE_MAX: usize = 4096;
+
+/// Whether `\` takes the next character as it is; on Windows it stands between directories.
+pub(super) const HAS_ESCAPE: bool = !cfg!(windows);
 
 /// A pattern that was understood.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,7 +52,8 @@ impl Pattern {
         }
         let glob = GlobBuilder::new(text)
             .literal_separator(false)
-            .backslash_escape(true)
+            .backslash_escape(HAS_ESCAPE)
+            .case_insensitive(cfg!(windows))
             .empty_alternates(true)
             .build()
             .map_err(|error| InvalidPattern::Syntax(error.kind().to_string()))?;
@@ -63,7 +70,12 @@ impl Pattern {
 
     /// Whether it has no wildcard, so that it matches one text alone.
     pub fn is_literal(&self) -> bool {
-        !self.as_str().contains(['*', '?', '[', '{', '\\'])
+        let is_special = |character| match character {
+            '*' | '?' | '[' | '{' => true,
+            '\\' => HAS_ESCAPE,
+            _ => false,
+        };
+        !self.as_str().contains(is_special)
     }
 }
 
@@ -80,7 +92,7 @@ fn has_class_beyond_ascii(text: &str) -> bool {
     for character in text.chars() {
         match character {
             _ if escaped => escaped = false,
-            '\\' if !in_class => escaped = true,
+            '\\' if HAS_ESCAPE && !in_class => escaped = true,
             '[' => in_class = true,
             ']' => in_class = false,
             _ if in_class && !character.is_ascii() => return true,
@@ -114,5 +126,20 @@ impl PatternSet {
     /// Whether there is no pattern, or `text` is there and matches one.
     pub(super) fn allows(&self, text: Option<&Text>) -> bool {
         self.is_empty() || text.is_some_and(|text| self.matches(text.as_bytes()))
+    }
+}
+
+#[cfg(windows)]
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_matches_whatever_its_case_and_separators() {
+        for pattern in [r"C:\Windows\*", "c:/windows/*", r"*\System32\CMD.exe"] {
+            let set = PatternSet::new(&[Pattern::new(pattern).unwrap()]).unwrap();
+            assert!(set.matches(br"C:\Windows\System32\cmd.exe"), "{pattern}");
+            assert!(!set.matches(br"D:\cmd.exe"), "{pattern}");
+        }
     }
 }

@@ -63,7 +63,7 @@ const fn of_driver_image(code: i32) -> Option<Cause> {
             "the driver's file is not where it was installed from",
             "put systrail.sys beside systrail.exe, then `systrail driver install`",
         ),
-        31 | 1066 => (
+        31 | 1066 | 1450 => (
             "the driver itself refused to start",
             "the System event log says which step failed, with SysTrail as its source",
         ),

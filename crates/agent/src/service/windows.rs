@@ -120,10 +120,7 @@ impl Error {
         service: &'static str,
     ) -> impl FnOnce(windows_service::Error) -> Self {
         move |error| {
-            let source = match error {
-                windows_service::Error::Winapi(source) => source,
-                error => io::Error::other(error),
-            };
+            let source = cause_of(error);
             let code = source.raw_os_error().unwrap_or(0);
             match cause::of(code) {
                 Some(cause) => Self::Refused {
@@ -148,6 +145,14 @@ impl Error {
             Self::Windows { source, .. } => source.raw_os_error(),
             _ => None,
         }
+    }
+}
+
+/// The system's error, without the words around it.
+fn cause_of(error: windows_service::Error) -> io::Error {
+    match error {
+        windows_service::Error::Winapi(error) => error,
+        error => io::Error::other(error),
     }
 }
 

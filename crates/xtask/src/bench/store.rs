@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
-use super::report::{machine, replace_section};
+use super::report::{DOCUMENT, machine, replace_section};
 use crate::command::{cargo, read};
 use crate::workspace;
 
@@ -105,7 +105,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         machine()?,
         outcome.written.segments,
     );
-    replace_section(COMMAND, &section)
+    replace_section(DOCUMENT, COMMAND, &section)
 }
 
 fn figures(outcome: &Outcome) -> Vec<Figure> {

@@ -102,8 +102,8 @@ const TABLE: &[Edges] = &[
     },
     Edges {
         package: "testkernel",
-        ours: &["nt"],
-        foreign: Foreign::Only(&["windows-sys", "windows-link"]),
+        ours: &["event", "nt"],
+        foreign: Foreign::Only(&["serde_json", "windows-sys"]),
     },
     Edges {
         package: "xtask",

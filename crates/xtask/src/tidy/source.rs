@@ -27,6 +27,18 @@ const UNSAFE_PLACES: &[(&str, &str)] = &[
     ("crates/nt/src/", "the only door to the Windows kernel"),
     ("crates/ntemu/src/", "stands in for the Windows kernel"),
     (
+        "crates/testkernel/src/kernel/",
+        "stands in for the Windows kernel on Wine",
+    ),
+    (
+        "crates/testkernel/src/runner/sys/",
+        "the test runner's fence",
+    ),
+    (
+        "crates/testkernel/src/bcryptprimitives.rs",
+        "a library that exports a function",
+    ),
+    (
         "crates/driver/src/main.rs",
         "the image's entry point and panic handler",
     ),

@@ -1,9 +1,11 @@
 //! The launch routine of this system: the driver is installed and started where it does not run, and
 //! put back as it was when the recording has ended.
 
-use agent::config::{Config, Source};
+use std::path::Path;
+
+use agent::config::{self, Config, Source};
 use agent::service::windows::Launch;
-use agent::sys::privilege;
+use agent::sys::{directory, privilege};
 use clap::Args;
 
 use super::Failure;
@@ -40,6 +42,18 @@ pub(super) fn begin(config: &Config, arguments: LaunchArguments) -> Result<Launc
         launch,
         keep: arguments.keep,
     })
+}
+
+/// Sees to it that only the system and administrators may enter the data directory, where `path` is
+/// in it. Anybody may make a directory there, so it may be somebody else's.
+pub(super) fn prepare_data(path: &Path) -> Result<(), Failure> {
+    let directory = config::data_directory();
+    // Who is no administrator keeps data for himself.
+    if path.starts_with(&directory) && privilege::is_elevated().unwrap_or(false) {
+        directory::protect(&directory)
+            .map_err(|error| anyhow::anyhow!("{}: {error}", directory.display()))?;
+    }
+    Ok(())
 }
 
 impl Launched {

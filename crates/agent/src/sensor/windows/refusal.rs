@@ -56,8 +56,8 @@ pub fn handshake(error: io::Error) -> Error {
             r"what answers at \\.\SysTrail is no driver of SysTrail, or a much older one",
             OTHER_DRIVER,
         ),
-        // Wine opens the device first and asks the driver when it is used.
-        Some(code::ACCESS_DENIED | code::SHARING_VIOLATION) => open(error),
+        // Wine opens the device all the same, and the first request fails as the open should have.
+        Some(code::SHARING_VIOLATION) => open(error),
         _ => Error::Io {
             action: "shaking hands with the driver",
             source: error,

@@ -17,8 +17,10 @@ use windows_service::service_control_handler::{
 use windows_service::service_dispatcher;
 use windows_service::service_manager::ServiceManagerAccess;
 
-use super::{DRIVER, EXISTS, Error, Installed, manager, open, open_installed, start, stop};
-use crate::sys::{directory, event_log, machine};
+use super::{
+    DRIVER, EXISTS, Error, Installed, cause_of, manager, open, open_installed, start, stop,
+};
+use crate::sys::{directory, event_log, machine, service_config};
 
 /// The name of the agent's service.
 pub const AGENT: &str = "SysTrailAgent";
@@ -32,6 +34,11 @@ const RESTART_DELAYS: [Duration; 3] = [
     Duration::from_secs(10),
     Duration::from_mins(1),
 ];
+
+/// The privileges of the service's process: to look into other users' processes for the snapshot,
+/// and to reach files below directories it may not list, which every program has. The driver is
+/// started by the service manager, so the agent needs none for that.
+const PRIVILEGES: [&str; 2] = ["SeDebugPrivilege", "SeChangeNotifyPrivilege"];
 
 /// The agent's service.
 #[derive(Clone, Copy, Debug)]
@@ -76,9 +83,7 @@ impl Agent {
             }
             Err(error) => return Err(error),
         };
-        if let Err(error) = complete(&service) {
-            tracing::warn!(%error, "the service is installed, and lacks this");
-        }
+        complete(&service);
         Ok(installed)
     }
 
@@ -129,21 +134,41 @@ impl Agent {
     }
 }
 
-/// What a service can do without: words for people, and what happens when it crashes.
-fn complete(service: &Service) -> Result<(), Error> {
-    event_log::register(AGENT).map_err(|source| Error::Io {
-        what: "the source of event log messages".to_owned(),
-        source,
-    })?;
-    service
-        .set_description("Records what this machine runs, straight from the kernel")
-        .map_err(Error::new("describing", AGENT))?;
-    service
-        .update_failure_actions(failure_actions())
-        .map_err(Error::new("setting the recovery of", AGENT))?;
-    service
-        .set_failure_actions_on_non_crash_failures(true)
-        .map_err(Error::new("setting the recovery of", AGENT))
+/// Sets what a service can do without: words for people, what happens when it crashes, and that it
+/// has no privilege it does not need. What this system does not know is told and left out.
+fn complete(service: &Service) {
+    let words = "Records what this machine runs, straight from the kernel";
+    let steps = [
+        (
+            "the source of its event log messages",
+            event_log::register(AGENT),
+        ),
+        (
+            "its privileges",
+            service_config::require_privileges(service, &PRIVILEGES),
+        ),
+        (
+            "its description",
+            service.set_description(words).map_err(cause_of),
+        ),
+        (
+            "its restart after a crash",
+            service
+                .update_failure_actions(failure_actions())
+                .map_err(cause_of),
+        ),
+        (
+            "its restart after a failure",
+            service
+                .set_failure_actions_on_non_crash_failures(true)
+                .map_err(cause_of),
+        ),
+    ];
+    for (step, done) in steps {
+        if let Err(error) = done {
+            tracing::warn!(%error, "the service is installed without {step}");
+        }
+    }
 }
 
 fn failure_actions() -> ServiceFailureActions {

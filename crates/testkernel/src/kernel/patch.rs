@@ -1,0 +1,295 @@
+//! Takes over a driver that Wine has mapped and not started: its imports from the kernel are led
+//! here, and its entry point, for one call, so that what it sets up can be led here too.
+//!
+//! The image on disk stays as it is. In memory the import table is what a loader fills in anyway,
+//! and the bytes of the entry point are put back before the driver runs.
+
+#![expect(unsafe_code, reason = "reads and writes a mapped image")]
+
+use crate::contract::{PASSIVE_LEVEL, at_irql, breach, lock};
+use crate::{device, irp, lock as spin, notify, object, pool, registry, security, timer};
+use nt::sys::{
+    DRIVER_DISPATCH, DRIVER_OBJECT, DRIVER_UNLOAD, IMAGE_INFO, NTSTATUS, UNICODE_STRING,
+};
+use std::ffi::c_void;
+use std::ptr;
+use std::sync::Mutex;
+use windows_sys::Win32::Foundation::FreeLibrary;
+use windows_sys::Win32::System::Memory::{PAGE_EXECUTE_READWRITE, VirtualProtect};
+
+/// The file name of the driver that is taken over.
+const DRIVER_FILE: &str = r"\systrail.sys";
+
+/// `mov r11, imm64` and `jmp r11`
+const JUMP_SIZE: usize = 13;
+
+static TARGET: Mutex<Option<Target>> = Mutex::new(None);
+
+#[derive(Clone, Copy)]
+struct Target {
+    base: usize,
+    size: usize,
+    entry: usize,
+    entry_bytes: [u8; JUMP_SIZE],
+    has_force_integrity: bool,
+    routines: [Option<DRIVER_DISPATCH>; 28],
+    unload: Option<DRIVER_UNLOAD>,
+}
+
+type EntryPoint = unsafe extern "system" fn(*mut DRIVER_OBJECT, *const UNICODE_STRING) -> NTSTATUS;
+
+/// Whether a driver is loaded and runs.
+pub(crate) fn is_loaded() -> bool {
+    lock(&TARGET).is_some_and(|target| target.unload.is_some())
+}
+
+/// Whether `address` is in the driver's image.
+pub(crate) fn is_in_image(address: usize) -> bool {
+    lock(&TARGET).is_some_and(|target| target.contains(address))
+}
+
+/// Where the image begins.
+pub(crate) fn base() -> usize {
+    lock(&TARGET).map_or(0, |target| target.base)
+}
+
+/// Whether the driver's image has `IMAGE_DLLCHARACTERISTICS_FORCE_INTEGRITY`.
+pub(crate) fn has_force_integrity() -> bool {
+    lock(&TARGET).is_some_and(|target| target.has_force_integrity)
+}
+
+/// The routine the driver object had for `major`, and whether it is the driver's own.
+pub(crate) fn dispatch_routine(major: usize) -> Option<(DRIVER_DISPATCH, bool)> {
+    let target = (*lock(&TARGET))?;
+    let routine = (*target.routines.get(major)?)?;
+    #[expect(clippy::fn_to_numeric_cast_any, reason = "asks where the routine is")]
+    let address = routine as *const ();
+    Some((routine, target.contains(address.addr())))
+}
+
+impl Target {
+    fn contains(&self, address: usize) -> bool {
+        (self.base..self.base + self.size).contains(&address)
+    }
+}
+
+/// Wine calls this for each driver that it has mapped, before it starts it.
+pub(crate) unsafe extern "system" fn image_loaded(
+    name: *const UNICODE_STRING,
+    _process_id: nt::sys::HANDLE,
+    information: *const IMAGE_INFO,
+) {
+    if !device::text(name).to_lowercase().ends_with(DRIVER_FILE) {
+        return;
+    }
+    // SAFETY: Wine passes information that is good for the call.
+    let base = unsafe { (*information).ImageBase };
+    take_over(base.expose_provenance());
+}
+
+/// Offsets are those of the PE format's specification.
+fn take_over(base: usize) {
+    let header = base + offset(read::<u32>(base + 0x3c));
+    let optional = header + 24;
+    let entry = base + offset(read::<u32>(optional + 16));
+    redirect_imports(base, base + offset(read::<u32>(optional + 120)));
+    let target = Target {
+        base,
+        size: offset(read::<u32>(optional + 56)),
+        entry,
+        entry_bytes: read(entry),
+        has_force_integrity: read::<u16>(optional + 70) & 0x80 != 0,
+        routines: [None; 28],
+        unload: None,
+    };
+    *lock(&TARGET) = Some(target);
+    #[expect(clippy::fn_to_numeric_cast_any, reason = "the jump needs the address")]
+    let address = (start as *const ()).expose_provenance();
+    let mut jump = [0x49, 0xbb, 0, 0, 0, 0, 0, 0, 0, 0, 0x41, 0xff, 0xe3];
+    jump[2..10].copy_from_slice(&address.to_ne_bytes());
+    write(entry, jump);
+}
+
+/// Leads each import from the kernel to this image's function of that name.
+fn redirect_imports(base: usize, table: usize) {
+    const DESCRIPTOR_SIZE: usize = 20;
+    for descriptor in (table..).step_by(DESCRIPTOR_SIZE) {
+        let names = offset(read::<u32>(descriptor));
+        let addresses = offset(read::<u32>(descriptor + 16));
+        if names == 0 || addresses == 0 {
+            return;
+        }
+        for index in 0.. {
+            let name = read::<u64>(base + names + index * 8);
+            if name == 0 {
+                break;
+            }
+            // A two-byte hint stands before the name.
+            let name = c_text(base + usize::try_from(name).unwrap_or(0) + 2);
+            match function(&name) {
+                Some(address) => write(base + addresses + index * 8, address),
+                // The compiler's, which need no check.
+                None if name.starts_with("mem") => {}
+                None => breach(format!("the driver imports {name}, which is not modelled")),
+            }
+        }
+    }
+}
+
+/// What Wine calls in place of the driver's entry point.
+unsafe extern "system" fn start(
+    driver: *mut DRIVER_OBJECT,
+    registry_path: *const UNICODE_STRING,
+) -> NTSTATUS {
+    let Some(target) = *lock(&TARGET) else {
+        return -1;
+    };
+    write(target.entry, target.entry_bytes);
+    let entry = ptr::with_exposed_provenance::<c_void>(target.entry);
+    // SAFETY: this is the entry point of the image, whose bytes are its own again.
+    let entry = unsafe { std::mem::transmute::<*const c_void, EntryPoint>(entry) };
+    // SAFETY: Wine's arguments are handed on.
+    let status = at_irql(PASSIVE_LEVEL, "DriverEntry", || unsafe {
+        entry(driver, registry_path)
+    });
+    if status < 0 {
+        *lock(&TARGET) = None;
+        finish();
+        // Wine would keep the image of a driver that did not start, with what its statics hold.
+        // SAFETY: mapped by Wine for this start, and nothing of it runs any more.
+        let _is_freed = unsafe { FreeLibrary(ptr::with_exposed_provenance_mut(target.base)) };
+        return status;
+    }
+    // SAFETY: the driver object is Wine's, and nobody else uses it during the start.
+    let object = unsafe { &mut *driver };
+    let mut held = lock(&TARGET);
+    if let Some(target) = held.as_mut() {
+        target.routines = object.MajorFunction;
+        target.unload = object.DriverUnload;
+    }
+    drop(held);
+    object.MajorFunction = [Some(irp::dispatch as DRIVER_DISPATCH); 28];
+    match object.DriverUnload {
+        Some(_) => object.DriverUnload = Some(unload),
+        None => breach("the driver cannot be unloaded"),
+    }
+    status
+}
+
+/// What Wine calls in place of the driver's unload routine.
+unsafe extern "system" fn unload(driver: *mut DRIVER_OBJECT) {
+    let routine = lock(&TARGET).and_then(|target| target.unload);
+    if let Some(routine) = routine {
+        // SAFETY: Wine's argument is handed on.
+        at_irql(PASSIVE_LEVEL, "DriverUnload", || unsafe { routine(driver) });
+    }
+    *lock(&TARGET) = None;
+    finish();
+}
+
+/// Notes everything the driver left behind.
+fn finish() {
+    irp::finish();
+    notify::finish();
+    device::finish();
+    timer::finish();
+    pool::finish();
+    security::finish();
+    object::finish();
+}
+
+/// The function of this image that stands for the kernel's.
+#[expect(
+    clippy::fn_to_numeric_cast_any,
+    reason = "an import table holds addresses"
+)]
+fn function(name: &str) -> Option<*const ()> {
+    Some(match name {
+        "ExAllocatePoolWithTag" => pool::allocate as *const (),
+        "ExFreePoolWithTag" => pool::free as *const (),
+        "IoAllocateErrorLogEntry" => device::allocate_log_entry as *const (),
+        "IoCreateDevice" => device::create as *const (),
+        "IoCreateSymbolicLink" => device::create_link as *const (),
+        "IoDeleteDevice" => device::delete as *const (),
+        "IoDeleteSymbolicLink" => device::delete_link as *const (),
+        "IoGetCurrentProcess" => object::current_process as *const (),
+        "IoReleaseCancelSpinLock" => spin::release_cancel as *const (),
+        "IoThreadToProcess" => object::thread_to_process as *const (),
+        "IoWriteErrorLogEntry" => device::write_log_entry as *const (),
+        "IofCompleteRequest" => irp::complete as *const (),
+        "KeAcquireSpinLockRaiseToDpc" => spin::acquire as *const (),
+        "KeCancelTimer" => timer::cancel_timer as *const (),
+        "KeFlushQueuedDpcs" => timer::flush_queued_dpcs as *const (),
+        "KeInitializeDpc" => timer::initialize_dpc as *const (),
+        "KeInitializeTimer" => timer::initialize_timer as *const (),
+        "KeInsertQueueDpc" => timer::insert_queue_dpc as *const (),
+        "KeQuerySystemTimePrecise" => timer::query_system_time_precise as *const (),
+        "KeReleaseSpinLock" => spin::release as *const (),
+        "KeSetTimer" => timer::set_timer as *const (),
+        "MmMapLockedPagesSpecifyCache" => irp::map_pages as *const (),
+        "ObOpenObjectByPointer" => object::open_object as *const (),
+        "ObfDereferenceObject" => object::dereference_object as *const (),
+        "PsDereferencePrimaryToken" => object::dereference_primary_token as *const (),
+        "PsGetCurrentProcessId" => object::current_process_id as *const (),
+        "PsGetCurrentThreadId" => object::current_thread_id as *const (),
+        "PsGetProcessCreateTimeQuadPart" => object::create_time_of as *const (),
+        "PsGetProcessExitStatus" => object::exit_status_of as *const (),
+        "PsLookupProcessByProcessId" => object::lookup_process as *const (),
+        "PsLookupThreadByThreadId" => object::lookup_thread as *const (),
+        "PsReferencePrimaryToken" => object::reference_primary_token as *const (),
+        "PsRemoveCreateThreadNotifyRoutine" => notify::remove_thread as *const (),
+        "PsRemoveLoadImageNotifyRoutine" => notify::remove_image as *const (),
+        "PsSetCreateProcessNotifyRoutineEx" => notify::set_process as *const (),
+        "PsSetCreateThreadNotifyRoutine" => notify::set_thread as *const (),
+        "PsSetLoadImageNotifyRoutine" => notify::set_image as *const (),
+        "SeCaptureSubjectContext" => security::capture as *const (),
+        "SeReleaseSubjectContext" => security::release as *const (),
+        "SeTokenIsAdmin" => security::is_administrator as *const (),
+        "ZwClose" => object::close as *const (),
+        "ZwOpenKey" => registry::open_key as *const (),
+        "ZwQueryInformationThread" => object::query_thread as *const (),
+        "ZwQueryInformationToken" => object::query_token as *const (),
+        "ZwQueryValueKey" => registry::query_value as *const (),
+        "ZwSetSecurityObject" => device::set_security as *const (),
+        _ => return None,
+    })
+}
+
+fn offset(address: u32) -> usize {
+    usize::try_from(address).unwrap_or(0)
+}
+
+/// A value of the mapped image.
+fn read<T: Copy>(address: usize) -> T {
+    // SAFETY: callers follow the image's own headers, which Wine has checked when it mapped it, and
+    // ask for numbers and bytes.
+    unsafe { ptr::with_exposed_provenance::<T>(address).read_unaligned() }
+}
+
+/// Puts a value into the mapped image, whatever its section allows.
+fn write<T: Copy>(address: usize, value: T) {
+    let place = ptr::with_exposed_provenance_mut::<T>(address);
+    let (size, mut old) = (size_of::<T>(), 0);
+    // SAFETY: the place is within the image; nothing of it runs yet.
+    let is_open =
+        unsafe { VirtualProtect(place.cast(), size, PAGE_EXECUTE_READWRITE, &raw mut old) };
+    if is_open == 0 {
+        breach("the image cannot be written");
+        return;
+    }
+    // SAFETY: as above, and now writable.
+    unsafe {
+        place.write_unaligned(value);
+    }
+    // SAFETY: as above.
+    let _is_closed = unsafe { VirtualProtect(place.cast(), size, old, &raw mut old) };
+}
+
+fn c_text(address: usize) -> String {
+    const SIZE_MAX: usize = 128;
+    let bytes = (0..SIZE_MAX)
+        .map(|index| read::<u8>(address + index))
+        .take_while(|byte| *byte != 0)
+        .collect::<Vec<u8>>();
+    String::from_utf8_lossy(&bytes).into_owned()
+}

@@ -1,0 +1,357 @@
+//! What the agent promises, seen on Wine: the shipped program on the shipped driver.
+//!
+//! The agent installs the driver; the runner then puts its service into the test kernel's load order
+//! group, without which Wine would load it into a process of its own.
+
+use crate::agent::{self, Agent, Ended, LOG, SUMMARY};
+use crate::fact::{self, Fact};
+use crate::kernel::{DRIVER_SERVICE, Kernel, RUNNING, STOPPED, reach};
+use crate::reader::READS;
+use crate::sys::service::Service;
+use crate::{Outcome, Test, ensure, own_path, witness};
+use serde_json::Value;
+use std::io;
+use std::time::{Duration, Instant};
+
+pub(crate) const TESTS: &[Test] = &[
+    Test {
+        name: "agent_installs_and_removes_the_driver_however_often",
+        run_fn: installs_and_removes,
+    },
+    Test {
+        name: "agent_installs_no_file_that_is_not_our_driver",
+        run_fn: refuses_foreign_files,
+    },
+    Test {
+        name: "agent_logs_a_small_tree_exactly",
+        run_fn: logs_a_small_tree,
+    },
+    Test {
+        name: "agent_logs_200_parallel_processes_threads_and_libraries_exactly",
+        run_fn: logs_a_storm,
+    },
+    Test {
+        name: "agent_that_is_killed_costs_nothing_and_the_next_one_goes_on",
+        run_fn: survives_a_kill,
+    },
+    Test {
+        name: "agent_whose_driver_stops_says_so",
+        run_fn: outlives_the_driver,
+    },
+    Test {
+        name: "agent_stops_no_driver_that_is_read",
+        run_fn: refuses_to_stop_a_busy_driver,
+    },
+    Test {
+        name: "agent_beside_another_is_refused_clearly",
+        run_fn: refuses_a_second_agent,
+    },
+    Test {
+        name: "agent_names_what_failed_when_the_driver_does_not_start",
+        run_fn: tells_of_failed_starts,
+    },
+    Test {
+        name: "agent_starts_the_driver_for_a_run_and_puts_it_back",
+        run_fn: puts_the_driver_back,
+    },
+    Test {
+        name: "agent_that_is_idle_makes_no_request",
+        run_fn: idles,
+    },
+    Test {
+        name: "agent_as_a_service_records_and_stops_in_time",
+        run_fn: runs_as_a_service,
+    },
+];
+
+/// The driver, installed by the agent; removed when it is dropped.
+struct Installed;
+
+impl Installed {
+    fn new() -> io::Result<Self> {
+        agent::succeed(&["driver", "install"])?;
+        let installed = Self;
+        Service::open(DRIVER_SERVICE)?.join_group()?;
+        Ok(installed)
+    }
+
+    fn started() -> io::Result<Self> {
+        let installed = Self::new()?;
+        agent::succeed(&["driver", "start"])?;
+        Ok(installed)
+    }
+}
+
+impl Drop for Installed {
+    fn drop(&mut self) {
+        // A test that failed half way must not fail the next one.
+        let _outcome = agent::command(&["driver", "uninstall"]);
+    }
+}
+
+fn installs_and_removes(kernel: &Kernel) -> Outcome {
+    for _time in 0..2 {
+        let _installed = Installed::started()?;
+        agent::succeed(&["driver", "install"])?;
+        ensure(kernel.report()?.is_loaded, "the driver was not taken over")?;
+        let status = agent::succeed(&["driver", "status"])?;
+        ensure(status.contains("running"), format!("it says {status}"))?;
+        // Removing it stops it first.
+        agent::succeed(&["driver", "uninstall"])?;
+        ensure(!kernel.report()?.is_loaded, "the driver is still there")?;
+        ensure(
+            Service::open(DRIVER_SERVICE).is_err(),
+            "the service is still there",
+        )?;
+    }
+    let status = agent::succeed(&["driver", "uninstall"])?;
+    ensure(
+        status.contains("not installed"),
+        format!("it says {status}"),
+    )
+}
+
+fn refuses_foreign_files(_kernel: &Kernel) -> Outcome {
+    for (file, word) in [
+        (r"C:\systrail\absent.sys", "absent.sys"),
+        (agent::PROGRAM, "program"),
+        (r"C:\systrail\testkernel.sys", ""),
+    ] {
+        let output = agent::command(&["driver", "install", "--file", file])?;
+        let said = agent::said(&output);
+        ensure(!output.status.success(), format!("{file} was installed"))?;
+        ensure(said.contains(word), format!("of {file} it says {said}"))?;
+        ensure(
+            Service::open(DRIVER_SERVICE).is_err(),
+            format!("{file}: a service is left"),
+        )?;
+    }
+    Ok(())
+}
+
+fn logs_a_small_tree(kernel: &Kernel) -> Outcome {
+    let _installed = Installed::started()?;
+    let agent = Agent::record(&[])?;
+    let witnessed = witness::run(kernel, "cmd /c cmd /c exit 3")?;
+    done(&agent.interrupt()?)?;
+    logged_exactly(&witnessed, LOG)?;
+    balances()?;
+    no_reads_are_left(kernel)
+}
+
+fn logs_a_storm(kernel: &Kernel) -> Outcome {
+    let own = own_path()?;
+    let _installed = Installed::started()?;
+    let agent = Agent::record(&[])?;
+    let mut witnessed = witness::run(kernel, &format!("{own} play parallel 200"))?;
+    witnessed.extend(witness::run(kernel, &format!("{own} play threads 50"))?);
+    let line = format!("{own} play load winmm.dll version.dll");
+    witnessed.extend(witness::run(kernel, &line)?);
+    done(&agent.interrupt()?)?;
+    logged_exactly(&witnessed, LOG)?;
+    balances()
+}
+
+fn survives_a_kill(kernel: &Kernel) -> Outcome {
+    let _installed = Installed::started()?;
+    let agent = Agent::record(&[])?;
+    witness::run(kernel, "cmd /c exit 1")?;
+    agent.kill()?;
+    no_reads_are_left(kernel)?;
+    let witnessed = witness::run(kernel, "cmd /c exit 2")?;
+    let agent = Agent::record(&[])?;
+    done(&agent.interrupt()?)?;
+    // What the first one had not been handed comes too.
+    let processes = fact::processes(&witnessed);
+    let mut logged = agent::facts(LOG)?;
+    logged.retain(|fact| processes.contains(&fact.process_id()));
+    same_as_logged(&witnessed, logged)?;
+    balances()
+}
+
+fn outlives_the_driver(kernel: &Kernel) -> Outcome {
+    let _installed = Installed::started()?;
+    let agent = Agent::record(&[])?;
+    let service = Service::open(DRIVER_SERVICE)?;
+    service.stop()?;
+    reach(&service, STOPPED)?;
+    let ended = agent.wait()?;
+    ensure(
+        ended.status.code() == Some(1) && ended.said.contains("driver"),
+        format!("it ended with {} and said {}", ended.status, ended.said),
+    )?;
+    no_reads_are_left(kernel)
+}
+
+fn refuses_to_stop_a_busy_driver(kernel: &Kernel) -> Outcome {
+    let _installed = Installed::started()?;
+    let agent = Agent::record(&[])?;
+    for word in ["stop", "uninstall"] {
+        let output = agent::command(&["driver", word])?;
+        ensure(!output.status.success(), format!("{word} was done"))?;
+        ensure(
+            kernel.report()?.is_loaded,
+            format!("{word} took the driver"),
+        )?;
+    }
+    done(&agent.interrupt()?)
+}
+
+fn refuses_a_second_agent(kernel: &Kernel) -> Outcome {
+    let _installed = Installed::started()?;
+    let first = Agent::record(&[])?;
+    let output = agent::command(&["run", "--source", "driver", "--no-log", "--no-store"])?;
+    let said = agent::said(&output);
+    ensure(
+        output.status.code() == Some(4) && said.contains("another"),
+        format!("the second ended with {} and said {said}", output.status),
+    )?;
+    // The first one has lost nothing by it.
+    let witnessed = witness::run(kernel, "cmd /c exit 5")?;
+    done(&first.interrupt()?)?;
+    logged_exactly(&witnessed, LOG)
+}
+
+fn tells_of_failed_starts(kernel: &Kernel) -> Outcome {
+    let installed = Installed::new()?;
+    for (function, step) in [
+        ("ExAllocatePoolWithTag", 1),
+        ("PsSetCreateProcessNotifyRoutineEx", 2),
+        ("PsSetCreateThreadNotifyRoutine", 3),
+        ("PsSetLoadImageNotifyRoutine", 4),
+        ("IoCreateDevice", 5),
+        ("IoCreateSymbolicLink", 6),
+    ] {
+        kernel.reset()?;
+        kernel.fail(function, 1)?;
+        let output = agent::command(&["driver", "start"])?;
+        let said = agent::said(&output);
+        let report = kernel.report()?;
+        ensure(
+            report.has_struck && !output.status.success() && said.contains("driver"),
+            format!("{function}: {} and {said}", output.status),
+        )?;
+        // The driver names the step in the system's event log, which the agent points to.
+        ensure(
+            report.log.first().map(|(step, _status)| *step) == Some(step)
+                && said.contains("event log"),
+            format!("{function}: {:x?}, and it says {said}", report.log),
+        )?;
+        ensure(
+            report.breaches.is_empty(),
+            format!("{function}: {}", report.breaches.join("; ")),
+        )?;
+    }
+    agent::succeed(&["driver", "start"])?;
+    drop(installed);
+    Ok(())
+}
+
+fn puts_the_driver_back(kernel: &Kernel) -> Outcome {
+    let _installed = Installed::new()?;
+    let agent = Agent::record(&[])?;
+    ensure(kernel.report()?.is_loaded, "the driver was not started")?;
+    let witnessed = witness::run(kernel, "cmd /c exit 4")?;
+    done(&agent.interrupt()?)?;
+    logged_exactly(&witnessed, LOG)?;
+    ensure(!kernel.report()?.is_loaded, "the driver still runs")?;
+    let agent = Agent::record(&["--keep"])?;
+    done(&agent.interrupt()?)?;
+    ensure(kernel.report()?.is_loaded, "the driver was not kept")
+}
+
+fn idles(kernel: &Kernel) -> Outcome {
+    const TIME: Duration = Duration::from_secs(10);
+    let _installed = Installed::started()?;
+    let agent = Agent::record(&[])?;
+    // The seam is over when its last reads are pended.
+    std::thread::sleep(Duration::from_secs(1));
+    kernel.reset()?;
+    std::thread::sleep(TIME);
+    let report = kernel.report()?;
+    done(&agent.interrupt()?)?;
+    ensure(
+        report.requests.is_empty() && report.calls.is_empty(),
+        format!("requests {:?}, calls {:?}", report.requests, report.calls),
+    )?;
+    ensure(
+        report.pended == u64::try_from(READS)?,
+        format!("{} reads were pended", report.pended),
+    )
+}
+
+fn runs_as_a_service(kernel: &Kernel) -> Outcome {
+    /// What a service has before Windows ends it.
+    const STOP_TIME_MAX: Duration = Duration::from_secs(5);
+    const SERVICE: &str = "SysTrailAgent";
+    const SERVICE_LOG: &str = r"C:\systrail\service.jsonl";
+    let _installed = Installed::new()?;
+    // Wine cannot set what happens after a crash, so `systrail service install` fails there.
+    let line = format!(
+        "{} service run --log {SERVICE_LOG} --summary {SUMMARY} --no-store",
+        agent::PROGRAM
+    );
+    let service = Service::install_program(SERVICE, &line)?;
+    let outcome = (|| -> Outcome {
+        agent::succeed(&["service", "start"])?;
+        reach(&service, RUNNING)?;
+        let witnessed = witness::run(kernel, "cmd /c cmd /c exit 6")?;
+        let begin = Instant::now();
+        service.stop()?;
+        reach(&service, STOPPED)?;
+        let took = begin.elapsed();
+        ensure(took < STOP_TIME_MAX, format!("it stopped after {took:?}"))?;
+        no_reads_are_left(kernel)?;
+        logged_exactly(&witnessed, SERVICE_LOG)?;
+        balances()
+    })();
+    drop(service);
+    let removed = agent::succeed(&["service", "uninstall"]);
+    outcome?;
+    removed?;
+    ensure(
+        Service::open(SERVICE).is_err(),
+        "the service is still there",
+    )?;
+    ensure(!kernel.report()?.is_loaded, "the driver is still there")
+}
+
+fn done(ended: &Ended) -> Outcome {
+    ensure(
+        ended.status.success(),
+        format!("it ended with {} and said {}", ended.status, ended.said),
+    )
+}
+
+fn balances() -> Outcome {
+    let summary: Value = serde_json::from_str(&std::fs::read_to_string(SUMMARY)?)?;
+    ensure(
+        summary["balanced"] == Value::Bool(true),
+        format!("the account: {summary}"),
+    )
+}
+
+fn no_reads_are_left(kernel: &Kernel) -> Outcome {
+    const TIME_MAX: Duration = Duration::from_secs(10);
+    let begin = Instant::now();
+    while kernel.report()?.pended != 0 {
+        ensure(begin.elapsed() < TIME_MAX, "reads are still pended")?;
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Ok(())
+}
+
+/// Compares what was witnessed with what stands in the log.
+fn logged_exactly(witnessed: &[Fact], log: &str) -> Outcome {
+    same_as_logged(witnessed, agent::facts(log)?)
+}
+
+/// Without regard to order: the agent puts events into that of their times.
+fn same_as_logged(witnessed: &[Fact], logged: Vec<Fact>) -> Outcome {
+    let mut witnessed = fact::as_logged(witnessed, &witness::drives()?);
+    let mut logged = fact::without_first_threads(logged);
+    witnessed.sort();
+    logged.sort();
+    fact::same(&witnessed, &logged)?;
+    Ok(())
+}

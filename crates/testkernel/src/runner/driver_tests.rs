@@ -1,0 +1,536 @@
+//! What the driver promises, seen on Wine: real processes, real requests, the shipped image.
+
+use crate::fact::{Fact, same};
+use crate::kernel::{DRIVER_PATH, DRIVER_SERVICE, Driver, Kernel};
+use crate::reader::{self, READ_SIZE, READS, Reader, is_drained};
+use crate::sys::device::{Access, Device, Read};
+use crate::sys::registry::set_parameter;
+use crate::{Outcome, Test, ensure, own_path, witness};
+use event::Kind;
+use event::control::{Conditions, Counters};
+use std::io;
+use std::process::Command;
+use std::time::Duration;
+
+pub(crate) const TESTS: &[Test] = &[
+    Test {
+        name: "driver_that_starts_and_stops_leaves_nothing",
+        run_fn: starts_and_stops,
+    },
+    Test {
+        name: "driver_lets_only_system_and_administrators_in",
+        run_fn: restricts_its_device,
+    },
+    Test {
+        name: "driver_without_force_integrity_is_refused_at_step_2",
+        run_fn: needs_force_integrity,
+    },
+    Test {
+        name: "driver_tells_a_small_tree_exactly",
+        run_fn: tells_a_small_tree,
+    },
+    Test {
+        name: "driver_tells_200_parallel_processes_exactly",
+        run_fn: tells_parallel_processes,
+    },
+    Test {
+        name: "driver_tells_threads_and_libraries_exactly",
+        run_fn: tells_threads_and_libraries,
+    },
+    Test {
+        name: "driver_keeps_what_happens_before_it_is_read",
+        run_fn: keeps_what_waits,
+    },
+    Test {
+        name: "driver_with_a_full_queue_counts_and_tells_what_is_lost",
+        run_fn: tells_losses,
+    },
+    Test {
+        name: "driver_refuses_settings_out_of_range_and_says_so",
+        run_fn: refuses_settings,
+    },
+    Test {
+        name: "driver_tells_within_the_flush_interval",
+        run_fn: bounds_latency,
+    },
+    Test {
+        name: "driver_refuses_a_second_reader",
+        run_fn: refuses_a_second_reader,
+    },
+    Test {
+        name: "driver_ends_each_cancelled_read_once",
+        run_fn: ends_cancelled_reads,
+    },
+    Test {
+        name: "driver_ends_each_read_of_a_closed_handle_once",
+        run_fn: ends_reads_of_a_closed_handle,
+    },
+    Test {
+        name: "driver_ends_each_read_of_a_killed_reader_once",
+        run_fn: ends_reads_of_a_killed_reader,
+    },
+    Test {
+        name: "driver_that_stops_ends_each_read_once",
+        run_fn: ends_reads_when_it_stops,
+    },
+    Test {
+        name: "driver_start_that_fails_anywhere_leaves_nothing",
+        run_fn: fails_at_each_step,
+    },
+    Test {
+        name: "driver_in_which_any_call_fails_still_balances",
+        run_fn: balances_when_calls_fail,
+    },
+    Test {
+        name: "driver_that_is_idle_does_nothing",
+        run_fn: idles,
+    },
+];
+
+/// `D:P(A;;FA;;;SY)(A;;FA;;;BA)`, self-relative: only SYSTEM and administrators.
+const ADMINISTRATORS_ONLY: &str = "\
+    0100049000000000000000000000000014000000\
+    0200340002000000\
+    00001400ff011f00010100000000000512000000\
+    00001800ff011f0001020000000000052000000020020000";
+
+const ACCESS_DENIED: u32 = 0xc000_0022;
+const INSUFFICIENT_RESOURCES: u32 = 0xc000_009a;
+
+/// `ERROR_OPERATION_ABORTED`, which a cancelled request ends with.
+const ABORTED: i32 = 995;
+/// `ERROR_SHARING_VIOLATION`
+const SHARING_VIOLATION: i32 = 32;
+
+/// How long something may take that happens at once.
+const AT_ONCE: Duration = Duration::from_secs(10);
+
+fn started() -> io::Result<Driver> {
+    let driver = Driver::install(DRIVER_PATH)?;
+    driver.start()?;
+    Ok(driver)
+}
+
+fn starts_and_stops(kernel: &Kernel) -> Outcome {
+    for _time in 0..3 {
+        let driver = started()?;
+        ensure(kernel.report()?.is_loaded, "the driver was not taken over")?;
+        driver.stop()?;
+        ensure(!kernel.report()?.is_loaded, "the driver is still there")?;
+    }
+    Ok(())
+}
+
+fn restricts_its_device(kernel: &Kernel) -> Outcome {
+    let _driver = started()?;
+    let descriptor = kernel.report()?.descriptor;
+    ensure(
+        descriptor == ADMINISTRATORS_ONLY,
+        format!("its descriptor is {descriptor}"),
+    )
+}
+
+/// The seed's first "common issue": without /INTEGRITYCHECK the system denies the process routine.
+fn needs_force_integrity(kernel: &Kernel) -> Outcome {
+    const PATH: &str = r"C:\systrail\unchecked\systrail.sys";
+    const FLAGS: usize = 24 + 70;
+    const FORCE_INTEGRITY: u8 = 0x80;
+    let mut image = std::fs::read(DRIVER_PATH)?;
+    let header = image.get(0x3c..).and_then(<[u8]>::first_chunk);
+    let header = usize::try_from(u32::from_le_bytes(*header.ok_or("no image")?))?;
+    *image.get_mut(header + FLAGS).ok_or("no image")? &= !FORCE_INTEGRITY;
+    std::fs::create_dir_all(r"C:\systrail\unchecked")?;
+    std::fs::write(PATH, image)?;
+    let driver = Driver::install(PATH)?;
+    ensure(driver.start().is_err(), "it started")?;
+    let log = kernel.report()?.log;
+    ensure(
+        log == [(2, ACCESS_DENIED)],
+        format!("the event log says {log:x?}"),
+    )
+}
+
+fn tells_a_small_tree(kernel: &Kernel) -> Outcome {
+    let facts = told_exactly(kernel, "cmd /c cmd /c exit 3")?;
+    let statuses: Vec<u32> = exit_statuses(&facts);
+    ensure(statuses == [3, 3], format!("exit codes {statuses:?}"))?;
+    let parents: Vec<(u32, u32)> = facts
+        .iter()
+        .filter_map(|fact| match fact {
+            Fact::ProcessStart {
+                process_id,
+                parent_process_id,
+                ..
+            } => Some((*process_id, *parent_process_id)),
+            _ => None,
+        })
+        .collect();
+    let [(outer, runner), (_inner, parent)] = parents.as_slice() else {
+        return Err(format!("{} processes started", parents.len()).into());
+    };
+    ensure(
+        *runner == std::process::id() && parent == outer,
+        format!("parents {parents:?}"),
+    )
+}
+
+fn tells_parallel_processes(kernel: &Kernel) -> Outcome {
+    const COUNT: u32 = 200;
+    let line = format!("{} play parallel {COUNT}", own_path()?);
+    let mut statuses = exit_statuses(&told_exactly(kernel, &line)?);
+    statuses.sort_unstable();
+    // The starter ends with 0, as its first child does.
+    let expected: Vec<u32> = [0].into_iter().chain(0..COUNT).collect();
+    ensure(statuses == expected, format!("exit codes {statuses:?}"))
+}
+
+fn tells_threads_and_libraries(kernel: &Kernel) -> Outcome {
+    const THREADS: usize = 50;
+    let line = format!("{} play threads {THREADS}", own_path()?);
+    let facts = told_exactly(kernel, &line)?;
+    let threads = facts
+        .iter()
+        .filter(|fact| matches!(fact, Fact::ThreadStart { .. }))
+        .count();
+    ensure(threads > THREADS, format!("{threads} threads started"))?;
+    let line = format!("{} play load winmm.dll version.dll", own_path()?);
+    let facts = told_exactly(kernel, &line)?;
+    for library in ["winmm.dll", "version.dll"] {
+        let is_told = facts.iter().any(|fact| match fact {
+            Fact::ImageLoad { image, .. } => image.to_lowercase().ends_with(library),
+            _ => false,
+        });
+        ensure(is_told, format!("{library} was not loaded"))?;
+    }
+    Ok(())
+}
+
+/// Runs a program and compares what the driver tells with what was witnessed, in order.
+fn told_exactly(
+    kernel: &Kernel,
+    command_line: &str,
+) -> Result<Vec<Fact>, Box<dyn std::error::Error>> {
+    let driver = started()?;
+    let reader = Reader::start()?;
+    let witnessed = witness::run(kernel, command_line)?;
+    let seen = reader.stop()?;
+    driver.stop()?;
+    same(&witnessed, &seen.facts)?;
+    balances(&seen.counters)?;
+    Ok(witnessed)
+}
+
+fn exit_statuses(facts: &[Fact]) -> Vec<u32> {
+    facts
+        .iter()
+        .filter_map(|fact| match fact {
+            Fact::ProcessExit { exit_status, .. } => Some(*exit_status),
+            _ => None,
+        })
+        .collect()
+}
+
+fn balances(counters: &Counters) -> Outcome {
+    ensure(is_drained(counters), format!("the account: {counters:?}"))
+}
+
+fn keeps_what_waits(kernel: &Kernel) -> Outcome {
+    let driver = started()?;
+    let witnessed = witness::run(kernel, "cmd /c exit 7")?;
+    let seen = Reader::start()?.stop()?;
+    driver.stop()?;
+    same(&witnessed, &seen.facts)?;
+    Ok(())
+}
+
+fn tells_losses(kernel: &Kernel) -> Outcome {
+    let driver = Driver::install(DRIVER_PATH)?;
+    set_parameter(DRIVER_SERVICE, "QueueLimit", 64 * 1024)?;
+    driver.start()?;
+    // Six trees of some 20 loads of 200 bytes are more than 64 KiB hold.
+    let line = format!("{} play parallel 30", own_path()?);
+    let witnessed = witness::run(kernel, &line)?;
+    let seen = Reader::start()?.stop()?;
+    driver.stop()?;
+    let produced = u64::try_from(witnessed.len())?;
+    let told: u64 = seen.counters.kinds.iter().map(|count| count.produced).sum();
+    ensure(
+        told == produced,
+        format!("{produced} witnessed, {told} counted"),
+    )?;
+    balances(&seen.counters)?;
+    for (kind, count) in Kind::OBSERVED.iter().zip(&seen.counters.kinds) {
+        let lost = lost_of(&seen.facts, *kind);
+        ensure(
+            lost == count.lost,
+            format!("{lost} told as lost of {kind:?}, counted {count:?}"),
+        )?;
+    }
+    let lost: u64 = seen.counters.kinds.iter().map(|count| count.lost).sum();
+    ensure(lost > 0, "nothing was lost")?;
+    // What was told is the beginning of what was witnessed: the newest is lost.
+    let whole: Vec<&Fact> = seen
+        .facts
+        .iter()
+        .filter(|fact| !matches!(fact, Fact::Lost { .. }))
+        .collect();
+    let mut rest = witnessed.iter();
+    let is_subsequence = whole.iter().all(|fact| rest.any(|other| other == *fact));
+    ensure(is_subsequence, "what was told was not witnessed so")
+}
+
+fn lost_of(facts: &[Fact], wanted: Kind) -> u64 {
+    facts
+        .iter()
+        .filter_map(|fact| match fact {
+            Fact::Lost { kind, count } if *kind == wanted.0 => Some(*count),
+            _ => None,
+        })
+        .sum()
+}
+
+fn refuses_settings(_kernel: &Kernel) -> Outcome {
+    let driver = Driver::install(DRIVER_PATH)?;
+    set_parameter(DRIVER_SERVICE, "QueueLimit", 1)?;
+    set_parameter(DRIVER_SERVICE, "FlushIntervalMs", 5000)?;
+    driver.start()?;
+    let device = reader::open()?;
+    let counters = reader::counters(&device)?;
+    let both = Conditions::QUEUE_LIMIT_REFUSED.with(Conditions::FLUSH_INTERVAL_REFUSED);
+    ensure(
+        counters.conditions == both,
+        format!("its conditions are {:?}", counters.conditions),
+    )?;
+    let welcome = reader::shake_hands(&device)?;
+    ensure(
+        (welcome.queue_limit, welcome.flush_interval_ms) == (4 * 1024 * 1024, 50),
+        format!("it says {welcome:?}"),
+    )
+}
+
+fn bounds_latency(kernel: &Kernel) -> Outcome {
+    const INTERVAL_MS: u32 = 1000;
+    // What the system needs to wake a thread and to carry a request, on a busy machine.
+    const SLACK: Duration = Duration::from_secs(1);
+    let driver = Driver::install(DRIVER_PATH)?;
+    set_parameter(DRIVER_SERVICE, "FlushIntervalMs", INTERVAL_MS)?;
+    driver.start()?;
+    let reader = Reader::start()?;
+    witness::run(kernel, "cmd /c cmd /c exit 0")?;
+    let seen = reader.stop()?;
+    let interval = Duration::from_millis(u64::from(INTERVAL_MS));
+    ensure(
+        seen.latency_max < interval + SLACK,
+        format!("an event arrived after {:?}", seen.latency_max),
+    )?;
+    // The events of the tree came in few batches: the driver waited to fill them.
+    ensure(
+        seen.counters.batches <= u64::try_from(seen.facts.len())?.div_ceil(2),
+        format!("{} batches", seen.counters.batches),
+    )
+}
+
+fn refuses_a_second_reader(_kernel: &Kernel) -> Outcome {
+    let _driver = started()?;
+    let first = reader::open()?;
+    // Wine opens the file all the same; the test kernel lets its first request fail with the status.
+    let second = reader::open().err();
+    ensure(
+        second.as_ref().and_then(io::Error::raw_os_error) == Some(SHARING_VIOLATION),
+        format!("the second reader came to {second:?}"),
+    )?;
+    // Counters need no right, so that a status can be asked for meanwhile.
+    let observer = Device::open(DRIVER_SERVICE, Access::Attributes)?;
+    reader::counters(&observer)?;
+    drop(first);
+    reader::open()?;
+    Ok(())
+}
+
+/// Opens the driver and keeps reads pending.
+fn pended(device: &Device) -> io::Result<Vec<Read<'_>>> {
+    (0..READS).map(|_read| device.read(READ_SIZE)).collect()
+}
+
+fn is_pended(kernel: &Kernel, count: u64) -> Outcome {
+    let pended = kernel.report()?.pended;
+    ensure(pended == count, format!("{pended} reads are pended"))
+}
+
+/// The test kernel sees every completion, and a second one is a breach.
+fn completions(kernel: &Kernel) -> io::Result<u64> {
+    Ok(kernel.report()?.calls("IofCompleteRequest"))
+}
+
+fn ends_cancelled_reads(kernel: &Kernel) -> Outcome {
+    let _driver = started()?;
+    let device = reader::open()?;
+    let mut reads = pended(&device)?;
+    is_pended(kernel, u64::try_from(READS)?)?;
+    let before = completions(kernel)?;
+    for read in &mut reads {
+        read.cancel();
+    }
+    for read in reads {
+        ensure(read.wait(AT_ONCE), "a cancelled read does not end")?;
+        let error = read.finish().err();
+        ensure(
+            error.as_ref().and_then(io::Error::raw_os_error) == Some(ABORTED),
+            format!("a cancelled read ends with {error:?}"),
+        )?;
+    }
+    is_pended(kernel, 0)?;
+    let ended = completions(kernel)? - before;
+    ensure(
+        ended == u64::try_from(READS)?,
+        format!("{ended} were completed"),
+    )
+}
+
+fn ends_reads_of_a_closed_handle(kernel: &Kernel) -> Outcome {
+    let _driver = started()?;
+    let device = reader::open()?;
+    let reads = pended(&device)?;
+    is_pended(kernel, u64::try_from(READS)?)?;
+    drop(reads);
+    drop(device);
+    wait_for_none_pended(kernel)?;
+    reader::open()?;
+    Ok(())
+}
+
+fn ends_reads_of_a_killed_reader(kernel: &Kernel) -> Outcome {
+    let driver = started()?;
+    let mut child = Command::new(own_path()?).args(["play", "read"]).spawn()?;
+    let mut waited = Duration::ZERO;
+    while kernel.report()?.pended < u64::try_from(READS)? {
+        let pause = Duration::from_millis(10);
+        std::thread::sleep(pause);
+        waited += pause;
+        ensure(waited < AT_ONCE, "the reader does not read")?;
+    }
+    child.kill()?;
+    child.wait()?;
+    wait_for_none_pended(kernel)?;
+    // The driver goes on: what happens now waits for the next reader.
+    let witnessed = witness::run(kernel, "cmd /c exit 1")?;
+    let seen = Reader::start()?.stop()?;
+    driver.stop()?;
+    same(&witnessed, &seen.facts)?;
+    Ok(())
+}
+
+fn wait_for_none_pended(kernel: &Kernel) -> Outcome {
+    let mut waited = Duration::ZERO;
+    while kernel.report()?.pended != 0 {
+        let pause = Duration::from_millis(10);
+        std::thread::sleep(pause);
+        waited += pause;
+        ensure(waited < AT_ONCE, "reads are still pended")?;
+    }
+    Ok(())
+}
+
+fn ends_reads_when_it_stops(kernel: &Kernel) -> Outcome {
+    let driver = started()?;
+    let device = reader::open()?;
+    let reads = pended(&device)?;
+    is_pended(kernel, u64::try_from(READS)?)?;
+    driver.stop()?;
+    for read in reads {
+        ensure(read.wait(AT_ONCE), "a read outlives the driver")?;
+        ensure(read.finish().is_err(), "a read ends as if it had read")?;
+    }
+    Ok(())
+}
+
+/// Every call of a start that can fail, failing at each of its calls in turn.
+fn fails_at_each_step(kernel: &Kernel) -> Outcome {
+    /// Each with the steps of the driver's start that use it.
+    const CALLS: &[(&str, &[u32])] = &[
+        ("ExAllocatePoolWithTag", &[1, 1, 1, 0]),
+        ("PsSetCreateProcessNotifyRoutineEx", &[2]),
+        ("PsSetCreateThreadNotifyRoutine", &[3]),
+        ("PsSetLoadImageNotifyRoutine", &[4]),
+        ("IoCreateDevice", &[5]),
+        ("ObOpenObjectByPointer", &[5]),
+        ("ZwSetSecurityObject", &[5]),
+        ("IoCreateSymbolicLink", &[6]),
+    ];
+    for (function, steps) in CALLS {
+        for (nth, step) in (1..).zip(*steps) {
+            let driver = Driver::install(DRIVER_PATH)?;
+            kernel.reset()?;
+            kernel.fail(function, nth)?;
+            let outcome = driver.start();
+            let report = kernel.report()?;
+            let what = format!("call {nth} of {function} fails");
+            ensure(report.has_struck, format!("{what}: it never came"))?;
+            ensure(outcome.is_err(), format!("{what}: the driver started"))?;
+            ensure(
+                report.log == [(*step, INSUFFICIENT_RESOURCES)],
+                format!("{what}: the event log says {:x?}", report.log),
+            )?;
+            ensure(
+                report.breaches.is_empty(),
+                format!("{what}: {}", report.breaches.join("; ")),
+            )?;
+        }
+    }
+    // And nothing of all that keeps it from starting now.
+    started()?.stop()?;
+    Ok(())
+}
+
+/// While it runs a failing call costs a field or a record, which is counted, and nothing else.
+fn balances_when_calls_fail(kernel: &Kernel) -> Outcome {
+    const CALLS: &[&str] = &[
+        "PsLookupThreadByThreadId",
+        "ObOpenObjectByPointer",
+        "ZwQueryInformationThread",
+        "ZwQueryInformationToken",
+        "MmMapLockedPagesSpecifyCache",
+    ];
+    let line = format!("{} play threads 4", own_path()?);
+    let driver = started()?;
+    for function in CALLS {
+        for nth in [1, 3] {
+            kernel.fail(function, nth)?;
+            let reader = Reader::start()?;
+            let witnessed = witness::run(kernel, &line)?;
+            let has_struck = kernel.report()?.has_struck;
+            kernel.fail(function, 0)?;
+            let what = format!("call {nth} of {function} fails");
+            ensure(has_struck, format!("{what}: it never came"))?;
+            match reader.stop() {
+                Ok(seen) => ensure(
+                    seen.facts.len() == witnessed.len(),
+                    format!("{what}: {} of {}", seen.facts.len(), witnessed.len()),
+                )?,
+                // A read whose pages cannot be mapped fails; what was queued waits for the next.
+                Err(_failed) => {
+                    let seen = Reader::start()?.stop()?;
+                    balances(&seen.counters)?;
+                }
+            }
+        }
+    }
+    driver.stop()?;
+    Ok(())
+}
+
+/// Nothing happens: no request but the reads that are pended, no timer, no deferred routine.
+fn idles(kernel: &Kernel) -> Outcome {
+    const TIME: Duration = Duration::from_secs(10);
+    let _driver = started()?;
+    let device = reader::open()?;
+    let reads = pended(&device)?;
+    kernel.reset()?;
+    std::thread::sleep(TIME);
+    let report = kernel.report()?;
+    drop(reads);
+    ensure(
+        report.requests.is_empty() && report.calls.is_empty(),
+        format!("requests {:?}, calls {:?}", report.requests, report.calls),
+    )
+}
