@@ -61,29 +61,28 @@ pub enum Error {
         /// The directory.
         path: PathBuf,
         /// What is wrong.
-        source: store::OpenError,
+        source: Box<store::OpenError>,
     },
 }
 
 impl Error {
     /// Whether this is a state of the medium that passes, not a wrong setting.
     fn may_pass(&self) -> bool {
-        match self {
-            Self::Locked { .. } => false,
-            Self::Io { source, .. }
-            | Self::Segment {
-                source:
-                    store::OpenError::Io { source, .. }
-                    | store::OpenError::Segment(ReadError::Io { source, .. }),
-                ..
-            } => matches!(
-                source.kind(),
-                io::ErrorKind::StorageFull
-                    | io::ErrorKind::QuotaExceeded
-                    | io::ErrorKind::ReadOnlyFilesystem
-            ),
-            Self::Segment { source, .. } => source.may_pass(),
-        }
+        let source = match self {
+            Self::Locked { .. } => return false,
+            Self::Io { source, .. } => source,
+            Self::Segment { source, .. } => match source.as_ref() {
+                store::OpenError::Io { source, .. }
+                | store::OpenError::Segment(ReadError::Io { source, .. }) => source,
+                source @ store::OpenError::Segment(_) => return source.may_pass(),
+            },
+        };
+        matches!(
+            source.kind(),
+            io::ErrorKind::StorageFull
+                | io::ErrorKind::QuotaExceeded
+                | io::ErrorKind::ReadOnlyFilesystem
+        )
     }
 }
 
@@ -183,7 +182,7 @@ impl Store {
     fn at_path(&self, source: impl Into<store::OpenError>) -> Error {
         Error::Segment {
             path: self.settings.path.clone(),
-            source: source.into(),
+            source: Box::new(source.into()),
         }
     }
 
@@ -366,10 +365,8 @@ impl Store {
         let path = self.writer.take().map(|writer| writer.path().to_path_buf());
         self.in_transaction = false;
         self.owed.take_back();
-        if let Error::Segment {
-            source: store::OpenError::Segment(error),
-            ..
-        } = error
+        if let Error::Segment { source, .. } = error
+            && let store::OpenError::Segment(error) = source.as_ref()
             && error.is_corrupt()
             && let Some(path) = path
         {
