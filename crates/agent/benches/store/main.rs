@@ -102,7 +102,10 @@ fn write(count: u64, directory: &Path) -> anyhow::Result<serde_json::Value> {
 /// The usual questions, each asked three times; the shortest time counts, the machine being shared.
 fn ask(directory: &Path) -> anyhow::Result<serde_json::Value> {
     let whole = Window::default();
-    let opened = best_of_three(|| Ok(drop(Reader::open(directory, &whole)?)))?;
+    let opened = best_of_three(|| {
+        let _reader = Reader::open(directory, &whole)?;
+        Ok(())
+    })?;
     let noon = Time(day::MIDNIGHT + 12 * day::HOUR);
     let moment = Window {
         since: Some(noon),
