@@ -9,6 +9,7 @@ use nt::sys::{
     UNICODE_STRING,
 };
 use std::cell::UnsafeCell;
+use std::mem::MaybeUninit;
 use std::ptr;
 
 const UNSUCCESSFUL: NTSTATUS = 0xc000_0001_u32.cast_signed();
@@ -22,10 +23,8 @@ struct Shared<T>(UnsafeCell<T>);
 unsafe impl<T> Sync for Shared<T> {}
 
 static LOCK: Shared<usize> = Shared(UnsafeCell::new(0));
-// SAFETY: numbers and pointers that may be null.
-static TIMER: Shared<KTIMER> = Shared(UnsafeCell::new(unsafe { std::mem::zeroed() }));
-// SAFETY: as above.
-static DPC: Shared<KDPC> = Shared(UnsafeCell::new(unsafe { std::mem::zeroed() }));
+static TIMER: Shared<MaybeUninit<KTIMER>> = Shared(UnsafeCell::new(MaybeUninit::zeroed()));
+static DPC: Shared<MaybeUninit<KDPC>> = Shared(UnsafeCell::new(MaybeUninit::zeroed()));
 
 /// What Wine calls, also as it calls a library's entry point, with a number where a driver has its
 /// registry path: `kernel/main.rs` says why.
@@ -74,14 +73,14 @@ fn leave_things_behind(registry_path: *const UNICODE_STRING) {
     let _status = unsafe { sys::PsSetCreateThreadNotifyRoutine(routine) };
     // SAFETY: the structure is this driver's.
     unsafe {
-        sys::KeInitializeDpc(DPC.0.get(), deferred, ptr::null_mut());
+        sys::KeInitializeDpc(DPC.0.get().cast(), deferred, ptr::null_mut());
     }
     // SAFETY: as above.
     unsafe {
-        sys::KeInitializeTimer(TIMER.0.get());
+        sys::KeInitializeTimer(TIMER.0.get().cast());
     }
     // SAFETY: as above.
-    let _was_set = unsafe { sys::KeSetTimer(TIMER.0.get(), FAR, DPC.0.get()) };
+    let _was_set = unsafe { sys::KeSetTimer(TIMER.0.get().cast(), FAR, DPC.0.get().cast()) };
     // SAFETY: a text that is good for the call; that it is no name of a link does not matter.
     let _status = unsafe { sys::IoCreateSymbolicLink(registry_path, registry_path) };
     // SAFETY: has no precondition here.
