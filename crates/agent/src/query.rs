@@ -1,6 +1,6 @@
 //! SQL over the store for people and programs: reading alone, bounded in time, memory and disk.
 //!
-//! The store's [`Reader`] brings the views; here the query is fenced (`query/guard.rs`), the time
+//! The store's reader brings the views; here the query is fenced (`query/guard.rs`), the time
 //! bounds are put under the views, errors get a cure, and rows are written (`query/output.rs`).
 //! Whatever the query is, nothing but the segments is read and nothing is changed.
 
@@ -20,7 +20,8 @@ use self::guard::Guard;
 pub use self::guard::{Settings, Stopped, Work};
 pub use self::output::{Format, Output};
 use crate::nearest::nearest;
-use crate::store::{ReadError, Reader, VIEWS, Window};
+use crate::store::{ReadError, VIEWS, Window};
+use crate::tree::stored;
 
 /// The longest query.
 pub const SQL_SIZE_MAX: usize = 1 << 20;
@@ -77,7 +78,7 @@ pub struct Query {
 impl Query {
     /// Opens the store's segments of that window. The views have what was in the window alone.
     pub fn open(directory: &Path, window: &Window, settings: Settings) -> Result<Self, ReadError> {
-        let reader = Reader::open(directory, window)?;
+        let reader = stored::open(directory, window)?;
         let passed_over = reader.passed_over().iter();
         let passed_over = passed_over.map(|segment| segment.why.to_string()).collect();
         let mut connection = reader.into_connection();

@@ -198,6 +198,33 @@ fn an_armed_ring_wakes_at_the_first_image_and_a_disarmed_one_does_not() {
     }
 }
 
+#[test]
+fn a_muted_ring_loses_nothing_and_wakes_again_when_armed() {
+    if !is_root() {
+        return;
+    }
+    let _alone = alone();
+    let mut rings = image_rings(8 << 20);
+    rings.enable().unwrap();
+    let run = || assert!(Command::new("/bin/true").status().unwrap().success());
+    for _ in 0..3 {
+        rings.mute();
+        while wakes_within(&rings, Duration::ZERO) {}
+        run();
+        assert!(!wakes_within(&rings, Duration::ZERO), "it was muted");
+        let mut batch = Batch::default();
+        rings.drain(&mut batch).unwrap();
+        // The program, the loader and the C library.
+        assert!(batch.count() >= 3, "a muted ring records as before");
+        while !rings.arm() {
+            rings.drain(&mut Batch::default()).unwrap();
+        }
+        run();
+        assert!(wakes_within(&rings, Duration::from_secs(10)));
+    }
+    assert_eq!(rings.lost(), 0);
+}
+
 /// What a scripted set of programs must look like in the trail, by the word of its parent.
 struct Witness {
     /// Process id and wait status, in order.

@@ -2,10 +2,13 @@
 //! and into docs/BENCHMARKS.md, with the machine they were taken on.
 
 pub(crate) mod instructions;
+mod interrupt;
 mod overhead;
+mod peers;
 mod recorder;
 mod report;
 mod sample;
+mod store;
 
 use anyhow::Result;
 use clap::Subcommand;
@@ -19,6 +22,12 @@ pub(crate) enum Bench {
     Driver(instructions::Options),
     /// Instructions of the agent's paths an event
     Agent(instructions::Options),
+    /// `systrail` beside auditd, bpftrace, execsnoop, forkstat, perf and sysdig
+    Peers(peers::Options),
+    /// What the settings change: rings, flush interval, events, rules; rates, processes, a soak
+    Tuning(peers::tuning::Options),
+    /// How fast the store takes events, how large it is, how fast it answers
+    Store(store::Options),
 }
 
 /// Runs one.
@@ -27,5 +36,8 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
         Bench::Overhead(options) => overhead::run(options),
         Bench::Driver(options) => instructions::run_driver(options),
         Bench::Agent(options) => instructions::run_agent(options),
+        Bench::Peers(options) => peers::run(options),
+        Bench::Tuning(options) => peers::tuning::run(options),
+        Bench::Store(options) => store::run(options),
     }
 }

@@ -49,6 +49,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             cargo_nightly()
                 // Cargo's own target directory would be shared with builds without sanitizers.
                 .env_remove("CARGO_TARGET_DIR")
+                // Freed memory waits there to be caught in use, and counts against the limit.
+                .env("ASAN_OPTIONS", "quarantine_size_mb=64")
                 // One unit, cargo-fuzz's default, keeps all processors but one waiting for the agent.
                 .args(["fuzz", "run", "--codegen-units=16", &target, "--"])
                 .arg(format!("-max_total_time={}", options.seconds))

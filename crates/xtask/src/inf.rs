@@ -198,7 +198,7 @@ fn service(inf: &Inf, faults: &mut Vec<String>) {
     }
 }
 
-/// Every `%name%` is in [Strings], and the other way round.
+/// Every `%name%` is in `[Strings]`, and the other way round.
 fn strings(inf: &Inf, text: &str, faults: &mut Vec<String>) {
     let defined: BTreeSet<&str> = inf
         .lines("Strings")

@@ -47,7 +47,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Task {
     /// Install what the other tasks need on a bare Debian 12 (needs root)
-    Setup,
+    Setup(setup::Options),
     /// Everything the continuous integration checks, in its order, with a summary
     Ci(ci::Options),
     /// Format, clippy and documentation, warnings being errors
@@ -102,7 +102,7 @@ fn main() -> ExitCode {
 
 fn run(task: Task) -> Result<()> {
     match task {
-        Task::Setup => setup::run(),
+        Task::Setup(options) => setup::run(&options),
         Task::Ci(options) => ci::run(&options),
         Task::Lint => lint::run(),
         Task::Tidy => tidy::run(),

@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use clap::Args;
 
 use crate::command::{cargo, program, read, run as run_command};
 
@@ -49,8 +50,29 @@ const BPF_LINKER: &str = "0.13.0";
 /// The tool that builds and starts fuzz targets.
 const CARGO_FUZZ: &str = "0.13.2";
 
+/// What `cargo xtask bench peers` compares with and works on. Nothing else needs it.
+const BENCH_PACKAGES: &[(&str, &str)] = &[
+    ("auditd", "a recorder to compare with"),
+    ("bpftrace", "a recorder to compare with"),
+    ("bpfcc-tools", "a recorder to compare with"),
+    ("libbpf-tools", "a recorder to compare with"),
+    ("forkstat", "a recorder to compare with"),
+    ("linux-perf", "a recorder to compare with"),
+    ("sysdig", "a recorder to compare with"),
+    ("make", "a workload"),
+    ("strace", "what happens in a workload"),
+];
+
+/// Arguments of `cargo xtask setup`.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Only what `bench peers` needs: auditd, bpftrace, execsnoop, forkstat, perf, sysdig
+    #[arg(long)]
+    bench: bool,
+}
+
 /// Installs what is missing.
-pub(crate) fn run() -> Result<()> {
+pub(crate) fn run(options: &Options) -> Result<()> {
     ensure!(
         fs::metadata("/proc/self")?.uid() == 0,
         "setup installs packages and needs root; start it with sudo"
@@ -59,13 +81,16 @@ pub(crate) fn run() -> Result<()> {
         Path::new("/etc/debian_version").exists(),
         "setup knows Debian 12 only; crates/xtask/src/setup.rs lists what other systems need"
     );
-    packages()?;
+    if options.bench {
+        return packages(BENCH_PACKAGES);
+    }
+    packages(PACKAGES)?;
     toolchains()?;
     cargo_tools()
 }
 
-fn packages() -> Result<()> {
-    let missing: Vec<&str> = PACKAGES
+fn packages(wanted: &[(&'static str, &str)]) -> Result<()> {
+    let missing: Vec<&str> = wanted
         .iter()
         .filter(|(name, _)| !is_installed(name))
         .map(|(name, purpose)| {
@@ -74,7 +99,7 @@ fn packages() -> Result<()> {
         })
         .collect();
     if missing.is_empty() {
-        println!("packages: all {} there", PACKAGES.len());
+        println!("packages: all {} there", wanted.len());
         return Ok(());
     }
     run_command(program("apt-get").arg("update").arg("--quiet"))?;

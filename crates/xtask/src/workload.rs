@@ -1,9 +1,12 @@
 //! `xtask workload`: the programs the benches measure. Each prints how long it took, in
 //! nanoseconds, so that its own start is not part of the figure.
 
+mod processes;
+
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -36,12 +39,52 @@ pub(crate) enum Workload {
         /// For how long
         seconds: u32,
     },
+    /// Fork, exec and wait at a steady rate; prints the time without the pauses
+    Rate {
+        /// Processes a second
+        rate: u32,
+        /// For how long
+        seconds: u32,
+        /// The program to run
+        program: PathBuf,
+    },
+    /// Fork, exec and wait as fast as it goes
+    FlatOut {
+        /// How many times
+        count: u32,
+        /// The program to run
+        program: PathBuf,
+    },
+    /// Processes that start processes, all at once
+    Tree {
+        /// How many processes start others
+        branches: u32,
+        /// How many each of them starts, one after the other
+        leaves: u32,
+        /// The program the last ones run
+        program: PathBuf,
+    },
 }
 
 /// Runs it and prints the nanoseconds it took.
 pub(crate) fn run(workload: &Workload) -> Result<()> {
     let begin = Instant::now();
     match *workload {
+        Workload::Rate {
+            ref program,
+            rate,
+            seconds,
+        } => {
+            let busy = processes::at_rate(program, rate, seconds)?;
+            println!("{}", busy.as_nanos());
+            return Ok(());
+        }
+        Workload::FlatOut { ref program, count } => processes::flat_out(program, count)?,
+        Workload::Tree {
+            ref program,
+            branches,
+            leaves,
+        } => processes::tree(program, branches, leaves)?,
         Workload::Fork { count } => {
             // Where a group is asked for, the standard library forks, because posix_spawn cannot
             // set one. It is the group we have, so no privilege is needed, and no `unsafe` to fork.

@@ -4,7 +4,7 @@ use agent::moment;
 use agent::store::{ReadError, Window};
 use agent::story::{self, Collector, Story};
 use agent::trail::Time;
-use agent::tree::{NotOne, Style, Who};
+use agent::tree::{NotOne, Style, Who, stored};
 use clap::Args;
 
 use super::console::say;
@@ -67,7 +67,7 @@ fn read(arguments: &Arguments) -> Result<(Story, Time), Failure> {
         let mut log = Log::open(path, true)?;
         let mut end = Time(i64::MIN);
         let until = trail.until.unwrap_or(Time(i64::MAX));
-        for event in log.by_ref().filter(|event| event.time <= until) {
+        for event in log.by_ref().filter(|event| event.time < until) {
             end = end.max(event.time);
             collector.add(&event)?;
         }
@@ -82,8 +82,8 @@ fn read(arguments: &Arguments) -> Result<(Story, Time), Failure> {
         return match story::stored::read(&directory, &window, arguments.who, None) {
             Ok(story) => Ok((story, now)),
             Err(
-                story::stored::Error::Store(ReadError::NotThere { .. })
-                | story::stored::Error::NotOne(NotOne::Nobody(_)),
+                stored::Error::Store(ReadError::NotThere { .. })
+                | stored::Error::NotOne(NotOne::Nobody(_)),
             ) => {
                 let story = story::live::story(arguments.who)?;
                 if !cfg!(target_os = "linux") {

@@ -66,24 +66,22 @@ pub(super) fn main(arguments: &Arguments) -> Result<Exit, Failure> {
 
 /// The tree, and the moment of which it is.
 fn read(arguments: &Arguments) -> Result<(Tree, Time), Failure> {
-    let until = arguments.at.or(arguments.trail.until);
+    // The moment itself is in the time that is looked at.
+    let at = arguments.at.map(|at| Window {
+        since: Some(at),
+        until: Some(Time(at.0.saturating_add(1))),
+    });
+    let now = arguments.at.or(arguments.trail.until);
     if let Some(path) = &arguments.trail.log {
+        let until = at.map_or(arguments.trail.until, |at| at.until);
         let tree = read_log(path, until)?;
-        let now = until.or_else(|| tree.end()).unwrap_or_default();
+        let now = now.or_else(|| tree.end()).unwrap_or_default();
         return Ok((tree, now));
     }
-    if arguments.at.is_some() || arguments.trail.asks_for_trail() {
+    if at.is_some() || arguments.trail.asks_for_trail() {
         let (directory, window) = arguments.trail.store()?;
-        let window = match arguments.at {
-            // The moment itself is in it.
-            Some(at) => Window {
-                since: Some(at),
-                until: Some(Time(at.0.saturating_add(1))),
-            },
-            None => window,
-        };
-        let tree = tree::stored::read(&directory, &window)?;
-        return Ok((tree, until.unwrap_or_else(moment::now)));
+        let tree = tree::stored::read(&directory, &at.unwrap_or(window))?;
+        return Ok((tree, now.unwrap_or_else(moment::now)));
     }
     let mut tree = Tree::default();
     for event in tree::live::events()? {
@@ -96,7 +94,7 @@ fn read_log(path: &Path, until: Option<Time>) -> Result<Tree, Failure> {
     let mut tree = Tree::default();
     let mut log = Log::open(path, true)?;
     // What happened afterwards is not known then: who exits later is running.
-    let is_meant = |time| until.is_none_or(|until| time <= until);
+    let is_meant = |time| until.is_none_or(|until| time < until);
     for event in log.by_ref().filter(|event| is_meant(event.time)) {
         tree.add(&event)?;
     }

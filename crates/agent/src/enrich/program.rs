@@ -178,9 +178,10 @@ const fn command_line_fields(flags: Flags) -> &'static [&'static str] {
     }
 }
 
-/// The absolute path of a script: as it was given, or below the working directory.
+/// The absolute path of a script: as it was given, or below the working directory where that is
+/// known.
 fn script(given: &[u8], directory: &[u8]) -> Vec<u8> {
-    if given.starts_with(b"/") || directory.is_empty() || directory == b"/" && given.is_empty() {
+    if given.starts_with(b"/") || directory.is_empty() {
         return given.to_vec();
     }
     let mut given = given;

@@ -341,7 +341,7 @@ impl Images {
     fn arm(&mut self, waiting_for: Waiting) -> bool {
         match waiting_for {
             Waiting::ForMany => {
-                self.rings.disarm();
+                self.rings.mute();
                 true
             }
             Waiting::ForAny => self.rings.arm(),

@@ -27,7 +27,7 @@ use std::ops::RangeInclusive;
 use std::os::fd::AsFd as _;
 use std::time::Duration;
 
-use event::{Event, Header, Kind};
+use event::{Event, Kind};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
 use self::execs::Execs;
@@ -207,13 +207,7 @@ impl Perf {
                 if !images || !recorded.contains(&record.time) {
                     return 0;
                 }
-                let header = Header {
-                    flags,
-                    time: record.time,
-                    process_id: mapping.process_id,
-                    thread_id: mapping.thread_id,
-                    ..Header::default()
-                };
+                let header = mapping.load_header(record.time, flags);
                 u64::from(batch.write(header, &Event::ImageLoad(load)))
             })
             .map_err(Error::io("reading image loads from perf events"))?;

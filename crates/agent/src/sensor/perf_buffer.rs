@@ -7,7 +7,9 @@
 //!
 //! The *sentinel* is a second, tiny buffer a processor that wakes its reader on the first record.
 //! It lets an idle sensor sleep without a timer: [`Rings::arm`] makes room in it, and a full
-//! sentinel, which is what [`Rings::disarm`] leaves, wakes nobody. Neither costs a system call.
+//! sentinel, which is what [`Rings::disarm`] leaves, wakes nobody. Neither costs a system call, but
+//! each record is still tried on the full sentinel, in the context of whoever maps an image. Where
+//! the sentinel is not needed for long, [`Rings::mute`] takes it out of the kernel's way.
 //!
 //! Of what it loses a ring knows the number, not the kind: everything lost in it is told as
 //! [`RingsSettings::lost_kind`], mappings without a file included, so a loss of image loads is
@@ -16,7 +18,7 @@
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd};
 
-use event::{Event, Header, Kind, loss};
+use event::{Event, Kind, loss};
 
 use super::perf_record::{self, Body, Record};
 use super::{BATCH_SIZE_MAX, Batch, Error};
@@ -76,6 +78,7 @@ pub struct Rings {
     cpus: Vec<CpuRing>,
     settings: RingsSettings,
     enabled: bool,
+    is_muted: bool,
     scratch: Vec<u8>,
     produced: u64,
     lost: u64,
@@ -99,6 +102,7 @@ impl Rings {
             cpus,
             settings,
             enabled: false,
+            is_muted: false,
             scratch: Vec::with_capacity(CHUNK_SIZE),
             produced: 0,
             lost: 0,
@@ -109,7 +113,8 @@ impl Rings {
     /// Begins to record.
     pub fn enable(&mut self) -> io::Result<()> {
         self.enabled = true;
-        self.cpus.iter().try_for_each(CpuRing::enable)
+        let is_muted = self.is_muted;
+        self.cpus.iter().try_for_each(|cpu| cpu.enable(is_muted))
     }
 
     /// Stops recording. What is in the rings stays there to be drained.
@@ -127,9 +132,19 @@ impl Rings {
 
     /// Makes the next record, on any processor, wake the reader. Returns whether the rings are
     /// empty; where they are not, the wake-up may have been missed and the caller must not wait
-    /// for one.
+    /// for one. Nor where the kernel does not take back a [`mute`](Self::mute).
     #[must_use]
     pub fn arm(&mut self) -> bool {
+        if self.is_muted {
+            if self
+                .cpus
+                .iter()
+                .any(|cpu| cpu.sentinel_event.enable().is_err())
+            {
+                return false;
+            }
+            self.is_muted = false;
+        }
         for cpu in &self.cpus {
             cpu.arm();
         }
@@ -145,6 +160,23 @@ impl Rings {
         }
     }
 
+    /// The same, for as long as records come: the kernel does not try the sentinels any more. Costs
+    /// a system call a processor when it was not so already, and so does the next
+    /// [`arm`](Self::arm).
+    pub fn mute(&mut self) {
+        if self.is_muted || !self.enabled {
+            return;
+        }
+        self.disarm();
+        // One that stays on is full, which is as good and only slower.
+        for cpu in &self.cpus {
+            if let Err(error) = cpu.sentinel_event.disable() {
+                tracing::debug!(%error, cpu = cpu.cpu, "cannot mute a perf event");
+            }
+        }
+        self.is_muted = true;
+    }
+
     /// Appends the image loads that wait in the rings, and a `lost` record where some were lost.
     pub fn drain(&mut self, batch: &mut Batch) -> io::Result<Drained> {
         self.drain_with(batch, &mut |record, batch| {
@@ -154,13 +186,7 @@ impl Rings {
             let Some((flags, load)) = mapping.image() else {
                 return 0;
             };
-            let header = Header {
-                flags,
-                time: record.time,
-                process_id: mapping.process_id,
-                thread_id: mapping.thread_id,
-                ..Header::default()
-            };
+            let header = mapping.load_header(record.time, flags);
             u64::from(batch.write(header, &Event::ImageLoad(load)))
         })
     }
@@ -246,7 +272,7 @@ impl Rings {
             let ring = CpuRing::open_online(cpu, self.settings.records, data_size)?;
             if let Some(ring) = ring {
                 if self.enabled {
-                    ring.enable()?;
+                    ring.enable(self.is_muted)?;
                 }
                 self.cpus.push(ring);
                 has_changed = true;
@@ -332,8 +358,11 @@ impl CpuRing {
         Ok(cpu_ring)
     }
 
-    fn enable(&self) -> io::Result<()> {
+    fn enable(&self, is_muted: bool) -> io::Result<()> {
         self.event.enable()?;
+        if is_muted {
+            return Ok(());
+        }
         self.sentinel_event.enable()
     }
 

@@ -5,7 +5,7 @@
 //! error: a newer kernel may add record types and append fields.
 
 use event::wire::{Invalid, Reader};
-use event::{Flags, image};
+use event::{Flags, Header, image};
 
 /// Bytes every record begins with: type, misc, size.
 pub const HEADER_SIZE: usize = 8;
@@ -155,6 +155,17 @@ impl<'a> Mapping<'a> {
             image,
         };
         Some((flags, load))
+    }
+
+    /// The header of the load of that image at `time`.
+    pub fn load_header(&self, time: u64, flags: Flags) -> Header {
+        Header {
+            flags,
+            time,
+            process_id: self.process_id,
+            thread_id: self.thread_id,
+            ..Header::default()
+        }
     }
 }
 

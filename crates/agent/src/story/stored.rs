@@ -6,24 +6,10 @@ use event::ProcessKey;
 use rusqlite::{Connection, Params, Row, params_from_iter};
 
 use super::{Details, Exec, Image, List, Story, Thread, ancestors};
-use crate::store::{ReadError, Window};
+use crate::store::Window;
 use crate::trail::Time;
-use crate::tree::stored::{as_of, open, processes, recordings};
-use crate::tree::{NotOne, Process, Who};
-
-/// Why there is no story.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The store cannot be read.
-    #[error(transparent)]
-    Store(#[from] ReadError),
-    /// It answers what cannot be.
-    #[error("the store cannot be read: {0}")]
-    Sqlite(#[from] rusqlite::Error),
-    /// No one process is meant.
-    #[error(transparent)]
-    NotOne(#[from] NotOne),
-}
+use crate::tree::stored::{Error, as_of, open, processes, recordings};
+use crate::tree::{Process, Who};
 
 /// The story of `who`, of several with that id the one that was there `at` a time, as the window
 /// has it.

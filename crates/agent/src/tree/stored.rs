@@ -7,11 +7,11 @@ use event::ProcessKey;
 use rusqlite::types::Value;
 use rusqlite::{Connection, Params, Row};
 
-use super::{End, Exit, Process, TooMany, Tree};
+use super::{End, Exit, NotOne, Process, TooMany, Tree};
 use crate::store::{ReadError, Reader, Window};
 use crate::trail::{Program, Text, Time, UserId};
 
-/// Why there is no tree.
+/// Why there is no tree, or no story.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The store cannot be read.
@@ -23,6 +23,9 @@ pub enum Error {
     /// There are too many.
     #[error(transparent)]
     TooMany(#[from] TooMany),
+    /// No one process is meant.
+    #[error(transparent)]
+    NotOne(#[from] NotOne),
 }
 
 /// The processes the store tells of in the window, as they were at its end.

@@ -26,6 +26,7 @@ mod raw;
 mod real_build;
 mod recorder;
 mod seam;
+mod store;
 mod threads;
 mod tree;
 mod witness;

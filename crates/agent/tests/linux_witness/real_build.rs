@@ -27,7 +27,7 @@ fn a_build_is_told_as_strace_tells_it() {
     write_package(&package);
     let trace = directory.path().join("trace");
     let recorder = Recorder::start(directory.path(), Plan::default());
-    let strace = build(&package, &trace);
+    let strace = build(&package, &trace, "execve,execveat");
     let recording = recorder.stop();
 
     let witness = read_trace(&fs::read_to_string(&trace).unwrap());
@@ -61,19 +61,16 @@ pub(crate) fn write_package(directory: &Path) {
     fs::write(directory.join("src/main.rs"), "fn main() {}\n").unwrap();
 }
 
-/// Builds the package under strace, and says which process strace is.
-fn build(package: &Path, trace: &Path) -> i32 {
+/// Builds the package under strace, which traces those calls, and says which process strace is.
+pub(crate) fn build(package: &Path, trace: &Path, calls: &str) -> i32 {
     let mut strace = Command::new(find("strace").unwrap());
     strace.args([
         "--follow-forks",
         "--seccomp-bpf",
         "--quiet=attach,personality",
     ]);
-    strace.args([
-        "--trace=execve,execveat",
-        "--signal=none",
-        "--string-limit=4096",
-    ]);
+    strace.arg(format!("--trace={calls}"));
+    strace.args(["--signal=none", "--string-limit=4096"]);
     strace.arg("--output").arg(trace);
     strace.args(["cargo", "build", "--offline", "--quiet"]);
     strace.current_dir(package).stdin(Stdio::null());

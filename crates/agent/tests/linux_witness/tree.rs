@@ -4,14 +4,13 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
 use std::fs;
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use serde_json::Value;
 
-use crate::real_build::write_package;
+use crate::real_build::{build, write_package};
 use crate::recorder::{Plan, Recorder, log_path};
-use crate::witness::{Machine, directory, find};
+use crate::witness::{Machine, directory};
 
 /// The parent of each process.
 type Parents = BTreeMap<i64, i64>;
@@ -26,7 +25,8 @@ fn the_tree_of_a_build_has_the_links_that_strace_saw() {
     write_package(&package);
     let trace = directory.path().join("trace");
     let recorder = Recorder::start(directory.path(), Plan::default());
-    let strace = build(&package, &trace);
+    let strace = build(&package, &trace, "clone,clone3,fork,vfork");
+    let strace = i64::from(strace);
     recorder.stop().assert_nothing_lost();
 
     let witness = read_trace(&fs::read_to_string(&trace).unwrap());
@@ -44,26 +44,6 @@ fn the_tree_of_a_build_has_the_links_that_strace_saw() {
     ]);
     let last_run = ["--last-run".as_ref(), "--store".as_ref(), store.as_ref()];
     assert_eq!(tree(strace, &last_run), told);
-}
-
-/// Builds the package under strace, and says which process strace is.
-fn build(package: &Path, trace: &Path) -> i64 {
-    let mut strace = Command::new(find("strace").unwrap());
-    strace.args([
-        "--follow-forks",
-        "--seccomp-bpf",
-        "--quiet=attach,personality,exit",
-    ]);
-    strace.args(["--trace=clone,clone3,fork,vfork", "--signal=none"]);
-    strace.arg("--output").arg(trace);
-    strace.args(["cargo", "build", "--offline", "--quiet"]);
-    strace.current_dir(package).stdin(Stdio::null());
-    strace
-        .env_remove("CARGO_TARGET_DIR")
-        .env_remove("RUSTC_WRAPPER");
-    let mut child = strace.spawn().unwrap();
-    assert!(child.wait().unwrap().success());
-    i64::from(child.id())
 }
 
 /// `TID clone3({flags=…}, …) = CHILD`, in one line or in two when others interrupt. The caller may

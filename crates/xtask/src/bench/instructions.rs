@@ -15,7 +15,7 @@ use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 use serde::Deserialize;
 
-use crate::bench::report::{machine, replace_section};
+use crate::bench::report::{DOCUMENT, machine, replace_section};
 use crate::command::{cargo, read};
 
 pub(super) use agent::run as run_agent;
@@ -100,7 +100,7 @@ impl Subject {
             machine()?,
             document_fn(&figures)
         );
-        replace_section(&command, &section)
+        replace_section(DOCUMENT, &command, &section)
     }
 
     fn count(&self, program: &Path, cases: &'static [Case]) -> Result<Vec<Figure>> {

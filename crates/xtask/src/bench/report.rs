@@ -11,8 +11,8 @@ use super::sample::Sample;
 use crate::command::{program, read};
 use crate::workspace;
 
-/// The document, from the root.
-const DOCUMENT: &str = "docs/BENCHMARKS.md";
+/// The document of most benches, from the root.
+pub(crate) const DOCUMENT: &str = "docs/BENCHMARKS.md";
 
 /// One thing that was measured, and the most it may be.
 #[derive(Serialize)]
@@ -92,7 +92,7 @@ impl Report {
             self.machine,
             self.table()
         );
-        replace_section(self.command, &section)
+        replace_section(DOCUMENT, self.command, &section)
     }
 }
 
@@ -128,13 +128,13 @@ impl Figure {
     }
 }
 
-/// Replaces the section of the document that a command writes.
-pub(super) fn replace_section(command: &str, section: &str) -> Result<()> {
-    let path = workspace::root().join(DOCUMENT);
-    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {DOCUMENT}"))?;
+/// Replaces the section of a document that a command writes.
+pub(super) fn replace_section(document: &str, command: &str, section: &str) -> Result<()> {
+    let path = workspace::root().join(document);
+    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {document}"))?;
     let text = with_section(&text, command, section)
-        .with_context(|| format!("{DOCUMENT} has no place marked for `{command}`"))?;
-    fs::write(&path, text).with_context(|| format!("cannot write {DOCUMENT}"))
+        .with_context(|| format!("{document} has no place marked for `{command}`"))?;
+    fs::write(&path, text).with_context(|| format!("cannot write {document}"))
 }
 
 /// The document with another text between the marks of a command.

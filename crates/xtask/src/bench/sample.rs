@@ -38,6 +38,20 @@ impl Sample {
         }
     }
 
+    /// The value that so many of a hundred do not exceed: the nearest rank.
+    pub(super) fn percentile(&self, percent: usize) -> f64 {
+        let sorted = self.sorted();
+        let rank = (sorted.len() * percent).div_ceil(100);
+        let index = rank.saturating_sub(1);
+        sorted.get(index).copied().unwrap_or(f64::NAN)
+    }
+
+    /// Each value over the other sample's value of the same round.
+    pub(super) fn ratios(&self, to: &Self) -> Self {
+        let pairs = self.values.iter().zip(&to.values);
+        pairs.map(|(value, other)| value / other).collect()
+    }
+
     fn sorted(&self) -> Vec<f64> {
         let mut sorted = self.values.clone();
         sorted.sort_by(f64::total_cmp);
@@ -67,6 +81,22 @@ mod tests {
     fn the_median_is_the_middle_or_between_the_two() {
         assert_eq!(figures(&[3.0, 1.0, 2.0]), [1.0, 2.0, 3.0]);
         assert_eq!(figures(&[4.0, 1.0, 2.0, 3.0]), [1.0, 2.5, 4.0]);
+    }
+
+    #[test]
+    #[expect(clippy::float_cmp, reason = "these values are exact")]
+    fn a_percentile_is_a_value_that_was_measured() {
+        let sample: Sample = (1..=200).map(f64::from).collect();
+        assert_eq!(sample.percentile(99), 198.0);
+        assert_eq!(sample.percentile(100), 200.0);
+        assert_eq!(Sample::from_iter([7.0]).percentile(99), 7.0);
+    }
+
+    #[test]
+    #[expect(clippy::float_cmp, reason = "these values are exact")]
+    fn ratios_are_taken_round_by_round() {
+        let ratios = Sample::from_iter([2.0, 9.0]).ratios(&Sample::from_iter([4.0, 3.0]));
+        assert_eq!(figures(&ratios.values), [0.5, 1.75, 3.0]);
     }
 
     #[test]

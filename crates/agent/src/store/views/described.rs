@@ -1,0 +1,263 @@
+//! What each view shows: a row, and column by column. `docs/STORE.md` and `systrail query --schema`
+//! say the same.
+
+/// A view: its name, what its rows are, its columns.
+#[derive(Clone, Copy, Debug)]
+pub struct View {
+    /// The name.
+    pub name: &'static str,
+    /// What a row is.
+    pub about: &'static str,
+    /// The columns, in order.
+    pub columns: &'static [Column],
+}
+
+/// A column of a view.
+#[derive(Clone, Copy, Debug)]
+pub struct Column {
+    /// The name.
+    pub name: &'static str,
+    /// What it holds.
+    pub about: &'static str,
+}
+
+const fn column(name: &'static str, about: &'static str) -> Column {
+    Column { name, about }
+}
+
+/// Every view there is, in the order a person wants to hear of them.
+pub const VIEWS: &[View] = &[
+    View {
+        name: "events",
+        about: "a row an event, as the JSON log has it; what a kind does not have is NULL",
+        columns: EVENTS,
+    },
+    View {
+        name: "processes",
+        about: "a row a process: start, execs and exit together",
+        columns: PROCESSES,
+    },
+    View {
+        name: "threads",
+        about: "a row a thread: start and exit together",
+        columns: THREADS,
+    },
+    View {
+        name: "images",
+        about: "a row an image load",
+        columns: IMAGES,
+    },
+    View {
+        name: "losses",
+        about: "a row for each place where events were lost",
+        columns: LOSSES,
+    },
+    View {
+        name: "image_totals",
+        about: "a row a file that was mapped, counted as it was recorded",
+        columns: IMAGE_TOTALS,
+    },
+];
+
+pub(super) const EVENTS: &[Column] = &[
+    column("sequence", "from 1, without a gap in a run"),
+    column("time", "nanoseconds since the Unix epoch, UTC"),
+    column("time_text", "the same as RFC 3339"),
+    column(
+        "kind",
+        "process_start, process_exec, process_exit, thread_start, ...",
+    ),
+    column("host", "the machine"),
+    column("process_id", "the process it is about"),
+    column(
+        "process_key",
+        "that process's identity, 16 hex digits, never reused",
+    ),
+    column(
+        "parent_process_id",
+        "process_start: the process told of the exit",
+    ),
+    column("parent_process_key", "its identity"),
+    column("creator_process_id", "the process that made the call"),
+    column("creator_thread_id", "the thread that made the call"),
+    column("image", "path of the program or of the file mapped"),
+    column(
+        "image_raw",
+        "its bytes in hex, where they are not valid UTF-8",
+    ),
+    column(
+        "image_deleted",
+        "1 when the file had no name in any directory",
+    ),
+    column("command_line", "the arguments as one text"),
+    column(
+        "command_line_raw",
+        "its bytes in hex, where they are not valid UTF-8",
+    ),
+    column("arguments", "the arguments one by one, a JSON list"),
+    column(
+        "arguments_raw",
+        "their bytes in hex, where one is not valid UTF-8",
+    ),
+    column("user", "the user's name"),
+    column("user_id", "uid, a number, or SID, a text"),
+    column(
+        "script",
+        "process_exec: the script an interpreter was started for",
+    ),
+    column(
+        "script_raw",
+        "its bytes in hex, where they are not valid UTF-8",
+    ),
+    column("session_id", "the session"),
+    column("existing", "1 when it was there before the sensor, else 0"),
+    column(
+        "exit_code",
+        "the exit code; 128 + signal for a killed process",
+    ),
+    column("signal", "the signal that killed it"),
+    column("core_dumped", "1 when it left a core dump"),
+    column("run_time_ns", "process_exit: from start to exit"),
+    column("thread_id", "the thread"),
+    column(
+        "remote",
+        "1 when another process created the thread, else 0",
+    ),
+    column(
+        "start_address",
+        "where the thread begins to run, 0x and hex",
+    ),
+    column("image_base", "where the mapping begins, 0x and hex"),
+    column("image_size", "bytes of the mapping"),
+    column(
+        "kernel_image",
+        "1 when it is in the kernel's address space, else 0",
+    ),
+    column("lost_kind", "lost: the kind of the events"),
+    column("lost_count", "lost: how many"),
+    column("lost_reason", "lost: why"),
+    column("source", "sensor_start, sensor_stop: the sensor"),
+    column(
+        "version",
+        "sensor_start, sensor_stop: the version of the agent",
+    ),
+    column("account", "sensor_stop: the account, a JSON object"),
+    column("truncated", "fields whose text was cut, a JSON list"),
+    column(
+        "missing",
+        "fields that could not be had and why, a JSON object",
+    ),
+];
+
+pub(super) const PROCESSES: &[Column] = &[
+    column("process_id", "the process"),
+    column("process_key", "its identity, 16 hex digits, never reused"),
+    column(
+        "running",
+        "1 when its exit was not seen and the newest run knows it",
+    ),
+    column("start_time", "nanoseconds since the Unix epoch, UTC"),
+    column("start_time_text", "the same as RFC 3339"),
+    column("existing", "1 when it was there before the sensor, else 0"),
+    column("parent_process_id", "the process told of its exit"),
+    column("parent_process_key", "its identity"),
+    column("parent_image", "the program the parent ran last"),
+    column(
+        "ancestry",
+        "images from the oldest known ancestor to the parent: a > b > c",
+    ),
+    column("creator_process_id", "the process that made the call"),
+    column("creator_thread_id", "the thread that made the call"),
+    column("session_id", "the session"),
+    column("host", "the machine"),
+    column("image", "path of the program it ran last"),
+    column("command_line", "its arguments as one text"),
+    column("arguments", "its arguments one by one, a JSON list"),
+    column("user", "the user's name"),
+    column("user_id", "uid, a number, or SID, a text"),
+    column("script", "the script an interpreter was started for"),
+    column("exec_count", "how many times it replaced its program"),
+    column("exec_time", "when it did so last"),
+    column(
+        "execs",
+        "each time: a JSON list of time, image and command_line",
+    ),
+    column("exit_time", "nanoseconds since the Unix epoch, UTC"),
+    column("exit_time_text", "the same as RFC 3339"),
+    column(
+        "exit_code",
+        "the exit code; 128 + signal for a killed process",
+    ),
+    column("signal", "the signal that killed it"),
+    column("core_dumped", "1 when it left a core dump"),
+    column("run_time_ns", "from start to exit"),
+    column("run_began", "when the run began that told of it last"),
+];
+
+pub(super) const THREADS: &[Column] = &[
+    column("thread_id", "the thread"),
+    column("process_id", "its process"),
+    column("process_key", "that process's identity"),
+    column("host", "the machine"),
+    column(
+        "start_time",
+        "nanoseconds since the Unix epoch, UTC; NULL when not seen",
+    ),
+    column("start_time_text", "the same as RFC 3339"),
+    column("creator_process_id", "the process that made the call"),
+    column("creator_thread_id", "the thread that made the call"),
+    column(
+        "remote",
+        "1 when another process created the thread, else 0",
+    ),
+    column(
+        "start_address",
+        "where the thread begins to run, 0x and hex",
+    ),
+    column(
+        "exit_time",
+        "nanoseconds since the Unix epoch, UTC; NULL when not seen",
+    ),
+    column("exit_time_text", "the same as RFC 3339"),
+    column("run_time_ns", "from start to exit"),
+];
+
+pub(super) const IMAGES: &[Column] = &[
+    column("sequence", "from 1, without a gap in a run"),
+    column("time", "nanoseconds since the Unix epoch, UTC"),
+    column("time_text", "the same as RFC 3339"),
+    column("host", "the machine"),
+    column("process_id", "the process"),
+    column("process_key", "its identity"),
+    column("image", "path of the file mapped"),
+    column(
+        "image_raw",
+        "its bytes in hex, where they are not valid UTF-8",
+    ),
+    column(
+        "image_deleted",
+        "1 when the file had no name in any directory",
+    ),
+    column("image_base", "where the mapping begins, 0x and hex"),
+    column("image_size", "bytes of the mapping"),
+    column(
+        "kernel_image",
+        "1 when it is in the kernel's address space, else 0",
+    ),
+    column("existing", "1 when it was there before the sensor, else 0"),
+];
+
+pub(super) const LOSSES: &[Column] = &[
+    column("sequence", "from 1, without a gap in a run"),
+    column("time", "nanoseconds since the Unix epoch, UTC"),
+    column("time_text", "the same as RFC 3339"),
+    column("host", "the machine"),
+    column("lost_kind", "the kind of the events"),
+    column("lost_count", "how many"),
+    column("lost_reason", "why; store:write_failed is the store's own"),
+];
+
+const IMAGE_TOTALS: &[Column] = &[
+    column("image", "path of the file mapped"),
+    column("load_count", "how many times it was mapped"),
+];
