@@ -388,9 +388,8 @@ fn logged_exactly(witnessed: &[Fact], log: &str) -> Outcome {
 }
 
 /// Without regard to order: the agent puts events into that of their times.
-fn same_as_logged(witnessed: &[Fact], logged: Vec<Fact>) -> Outcome {
+fn same_as_logged(witnessed: &[Fact], mut logged: Vec<Fact>) -> Outcome {
     let mut witnessed = fact::as_logged(witnessed, &witness::drives()?);
-    let mut logged = fact::without_first_threads(logged);
     witnessed.sort();
     logged.sort();
     fact::same(&witnessed, &logged)?;
