@@ -1,10 +1,12 @@
 //! `systrail replay`: the same bytes, compressed or not, whatever the file is called.
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{Cursor, Write as _};
 use std::path::Path;
 use std::process::Stdio;
 
+use agent::replay::{Events, compressed};
+use agent::tree::{Forest, Tree};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use ruzstd::encoding::{CompressionLevel, compress_to_vec};
@@ -96,6 +98,27 @@ fn a_compressed_log_that_is_cut_or_damaged_gives_what_can_be_read_and_fails() {
         damaged[last] ^= 0xff;
         let (_, code, said) = replay(&damaged);
         assert_eq!(code, Some(1), "a wrong checksum: {said}");
+    }
+}
+
+#[test]
+fn a_log_with_any_byte_changed_is_read_or_refused() {
+    for whole in [trail(), gzip(&trail()), zstd(&trail())] {
+        for index in (0..whole.len()).step_by(11) {
+            let mut bytes = whole.clone();
+            bytes[index] ^= 1 << (index % 8);
+            let Ok(plain) = compressed::plain(Box::new(Cursor::new(bytes))) else {
+                continue;
+            };
+            let mut tree = Tree::default();
+            for event in Events::new(plain).flatten() {
+                tree.add(&event).unwrap();
+            }
+            tree.finish();
+            // Every process is in the tree once, whatever its parents have become.
+            let forest = Forest::new(tree.processes(), |_| true);
+            assert_eq!(forest.visits().count(), tree.processes().len());
+        }
     }
 }
 
