@@ -57,33 +57,27 @@ pub enum Error {
         source: io::Error,
     },
     /// A segment is in the way, or SQLite refuses.
-    #[error("store {}: {source}", path.display())]
-    Segment {
-        /// The directory.
-        path: PathBuf,
-        /// What is wrong; in a box, because a result of it is returned often and it is large.
-        source: Box<store::OpenError>,
-    },
+    #[error(transparent)]
+    Segment(#[from] store::OpenError),
 }
 
 impl Error {
     /// Whether this is a state of the medium that passes, not a wrong setting.
     fn may_pass(&self) -> bool {
-        let of_system = match self {
-            Self::Locked { .. } => return false,
-            Self::Io { source, .. } => source,
-            Self::Segment { source, .. } => match &**source {
+        match self {
+            Self::Locked { .. } => false,
+            Self::Io { source, .. }
+            | Self::Segment(
                 store::OpenError::Io { source, .. }
-                | store::OpenError::Segment(ReadError::Io { source, .. }) => source,
-                other @ store::OpenError::Segment(_) => return other.may_pass(),
-            },
-        };
-        matches!(
-            of_system.kind(),
-            io::ErrorKind::StorageFull
-                | io::ErrorKind::QuotaExceeded
-                | io::ErrorKind::ReadOnlyFilesystem
-        )
+                | store::OpenError::Segment(ReadError::Io { source, .. }),
+            ) => matches!(
+                source.kind(),
+                io::ErrorKind::StorageFull
+                    | io::ErrorKind::QuotaExceeded
+                    | io::ErrorKind::ReadOnlyFilesystem
+            ),
+            Self::Segment(error) => error.may_pass(),
+        }
     }
 }
 
@@ -163,14 +157,7 @@ impl Store {
             })?;
             self.lock = Some(lock);
         }
-        self.resume_or_create().map_err(|error| self.at_path(error))
-    }
-
-    fn at_path(&self, source: impl Into<store::OpenError>) -> Error {
-        Error::Segment {
-            path: self.settings.path.clone(),
-            source: Box::new(source.into()),
-        }
+        Ok(self.resume_or_create()?)
     }
 
     fn resume_or_create(&mut self) -> Result<(), store::OpenError> {
@@ -249,7 +236,7 @@ impl Store {
             let owed = self.owed.events();
             writer.write(owed.iter(), &mut Live::default(), |_event| {})
         });
-        begun.map_err(|source| self.at_path(ReadError::Sqlite { path, source }))?;
+        begun.map_err(|source| refused(path, source))?;
         self.in_transaction = true;
         Ok(())
     }
@@ -267,8 +254,7 @@ impl Store {
         });
         let written_count = self.uncommitted.count().saturating_sub(before);
         if let Err(source) = written {
-            let error = self.at_path(ReadError::Sqlite { path, source });
-            self.fail(&error);
+            self.fail(&refused(path, source));
         }
         usize::try_from(written_count).unwrap_or(usize::MAX)
     }
@@ -285,7 +271,7 @@ impl Store {
         let is_there = self.place.as_ref().is_none_or(|place| place.is_at(&path));
         let committed = if is_there {
             let committed = writer.commit();
-            committed.map_err(|source| self.at_path(ReadError::Sqlite { path, source }))
+            committed.map_err(|source| refused(path, source))
         } else {
             let source = io::Error::new(io::ErrorKind::NotFound, "it was moved or deleted");
             Err(Error::Io { path, source })
@@ -338,10 +324,9 @@ impl Store {
         let after = path.file_name().and_then(store::begin_of);
         let begun = writer
             .end(now())
-            .map_err(|source| ReadError::Sqlite { path, source }.into())
-            .and_then(|()| self.create(after));
+            .map_err(|source| refused(path, source))
+            .and_then(|()| Ok(self.create(after)?));
         if let Err(error) = begun {
-            let error = self.at_path(error);
             self.fail(&error);
         }
     }
@@ -351,8 +336,7 @@ impl Store {
         let path = self.writer.take().map(|writer| writer.path().to_path_buf());
         self.in_transaction = false;
         self.owed.take_back();
-        if let Error::Segment { source, .. } = error
-            && let store::OpenError::Segment(error) = &**source
+        if let Error::Segment(store::OpenError::Segment(error)) = error
             && error.is_corrupt()
             && let Some(path) = path
         {
@@ -455,6 +439,11 @@ impl Place {
     fn is_at(&self, path: &Path) -> bool {
         Self::of(path).as_ref() == Some(self)
     }
+}
+
+/// What SQLite said about the segment.
+fn refused(path: PathBuf, source: rusqlite::Error) -> Error {
+    Error::Segment(ReadError::Sqlite { path, source }.into())
 }
 
 fn now() -> Time {
