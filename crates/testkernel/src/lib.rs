@@ -3,6 +3,7 @@
 //!
 //! The programs themselves are built for Windows only, by `cargo xtask wine`: `kernel/` is the
 //! test-kernel driver, `runner/` the program that starts others, watches them and holds the tests,
+//! `faulty_driver.rs` a driver that breaks the rules, so that the checks are seen to fire, and
 //! `bcryptprimitives.rs` a library that Wine 8.0 lacks. None of them ever ships.
 
 pub mod report;

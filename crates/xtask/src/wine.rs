@@ -47,6 +47,14 @@ pub(crate) fn run(options: &Options) -> Result<Tally> {
         "systrail-test-kernel",
         &["-Wl,--entry=DriverEntry", "-Wl,--subsystem,native"],
     )?;
+    let faulty = build(
+        "faulty-driver",
+        &[
+            "-nostdlib",
+            "-Wl,--entry=DriverEntry",
+            "-Wl,--subsystem,native",
+        ],
+    )?;
     let runner = build("systrail-runner", &[])?;
     let agent = match &options.agent {
         Some(file) => file.clone(),
@@ -56,6 +64,7 @@ pub(crate) fn run(options: &Options) -> Result<Tally> {
     prefix.put(&library, "windows/system32/bcryptprimitives.dll")?;
     prefix.put(&driver.image, "systrail/systrail.sys")?;
     prefix.put(&test_kernel, "systrail/testkernel.sys")?;
+    prefix.put(&faulty, "systrail/faulty/systrail.sys")?;
     prefix.put(&runner, "systrail/runner.exe")?;
     prefix.put(&agent, "systrail/systrail.exe")?;
     let mut command = prefix.wine(TEST_SECONDS_MAX);

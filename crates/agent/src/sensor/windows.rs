@@ -9,6 +9,7 @@
 //! event that the driver delivered and that never came out here shows as an account that does not
 //! balance.
 
+mod first_threads;
 pub mod process_list;
 pub mod refusal;
 mod stream;

@@ -119,6 +119,13 @@ fn redirect_imports(base: usize, table: usize) {
         if names == 0 || addresses == 0 {
             return;
         }
+        let module = c_text(base + offset(read::<u32>(descriptor + 12)));
+        if !module.eq_ignore_ascii_case("ntoskrnl.exe") {
+            breach(format!(
+                "the driver imports from {module}, which is not the kernel"
+            ));
+            continue;
+        }
         for index in 0.. {
             let name = read::<u64>(base + names + index * 8);
             if name == 0 {

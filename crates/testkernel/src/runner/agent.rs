@@ -79,9 +79,10 @@ impl Agent {
 
     fn start(more: &[&str]) -> io::Result<Self> {
         let mut child = Command::new(PROGRAM)
-            .args(["run", "--source", "driver", "--no-store"])
+            .args(["run", "--source", "driver"])
             .args(["--log", LOG, "--summary", SUMMARY])
             .args(more)
+            .args((!more.contains(&"--store")).then_some("--no-store"))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

@@ -31,6 +31,10 @@ pub(crate) const TESTS: &[Test] = &[
         run_fn: logs_a_storm,
     },
     Test {
+        name: "agent_keeps_a_store_that_answers",
+        run_fn: keeps_a_store,
+    },
+    Test {
         name: "agent_that_is_killed_costs_nothing_and_the_next_one_goes_on",
         run_fn: survives_a_kill,
     },
@@ -150,6 +154,43 @@ fn logs_a_storm(kernel: &Kernel) -> Outcome {
     done(&agent.interrupt()?)?;
     logged_exactly(&witnessed, LOG)?;
     balances()
+}
+
+fn keeps_a_store(kernel: &Kernel) -> Outcome {
+    const STORE: &str = r"C:\systrail\store";
+    const ENDED: &str = "SELECT process_id, exit_code FROM processes WHERE exit_code IS NOT NULL";
+    let _installed = Installed::started()?;
+    let agent = Agent::record(&["--store", STORE])?;
+    let witnessed = witness::run(kernel, "cmd /c cmd /c exit 3")?;
+    // The store answers while it is written.
+    agent::succeed(&["query", "--store", STORE, ENDED])?;
+    done(&agent.interrupt()?)?;
+    balances()?;
+    let answer = agent::succeed(&["query", "--store", STORE, "--format", "jsonl", ENDED])?;
+    let mut told = answer
+        .lines()
+        .map(|line| {
+            let row: Value = serde_json::from_str(line)?;
+            Ok((row["process_id"].as_u64(), row["exit_code"].as_u64()))
+        })
+        .collect::<Result<Vec<_>, serde_json::Error>>()?;
+    let mut expected: Vec<_> = witnessed
+        .iter()
+        .filter_map(|fact| match fact {
+            Fact::ProcessExit {
+                process_id,
+                exit_status,
+                ..
+            } => Some((Some(u64::from(*process_id)), Some(u64::from(*exit_status)))),
+            _ => None,
+        })
+        .collect();
+    told.sort_unstable();
+    expected.sort_unstable();
+    ensure(
+        told == expected,
+        format!("witnessed {expected:?}, told {told:?}"),
+    )
 }
 
 fn survives_a_kill(kernel: &Kernel) -> Outcome {
@@ -347,9 +388,8 @@ fn logged_exactly(witnessed: &[Fact], log: &str) -> Outcome {
 }
 
 /// Without regard to order: the agent puts events into that of their times.
-fn same_as_logged(witnessed: &[Fact], logged: Vec<Fact>) -> Outcome {
+fn same_as_logged(witnessed: &[Fact], mut logged: Vec<Fact>) -> Outcome {
     let mut witnessed = fact::as_logged(witnessed, &witness::drives()?);
-    let mut logged = fact::without_first_threads(logged);
     witnessed.sort();
     logged.sort();
     fact::same(&witnessed, &logged)?;

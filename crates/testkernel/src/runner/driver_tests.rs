@@ -14,6 +14,10 @@ use std::time::Duration;
 
 pub(crate) const TESTS: &[Test] = &[
     Test {
+        name: "test_kernel_notices_what_a_driver_may_not_do",
+        run_fn: notices_breaches,
+    },
+    Test {
         name: "driver_that_starts_and_stops_leaves_nothing",
         run_fn: starts_and_stops,
     },
@@ -109,6 +113,40 @@ fn started() -> io::Result<Driver> {
     let driver = Driver::install(DRIVER_PATH)?;
     driver.start()?;
     Ok(driver)
+}
+
+/// Without this the other tests would prove nothing: a check that cannot fire always holds.
+fn notices_breaches(kernel: &Kernel) -> Outcome {
+    const BREACHES: &[&str] = &[
+        "the driver imports from KERNEL32.dll, which is not the kernel",
+        "pool of kind 0 is not nonpaged and non-executable",
+        "64 bytes of pool",
+        "a block of pool was written behind its end",
+        "pool with tag 0x79746c46 freed with 0x7268744f",
+        "pool freed that is not allocated",
+        "a thread notify routine was never removed",
+        "a timer is left",
+        "an event log entry was never written",
+        "a subject context was never released",
+        "references to objects",
+        "a request is completed twice, or one the driver never had",
+        "a spin lock is released that this processor does not hold",
+        "ZwClose called at IRQL 2, allowed is 0",
+        "a handle is closed that is not open",
+        "DriverEntry came back at IRQL 2 instead of 0",
+        "DriverEntry came back with a spin lock held",
+    ];
+    let driver = Driver::install(r"C:\systrail\faulty\systrail.sys")?;
+    ensure(driver.start().is_err(), "it started")?;
+    let breaches = kernel.report()?.breaches;
+    kernel.reset()?;
+    for expected in BREACHES {
+        ensure(
+            breaches.iter().any(|breach| breach.contains(expected)),
+            format!("not noticed: {expected}; noticed: {}", breaches.join("; ")),
+        )?;
+    }
+    Ok(())
 }
 
 fn starts_and_stops(kernel: &Kernel) -> Outcome {

@@ -229,8 +229,8 @@ pub(crate) fn as_logged(facts: &[Fact], drives: &[(String, String)]) -> Vec<Fact
     without_first_threads(logged)
 }
 
-/// Leaves out the first thread of each process: it is the process.
-pub(crate) fn without_first_threads(facts: Vec<Fact>) -> Vec<Fact> {
+/// Leaves out the first thread of each process: in the log it is the process.
+fn without_first_threads(facts: Vec<Fact>) -> Vec<Fact> {
     let mut first_threads = BTreeMap::new();
     for fact in &facts {
         if let Fact::ThreadStart {

@@ -35,6 +35,10 @@ const UNSAFE_PLACES: &[(&str, &str)] = &[
         "the test runner's fence",
     ),
     (
+        "crates/testkernel/src/faulty_driver.rs",
+        "a driver that does what the test kernel must notice",
+    ),
+    (
         "crates/testkernel/src/bcryptprimitives.rs",
         "a library that exports a function",
     ),

@@ -7,6 +7,7 @@ use event::control::Batch as Head;
 use event::wire::Reader;
 use event::{Event, HEADER_SIZE, Header, Kind};
 
+use super::first_threads::FirstThreads;
 use crate::sensor::existing::Existing;
 use crate::sensor::{Batch, Error};
 
@@ -34,6 +35,7 @@ pub(super) struct Stream {
     /// Processes the snapshot had, by id and start, and until when their starts may still come.
     existing: HashSet<(u32, u64)>,
     existing_until: u64,
+    first_threads: FirstThreads,
 }
 
 impl Stream {
@@ -49,6 +51,7 @@ impl Stream {
             passed_over: [0; Kind::OBSERVED.len()],
             existing: HashSet::new(),
             existing_until: 0,
+            first_threads: FirstThreads::default(),
         }
     }
 
@@ -82,7 +85,8 @@ impl Stream {
         counter(&self.lost, kind)
     }
 
-    /// What was delivered and is not an event of its own: the snapshot told it already.
+    /// What was delivered and is not an event of its own: the snapshot told it already, or it is
+    /// about the first thread of a process.
     pub(super) fn passed_over(&self, kind: Kind) -> u64 {
         counter(&self.passed_over, kind)
     }
@@ -161,7 +165,8 @@ impl Stream {
             if !self.is_wanted(header.kind) {
                 return Ok(());
             }
-            if self.is_told(header) {
+            let is_first_thread = self.threads && self.first_threads.take(header, record);
+            if is_first_thread || self.is_told(header) {
                 count(&mut self.passed_over, header.kind, 1);
                 return Ok(());
             }

@@ -114,13 +114,13 @@ fn start(process_id: u32, time: u64) -> Vec<u8> {
     record(time, process_id, time, &start)
 }
 
+/// A thread that its own process made.
 fn thread(process_id: u32) -> Vec<u8> {
-    record(
-        9,
-        process_id,
-        0,
-        &Event::ThreadStart(thread::Start::default()),
-    )
+    let start = thread::Start {
+        creator_process_id: process_id,
+        ..thread::Start::default()
+    };
+    record(9, process_id, 0, &Event::ThreadStart(start))
 }
 
 impl Device for Scripted {
@@ -334,6 +334,42 @@ fn batches_of_several_processors_are_put_into_order() {
     let ids: Vec<u32> = told.iter().map(|(_, id, _)| *id).collect();
     assert_eq!(ids, [1, 2, 3, 4, 5, 6, 7, 8]);
     assert_eq!(counts[START], (8, 0));
+}
+
+/// Seen on Wine: each process began with a thread that another process had put there.
+#[test]
+fn the_first_thread_of_a_process_is_the_process() {
+    const EXIT: usize = 4;
+    let by = |creator_process_id| {
+        Event::ThreadStart(thread::Start {
+            creator_process_id,
+            ..thread::Start::default()
+        })
+    };
+    let about = |thread_id: u32, event: Event<'_>| {
+        let header = Header {
+            time: 2_000_000_000_000,
+            process_id: 100,
+            thread_id,
+            ..Header::default()
+        };
+        let mut buffer = vec![0; 256];
+        event::write(header, &event, &mut buffer).unwrap().to_vec()
+    };
+    let fixture = Fixture::started(true, |_driver| {});
+    fixture.happen(|driver| {
+        driver.produce(start(100, 2_000_000_000_000));
+        driver.produce(about(7, by(50)));
+        // One of its own, and one that really comes from outside.
+        driver.produce(about(8, by(100)));
+        driver.produce(about(9, by(60)));
+        for thread_id in [8, 9, 7] {
+            driver.produce(about(thread_id, Event::ThreadExit(thread::Exit)));
+        }
+    });
+    let (_told, counts) = fixture.stopped();
+    assert_eq!(counts[THREAD], (2, 0));
+    assert_eq!(counts[EXIT], (2, 0));
 }
 
 #[test]

@@ -1,0 +1,67 @@
+//! First threads. A process's first thread is the process and has no events of its own, here as on
+//! other systems; Windows' kernel tells of it like of any other, created by another process, which
+//! in the trail would look like a thread that was put there from outside.
+
+use std::collections::{HashMap, HashSet};
+
+use event::{Event, Header, Kind};
+
+/// Processes of which more is not remembered; the first threads of further ones are told.
+const PROCESSES_MAX: usize = 1 << 16;
+
+/// What is known of the processes that started under the sensor's eyes.
+#[derive(Debug, Default)]
+pub(super) struct FirstThreads {
+    /// Those whose first thread was not told yet.
+    awaited: HashSet<u32>,
+    /// The first thread of those where it still runs.
+    running: HashMap<u32, u32>,
+}
+
+impl FirstThreads {
+    /// Takes a record in the order of the stream; whether it is about a first thread.
+    pub(super) fn take(&mut self, header: &Header, record: &[u8]) -> bool {
+        let (process, thread) = (header.process_id, header.thread_id);
+        match header.kind {
+            Kind::PROCESS_START => {
+                self.running.remove(&process);
+                if self.awaited.len() < PROCESSES_MAX {
+                    self.awaited.insert(process);
+                }
+                false
+            }
+            Kind::THREAD_START => {
+                let is_first = self.awaited.contains(&process) && is_made_outside(process, record);
+                if is_first {
+                    self.awaited.remove(&process);
+                    if self.running.len() < PROCESSES_MAX {
+                        self.running.insert(process, thread);
+                    }
+                }
+                is_first
+            }
+            Kind::THREAD_EXIT => {
+                let is_first = self.running.get(&process) == Some(&thread);
+                if is_first {
+                    self.running.remove(&process);
+                }
+                is_first
+            }
+            Kind::PROCESS_EXIT => {
+                self.awaited.remove(&process);
+                self.running.remove(&process);
+                false
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Whether another process made the thread, as is so of every first one. Where the record of the
+/// first was lost, this keeps the second from being taken for it.
+fn is_made_outside(process_id: u32, record: &[u8]) -> bool {
+    matches!(
+        event::read(record),
+        Ok((_, Event::ThreadStart(start))) if start.creator_process_id != process_id
+    )
+}
