@@ -2,6 +2,7 @@
 
 mod lines;
 pub mod log_file;
+mod outage;
 pub mod store;
 pub mod stream;
 pub mod terminal;

@@ -6,7 +6,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -55,11 +55,17 @@ impl Recording {
     /// Starts one and waits until it records; `None` where no sensor runs, which it then has to say
     /// with exit code 4.
     fn start(mut command: Command) -> Option<Self> {
-        let mut child = command
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the program");
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        // A program that was just copied is busy as long as a child which another test forked
+        // meanwhile has its file open, which is until that child's exec.
+        let mut child = loop {
+            match command.spawn() {
+                Err(error) if error.kind() == ErrorKind::ExecutableFileBusy => {
+                    std::thread::yield_now();
+                }
+                started => break started.expect("the program"),
+            }
+        };
         let mut stderr = BufReader::new(child.stderr.take().expect("standard error"));
         let mut said = String::new();
         while !said.ends_with("systrail: recording\n") {

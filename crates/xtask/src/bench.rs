@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: what recording costs. Figures go to the terminal, to `target/bench` as JSON
 //! and into docs/BENCHMARKS.md, with the machine they were taken on.
 
+mod disturbance;
 pub(crate) mod instructions;
 mod interrupt;
 mod overhead;

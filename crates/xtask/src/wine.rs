@@ -22,6 +22,9 @@ const WINE_SERVER: &str = "/usr/lib/wine/wineserver64";
 const PREFIX_SECONDS_MAX: u32 = 120;
 const TEST_SECONDS_MAX: u32 = 420;
 
+/// Seconds that the agent's own tests may take.
+const LIBRARY_SECONDS_MAX: u32 = 120;
+
 /// Arguments of `cargo xtask wine`.
 #[derive(Args, Default)]
 pub(crate) struct Options {
@@ -70,9 +73,27 @@ pub(crate) fn run(options: &Options) -> Result<Tally> {
         .args(&options.filter);
     let outcome = run_tests(&mut command);
     prefix.tell_fault();
-    outcome
+    let tally = outcome
         .and_then(Tally::complete)
-        .with_context(|| format!("log and witness are in {}", prefix.path.display()))
+        .with_context(|| format!("log and witness are in {}", prefix.path.display()))?;
+    if options.filter.is_some() || options.agent.is_some() {
+        return Ok(tally);
+    }
+    Ok(tally.plus(test_library(&prefix)?))
+}
+
+/// Runs the agent's own tests as Windows builds them: what its fence asks of the system, and what
+/// the rest does there.
+fn test_library(prefix: &Prefix) -> Result<Tally> {
+    let runner = format!("timeout --kill-after=10 {LIBRARY_SECONDS_MAX} {WINE}");
+    let mut command = cargo();
+    prefix
+        .environment(&mut command)
+        .args(["test", "--locked", "--package", "agent", "--lib"])
+        .args(["--target", TARGET])
+        .env("CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUNNER", runner)
+        .env_remove("RUSTFLAGS");
+    run_tests(&mut command).and_then(Tally::complete)
 }
 
 /// Builds a program of `testkernel`; one with arguments for the linker is a library without the C

@@ -1,5 +1,6 @@
 //! What `cargo xtask bench agent` counts the instructions of: a recorded trail on its way from the
-//! bytes of its records to the lines of the log, each step a function that callgrind can find.
+//! bytes of its records to the lines of the log and the rows of the store, each step a function that
+//! callgrind can find.
 //!
 //! The trail is `build.trail`, wire records one after the other as the eBPF sensor wrote them, of
 //! `make` building a small C project and a shell script around it. `instructions capture FILE
@@ -15,16 +16,17 @@ mod capture;
 
 use agent::enrich::{Enricher, Limits};
 use agent::rules::Rules;
+use agent::sink::store::{self, Store};
+use agent::sink::{Sink as _, Tally};
+use agent::store::keeper::Retention;
 use agent::trail::{self, Time, json};
 use event::wire::{Invalid, Reader};
 use event::{Event, Extension, Header};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 static TRAIL: &[u8] = include_bytes!("build.trail");
-
-/// Events a chunk of lines holds, as the sinks get them.
-const CHUNK_COUNT: usize = 2048;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -43,13 +45,12 @@ fn play() -> usize {
     let mut caches = Enricher::new([7; 16], Rules::default(), Limits::default());
     let host: Arc<str> = Arc::from("host");
     let mut lines = Vec::new();
-    let mut count = 0;
+    let mut events = Vec::new();
     for record in records(TRAIL) {
         let (header, event) = decode(record).unwrap();
         let known = enrich(&mut caches, &header, &event).unwrap();
-        count += 1;
         let event = trail::Event {
-            sequence: count,
+            sequence: u64::try_from(events.len()).unwrap() + 1,
             time: Time(known.time.cast_signed()),
             host: Arc::clone(&host),
             process_id: known.process_id,
@@ -59,11 +60,20 @@ fn play() -> usize {
             missing: known.missing,
         };
         json_line(&event, &mut lines);
-        if count % CHUNK_COUNT as u64 == 0 {
-            lines.clear();
-        }
+        events.push(event);
     }
-    usize::try_from(count).unwrap()
+    let directory = tempfile::tempdir().unwrap();
+    let mut store = Store::open(store::Settings {
+        path: directory.path().to_owned(),
+        segment_size: 1 << 30,
+        segment_age: Duration::from_hours(24),
+        retention: Retention::default(),
+    })
+    .unwrap();
+    let tally = Tally::default();
+    store_rows(&mut store, &events, &tally);
+    assert_eq!(tally.written(), u64::try_from(events.len()).unwrap());
+    events.len()
 }
 
 /// The records of a trail.
@@ -97,4 +107,11 @@ fn enrich(
 #[inline(never)]
 fn json_line(event: &trail::Event, lines: &mut Vec<u8>) {
     json::write_line(event, lines);
+}
+
+/// What the store's thread does with a chunk: its rows, and the end of their transaction.
+#[inline(never)]
+fn store_rows(store: &mut Store, events: &[trail::Event], tally: &Tally) {
+    store.write(events, tally);
+    store.flush(tally);
 }

@@ -1,6 +1,6 @@
 //! `systrail export`: the trail under the names other systems know.
 
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, IsTerminal as _, Write};
 
 use agent::export::{self, Format};
 use agent::store;
@@ -76,7 +76,8 @@ impl Arguments {
         let Some(path) = &self.trail.log else {
             return Ok(());
         };
-        let mut log = Log::open(path, true).map_err(Failure::from)?;
+        // A line of progress would be drawn over by events on the same terminal.
+        let mut log = Log::open(path, !io::stdout().is_terminal()).map_err(Failure::from)?;
         printer.begin()?;
         let since = self.trail.since.unwrap_or(Time(i64::MIN));
         let until = self.trail.until.unwrap_or(Time(i64::MAX));

@@ -87,7 +87,7 @@ impl Log {
 
     fn take_bar_away(&mut self) {
         if self.bar.take().is_some() {
-            console::live_line("");
+            console::end_live_line();
         }
     }
 }

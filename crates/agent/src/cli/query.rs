@@ -22,7 +22,7 @@ use super::{Exit, Failure, stop, trail};
 #[expect(clippy::struct_excessive_bools, reason = "a flag each")]
 #[command(after_help = "\
 Examples:
-  systrail query \"SELECT exit_time_text, exit_code, command_line FROM processes WHERE exit_code != 0\"
+  systrail query \"SELECT exit_code, command_line FROM processes WHERE exit_code != 0\"
   systrail query --since 10m \"SELECT kind, count(*) FROM events GROUP BY kind\"
   systrail query --last-run --format csv \"SELECT * FROM images\" > images.csv
   systrail query --schema                 the views and their columns

@@ -188,6 +188,7 @@ impl Recording {
             }
         }
         if let Some(path) = &self.store {
+            launch::prepare_data(path)?;
             sinks.push(Box::new(open_store(path.clone(), &self.config)?));
         }
         if self.is_watched {

@@ -50,7 +50,10 @@ pub(super) struct Arguments {
 impl Arguments {
     /// Whether nothing is written to a terminal but messages.
     fn writes_no_terminal(&self) -> bool {
-        let is_printed = self.log.as_ref().is_none_or(|path| path == Path::new("-"));
+        let is_printed = match &self.log {
+            Some(path) => path == Path::new("-"),
+            None => self.store.is_none(),
+        };
         !is_printed || !io::stdout().is_terminal()
     }
 }

@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::lines::Lines;
+use super::outage::{Outage, RETRY_MAX};
 use super::{Sink, Tally};
 use crate::trail::Event;
 use crate::trail::json;
@@ -82,12 +83,6 @@ impl OpenError {
     }
 }
 
-/// The pause after the first failure; it doubles with each further one.
-const RETRY_FIRST: Duration = Duration::from_millis(100);
-
-/// The longest pause between two attempts, hence the longest time until recovery is noticed.
-const RETRY_MAX: Duration = Duration::from_secs(5);
-
 /// How often retention is looked at when nothing rotates.
 const RETENTION_INTERVAL: Duration = Duration::from_hours(1);
 
@@ -99,7 +94,7 @@ pub struct LogFile {
     file: Option<File>,
     /// How many files were opened.
     file_count: FileNumber,
-    failure: Option<Failure>,
+    outage: Outage,
     /// What was written could not be made durable when it was tried last.
     is_volatile: bool,
     /// Rotation is not tried before this; set when it failed.
@@ -109,14 +104,6 @@ pub struct LogFile {
     syncer: Syncer,
     /// The last field: the lock is given up when nothing more happens to the files.
     lock: Option<Lock>,
-}
-
-/// Since when writing fails, and when it is tried again.
-#[derive(Debug)]
-struct Failure {
-    lost_count: u64,
-    pause: Duration,
-    retry: Instant,
 }
 
 impl LogFile {
@@ -135,7 +122,7 @@ impl LogFile {
             settings,
             file: None,
             file_count: 0,
-            failure: None,
+            outage: Outage::default(),
             is_volatile: false,
             rotation_due: None,
             retention_due: Instant::now(),
@@ -173,8 +160,7 @@ impl LogFile {
 
     /// The file, ready for `size` more bytes, or `None` while it fails.
     fn ready(&mut self, size: u64) -> Option<&mut File> {
-        let waits = self.failure.as_ref();
-        if waits.is_some_and(|failure| Instant::now() < failure.retry) {
+        if self.outage.waits() {
             return None;
         }
         self.let_go_of_moved_file();
@@ -271,31 +257,20 @@ impl LogFile {
         };
         self.lines = lines;
         let lost_count = self.lines.settle(written_count, tally);
-        if let Some(failure) = &mut self.failure {
-            failure.lost_count = failure.lost_count.saturating_add(lost_count);
-        }
+        self.outage.add_lost(lost_count);
     }
 
     /// Gives up the file and sets the next attempt. Said once, until it recovers.
     fn fail(&mut self, error: &impl std::error::Error) {
         self.sync();
         self.file = None;
-        let pause = match &self.failure {
-            None => {
-                tracing::warn!(
-                    %error,
-                    log = %self.settings.path.display(),
-                    "log cannot be written; its events are lost and counted until it can be"
-                );
-                RETRY_FIRST
-            }
-            Some(failure) => failure.pause.saturating_mul(2).min(RETRY_MAX),
-        };
-        self.failure = Some(Failure {
-            lost_count: self.failure.take().map_or(0, |failure| failure.lost_count),
-            pause,
-            retry: Instant::now() + pause,
-        });
+        if self.outage.fail() {
+            tracing::warn!(
+                %error,
+                log = %self.settings.path.display(),
+                "log cannot be written; its events are lost and counted until it can be"
+            );
+        }
     }
 
     /// Has made durable what was written.
@@ -329,9 +304,9 @@ impl LogFile {
     }
 
     fn recover(&mut self) {
-        if let Some(failure) = self.failure.take() {
+        if let Some(lost_count) = self.outage.recover() {
             tracing::warn!(
-                lost = failure.lost_count,
+                lost = lost_count,
                 log = %self.settings.path.display(),
                 "log is written again"
             );

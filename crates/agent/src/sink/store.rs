@@ -14,11 +14,12 @@ mod owed;
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 
 use super::log_file::{self, Lock};
+use super::outage::Outage;
 use super::{Sink, Tally};
 use crate::store::keeper::{self, Keeper, Retention};
 use crate::store::{self, Live, ReadError, WAL_SIZE, Writer};
@@ -60,38 +61,31 @@ pub enum Error {
     Segment {
         /// The directory.
         path: PathBuf,
-        /// What is wrong.
-        source: store::OpenError,
+        /// What is wrong; in a box, because a result of it is returned often and it is large.
+        source: Box<store::OpenError>,
     },
 }
 
 impl Error {
     /// Whether this is a state of the medium that passes, not a wrong setting.
     fn may_pass(&self) -> bool {
-        match self {
-            Self::Locked { .. } => false,
-            Self::Io { source, .. }
-            | Self::Segment {
-                source:
-                    store::OpenError::Io { source, .. }
-                    | store::OpenError::Segment(ReadError::Io { source, .. }),
-                ..
-            } => matches!(
-                source.kind(),
-                io::ErrorKind::StorageFull
-                    | io::ErrorKind::QuotaExceeded
-                    | io::ErrorKind::ReadOnlyFilesystem
-            ),
-            Self::Segment { source, .. } => source.may_pass(),
-        }
+        let of_system = match self {
+            Self::Locked { .. } => return false,
+            Self::Io { source, .. } => source,
+            Self::Segment { source, .. } => match &**source {
+                store::OpenError::Io { source, .. }
+                | store::OpenError::Segment(ReadError::Io { source, .. }) => source,
+                other @ store::OpenError::Segment(_) => return other.may_pass(),
+            },
+        };
+        matches!(
+            of_system.kind(),
+            io::ErrorKind::StorageFull
+                | io::ErrorKind::QuotaExceeded
+                | io::ErrorKind::ReadOnlyFilesystem
+        )
     }
 }
-
-/// The pause after the first failure; it doubles with each further one.
-const RETRY_FIRST: Duration = Duration::from_millis(100);
-
-/// The longest pause between two attempts, hence the longest time until recovery is noticed.
-const RETRY_MAX: Duration = Duration::from_secs(5);
 
 /// Events in one transaction at most.
 const UNCOMMITTED_COUNT_MAX: u64 = 65_536;
@@ -113,18 +107,10 @@ pub struct Store {
     uncommitted: Uncommitted,
     owed: Owed,
     live: Live,
-    failure: Option<Failure>,
+    outage: Outage,
     keeper: Keeper,
     /// The last field: the lock is given up when nothing more happens to the files.
     lock: Option<Lock>,
-}
-
-/// Since when writing fails, and when it is tried again.
-#[derive(Debug)]
-struct Failure {
-    lost_count: u64,
-    pause: Duration,
-    retry: Instant,
 }
 
 impl Store {
@@ -148,7 +134,7 @@ impl Store {
             uncommitted: Uncommitted::default(),
             owed: Owed::default(),
             live: Live::default(),
-            failure: None,
+            outage: Outage::default(),
             keeper,
             lock: None,
         };
@@ -183,7 +169,7 @@ impl Store {
     fn at_path(&self, source: impl Into<store::OpenError>) -> Error {
         Error::Segment {
             path: self.settings.path.clone(),
-            source: source.into(),
+            source: Box::new(source.into()),
         }
     }
 
@@ -238,8 +224,7 @@ impl Store {
 
     /// Whether there is a segment to write to, with a transaction open.
     fn is_ready(&mut self) -> bool {
-        let waits = self.failure.as_ref();
-        if waits.is_some_and(|failure| Instant::now() < failure.retry) {
+        if self.outage.waits() {
             return false;
         }
         let ready = self.open_transaction();
@@ -366,37 +351,26 @@ impl Store {
         let path = self.writer.take().map(|writer| writer.path().to_path_buf());
         self.in_transaction = false;
         self.owed.take_back();
-        if let Error::Segment {
-            source: store::OpenError::Segment(error),
-            ..
-        } = error
+        if let Error::Segment { source, .. } = error
+            && let store::OpenError::Segment(error) = &**source
             && error.is_corrupt()
             && let Some(path) = path
         {
             keeper::set_aside(&path, error);
         }
-        let pause = match &self.failure {
-            None => {
-                tracing::warn!(
-                    %error,
-                    store = %self.settings.path.display(),
-                    "store cannot be written; its events are lost and counted until it can be"
-                );
-                RETRY_FIRST
-            }
-            Some(failure) => failure.pause.saturating_mul(2).min(RETRY_MAX),
-        };
-        self.failure = Some(Failure {
-            lost_count: self.failure.take().map_or(0, |failure| failure.lost_count),
-            pause,
-            retry: Instant::now() + pause,
-        });
+        if self.outage.fail() {
+            tracing::warn!(
+                %error,
+                store = %self.settings.path.display(),
+                "store cannot be written; its events are lost and counted until it can be"
+            );
+        }
     }
 
     fn recover(&mut self) {
-        if let Some(failure) = self.failure.take() {
+        if let Some(lost_count) = self.outage.recover() {
             tracing::warn!(
-                lost = failure.lost_count,
+                lost = lost_count,
                 store = %self.settings.path.display(),
                 "store is written again"
             );
@@ -406,7 +380,7 @@ impl Store {
     /// Counts the events of the transaction that came to nothing.
     fn lose_uncommitted(&mut self, tally: &Tally) {
         let lost_count = self.uncommitted.lose(tally, &mut self.owed);
-        self.add_lost(lost_count);
+        self.outage.add_lost(lost_count);
     }
 
     fn lose(&mut self, events: &[Event], tally: &Tally) {
@@ -415,13 +389,8 @@ impl Store {
             tally.add_lost(event.body.kind());
             self.owed.owe(event);
         }
-        self.add_lost(u64::try_from(events.len()).unwrap_or(u64::MAX));
-    }
-
-    fn add_lost(&mut self, lost_count: u64) {
-        if let Some(failure) = &mut self.failure {
-            failure.lost_count = failure.lost_count.saturating_add(lost_count);
-        }
+        self.outage
+            .add_lost(u64::try_from(events.len()).unwrap_or(u64::MAX));
     }
 }
 

@@ -65,7 +65,6 @@ CREATE TABLE process_start(
 );
 CREATE INDEX process_start_by_time ON process_start(time);
 CREATE INDEX process_start_by_process ON process_start(process);
-CREATE INDEX process_start_by_parent ON process_start(parent);
 
 CREATE TABLE process_exec(
     id INTEGER PRIMARY KEY,

@@ -31,7 +31,7 @@ pub fn read(directory: &Path, window: &Window, who: Who, at: Option<Time>) -> Re
         // An ancestor that cannot be read ends the line, as one that is not known does.
         found.ok()?.into_iter().next()
     };
-    let mut children = children(connection, &key)?;
+    let mut children = children(connection, &process)?;
     children.retain(|child| child.process_key != process.process_key);
     Ok(Story {
         ancestors: ancestors(&process, with_key),
@@ -41,15 +41,24 @@ pub fn read(directory: &Path, window: &Window, who: Who, at: Option<Time>) -> Re
     })
 }
 
-/// What a process started, in that order. Asked of the starts, which have an index by parent; their
-/// processes are then found by key.
-fn children(connection: &Connection, key: &str) -> rusqlite::Result<Vec<Process>> {
+/// What a process started, in that order. Asked of the starts in its time, which have an index by
+/// time; their processes are then found by key.
+fn children(connection: &Connection, process: &Process) -> rusqlite::Result<Vec<Process>> {
     /// Keys in one question.
     const KEYS_MAX: usize = 500;
+    /// Start times of a snapshot are rounded, and clocks are set.
+    const SLACK_NS: i64 = 1_000_000_000;
+    let begins = process.start_time.map_or(i64::MIN, |time| time.0);
+    let ends = process.exit().map_or(i64::MAX, |exit| exit.time.0);
     let sql = "SELECT DISTINCT process_key FROM events \
-               WHERE kind = 'process_start' AND parent_process_key = ?1";
+               WHERE kind = 'process_start' AND parent_process_key = ?1 AND time BETWEEN ?2 AND ?3";
     let mut statement = connection.prepare(sql)?;
-    let keys = statement.query_map([key], |row| row.get(0))?;
+    let parameters = (
+        process.process_key.to_string(),
+        begins.saturating_sub(SLACK_NS),
+        ends.saturating_add(SLACK_NS),
+    );
+    let keys = statement.query_map(parameters, |row| row.get(0))?;
     let keys: Vec<String> = keys.collect::<rusqlite::Result<_>>()?;
     let mut children = Vec::new();
     for keys in keys.chunks(KEYS_MAX) {

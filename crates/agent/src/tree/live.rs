@@ -66,7 +66,9 @@ mod tests {
         let own = std::process::id();
         let this = tree.processes().iter().find(|one| one.process_id == own);
         let this = this.unwrap();
+        #[cfg(unix)]
         let parent = tree.with_key(this.parent_process_key.unwrap()).unwrap();
+        #[cfg(unix)]
         assert_eq!(parent.process_id, std::os::unix::process::parent_id());
         assert!(!this.title().is_empty());
         assert!(this.start_time.unwrap() <= crate::moment::now());

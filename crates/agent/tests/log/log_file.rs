@@ -12,6 +12,7 @@ use agent::sink::{Sink as _, Tally};
 use agent::trail::{Body, Event, ThreadExit};
 
 use super::any_event::{full, line_feeds};
+use super::disk::{Disk, mount};
 use super::warnings::warnings_of;
 
 /// A log in a directory of its own, and what was given to it.
@@ -392,47 +393,6 @@ fn a_file_that_cannot_be_rotated_grows_on_and_this_is_said_once() {
     let unmounted = Command::new("umount").arg(&log.path).status();
     assert!(unmounted.is_ok_and(|status| status.success()));
     assert_eq!(log.close().lost_total(), 0);
-}
-
-/// A file system of a size, gone when dropped.
-struct Disk {
-    directory: tempfile::TempDir,
-}
-
-impl Disk {
-    /// `None` without the right to mount, which is an error where all tests must run.
-    fn mount(options: &str) -> Option<Self> {
-        let directory = tempfile::tempdir().unwrap();
-        let is_mounted = mount(
-            &["-t", "tmpfs", "-o", options, "systrail-test"],
-            directory.path(),
-        );
-        let must_run = std::env::var_os("CI").is_some_and(|value| value == "true");
-        assert!(is_mounted || !must_run, "mounting takes root, which CI has");
-        is_mounted.then_some(Self { directory })
-    }
-
-    fn path(&self) -> &Path {
-        self.directory.path()
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        let unmounted = Command::new("umount")
-            .arg("--lazy")
-            .arg(self.path())
-            .status();
-        assert!(unmounted.is_ok_and(|status| status.success()));
-    }
-}
-
-fn mount(arguments: &[&str], directory: &Path) -> bool {
-    let output = Command::new("mount")
-        .args(arguments)
-        .arg(directory)
-        .output();
-    output.is_ok_and(|output| output.status.success())
 }
 
 #[test]

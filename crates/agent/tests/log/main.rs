@@ -2,6 +2,7 @@
 //! reading it back gives.
 
 mod any_event;
+mod disk;
 mod json;
 mod log_file;
 mod replay;

@@ -3,6 +3,8 @@
 #[path = "../log/any_event.rs"]
 #[expect(dead_code, reason = "the tests of the log use more of it")]
 mod any_event;
+#[path = "../log/disk.rs"]
+mod disk;
 mod history;
 mod kills;
 mod medium;

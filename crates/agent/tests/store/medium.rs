@@ -3,7 +3,6 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use agent::sink::store::{Error, Store};
@@ -13,6 +12,7 @@ use agent::trail::{Body, Event, Lost};
 use event::Kind;
 
 use super::any_event::full_events;
+use super::disk::{Disk, mount};
 use super::shelf::{Shelf, ask, of_process, read_all, reader, segments, sequences, settings};
 use super::warnings::warnings_of;
 
@@ -301,47 +301,6 @@ fn retention_drops_what_is_too_old_also_what_was_set_aside() {
     Shelf::open(settings).close();
     assert_eq!(segments(&path), all[2..]);
     assert!(!aside.exists());
-}
-
-/// A file system of a size, gone when dropped.
-struct Disk {
-    directory: tempfile::TempDir,
-}
-
-impl Disk {
-    /// `None` without the right to mount, which is an error where all tests must run.
-    fn mount(options: &str) -> Option<Self> {
-        let directory = tempfile::tempdir().unwrap();
-        let is_mounted = mount(
-            &["-t", "tmpfs", "-o", options, "systrail-test"],
-            directory.path(),
-        );
-        let must_run = std::env::var_os("CI").is_some_and(|value| value == "true");
-        assert!(is_mounted || !must_run, "mounting takes root, which CI has");
-        is_mounted.then_some(Self { directory })
-    }
-
-    fn path(&self) -> &Path {
-        self.directory.path()
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        let unmounted = Command::new("umount")
-            .arg("--lazy")
-            .arg(self.path())
-            .status();
-        assert!(unmounted.is_ok_and(|status| status.success()));
-    }
-}
-
-fn mount(arguments: &[&str], directory: &Path) -> bool {
-    let output = Command::new("mount")
-        .args(arguments)
-        .arg(directory)
-        .output();
-    output.is_ok_and(|output| output.status.success())
 }
 
 /// What the pipeline tells of a sink that has lost events.

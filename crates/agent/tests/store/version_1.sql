@@ -146,7 +146,6 @@ CREATE INDEX program_by_text ON program(command, arguments, command_line);
 CREATE INDEX image_by_image ON image(image);
 CREATE INDEX process_start_by_time ON process_start(time);
 CREATE INDEX process_start_by_process ON process_start(process);
-CREATE INDEX process_start_by_parent ON process_start(parent);
 CREATE INDEX process_exec_by_time ON process_exec(time);
 CREATE INDEX process_exec_by_process ON process_exec(process);
 CREATE INDEX process_exit_by_time ON process_exit(time);

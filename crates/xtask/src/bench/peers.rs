@@ -39,7 +39,7 @@ use self::seen::Format;
 use self::session::Session;
 use self::site::Site;
 use self::tracefs::Tracefs;
-use super::{interrupt, report};
+use super::{disturbance, interrupt, report};
 use crate::command::{cargo, run as run_command};
 use crate::workspace;
 
@@ -79,6 +79,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let bench = Bench::prepare(options)?;
     let outcome = bench.compare(options)?;
     println!("\n{}", table::markdown(&outcome));
+    if let Some(note) = &outcome.disturbance {
+        println!("{note}");
+    }
     save(&outcome)?;
     if !options.no_document {
         document(&outcome)?;
@@ -220,6 +223,7 @@ impl Bench {
                 options.rounds, options.seconds, options.idle_seconds
             ),
             machine: report::machine()?,
+            disturbance: disturbance::note()?,
             rounds: options.rounds,
             columns: loads.iter().map(column).collect::<Result<_>>()?,
             rows,
@@ -328,8 +332,12 @@ fn document(outcome: &Outcome) -> Result<()> {
         .iter()
         .map(|(name, title)| format!("![{title}](bench/{name})"))
         .collect();
+    let disturbance = outcome
+        .disturbance
+        .as_ref()
+        .map_or_else(String::new, |note| format!("{note}\n\n"));
     let section = format!(
-        "Command: `{}`. Machine: {}. Rounds: {}.\n\n{}\n\n{}",
+        "Command: `{}`. Machine: {}. Rounds: {}.\n\n{disturbance}{}\n\n{}",
         outcome.command,
         outcome.machine,
         outcome.rounds,

@@ -20,7 +20,7 @@ pub(super) enum Command {
     #[command(after_help = "\
 Examples:
   systrail driver install                            systrail.sys beside systrail.exe
-  systrail driver install --boot --queue-limit 16M   sees what runs before the agent does")]
+  systrail driver install --boot --queue-limit 16MiB   sees what runs before the agent does")]
     Install(Install),
     /// Stop the driver and remove its service; the file stays
     #[command(after_help = "Example:\n  systrail driver uninstall")]
@@ -46,7 +46,7 @@ pub(super) struct Install {
     /// Start it with the system, so that what runs early waits in its queue
     #[arg(long)]
     boot: bool,
-    /// Bytes of events it may queue, 64K to 64M
+    /// Bytes of events it may queue, 64KiB to 64MiB
     #[arg(long, value_name = "SIZE", value_parser = queue_limit)]
     queue_limit: Option<u32>,
     /// The longest an event waits in it, 1ms to 1s
@@ -61,7 +61,7 @@ fn queue_limit(text: &str) -> Result<u32, String> {
     let size = quantity::size(text).map_err(|error| error.to_string())?;
     match u32::try_from(size) {
         Ok(limit) if QUEUE_LIMIT.contains(&size) => Ok(limit),
-        _ => Err("it must be from 64K to 64M".to_owned()),
+        _ => Err("it must be from 64KiB to 64MiB".to_owned()),
     }
 }
 

@@ -7,7 +7,6 @@ use super::{Case, Figure, Options, Subject};
 const SUBJECT: Subject = Subject {
     name: "agent",
     package: "agent",
-    // A row of the store is another case here.
     cases: &[
         Case {
             name: "decode",
@@ -25,6 +24,12 @@ const SUBJECT: Subject = Subject {
             name: "json_line",
             play: "trail",
             routine: "instructions::json_line*",
+            goal: None,
+        },
+        Case {
+            name: "store_row",
+            play: "trail",
+            routine: "instructions::store_rows*",
             goal: None,
         },
     ],

@@ -74,6 +74,8 @@ pub(super) struct Column {
 pub(super) struct Outcome {
     pub(super) command: String,
     pub(super) machine: String,
+    /// What else the machine did, where it did much.
+    pub(super) disturbance: Option<String>,
     pub(super) rounds: u32,
     pub(super) columns: Vec<Column>,
     pub(super) rows: Vec<Row>,
@@ -235,6 +237,7 @@ pub(super) mod tests {
         Outcome {
             command: String::from("cargo xtask bench peers"),
             machine: String::from("a machine"),
+            disturbance: None,
             rounds: 2,
             columns: vec![Column {
                 name: String::from("loop"),

@@ -14,7 +14,10 @@ use plotters::prelude::{
 use super::outcome::{NONE, Outcome};
 use crate::bench::sample::Sample;
 
-const SIZE: (u32, u32) = (900, 460);
+const SIZE: (u32, u32) = (1100, 460);
+
+/// The legend stands beside the bars: the width of all, over that of the bars.
+const LEGEND: f64 = 1.3;
 
 /// Of the height, above and below the bars.
 const MARGIN: f64 = 0.08;
@@ -118,7 +121,10 @@ fn groups(
     let columns = outcome.columns.iter().filter(|it| !it.happened.is_empty());
     columns
         .map(|column| Group {
-            name: column.name.replace("fork + exec, ", ""),
+            name: column
+                .name
+                .replace("fork + exec, ", "")
+                .replace(" of 500 libraries", ""),
             bars: names
                 .iter()
                 .enumerate()
@@ -142,7 +148,7 @@ impl Bars {
             .caption(self.title, ("sans-serif", 20))
             .margin(12)
             .y_label_area_size(64)
-            .build_cartesian_2d(0.0..end, low..high)
+            .build_cartesian_2d(0.0..end * LEGEND, low..high)
             .map_err(error)?;
         chart
             .configure_mesh()

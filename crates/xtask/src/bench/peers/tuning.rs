@@ -20,7 +20,7 @@ use super::outcome::float;
 use super::session::Session;
 use super::site::Site;
 use crate::bench::sample::Sample;
-use crate::bench::{interrupt, report};
+use crate::bench::{disturbance, interrupt, report};
 use crate::command::{cargo, run as run_command};
 use crate::workspace;
 
@@ -109,6 +109,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             threads: 15_000 * options.seconds,
         },
     };
+    let disturbance = disturbance::note()?;
+    let disturbance: String = disturbance.map_or_else(String::new, |note| format!("{note}\n\n"));
     let text = if let Some(time) = options.soak {
         let soak = soak::run(&bench, time)?;
         save("tuning-soak.json", &soak)?;
@@ -118,7 +120,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         save("tuning.json", &measured)?;
         measured.iter().map(Measured::markdown).collect()
     };
-    println!("\n{text}");
+    println!("\n{disturbance}{text}");
     if !options.no_document {
         let command = if options.soak.is_some() {
             format!("{COMMAND} --soak")
@@ -127,7 +129,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         };
         let given: Vec<String> = std::env::args().skip(1).collect();
         let section = format!(
-            "Command: `cargo xtask {}`. Machine: {}.\n\n{text}",
+            "Command: `cargo xtask {}`. Machine: {}.\n\n{disturbance}{text}",
             given.join(" "),
             report::machine()?
         );
