@@ -11,7 +11,7 @@ use crate::contract::{
     strikes,
 };
 use nt::sys::{HANDLE, NTSTATUS, PVOID};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::c_void;
 use std::ptr;
 use std::sync::Mutex;
@@ -173,6 +173,11 @@ pub(crate) fn finish() {
     if held != kept {
         breach(format!("{held} references to objects, {kept} are expected"));
     }
+    let processes: BTreeSet<usize> = objects.processes.values().copied().collect();
+    objects.by_address.retain(|address, entry| {
+        entry.references = 1;
+        processes.contains(address)
+    });
     objects.handles.clear();
     objects.keys = 0;
 }
