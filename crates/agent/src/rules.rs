@@ -151,7 +151,7 @@ pub enum Invalid {
     },
     /// Patterns that are right each by itself make too large a matcher together.
     #[error("the patterns of one condition are too large together: {0}")]
-    TooLarge(globset::Error),
+    TooLarge(Box<regex_automata::meta::BuildError>),
 }
 
 /// Compiled rules. The default keeps everything.

@@ -8,9 +8,12 @@
 //! On Windows paths are what that system takes for the same: `\` and `/` are one, neither is an
 //! escape, and case does not matter.
 
+use std::borrow::Cow;
 use std::fmt;
 
-use globset::{Candidate, Glob, GlobBuilder, GlobSet, GlobSetBuilder};
+use globset::{Glob, GlobBuilder};
+use regex_automata::meta::{BuildError, Regex};
+use regex_automata::util::syntax;
 
 use crate::trail::Text;
 
@@ -102,31 +105,54 @@ fn has_class_beyond_ascii(text: &str) -> bool {
     false
 }
 
-/// The patterns of one condition, any of which may match.
+/// The most memory of one set's automaton, in bytes.
+const AUTOMATON_SIZE_MAX: usize = 10 << 20;
+
+/// The patterns of one condition, any of which may match. One automaton for all of them, and not a
+/// `GlobSet`, which takes texts for paths: it finds no name in `..` that `?.` could match.
 #[derive(Clone, Debug, Default)]
-pub(super) struct PatternSet(GlobSet);
+pub(super) struct PatternSet(Option<Regex>);
 
 impl PatternSet {
-    pub(super) fn new(patterns: &[Pattern]) -> Result<Self, globset::Error> {
-        let mut builder = GlobSetBuilder::new();
-        for pattern in patterns {
-            builder.add(pattern.0.clone());
+    pub(super) fn new(patterns: &[Pattern]) -> Result<Self, Box<BuildError>> {
+        if patterns.is_empty() {
+            return Ok(Self(None));
         }
-        builder.build().map(Self)
+        let expressions: Vec<&str> = patterns.iter().map(|it| it.0.regex()).collect();
+        let bytes = syntax::Config::new().utf8(false).dot_matches_new_line(true);
+        let limits = Regex::config()
+            .utf8_empty(false)
+            .nfa_size_limit(Some(AUTOMATON_SIZE_MAX))
+            .hybrid_cache_capacity(AUTOMATON_SIZE_MAX);
+        let mut builder = Regex::builder();
+        let builder = builder.syntax(bytes).configure(limits);
+        let set = builder.build_many(&expressions)?;
+        Ok(Self(Some(set)))
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    pub(super) const fn is_empty(&self) -> bool {
+        self.0.is_none()
     }
 
     pub(super) fn matches(&self, text: &[u8]) -> bool {
-        self.0.is_match_candidate(&Candidate::from_bytes(text))
+        self.0
+            .as_ref()
+            .is_some_and(|set| set.is_match(&*with_one_separator(text)))
     }
 
     /// Whether there is no pattern, or `text` is there and matches one.
     pub(super) fn allows(&self, text: Option<&Text>) -> bool {
         self.is_empty() || text.is_some_and(|text| self.matches(text.as_bytes()))
     }
+}
+
+/// The text as patterns see it: with `/` for both separators where there are two.
+fn with_one_separator(text: &[u8]) -> Cow<'_, [u8]> {
+    if !cfg!(windows) || !text.contains(&b'\\') {
+        return Cow::Borrowed(text);
+    }
+    let one = |byte: &u8| if *byte == b'\\' { b'/' } else { *byte };
+    Cow::Owned(text.iter().map(one).collect())
 }
 
 #[cfg(windows)]

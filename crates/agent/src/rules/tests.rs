@@ -321,6 +321,15 @@ fn matches_by_definition(pattern: &[u8], text: &[u8]) -> bool {
     }
 }
 
+#[test]
+fn a_text_is_no_path_to_a_pattern() {
+    // A matcher of paths sees no file name in these, and no extension.
+    for (pattern, text) in [("?.", ".."), ("*.", "a/.."), ("*..", "/.."), ("*.a", ".a")] {
+        let set = PatternSet::new(&patterns(&[pattern])).expect("a set");
+        assert!(set.matches(text.as_bytes()), "{pattern} {text}");
+    }
+}
+
 proptest! {
     #[test]
     fn patterns_match_by_their_definition(pattern in plain_pattern(), text in text()) {
