@@ -17,7 +17,7 @@ pub(crate) struct Options {
     #[arg(value_parser = step_name)]
     steps: Vec<String>,
     /// How long each fuzz target runs
-    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     fuzz_seconds: u32,
 }
 

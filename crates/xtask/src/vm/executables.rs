@@ -39,7 +39,8 @@ impl Executables {
     pub(super) fn build(glob: &str) -> Result<Self> {
         let messages = read(
             cargo()
-                .args(["test", "--package", "agent", "--test", glob])
+                // As part of the workspace, so that what `cargo test` has built is used again.
+                .args(["test", "--workspace", "--test", glob])
                 .args(["--no-run", "--locked", "--message-format=json"]),
         )?;
         let executables = Self::parse(&messages)?;
