@@ -47,7 +47,8 @@ impl<'o> Row<'o> {
         }
         self.out.extend_from_slice(sequence.as_bytes());
         self.is_coloured = true;
-        if self.column < self.width {
+        // A colour at the very beginning stays even where nothing fits behind it.
+        if self.column == 0 || self.column < self.width {
             self.cut_at = self.out.len();
         }
     }
