@@ -1,9 +1,9 @@
 //! `cargo xtask bench overhead`: what recording costs.
 //!
-//! Slow-down is measured in pairs: the workload without the agent, then with it, then without, and
-//! so on, so that a machine that grows slower or warmer does so for both. A figure is the ratio of
-//! a pair, which needs no quiet machine as long as both halves are disturbed alike. Nothing is
-//! dropped; the spread is shown.
+//! Slow-down is measured in turns: the workload without the agent, then with it, then without, and
+//! so on. A figure is the time with the agent over the mean of the times right before and right
+//! after, so that a machine that grows slower or faster cancels out. Nothing is dropped; the spread
+//! is shown.
 
 use std::env;
 use std::thread;
@@ -20,9 +20,9 @@ use crate::command::{cargo, program, read, run as run_command};
 /// Arguments of `cargo xtask bench overhead`.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Pairs of runs, and runs of each other figure by half
-    #[arg(long, default_value_t = 12)]
-    pairs: u32,
+    /// Recorded runs whose slow-down is taken; the other figures are taken a quarter as often
+    #[arg(long, default_value_t = 24)]
+    runs: u32,
     /// Print the figures and leave docs/BENCHMARKS.md as it is
     #[arg(long)]
     no_document: bool,
@@ -77,13 +77,13 @@ const IDLE_PERCENT_MAX: f64 = 0.1;
 
 /// Measures everything and writes it down.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    ensure!(options.pairs > 0, "without pairs there are no figures");
+    ensure!(options.runs > 0, "without runs there are no figures");
     run_command(cargo().args(["build", "--release", "--locked", "--package", "agent"]))?;
     let mut report = Report::new("cargo xtask bench overhead")?;
     for load in WORKLOADS {
-        slow_down(load, options.pairs, &mut report)?;
+        slow_down(load, options.runs, &mut report)?;
     }
-    let runs = options.pairs.div_ceil(2);
+    let runs = options.runs.div_ceil(4);
     for (output, limit) in [(Output::Log, LOG_US_MAX), (Output::Nothing, NO_LOG_US_MAX)] {
         storms(output, limit, runs, &mut report)?;
         processes(output, limit, runs, &mut report)?;
@@ -98,15 +98,18 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 }
 
 /// How much slower a workload is while it is recorded into a log file.
-fn slow_down(load: &Load, pairs: u32, report: &mut Report) -> Result<()> {
-    println!("{}: {pairs} pairs of {}", load.name, load.count);
+fn slow_down(load: &Load, runs: u32, report: &mut Report) -> Result<()> {
+    println!("{}: {runs} runs of {}", load.name, load.count);
+    let time = || workload(&[load.workload, &load.count.to_string()]);
     let mut sample = Sample::default();
-    for _ in 0..pairs {
-        let alone = workload(&[load.workload, &load.count.to_string()])?;
-        let recorder = Recorder::start(Output::Log)?;
-        let together = workload(&[load.workload, &load.count.to_string()])?;
-        report.account(&recorder.stop()?);
-        sample.add((together / alone - 1.0) * 100.0);
+    let mut before = time()?;
+    for _ in 0..runs {
+        let agent = Recorder::start(Output::Log)?;
+        let recorded = time()?;
+        report.account(&agent.stop()?);
+        let after = time()?;
+        sample.add((recorded / f64::midpoint(before, after) - 1.0) * 100.0);
+        before = after;
     }
     report.add(Figure {
         name: format!("slow-down: {}", load.name),
