@@ -1,7 +1,7 @@
 //! A control group for a recorder and one for a workload: the kernel then accounts the processor
 //! time of both to the microsecond, children that have ended included.
 
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
@@ -17,6 +17,8 @@ const EMPTY_MAX: Duration = Duration::from_secs(5);
 /// A group of processes. Dropping it kills what is left in it and removes it.
 pub(super) struct Group {
     path: PathBuf,
+    /// The directory, locked for as long as the group is in use.
+    _lock: File,
 }
 
 /// Processor time, in nanoseconds.
@@ -40,21 +42,24 @@ impl Time {
 }
 
 impl Group {
-    /// Makes an empty group. One of that name that a killed run left behind is emptied first.
+    /// Makes an empty group. One of that name that a killed run left behind is removed first; one
+    /// that another run uses is not.
     pub(super) fn new(name: &str) -> Result<Self> {
         let mounts =
             fs::read_to_string("/proc/self/mountinfo").context("cannot read the mounts")?;
         let top = unified(&mounts)
             .context("there is no cgroup2 file system; mount one at /sys/fs/cgroup/unified")?;
-        let group = Self {
-            path: top.join(format!("systrail-bench-{name}")),
-        };
-        if group.path.exists() {
-            group.end()?;
+        let path = top.join(format!("systrail-bench-{name}"));
+        if path.exists() {
+            lock(&path)?;
+            remove(&path)?;
         }
-        fs::create_dir(&group.path)
-            .with_context(|| format!("cannot make the control group {}", group.path.display()))?;
-        Ok(group)
+        fs::create_dir(&path)
+            .with_context(|| format!("cannot make the control group {}", path.display()))?;
+        Ok(Self {
+            _lock: lock(&path)?,
+            path,
+        })
     }
 
     /// A command that begins in this group: a shell moves itself and becomes the program, so that
@@ -102,27 +107,41 @@ impl Group {
         let path = self.path.join(file);
         fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
     }
+}
 
-    /// Kills what is in it and removes it.
-    fn end(&self) -> Result<()> {
-        let end = Instant::now() + EMPTY_MAX;
-        loop {
-            fs::write(self.path.join("cgroup.kill"), "1")
-                .with_context(|| format!("cannot empty {}", self.path.display()))?;
-            match fs::remove_dir(&self.path) {
-                Ok(()) => return Ok(()),
-                Err(error) if Instant::now() >= end => {
-                    bail!("cannot remove {}: {error}", self.path.display())
-                }
-                Err(_busy) => thread::sleep(Duration::from_millis(5)),
+/// Holds a group until the file is closed, by whatever way its process ends.
+fn lock(group: &Path) -> Result<File> {
+    let file = File::open(group).with_context(|| format!("cannot open {}", group.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            bail!("another bench is running: it holds {}", group.display())
+        }
+        Err(TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("cannot lock {}", group.display()))
+        }
+    }
+}
+
+/// Kills what is in a group and removes it.
+fn remove(group: &Path) -> Result<()> {
+    let end = Instant::now() + EMPTY_MAX;
+    loop {
+        fs::write(group.join("cgroup.kill"), "1")
+            .with_context(|| format!("cannot empty {}", group.display()))?;
+        match fs::remove_dir(group) {
+            Ok(()) => return Ok(()),
+            Err(error) if Instant::now() >= end => {
+                bail!("cannot remove {}: {error}", group.display())
             }
+            Err(_busy) => thread::sleep(Duration::from_millis(5)),
         }
     }
 }
 
 impl Drop for Group {
     fn drop(&mut self) {
-        if let Err(error) = self.end() {
+        if let Err(error) = remove(&self.path) {
             eprintln!("xtask: {error:#}");
         }
     }
@@ -147,6 +166,16 @@ mod tests {
                       41 31 0:38 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw\n";
         assert_eq!(unified(mounts), Some(Path::new("/sys/fs/cgroup/unified")));
         assert_eq!(unified("31 1 0:1 / / rw - ext4 /dev/vda rw\n"), None);
+    }
+
+    #[test]
+    fn a_group_in_use_is_not_taken_away() {
+        let directory = tempfile::tempdir().unwrap();
+        let held = lock(directory.path()).unwrap();
+        let error = lock(directory.path()).unwrap_err().to_string();
+        assert!(error.contains("another bench is running"), "{error}");
+        drop(held);
+        lock(directory.path()).unwrap();
     }
 
     #[test]
