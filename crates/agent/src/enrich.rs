@@ -10,7 +10,8 @@ use std::sync::Arc;
 use event::{Event, Extension, Flags, Header, Kind, ProcessKey, image, process, thread};
 
 use crate::rules::Rules;
-use crate::sys::{machine, processes};
+use crate::sys::machine;
+use crate::sys::processes::{self, START_TICK_NS};
 use crate::trail::{self, Body, Text, missing};
 
 pub mod device_path;
@@ -22,11 +23,6 @@ pub mod user;
 use image_path::ImagePaths;
 use process_cache::{Process, ProcessCache};
 use program::Programs;
-
-/// Nanoseconds in the unit of a [`ProcessKey`]'s start time: the clock tick in which Linux tells
-/// start times (`USER_HZ` is 100 on every architecture this runs on), and the 100 ns in which
-/// Windows does.
-pub const START_TICK_NS: u64 = if cfg!(windows) { 100 } else { 10_000_000 };
 
 /// What enrichment may keep at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -188,7 +188,7 @@ impl Recorder {
         let enricher = Enricher::new(settings.boot_id, settings.rules, settings.limits);
         let own_id = std::process::id();
         let start_tick = crate::sys::processes::start_tick(own_id).unwrap_or(0);
-        let start_time = start_tick.saturating_mul(crate::enrich::START_TICK_NS);
+        let start_time = start_tick.saturating_mul(crate::sys::processes::START_TICK_NS);
         Self {
             source,
             host: settings.host,

@@ -14,6 +14,7 @@ pub mod processes;
 pub mod sockets;
 #[cfg_attr(windows, path = "sys/windows/users.rs")]
 pub mod users;
+pub mod volumes;
 #[cfg_attr(windows, path = "sys/windows/wake.rs")]
 pub mod wake;
 

@@ -16,6 +16,7 @@
 
 mod account;
 mod control;
+mod delivery;
 mod image;
 mod process;
 mod read;

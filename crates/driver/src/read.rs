@@ -1,95 +1,21 @@
-//! Reads that wait, and the batches that complete them.
+//! Reads that wait, and what completes them.
 //!
 //! A batch is due when enough is queued or the flush interval after the first record is over,
 //! whichever comes first. Both only queue the DPC, so a notify routine never copies a batch. When a
 //! batch is due and no read waits, the sensor is *starved*: nothing is tried again until a read
 //! comes, which then gets what there is at once.
 
-use crate::account::{Account, KINDS};
+use crate::delivery::{LOST_SIZE, Served};
 use crate::sensor::Sensor;
-use core::fmt;
 use core::sync::atomic::{AtomicBool, Ordering, fence};
 use event::control::Batch;
-use event::loss::{Lost, Reason};
-use event::wire::{Reader, Writer};
-use event::{Event, HEADER_SIZE, Header, Kind};
 use nt::Status;
-use nt::csq::{Queue, READS_MAX};
-use nt::irp::{FileId, Read};
-use nt::lock::SpinLock;
+use nt::csq::READS_MAX;
+use nt::irp::Read;
 use nt::timer::{Attached, DeferredRoutine};
-use ring_buffer::{Consumer, Ring};
-
-/// Bytes of the record that tells of a loss.
-const LOST_SIZE: usize = HEADER_SIZE + Lost::SIZE;
 
 /// The smallest buffer that can ever be of use.
 const READ_SIZE_MIN: usize = Batch::SIZE + LOST_SIZE;
-
-/// The waiting reads, and how far the stream has come.
-pub(crate) struct Delivery {
-    reads: Queue,
-    /// The flush timer runs.
-    armed: AtomicBool,
-    /// The DPC was queued because enough is there.
-    requested: AtomicBool,
-    /// A batch was due and no read waited.
-    starved: AtomicBool,
-    stream: SpinLock<Stream>,
-}
-
-/// The place in the stream; held while a batch is put together.
-#[derive(Debug)]
-struct Stream {
-    /// Batches completed.
-    sequence: u64,
-    /// Losses that the stream has told of, by kind.
-    told: [u64; KINDS],
-}
-
-/// How a read was served.
-enum Served {
-    Batch(usize),
-    TooSmall,
-}
-
-impl Delivery {
-    pub(crate) const fn new() -> Self {
-        Self {
-            reads: Queue::new(),
-            armed: AtomicBool::new(false),
-            requested: AtomicBool::new(false),
-            starved: AtomicBool::new(false),
-            stream: SpinLock::new(Stream {
-                sequence: 0,
-                told: [0; KINDS],
-            }),
-        }
-    }
-
-    /// Batches completed.
-    pub(crate) fn batches(&self) -> u64 {
-        self.stream.lock().sequence
-    }
-
-    /// Reads that wait.
-    pub(crate) fn reads_pended(&self) -> usize {
-        self.reads.len()
-    }
-
-    /// Completes every waiting read of `file`.
-    pub(crate) fn cancel_reads_of(&self, file: FileId) {
-        while let Some(read) = self.reads.remove_oldest_of(file) {
-            read.complete(Status::CANCELLED, 0);
-        }
-    }
-}
-
-impl fmt::Debug for Delivery {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Delivery").finish_non_exhaustive()
-    }
-}
 
 impl DeferredRoutine for Sensor {
     fn run(&'static self) {
@@ -191,92 +117,4 @@ impl Sensor {
 /// fighting over its cache line.
 fn set(flag: &AtomicBool) -> bool {
     !flag.load(Ordering::SeqCst) && !flag.swap(true, Ordering::SeqCst)
-}
-
-impl Stream {
-    fn has_untold_losses(&self, ring: &Ring<'_>) -> bool {
-        (0_usize..)
-            .zip(&self.told)
-            .any(|(kind, told)| ring.lost(kind) != *told)
-    }
-
-    /// Puts as many whole records into the read as fit.
-    fn fill(
-        &mut self,
-        read: &mut Read,
-        consumer: &mut Consumer<'_>,
-        ring: &Ring<'_>,
-        account: &Account,
-    ) -> Served {
-        let (mut size, mut records) = self.tell_losses(read, ring);
-        while let Some(record) = consumer.oldest() {
-            let bytes = record.bytes();
-            if !read.write(size, bytes) {
-                break;
-            }
-            size = size.saturating_add(bytes.len());
-            records = records.saturating_add(1);
-            if let Some(kind) = kind_of(bytes) {
-                account.count_delivered(kind);
-            }
-            record.release();
-        }
-        if records == 0 {
-            return Served::TooSmall;
-        }
-        self.sequence = self.sequence.saturating_add(1);
-        let mut buffer = [0; Batch::SIZE];
-        let mut writer = Writer::new(&mut buffer);
-        Batch {
-            sequence: self.sequence,
-            size: u32::try_from(size).unwrap_or(u32::MAX),
-            records,
-        }
-        .write(&mut writer);
-        // Every read that was accepted has room for its own header.
-        let _fits = read.write(0, &buffer);
-        Served::Batch(size)
-    }
-
-    /// Writes a record for each kind with losses that were not told yet; gives where the next
-    /// record goes and how many were written.
-    fn tell_losses(&mut self, read: &mut Read, ring: &Ring<'_>) -> (usize, u32) {
-        let (mut size, mut records) = (Batch::SIZE, 0_u32);
-        for ((index, kind), told) in (0_usize..).zip(Kind::OBSERVED).zip(&mut self.told) {
-            let lost = ring.lost(index);
-            let count = lost.saturating_sub(*told);
-            if count == 0 {
-                continue;
-            }
-            let header = Header {
-                time: nt::time::now_ns(),
-                lost_before: ring.lost_total(),
-                ..Header::default()
-            };
-            let event = Event::Lost(Lost {
-                kind,
-                reason: Reason::BUFFER_FULL,
-                count,
-            });
-            let mut buffer = [0; LOST_SIZE];
-            let is_written = event::write(header, &event, &mut buffer)
-                .is_some_and(|bytes| read.write(size, bytes));
-            if !is_written {
-                // The rest is told by the next batch.
-                break;
-            }
-            *told = lost;
-            size = size.saturating_add(LOST_SIZE);
-            records = records.saturating_add(1);
-        }
-        (size, records)
-    }
-}
-
-/// The index of the kind of a record this driver wrote. Reading the whole header for it would be
-/// half of what a record costs here.
-fn kind_of(record: &[u8]) -> Option<usize> {
-    let mut reader = Reader::new(record);
-    let _size = reader.u32().ok()?;
-    Kind(reader.u16().ok()?).index()
 }

@@ -1,7 +1,7 @@
 //! What all callbacks share: the ring, the account, and the reads that wait.
 
 use crate::account::Account;
-use crate::read::Delivery;
+use crate::delivery::Delivery;
 use crate::settings::Settings;
 use event::control::Conditions;
 use event::extension::{size_extended, write_extended};

@@ -6,8 +6,8 @@
 )]
 
 use crate::driver::DriverObject;
+use crate::handle::Handle;
 use crate::irp::{Control, FileId, Irp, Read};
-use crate::process::Handle;
 use crate::string::UnicodeString;
 use crate::{Result, Status, sys};
 use core::ptr::NonNull;

@@ -111,7 +111,10 @@ pub unsafe extern "system" fn entry<D: Driver>(
             Status::SUCCESS.0
         }
         Err(error) => {
-            error_log::write(&object, error);
+            // SAFETY: the driver object is alive during the start.
+            unsafe {
+                error_log::write(driver_object, error.step, error.status);
+            }
             // SAFETY: what the start had set up has been undone.
             unsafe {
                 region.release();

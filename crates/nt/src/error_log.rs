@@ -2,20 +2,22 @@
 
 #![expect(unsafe_code, reason = "fills a packet that the kernel allocated")]
 
-use crate::driver::{DriverObject, StartError};
-use crate::sys;
+use crate::{Status, sys};
 
-/// Says in the system's event log which step of the start failed and with what status. Does
-/// nothing when the kernel has no room for an entry.
+/// Says in the system's event log which step of a start failed and with what status. Does nothing
+/// when the kernel has no room for an entry.
 ///
 /// IRQL: at most `DISPATCH_LEVEL`.
-pub(crate) fn write(object: &DriverObject<'_>, error: StartError) {
+///
+/// # Safety
+/// `object` is alive.
+pub(crate) unsafe fn write(object: *mut sys::DRIVER_OBJECT, step: u32, status: Status) {
     const SIZE: usize = size_of::<sys::IO_ERROR_LOG_PACKET>();
     let Ok(size) = u8::try_from(SIZE) else {
         return;
     };
-    // SAFETY: the driver object is alive during the start.
-    let entry = unsafe { sys::IoAllocateErrorLogEntry(object.raw().cast(), size) };
+    // SAFETY: the caller says that the object is alive.
+    let entry = unsafe { sys::IoAllocateErrorLogEntry(object.cast(), size) };
     if entry.is_null() {
         return;
     }
@@ -26,13 +28,13 @@ pub(crate) fn write(object: &DriverObject<'_>, error: StartError) {
         NumberOfStrings: 0,
         StringOffset: 0,
         EventCategory: 0,
-        ErrorCode: error.status.0,
-        UniqueErrorValue: error.step,
-        FinalStatus: error.status.0,
+        ErrorCode: status.0,
+        UniqueErrorValue: step,
+        FinalStatus: status.0,
         SequenceNumber: 0,
         IoControlCode: 0,
         DeviceOffset: 0,
-        DumpData: [error.step],
+        DumpData: [step],
     };
     // SAFETY: the kernel gave room of this size.
     unsafe {

@@ -23,6 +23,7 @@ pub mod csq;
 pub mod device;
 pub mod driver;
 pub mod error_log;
+mod handle;
 pub mod irp;
 pub mod irql;
 pub mod lock;

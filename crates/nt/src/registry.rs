@@ -3,7 +3,7 @@
 #![expect(unsafe_code, reason = "calls the kernel")]
 
 use crate::driver::RegistryPath;
-use crate::process::Handle;
+use crate::handle::Handle;
 use crate::string::UnicodeString;
 use crate::{Result, Status, sys};
 

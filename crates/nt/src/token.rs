@@ -5,7 +5,7 @@
     reason = "reads token information the kernel wrote into a buffer"
 )]
 
-use crate::process::Handle;
+use crate::handle::Handle;
 use crate::{Result, Status, sys};
 use core::mem::MaybeUninit;
 

@@ -3,8 +3,9 @@
 //! A breach does not panic: the kernel's functions are called from code that cannot unwind. It is
 //! noted, and the machine's end asserts that there is none.
 
+use crate::mutex::lock;
 use std::cell::Cell;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
 pub(crate) const PASSIVE_LEVEL: u8 = 0;
 pub(crate) const APC_LEVEL: u8 = 1;
@@ -17,11 +18,6 @@ thread_local! {
     /// Each thread is a processor of its own.
     static IRQL: Cell<u8> = const { Cell::new(PASSIVE_LEVEL) };
     static SPIN_LOCKS: Cell<u32> = const { Cell::new(0) };
-}
-
-/// The mutex's data, also after a test has panicked with it.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Notes a breach of the contract.

@@ -5,8 +5,9 @@
     reason = "reads what the driver points to and gives out device objects"
 )]
 
-use crate::contract::{PASSIVE_LEVEL, breach, enter, lock};
+use crate::contract::{PASSIVE_LEVEL, breach, enter};
 use crate::fault::{self, INJECTED};
+use crate::mutex::lock;
 use crate::object;
 use crate::registry::text;
 use nt::sys::{

@@ -2,8 +2,9 @@
 
 #![expect(unsafe_code, reason = "gives out entries and takes them back")]
 
-use crate::contract::{DISPATCH_LEVEL, breach, enter, lock};
+use crate::contract::{DISPATCH_LEVEL, breach, enter};
 use crate::fault;
+use crate::mutex::lock;
 use nt::sys::{IO_ERROR_LOG_PACKET, PVOID};
 use std::sync::Mutex;
 

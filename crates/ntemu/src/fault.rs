@@ -1,6 +1,6 @@
 //! "The nth call of X fails."
 
-use crate::contract::lock;
+use crate::mutex::lock;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};

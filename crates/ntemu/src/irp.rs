@@ -7,10 +7,11 @@
 )]
 
 use crate::contract::{
-    DISPATCH_LEVEL, PASSIVE_LEVEL, at_irql, breach, enter, irql, lock, set_irql, set_spin_locks,
+    DISPATCH_LEVEL, PASSIVE_LEVEL, at_irql, breach, enter, irql, set_irql, set_spin_locks,
     spin_locks,
 };
 use crate::device::Opened;
+use crate::mutex::lock;
 use crate::{fault, lock as spin, timer};
 use nt::sys::{
     CREATE, DEVICE_IO_CONTROL, DRIVER_CANCEL, FILE_OBJECT, IO_SECURITY_CONTEXT, IO_STACK_LOCATION,

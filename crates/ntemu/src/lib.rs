@@ -28,6 +28,7 @@ mod error_log;
 mod fault;
 mod irp;
 mod lock;
+mod mutex;
 mod notify;
 mod object;
 mod pool;
@@ -128,7 +129,7 @@ impl Machine {
         reason = "it takes a turn, which a default should not"
     )]
     pub fn new() -> Self {
-        let turn = contract::lock(&TURN);
+        let turn = mutex::lock(&TURN);
         let _left_by_a_failed_test = contract::take_breaches();
         process::add_process(SYSTEM_PROCESS_ID, timer::START_TIME, Token::system());
         Self {

@@ -3,8 +3,9 @@
 
 #![expect(unsafe_code, reason = "writes handles where the driver says")]
 
-use crate::contract::{DISPATCH_LEVEL, PASSIVE_LEVEL, breach, enter, lock};
+use crate::contract::{DISPATCH_LEVEL, PASSIVE_LEVEL, breach, enter};
 use crate::fault::{self, INJECTED};
+use crate::mutex::lock;
 use nt::sys::{HANDLE, NTSTATUS, PVOID};
 use std::collections::HashMap;
 use std::sync::Mutex;

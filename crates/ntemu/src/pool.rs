@@ -2,8 +2,9 @@
 
 #![expect(unsafe_code, reason = "gives out memory and takes it back")]
 
-use crate::contract::{DISPATCH_LEVEL, breach, enter, lock};
+use crate::contract::{DISPATCH_LEVEL, breach, enter};
 use crate::fault;
+use crate::mutex::lock;
 use std::alloc::{Layout, alloc, dealloc};
 use std::collections::HashMap;
 use std::ffi::c_void;

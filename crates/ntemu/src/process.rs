@@ -5,8 +5,9 @@
     reason = "reads the objects it gave out by their addresses"
 )]
 
-use crate::contract::{APC_LEVEL, DISPATCH_LEVEL, HIGH_LEVEL, PASSIVE_LEVEL, breach, enter, lock};
+use crate::contract::{APC_LEVEL, DISPATCH_LEVEL, HIGH_LEVEL, PASSIVE_LEVEL, breach, enter};
 use crate::fault::{self, INJECTED};
+use crate::mutex::lock;
 use crate::object;
 use nt::sys::{HANDLE, NTSTATUS, PVOID, SID_AND_ATTRIBUTES};
 use std::cell::Cell;

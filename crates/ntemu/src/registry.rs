@@ -2,8 +2,9 @@
 
 #![expect(unsafe_code, reason = "reads and writes where the driver says")]
 
-use crate::contract::{PASSIVE_LEVEL, breach, enter, lock};
+use crate::contract::{PASSIVE_LEVEL, breach, enter};
 use crate::fault::{self, INJECTED};
+use crate::mutex::lock;
 use crate::object::{self, OBJ_KERNEL_HANDLE, Target};
 use nt::sys::{
     HANDLE, KEY_VALUE_PARTIAL_INFORMATION, NTSTATUS, OBJECT_ATTRIBUTES, PVOID, UNICODE_STRING,

@@ -2,9 +2,8 @@
 
 #![expect(unsafe_code, reason = "calls the driver's deferred routines")]
 
-use crate::contract::{
-    DISPATCH_LEVEL, HIGH_LEVEL, PASSIVE_LEVEL, at_irql, breach, enter, irql, lock,
-};
+use crate::contract::{DISPATCH_LEVEL, HIGH_LEVEL, PASSIVE_LEVEL, at_irql, breach, enter, irql};
+use crate::mutex::lock;
 use nt::sys::{DEFERRED_ROUTINE, KDPC, KTIMER, PVOID};
 use std::collections::VecDeque;
 use std::sync::Mutex;

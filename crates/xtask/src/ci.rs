@@ -7,7 +7,7 @@ use anyhow::{Result, bail, ensure};
 use clap::Args;
 
 use crate::bench::instructions;
-use crate::command::Tally;
+use crate::tally::Tally;
 use crate::{ebpf, fuzz, image, layout, lint, loom, miri, sign, test, tidy, tsan, vm, wine};
 
 /// Arguments of `cargo xtask ci`.

@@ -3,7 +3,8 @@
 
 use anyhow::Result;
 
-use crate::command::{Tally, cargo, run_tests};
+use crate::command::{cargo, run_tests};
+use crate::tally::Tally;
 
 /// Runs them, optimised: loom plays each case many thousand times.
 pub(crate) fn run() -> Result<Tally> {

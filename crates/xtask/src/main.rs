@@ -22,6 +22,7 @@ mod miri;
 mod places;
 mod setup;
 mod sign;
+mod tally;
 mod test;
 mod tidy;
 mod transcript;

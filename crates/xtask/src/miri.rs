@@ -7,7 +7,8 @@ use std::thread::{self, ScopedJoinHandle};
 use anyhow::{Result, anyhow};
 use clap::Args;
 
-use crate::command::{Tally, cargo_nightly, run_tests};
+use crate::command::{cargo_nightly, run_tests};
+use crate::tally::Tally;
 
 /// Arguments of `cargo xtask miri`.
 #[derive(Args, Default)]

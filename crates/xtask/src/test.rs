@@ -3,7 +3,8 @@
 use anyhow::Result;
 use clap::Args;
 
-use crate::command::{Tally, cargo, run_tests};
+use crate::command::{cargo, run_tests};
+use crate::tally::Tally;
 use crate::{loom, miri, tsan};
 
 /// Arguments of `cargo xtask test`.

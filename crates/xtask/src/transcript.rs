@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use crate::command::Tally;
+use crate::tally::Tally;
 
 /// Lines kept of what failed tests said.
 const FAILURE_LINES_MAX: usize = 120;

@@ -3,7 +3,8 @@
 
 use anyhow::Result;
 
-use crate::command::{Tally, cargo_nightly, run_tests};
+use crate::command::{cargo_nightly, run_tests};
+use crate::tally::Tally;
 
 /// The sanitizer's own library exists for this target.
 const TARGET: &str = "x86_64-unknown-linux-gnu";

@@ -17,7 +17,8 @@ use std::time::Duration;
 use anyhow::{Result, bail, ensure};
 use clap::Args;
 
-use crate::command::{Tally, is_there};
+use crate::command::is_there;
+use crate::tally::Tally;
 use executables::Executables;
 use kernel::Kernel;
 

@@ -8,7 +8,8 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 
-use crate::command::{Tally, cargo, program, run as run_command, run_tests};
+use crate::command::{cargo, program, run as run_command, run_tests};
+use crate::tally::Tally;
 use crate::{image, workspace};
 
 /// The target of what runs in Wine's processes.

@@ -6,17 +6,10 @@
 
 use std::time::{Duration, Instant};
 
+use crate::sys::volumes::Volumes;
+
 /// The shortest time between two readings of the drive letters because of an unknown volume.
 const READ_INTERVAL: Duration = Duration::from_secs(10);
-
-/// The kernel's names of directories and the names people use for them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Volumes {
-    /// `\Device\HarddiskVolume3` and `C:`.
-    pub drives: Vec<(String, String)>,
-    /// What `\SystemRoot` stands for.
-    pub system_root: Option<String>,
-}
 
 /// Turns the kernel's names into those of people.
 #[derive(Debug)]

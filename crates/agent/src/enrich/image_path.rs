@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use event::Flags;
 
-use super::device_path::{DevicePaths, Volumes};
+use super::device_path::DevicePaths;
+use crate::sys::volumes::Volumes;
 use crate::trail::Text;
 
 /// The path that a record's image bytes stand for.

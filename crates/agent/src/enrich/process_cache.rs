@@ -5,10 +5,9 @@ use std::time::{Duration, Instant};
 
 use event::ProcessKey;
 
-use super::START_TICK_NS;
 use super::program::Program;
 use crate::rules::Verdict;
-use crate::sys::processes::start_tick;
+use crate::sys::processes::{START_TICK_NS, start_tick};
 
 /// How long an exited process is remembered, on the sensor's clock: threads and mappings of a dying
 /// process may be told a little after its exit.

@@ -199,7 +199,7 @@ fn script(given: &[u8], directory: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::enrich::device_path::Volumes;
+    use crate::sys::volumes::Volumes;
 
     #[test]
     fn names_a_script_by_its_whole_path() {

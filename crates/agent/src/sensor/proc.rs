@@ -14,10 +14,7 @@ use nix::fcntl::{OFlag, openat, readlinkat};
 use nix::sys::stat::Mode;
 
 use super::perf_record::{image_of_name, split_deleted};
-use super::tasks::User;
-
-/// Nanoseconds of one tick, the unit of start times in `/proc` (`USER_HZ` is 100 everywhere).
-pub const TICK_NS: u64 = 10_000_000;
+use crate::sys::processes::START_TICK_NS;
 
 /// Of a command line, no more than this is kept.
 pub const COMMAND_LINE_SIZE_MAX: usize = 32 * 1024;
@@ -72,6 +69,13 @@ pub struct Program {
     pub image: Vec<u8>,
     /// Its arguments, each ended by a NUL byte.
     pub command_line: Vec<u8>,
+}
+
+/// For whom a process runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct User {
+    pub(super) user_id: u32,
+    pub(super) session_id: u32,
 }
 
 impl Program {
@@ -134,7 +138,7 @@ impl Process {
     pub fn open_as_of(process_id: u32, time: u64) -> io::Result<(Self, Stat)> {
         let process = Self::open(process_id)?;
         let stat = process.stat()?;
-        if stat.start_tick > time / TICK_NS {
+        if stat.start_tick > time / START_TICK_NS {
             // A later process has the id.
             return Err(io::ErrorKind::NotFound.into());
         }

@@ -26,7 +26,7 @@ use event::{Event, Extension, Flags, Header, image, process, wire};
 
 use super::Batch;
 use super::existing::{Existing, ExistingImage};
-use crate::enrich::START_TICK_NS as TICK_NS;
+use crate::sys::processes::START_TICK_NS;
 
 /// Appends to `batch` what was there when the stream began, then the stream.
 ///
@@ -200,7 +200,7 @@ fn unseen(process_id: u32, life: &Life) -> Existing {
 
 /// Whether both times are known and are of one process.
 fn is_same(left: u64, right: u64) -> bool {
-    left != 0 && right != 0 && (left / TICK_NS).abs_diff(right / TICK_NS) <= 1
+    left != 0 && right != 0 && (left / START_TICK_NS).abs_diff(right / START_TICK_NS) <= 1
 }
 
 /// Whether both times are known and are of two processes.
@@ -215,7 +215,7 @@ fn overlaps(image: &ExistingImage, base: u64, size: u64) -> bool {
 /// Sorts by start time. Within a tick, where time does not tell, a parent comes before its
 /// children.
 fn sort_parents_first(existing: &mut [Existing], began: u64) {
-    let tick_of = |process: &Existing| time_of(process, began) / TICK_NS;
+    let tick_of = |process: &Existing| time_of(process, began) / START_TICK_NS;
     let by_id: HashMap<u32, (u64, u32)> = existing
         .iter()
         .map(|process| {
@@ -274,7 +274,7 @@ fn write_processes(existing: &[Existing], began: u64, batch: &mut Batch) {
 
 /// When no process started: the parent's start where its id is another's now, so that this one's
 /// key is not told as the parent's. Windows does not give children another parent when theirs ends.
-const NOBODY_STARTED: u64 = TICK_NS;
+const NOBODY_STARTED: u64 = START_TICK_NS;
 
 fn parent_start_time(process: &Existing, start_times: &HashMap<u32, u64>) -> u64 {
     match start_times.get(&process.parent_process_id) {

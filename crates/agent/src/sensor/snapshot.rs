@@ -10,7 +10,8 @@ use std::io;
 use event::{Flags, image};
 
 use super::existing::{Existing, ExistingImage};
-use super::proc::{self, TICK_NS};
+use super::proc;
+use crate::sys::processes::START_TICK_NS;
 
 /// Reads every process there is now, and what it has mapped where `images` says so. `now_fn` tells
 /// the time on the stream's clock.
@@ -30,7 +31,7 @@ pub fn read(process_id: u32, images: bool, now_fn: &impl Fn() -> u64) -> io::Res
     let stat = process.stat()?;
     let mut existing = Existing {
         process_id,
-        start_time: stat.start_tick.saturating_mul(TICK_NS),
+        start_time: stat.start_tick.saturating_mul(START_TICK_NS),
         parent_process_id: stat.parent_process_id,
         session_id: stat.session_id,
         leader_has_ended: stat.leader_has_ended,

@@ -3,8 +3,9 @@
 use event::{Event, Flags, Header, process, thread};
 
 use super::Batch;
-use super::proc::{self, Program, TICK_NS};
-use super::tasks::{Fact, User};
+use super::proc::{self, Program, User};
+use super::tasks::Fact;
+use crate::sys::processes::START_TICK_NS;
 
 /// A fork is told less than this after the process's start time was taken.
 const FORK_LATE_NS: u64 = 500_000;
@@ -71,12 +72,12 @@ fn write_start(time: u64, fact: &Fact, batch: &mut Batch) {
     header.start_time = time;
     let (mut parent, mut user) = (parent, user);
     // The fork may be told in the tick after the one that counts as the start.
-    let is_early_in_tick = time % TICK_NS < FORK_LATE_NS;
+    let is_early_in_tick = time % START_TICK_NS < FORK_LATE_NS;
     if (is_early_in_tick || user.is_none())
         && let Ok((process, stat)) = proc::Process::open_as_of(process_id, time)
     {
         // Within its tick, as late as can be.
-        header.start_time = time.min((stat.start_tick + 1) * TICK_NS - 1);
+        header.start_time = time.min((stat.start_tick + 1) * START_TICK_NS - 1);
         parent = parent.or(Some(stat.parent_process_id));
         user = user.or_else(|| process.user(&stat));
     }

@@ -16,7 +16,7 @@ use std::collections::HashMap;
 use event::Kind;
 
 use super::existing::Existing;
-use super::proc;
+use super::proc::{self, User};
 
 /// A task, as the kernel names it: thread and process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -93,13 +93,6 @@ impl Fact {
             Self::ThreadExit(_) => Kind::THREAD_EXIT,
         }
     }
-}
-
-/// For whom a process runs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct User {
-    pub(super) user_id: u32,
-    pub(super) session_id: u32,
 }
 
 /// The threads of every process.

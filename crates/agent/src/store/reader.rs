@@ -1,16 +1,12 @@
 //! SQL over all segments of a store, for reading alone, while another process writes.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use rusqlite::limits::Limit;
 use rusqlite::{Connection, OptionalExtension as _};
 
 use super::{ReadError, Window, directory, segment, views};
 use crate::trail::Time;
-
-/// How long a reader waits for a writer: it has to only while a segment is closed.
-pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A connection that sees the segments of a store at once, through temporary views of the names in
 /// [`VIEWS`](super::VIEWS). It cannot write.
@@ -45,7 +41,7 @@ impl Reader {
         let mut paths = directory::segments(directory)?;
         let connection = Connection::open_in_memory().map_err(at_directory)?;
         connection
-            .busy_timeout(BUSY_TIMEOUT)
+            .busy_timeout(segment::BUSY_TIMEOUT)
             .map_err(at_directory)?;
         let limit = connection.limit(Limit::SQLITE_LIMIT_ATTACHED);
         let limit = usize::try_from(limit.map_err(at_directory)?).unwrap_or(0);

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::path::Path;
+use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
@@ -10,6 +11,9 @@ use crate::trail::Time;
 
 /// `SyTr`, in the header of every segment: what `file` and others tell databases apart by.
 pub(super) const APPLICATION_ID: i32 = 0x5379_5472;
+
+/// How long a reader waits for a writer: it has to only while a segment is closed.
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The tables that have events, with times.
 pub(super) const EVENT_TABLES: [&str; 7] = [
@@ -44,7 +48,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, ReadError> {
     };
     let connection = Connection::open_with_flags(uri(path), flags).map_err(sqlite_error)?;
     connection
-        .busy_timeout(super::reader::BUSY_TIMEOUT)
+        .busy_timeout(BUSY_TIMEOUT)
         .map_err(sqlite_error)?;
     connection
         .pragma_update(None, "trusted_schema", false)

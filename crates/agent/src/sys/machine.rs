@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::enrich::device_path::Volumes;
+use super::volumes::Volumes;
 
 /// The host name.
 pub fn name() -> io::Result<String> {

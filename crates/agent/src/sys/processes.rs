@@ -4,7 +4,9 @@ use std::os::unix::ffi::OsStrExt as _;
 
 use event::Flags;
 
-use crate::enrich::START_TICK_NS;
+/// Nanoseconds in the unit of a [`ProcessKey`](event::ProcessKey)'s start time: the clock tick in
+/// which `/proc` tells start times (`USER_HZ` is 100 on every architecture this runs on).
+pub const START_TICK_NS: u64 = 10_000_000;
 
 /// What a process runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -9,10 +9,12 @@
 //! [`read_line`] panic or use memory out of proportion to the line.
 
 mod fields;
+mod line_error;
 mod read;
 mod write;
 
-pub use read::{LineError, read_line};
+pub use line_error::LineError;
+pub use read::read_line;
 pub(crate) use read::{read_arguments, read_notes};
 pub use write::write_line;
 pub(crate) use write::{write_arguments, write_notes};

@@ -9,9 +9,10 @@ use event::{Event, Flags, HEADER_SIZE, Header, image, process, wire};
 
 use super::object::Object;
 use crate::sensor::existing::{Existing, ExistingImage};
-use crate::sensor::proc::{self, TICK_NS};
+use crate::sensor::proc;
 use crate::sensor::snapshot;
 use crate::sys::clock;
+use crate::sys::processes::START_TICK_NS;
 
 /// Reads every process there is now, and what it has mapped where `images` says so: by iterators
 /// where they load, from `/proc` otherwise.
@@ -122,7 +123,7 @@ fn read_command_line(existing: &mut Existing) {
     }
     let read = || {
         let process = proc::Process::open(existing.process_id)?;
-        let is_it = process.stat()?.start_tick == existing.start_time / TICK_NS;
+        let is_it = process.stat()?.start_tick == existing.start_time / START_TICK_NS;
         if is_it {
             Ok(process.command_line())
         } else {

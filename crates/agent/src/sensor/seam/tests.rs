@@ -4,15 +4,15 @@ use proptest::prelude::*;
 
 use super::*;
 
-const BEGAN: u64 = 1000 * TICK_NS;
+const BEGAN: u64 = 1000 * START_TICK_NS;
 
 fn process(process_id: u32, start_tick: u64) -> Existing {
     Existing {
         process_id,
-        start_time: start_tick * TICK_NS,
+        start_time: start_tick * START_TICK_NS,
         image: b"/old".to_vec(),
-        read_from: BEGAN + 100 * TICK_NS,
-        read_until: BEGAN + 101 * TICK_NS,
+        read_from: BEGAN + 100 * START_TICK_NS,
+        read_until: BEGAN + 101 * START_TICK_NS,
         ..Existing::default()
     }
 }
@@ -100,7 +100,13 @@ fn ids(joined: &Joined) -> Vec<u32> {
 fn a_process_whose_start_is_in_the_stream_is_not_existing() {
     let mut stream = Batch::default();
     // The stream knows the start only from the event, which came a tick later.
-    put(&mut stream, BEGAN + TICK_NS, 5, BEGAN + TICK_NS, &start());
+    put(
+        &mut stream,
+        BEGAN + START_TICK_NS,
+        5,
+        BEGAN + START_TICK_NS,
+        &start(),
+    );
     let joined = joined(vec![process(5, 1000), process(4, 3)], &stream);
     assert_eq!(ids(&joined), [4]);
     assert_eq!(joined.stream.len(), 1);
@@ -109,13 +115,13 @@ fn a_process_whose_start_is_in_the_stream_is_not_existing() {
 #[test]
 fn a_process_that_ended_before_it_was_read_existed() {
     let mut stream = Batch::default();
-    put(&mut stream, BEGAN + 5, 9, 40 * TICK_NS + 3, &exit());
+    put(&mut stream, BEGAN + 5, 9, 40 * START_TICK_NS + 3, &exit());
     put(&mut stream, BEGAN + 9, 9, BEGAN + 9, &start());
     let joined = joined(vec![process(9, 1000)], &stream);
     let [(header, _)] = joined.processes[..] else {
         panic!("one process existed: {:?}", joined.processes);
     };
-    assert_eq!(header.start_time, 40 * TICK_NS + 3);
+    assert_eq!(header.start_time, 40 * START_TICK_NS + 3);
     assert!(header.flags.contains(Flags::ORIGIN_UNAVAILABLE));
     assert!(header.flags.contains(PROGRAM_UNAVAILABLE));
 }
@@ -126,11 +132,11 @@ fn a_process_that_ended_before_it_was_read_existed() {
 fn a_process_only_the_stream_knows_has_the_start_time_any_record_says() {
     let mut stream = Batch::default();
     put(&mut stream, BEGAN + 5, 9, 0, &load(0x1000, b"/new"));
-    put(&mut stream, BEGAN + 6, 9, 40 * TICK_NS + 3, &exec());
-    put(&mut stream, BEGAN + 7, 9, 40 * TICK_NS + 3, &exit());
+    put(&mut stream, BEGAN + 6, 9, 40 * START_TICK_NS + 3, &exec());
+    put(&mut stream, BEGAN + 7, 9, 40 * START_TICK_NS + 3, &exit());
     let joined = joined(Vec::new(), &stream);
     assert_eq!(ids(&joined), [9]);
-    assert_eq!(joined.processes[0].0.start_time, 40 * TICK_NS + 3);
+    assert_eq!(joined.processes[0].0.start_time, 40 * START_TICK_NS + 3);
 }
 
 #[test]
@@ -166,7 +172,7 @@ fn an_image_both_have_is_the_streams() {
     }
     let mut stream = Batch::default();
     put(&mut stream, BEGAN + 5, 9, 0, &load(0x1000, b"/lib"));
-    let late = with_images.read_until + 5 * TICK_NS;
+    let late = with_images.read_until + 5 * START_TICK_NS;
     put(&mut stream, late, 9, 0, &load(0x5000, b"/lib"));
     let joined = joined(vec![with_images], &stream);
     assert_eq!(joined.images, [(9, 0x5000, b"/lib".to_vec())]);
@@ -252,7 +258,7 @@ impl World {
 
     fn act(&mut self, act: Act) {
         // More than two ticks, so that no id is used again within them.
-        self.now += 3 * TICK_NS + 17;
+        self.now += 3 * START_TICK_NS + 17;
         match act {
             Act::Fork => self.fork(),
             Act::Look => self.look(),
@@ -315,7 +321,7 @@ impl World {
         };
         let live = self.live.iter().find(|live| {
             live.id == existing.process_id
-                && live.start_time / TICK_NS == existing.start_time / TICK_NS
+                && live.start_time / START_TICK_NS == existing.start_time / START_TICK_NS
         });
         match (step, live) {
             (0, Some(live)) => existing.image.clone_from(&live.program),
@@ -338,7 +344,7 @@ impl World {
         self.reading = live.map(|live| {
             let existing = Existing {
                 process_id: id,
-                start_time: live.start_time / TICK_NS * TICK_NS,
+                start_time: live.start_time / START_TICK_NS * START_TICK_NS,
                 read_from: self.now,
                 read_until: self.now,
                 ..Existing::default()
@@ -358,7 +364,7 @@ proptest! {
         stream_knows_starts in any::<bool>(),
     ) {
         let mut world = World {
-            now: TICK_NS,
+            now: START_TICK_NS,
             live: Vec::new(),
             stream: None,
             stream_knows_starts,

@@ -15,7 +15,7 @@ use windows_sys::Win32::System::SystemInformation::{
 
 use super::call::{check, check_status, text, wide};
 use super::registry::{self, Value};
-use crate::enrich::device_path::Volumes;
+use super::volumes::Volumes;
 
 /// The longest name asked for, in UTF-16 units.
 const NAME_SIZE_MAX: u32 = 1_024;

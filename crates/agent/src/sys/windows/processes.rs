@@ -27,7 +27,10 @@ use windows_sys::Win32::System::Threading::{
 
 use super::call::{Answer, check, check_status, growing, owned};
 use super::clock;
-use crate::enrich::START_TICK_NS;
+
+/// Nanoseconds in the unit of a [`ProcessKey`](event::ProcessKey)'s start time: that of Windows'
+/// system times.
+pub const START_TICK_NS: u64 = 100;
 
 /// The most bytes of the list of processes, which also holds a line for each thread.
 const LIST_SIZE_MAX: usize = 256 << 20;

@@ -6,8 +6,8 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{self, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::read::cut;
-use super::{FIELDS, LineError};
+use super::FIELDS;
+use super::line_error::{LineError, cut};
 use crate::account::Account;
 
 /// The known fields of a line, each there once.

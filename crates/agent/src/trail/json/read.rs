@@ -9,44 +9,12 @@ use jiff::civil::DateTime;
 use jiff::tz::Offset;
 
 use super::fields::{Fields, Value, required, wrong};
+use super::line_error::{LineError, cut};
 use super::{Arguments, LINE_SIZE_MAX, Notes};
 use crate::trail::{
     Body, Event, Field, ImageLoad, Lost, ProcessExec, ProcessExit, ProcessStart, Program,
     SensorStart, SensorStop, Text, ThreadExit, ThreadStart, Time, UserId,
 };
-
-/// Why a line is not an event.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum LineError {
-    /// It is longer than any line can be.
-    #[error("line has {size} bytes, more than the {LINE_SIZE_MAX} an event can have")]
-    TooLong {
-        /// Bytes of the line.
-        size: usize,
-    },
-    /// It is not one JSON object, or a field of it is twice there or nested where it must not be.
-    #[error("not an event: {message}")]
-    Json {
-        /// What the JSON reader says, with the column.
-        message: String,
-    },
-    /// A field is not there.
-    #[error("`{field}` is not there")]
-    Missing {
-        /// The field.
-        field: &'static str,
-    },
-    /// A field has a value it cannot have.
-    #[error("`{field}` is {found} where {expected} should be")]
-    Wrong {
-        /// The field.
-        field: &'static str,
-        /// What should be there.
-        expected: &'static str,
-        /// What is there, cut short.
-        found: String,
-    },
-}
 
 /// The event a line holds; a line feed at its end is allowed.
 ///
@@ -79,16 +47,6 @@ fn fields(object: &[u8]) -> Result<Fields<'_>, LineError> {
         // Every line is the reader's line 1, which would read like the number of the line.
         message: cut(error.to_string().replace(" at line 1 column ", " at byte ")),
     })
-}
-
-/// `text`, cut to what a message can hold; a hostile line may bring megabytes.
-pub(super) fn cut(mut text: String) -> String {
-    const COUNT_MAX: usize = 120;
-    if let Some((end, _)) = text.char_indices().nth(COUNT_MAX) {
-        text.truncate(end);
-        text.push_str("...");
-    }
-    text
 }
 
 impl Fields<'_> {

@@ -1,0 +1,46 @@
+//! Why a line is not an event, in words that stay short whatever the line holds.
+
+use super::LINE_SIZE_MAX;
+
+/// Why a line is not an event.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LineError {
+    /// It is longer than any line can be.
+    #[error("line has {size} bytes, more than the {LINE_SIZE_MAX} an event can have")]
+    TooLong {
+        /// Bytes of the line.
+        size: usize,
+    },
+    /// It is not one JSON object, or a field of it is twice there or nested where it must not be.
+    #[error("not an event: {message}")]
+    Json {
+        /// What the JSON reader says, with the column.
+        message: String,
+    },
+    /// A field is not there.
+    #[error("`{field}` is not there")]
+    Missing {
+        /// The field.
+        field: &'static str,
+    },
+    /// A field has a value it cannot have.
+    #[error("`{field}` is {found} where {expected} should be")]
+    Wrong {
+        /// The field.
+        field: &'static str,
+        /// What should be there.
+        expected: &'static str,
+        /// What is there, cut short.
+        found: String,
+    },
+}
+
+/// `text`, cut to what a message can hold; a hostile line may bring megabytes.
+pub(super) fn cut(mut text: String) -> String {
+    const COUNT_MAX: usize = 120;
+    if let Some((end, _)) = text.char_indices().nth(COUNT_MAX) {
+        text.truncate(end);
+        text.push_str("...");
+    }
+    text
+}
