@@ -23,6 +23,11 @@ use ring_buffer::{Consumer, Ring};
 /// Bytes of the record that tells of a loss.
 const LOST_SIZE: usize = HEADER_SIZE + Lost::SIZE;
 
+/// Bytes that are copied before others get the processor, however large the buffers of the reads
+/// are: copying is done at `DISPATCH_LEVEL`, a megabyte in a tenth of a millisecond. The last record
+/// can exceed it.
+const DELIVERED_SIZE_MAX: usize = 1024 * 1024;
+
 /// The smallest buffer that can ever be of use.
 const READ_SIZE_MIN: usize = Batch::SIZE + LOST_SIZE;
 
@@ -150,7 +155,11 @@ impl Sensor {
     ///
     /// IRQL: at most `DISPATCH_LEVEL`.
     pub(crate) fn deliver(&self) {
+        let mut delivered_size = 0_usize;
         for _turn in 0..READS_MAX {
+            if delivered_size >= DELIVERED_SIZE_MAX {
+                break;
+            }
             fence(Ordering::SeqCst);
             let mut stream = self.delivery.stream.lock();
             let Some(mut consumer) = self.ring.consumer() else {
@@ -166,11 +175,14 @@ impl Sensor {
             drop(consumer);
             drop(stream);
             match served {
-                Served::Batch(size) => read.complete(Status::SUCCESS, size),
+                Served::Batch(size) => {
+                    delivered_size = delivered_size.saturating_add(size);
+                    read.complete(Status::SUCCESS, size);
+                }
                 Served::TooSmall => read.complete(Status::BUFFER_TOO_SMALL, 0),
             }
         }
-        // Reads come as fast as they are completed; others want this processor too.
+        // Reads come as fast as they are completed, or are huge; others want this processor too.
         self.flush.run_soon();
     }
 
@@ -200,7 +212,7 @@ impl Stream {
             .any(|(kind, told)| ring.lost(kind) != *told)
     }
 
-    /// Puts as many whole records into the read as fit.
+    /// Puts as many whole records into the read as fit, and no more than are delivered at once.
     fn fill(
         &mut self,
         read: &mut Read,
@@ -209,7 +221,9 @@ impl Stream {
         account: &Account,
     ) -> Served {
         let (mut size, mut records) = self.tell_losses(read, ring);
-        while let Some(record) = consumer.oldest() {
+        while size < DELIVERED_SIZE_MAX
+            && let Some(record) = consumer.oldest()
+        {
             let bytes = record.bytes();
             if !read.write(size, bytes) {
                 break;
