@@ -107,6 +107,20 @@ impl<'o> Row<'o> {
     }
 }
 
+/// Text of one or more lines in which what a terminal would act on is shown as an escape; the line
+/// feeds stay.
+pub fn safe(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character != '\n' && is_hazard(character) {
+            safe.extend(character.escape_default());
+        } else {
+            safe.push(character);
+        }
+    }
+    safe
+}
+
 /// How many columns a terminal gives `text` as a [`Row`] shows it.
 pub fn width(text: &str) -> usize {
     text.chars()

@@ -16,6 +16,11 @@ use ring_buffer::{Consumer, Ring};
 /// Bytes of the record that tells of a loss.
 pub(crate) const LOST_SIZE: usize = HEADER_SIZE + Lost::SIZE;
 
+/// Bytes that are copied before others get the processor, however large the buffers of the reads
+/// are: copying is done at `DISPATCH_LEVEL`, a megabyte in a tenth of a millisecond. The last record
+/// can exceed it.
+pub(crate) const DELIVERED_SIZE_MAX: usize = 1024 * 1024;
+
 /// The waiting reads, and how far the stream has come.
 pub(crate) struct Delivery {
     pub(crate) reads: Queue,
@@ -88,7 +93,7 @@ impl Stream {
             .any(|(kind, told)| ring.lost(kind) != *told)
     }
 
-    /// Puts as many whole records into the read as fit.
+    /// Puts as many whole records into the read as fit, and no more than are delivered at once.
     pub(crate) fn fill(
         &mut self,
         read: &mut Read,
@@ -97,7 +102,9 @@ impl Stream {
         account: &Account,
     ) -> Served {
         let (mut size, mut records) = self.tell_losses(read, ring);
-        while let Some(record) = consumer.oldest() {
+        while size < DELIVERED_SIZE_MAX
+            && let Some(record) = consumer.oldest()
+        {
             let bytes = record.bytes();
             if !read.write(size, bytes) {
                 break;

@@ -5,7 +5,7 @@
 //! batch is due and no read waits, the sensor is *starved*: nothing is tried again until a read
 //! comes, which then gets what there is at once.
 
-use crate::delivery::{LOST_SIZE, Served};
+use crate::delivery::{DELIVERED_SIZE_MAX, LOST_SIZE, Served};
 use crate::sensor::Sensor;
 use core::sync::atomic::{AtomicBool, Ordering, fence};
 use event::control::Batch;
@@ -76,7 +76,11 @@ impl Sensor {
     ///
     /// IRQL: at most `DISPATCH_LEVEL`.
     pub(crate) fn deliver(&self) {
+        let mut delivered_size = 0_usize;
         for _turn in 0..READS_MAX {
+            if delivered_size >= DELIVERED_SIZE_MAX {
+                break;
+            }
             fence(Ordering::SeqCst);
             let mut stream = self.delivery.stream.lock();
             let Some(mut consumer) = self.ring.consumer() else {
@@ -92,11 +96,14 @@ impl Sensor {
             drop(consumer);
             drop(stream);
             match served {
-                Served::Batch(size) => read.complete(Status::SUCCESS, size),
+                Served::Batch(size) => {
+                    delivered_size = delivered_size.saturating_add(size);
+                    read.complete(Status::SUCCESS, size);
+                }
                 Served::TooSmall => read.complete(Status::BUFFER_TOO_SMALL, 0),
             }
         }
-        // Reads come as fast as they are completed; others want this processor too.
+        // Reads come as fast as they are completed, or are huge; others want this processor too.
         self.flush.run_soon();
     }
 

@@ -7,6 +7,7 @@ use std::fmt;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
+use agent::shown;
 use tracing_subscriber::fmt::MakeWriter;
 
 /// Says one line on standard error, after the program's name.
@@ -61,8 +62,10 @@ pub(super) fn fail(error: &anyhow::Error) {
 }
 
 fn speak(tone: Tone, text: fmt::Arguments<'_>) {
+    // A path, or a message of SQLite about a file that somebody else made, can hold anything.
+    let text = shown::safe(&text.to_string());
     if let Some(voice_fn) = VOICE.get() {
-        return voice_fn(tone, &text.to_string());
+        return voice_fn(tone, &text);
     }
     let mut is_live = LIVE_LINE.lock().unwrap_or_else(PoisonError::into_inner);
     let erase = if std::mem::take(&mut *is_live) {
@@ -123,7 +126,8 @@ fn colour_is_allowed() -> bool {
 pub(super) fn log_to_standard_error() {
     tracing_subscriber::fmt()
         .with_max_level(tracing::Level::WARN)
-        .with_ansi(colour_is_allowed() && io::stderr().is_terminal())
+        // What is said is looked at for what a terminal acts on, and a colour is such a thing.
+        .with_ansi(false)
         .with_target(false)
         .without_time()
         .with_writer(StandardError)

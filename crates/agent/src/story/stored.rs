@@ -8,13 +8,13 @@ use rusqlite::{Connection, Params, Row, params_from_iter};
 use super::{Details, Exec, Image, List, Story, Thread, ancestors};
 use crate::store::Window;
 use crate::trail::Time;
-use crate::tree::stored::{Error, as_of, open, processes, recordings};
+use crate::tree::stored::{Error, as_of, open_telling, processes, recordings};
 use crate::tree::{Process, Who};
 
 /// The story of `who`, of several with that id the one that was there `at` a time, as the window
 /// has it.
 pub fn read(directory: &Path, window: &Window, who: Who, at: Option<Time>) -> Result<Story, Error> {
-    let reader = open(directory, window)?;
+    let reader = open_telling(directory, window)?;
     let connection = reader.connection();
     let named = match who {
         Who::Id(id) => processes(connection, "process_id = ?1", [id])?,
@@ -43,7 +43,7 @@ pub fn read(directory: &Path, window: &Window, who: Who, at: Option<Time>) -> Re
 
 /// What a process started, in that order. Asked of the starts in its time, which have an index by
 /// time; their processes are then found by key.
-fn children(connection: &Connection, process: &Process) -> rusqlite::Result<Vec<Process>> {
+fn children(connection: &Connection, process: &Process) -> Result<Vec<Process>, Error> {
     /// Keys in one question.
     const KEYS_MAX: usize = 500;
     /// Start times of a snapshot are rounded, and clocks are set.

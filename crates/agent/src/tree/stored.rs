@@ -7,7 +7,7 @@ use event::ProcessKey;
 use rusqlite::types::Value;
 use rusqlite::{Connection, Params, Row};
 
-use super::{End, Exit, NotOne, Process, TooMany, Tree};
+use super::{End, Exit, NotOne, PROCESSES_MAX, Process, TooMany, Tree};
 use crate::store::{ReadError, Reader, Window};
 use crate::trail::{Program, Text, Time, UserId};
 
@@ -30,7 +30,7 @@ pub enum Error {
 
 /// The processes the store tells of in the window, as they were at its end.
 pub fn read(directory: &Path, window: &Window) -> Result<Tree, Error> {
-    let reader = open(directory, window)?;
+    let reader = open_telling(directory, window)?;
     let mut tree = Tree::default();
     let until = window.until.map_or(i64::MAX, |until| until.0);
     let since = window.since.map_or(i64::MIN, |since| since.0);
@@ -55,6 +55,15 @@ pub(crate) fn open(directory: &Path, window: &Window) -> Result<Reader, ReadErro
         ..*window
     };
     Reader::open(directory, &before)
+}
+
+/// The same, and says which segments are not asked: what they alone have is not in the answer.
+pub(crate) fn open_telling(directory: &Path, window: &Window) -> Result<Reader, ReadError> {
+    let reader = open(directory, window)?;
+    for segment in reader.passed_over() {
+        tracing::warn!("passed over: {}", segment.why);
+    }
+    Ok(reader)
 }
 
 /// When the recordings of the store began.
@@ -94,11 +103,28 @@ pub(crate) fn processes(
     connection: &Connection,
     condition: &str,
     parameters: impl Params,
-) -> rusqlite::Result<Vec<Process>> {
+) -> Result<Vec<Process>, Error> {
+    at_most(PROCESSES_MAX, connection, condition, parameters)
+}
+
+/// No more of them than can be shown: in a segment of somebody else's making there may be no end.
+fn at_most(
+    count_max: usize,
+    connection: &Connection,
+    condition: &str,
+    parameters: impl Params,
+) -> Result<Vec<Process>, Error> {
     let sql = format!("SELECT {COLUMNS} FROM processes WHERE {condition}");
     let mut statement = connection.prepare(&sql)?;
-    let rows = statement.query_map(parameters, process)?;
-    rows.collect()
+    let mut rows = statement.query(parameters)?;
+    let mut processes = Vec::new();
+    while let Some(row) = rows.next()? {
+        if processes.len() >= count_max {
+            return Err(TooMany.into());
+        }
+        processes.push(process(row)?);
+    }
+    Ok(processes)
 }
 
 fn process(row: &Row<'_>) -> rusqlite::Result<Process> {
@@ -181,4 +207,29 @@ fn program(row: &Row<'_>) -> rusqlite::Result<Program> {
 fn key(row: &Row<'_>, column: &str) -> rusqlite::Result<Option<ProcessKey>> {
     let text: Option<String> = row.get(column)?;
     Ok(text.as_deref().and_then(ProcessKey::from_hex))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A view without end filled the memory before anybody counted.
+    #[test]
+    fn processes_without_end_are_too_many() {
+        let connection = Connection::open_in_memory().unwrap();
+        let columns = COLUMNS.split(", ").skip(1);
+        let columns: Vec<String> = columns.map(|name| format!("NULL AS {name}")).collect();
+        connection
+            .execute_batch(&format!(
+                "CREATE VIEW processes AS WITH RECURSIVE n(n) AS \
+                 (SELECT 1 UNION ALL SELECT n + 1 FROM n) \
+                 SELECT n AS process_id, {} FROM n",
+                columns.join(", ")
+            ))
+            .unwrap();
+        let all = at_most(10, &connection, "true", ());
+        assert!(matches!(all, Err(Error::TooMany(TooMany))));
+        let few = at_most(10, &connection, "true LIMIT 10", ());
+        assert_eq!(few.unwrap().len(), 10);
+    }
 }

@@ -547,3 +547,36 @@ fn a_segment_that_cannot_be_read_is_told_and_the_others_answer() {
         "{said}"
     );
 }
+
+/// SQLite quotes the schema it cannot read, which is whoever's who made the file.
+#[test]
+fn what_is_said_about_a_hostile_segment_cannot_reach_the_terminal() {
+    let store = Store::small();
+    let segment = fs::read_dir(store.directory.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "sqlite")
+        })
+        .unwrap();
+    let connection = rusqlite::Connection::open(segment).unwrap();
+    connection
+        .execute_batch(
+            "PRAGMA writable_schema = ON;
+             UPDATE sqlite_master SET name = char(27) || ']0;owned' || char(7), sql = 'CREATE VIEW'
+             WHERE name = 'losses'",
+        )
+        .unwrap();
+    drop(connection);
+    for command in ["query", "tree", "export"] {
+        let arguments = match command {
+            "query" => vec![command, "SELECT 1", "--store", store.path()],
+            _ => vec![command, "--store", store.path()],
+        };
+        let said = output(arguments).stderr;
+        let said = String::from_utf8_lossy(&said);
+        assert!(said.contains("owned"), "{said}");
+        assert_harmless(&said);
+    }
+}

@@ -1,5 +1,6 @@
 //! `systrail tree`.
 
+use std::fs;
 use std::path::Path;
 
 use serde_json::Value;
@@ -205,4 +206,22 @@ fn what_is_no_event_is_told_and_passed_over() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("line 1 is passed over") && said.contains("passed over 1 lines"));
     assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), 2);
+}
+
+/// `query` said which segments it could not read; `tree` and `show` left out what they had without a
+/// word.
+#[test]
+fn a_segment_that_cannot_be_read_is_told() {
+    let store = Store::small();
+    let damaged = store.directory.path().join("20200101T000000.000Z.sqlite");
+    fs::write(damaged, "no database").unwrap();
+    for arguments in [["tree", END], ["show", "100"]] {
+        let asked = output(arguments.iter().copied().chain(["--store", store.path()]));
+        let said = String::from_utf8_lossy(&asked.stderr);
+        assert_eq!(asked.status.code(), Some(0), "{said}");
+        assert!(
+            said.contains("passed over: ") && said.contains("20200101"),
+            "{arguments:?}: {said}"
+        );
+    }
 }

@@ -159,6 +159,36 @@ fn more_reads_than_the_limit_are_refused() {
     stop(machine, file);
 }
 
+/// A batch is copied at `DISPATCH_LEVEL`: a buffer of the size of the whole queue had one processor
+/// copy 64 MiB there, and a larger one had it go on for as long as events came.
+#[test]
+fn a_huge_buffer_is_filled_no_further_than_the_processor_may_be_held() {
+    const HUGE: usize = 8 << 20;
+    const HELD_MAX: u32 = (1 << 20) + 132 * 1024;
+    if !IS_THOROUGH {
+        return;
+    }
+    let machine = Machine::new();
+    machine.set_value("QueueLimit", 4, &(16_u32 << 20).to_le_bytes());
+    let (machine, file) = started_on(machine);
+    let produced = 100_000;
+    exit_threads(&machine, produced);
+    machine.advance_ms(FLUSH_MS);
+    let requests: Vec<_> = (0..8).map(|_turn| file.read(HUGE)).collect();
+    machine.advance_ms(FLUSH_MS);
+
+    let complete = requests.iter().filter(|request| !request.is_pending());
+    let batches: Vec<_> = complete.map(batch).collect();
+    let records: u32 = batches.iter().map(|(header, _)| header.records).sum();
+    assert_eq!(records, produced, "all come, in several batches");
+    assert!(batches.iter().all(|(header, _)| header.size <= HELD_MAX));
+    for request in &requests {
+        request.cancel();
+    }
+    drop(requests);
+    stop(machine, file);
+}
+
 #[test]
 fn a_file_that_was_not_opened_for_reading_reads_nothing() {
     let (machine, file) = started();
