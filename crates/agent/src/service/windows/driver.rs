@@ -23,7 +23,7 @@ pub const DRIVER: &str = "SysTrail";
 
 /// The driver's load order group. Where it starts with the system, Windows starts the groups it has in
 /// a list, then all others, then the drivers of none: so after everything the system itself needs, and
-/// before what others have added. The listed "FSFilter Activity Monitor" is for file system filters,
+/// before what others have added. The listed `FSFilter Activity Monitor` is for file system filters,
 /// which have an altitude; this driver is none. `systrail.inf` says the same.
 const LOAD_ORDER_GROUP: &str = "SysTrail";
 
