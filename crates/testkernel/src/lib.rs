@@ -16,8 +16,8 @@ pub use request::Request;
 /// The test kernel's service, which is also the name of its device and its link.
 pub const SERVICE: &str = "SysTrailTestKernel";
 
-/// The load order group of both drivers: Wine loads drivers of one group into one process, and only
-/// there can one driver complete the kernel for another.
+/// The load order group into which the agent installs the driver, and so the test kernel's: Wine loads
+/// drivers of one group into one process, and only there can one complete the kernel for another.
 pub const LOAD_ORDER_GROUP: &str = "SysTrail";
 
 /// The one control code of the test kernel: a [`Request`] in, a [`Report`] or nothing out.

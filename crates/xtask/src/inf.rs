@@ -7,6 +7,9 @@ use std::collections::BTreeSet;
 /// Where a primitive driver's files go: they stay in the driver store and run from there.
 const DRIVER_STORE: &str = "13";
 
+/// The group of the service, as `crates/agent/src/service/windows/driver.rs` has it.
+const LOAD_ORDER_GROUP: &str = "SysTrail";
+
 /// The defaults of the service's parameters, as `crates/driver/src/settings.rs` has them.
 const PARAMETERS: &[(&str, &str)] = &[("QueueLimit", "4194304"), ("FlushIntervalMs", "50")];
 
@@ -178,6 +181,7 @@ fn service(inf: &Inf, faults: &mut Vec<String>) {
         ("StartType", "3"),
         ("ErrorControl", "1"),
         ("ServiceBinary", "%13%\\systrail.sys"),
+        ("LoadOrderGroup", LOAD_ORDER_GROUP),
     ] {
         expect(inf, SECTION, key, expected, faults);
     }
@@ -254,7 +258,12 @@ mod tests {
                 "[DefaultInstall]",
                 "architecture",
             ),
-            ("ServiceType   = 1", "ServiceType = 16", "ServiceType is 16"),
+            (
+                "ServiceType    = 1",
+                "ServiceType = 16",
+                "ServiceType is 16",
+            ),
+            ("= SysTrail\n", "= Base\n", "LoadOrderGroup is Base"),
             ("%13%\\systrail", "%12%\\systrail", "ServiceBinary"),
             ("SysTrail,,", "SysTrail,2,", "AddService"),
             (

@@ -10,6 +10,8 @@
 //! balance.
 
 mod first_threads;
+#[cfg(any(windows, test))]
+mod patience;
 pub mod process_list;
 pub mod refusal;
 mod stream;

@@ -37,7 +37,12 @@ pub(crate) struct Ended {
 
 /// Runs a command of the agent to its end.
 pub(crate) fn command(arguments: &[&str]) -> io::Result<Output> {
-    Command::new(PROGRAM)
+    command_of(PROGRAM, arguments)
+}
+
+/// Runs a command of an agent that stands elsewhere to its end.
+pub(crate) fn command_of(program: &str, arguments: &[&str]) -> io::Result<Output> {
+    Command::new(program)
         .args(arguments)
         .stdin(Stdio::null())
         .output()

@@ -1,16 +1,15 @@
 //! What the agent promises, seen on Wine: the shipped program on the shipped driver.
-//!
-//! The agent installs the driver; the runner then puts its service into the test kernel's load order
-//! group, without which Wine would load it into a process of its own.
+//! `launch_tests.rs` has the launch routine and the service.
 
 use crate::agent::{self, Agent, Ended, LOG, SUMMARY};
 use crate::fact::{self, Fact};
-use crate::kernel::{DRIVER_SERVICE, Kernel, RUNNING, STOPPED, reach};
+use crate::kernel::{DRIVER_SERVICE, Kernel, STOPPED, reach};
 use crate::reader::READS;
 use crate::sys::service::Service;
 use crate::{Outcome, Test, ensure, own_path, witness};
 use serde_json::Value;
 use std::io;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 pub(crate) const TESTS: &[Test] = &[
@@ -55,31 +54,21 @@ pub(crate) const TESTS: &[Test] = &[
         run_fn: tells_of_failed_starts,
     },
     Test {
-        name: "agent_starts_the_driver_for_a_run_and_puts_it_back",
-        run_fn: puts_the_driver_back,
-    },
-    Test {
         name: "agent_that_is_idle_makes_no_request",
         run_fn: idles,
-    },
-    Test {
-        name: "agent_as_a_service_records_and_stops_in_time",
-        run_fn: runs_as_a_service,
     },
 ];
 
 /// The driver, installed by the agent; removed when it is dropped.
-struct Installed;
+pub(crate) struct Installed;
 
 impl Installed {
-    fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         agent::succeed(&["driver", "install"])?;
-        let installed = Self;
-        Service::open(DRIVER_SERVICE)?.join_group()?;
-        Ok(installed)
+        Ok(Self)
     }
 
-    fn started() -> io::Result<Self> {
+    pub(crate) fn started() -> io::Result<Self> {
         let installed = Self::new()?;
         agent::succeed(&["driver", "start"])?;
         Ok(installed)
@@ -288,19 +277,6 @@ fn tells_of_failed_starts(kernel: &Kernel) -> Outcome {
     Ok(())
 }
 
-fn puts_the_driver_back(kernel: &Kernel) -> Outcome {
-    let _installed = Installed::new()?;
-    let agent = Agent::record(&[])?;
-    ensure(kernel.report()?.is_loaded, "the driver was not started")?;
-    let witnessed = witness::run(kernel, "cmd /c exit 4")?;
-    done(&agent.interrupt()?)?;
-    logged_exactly(&witnessed, LOG)?;
-    ensure(!kernel.report()?.is_loaded, "the driver still runs")?;
-    let agent = Agent::record(&["--keep"])?;
-    done(&agent.interrupt()?)?;
-    ensure(kernel.report()?.is_loaded, "the driver was not kept")
-}
-
 fn idles(kernel: &Kernel) -> Outcome {
     const TIME: Duration = Duration::from_secs(10);
     let _installed = Installed::started()?;
@@ -321,58 +297,27 @@ fn idles(kernel: &Kernel) -> Outcome {
     )
 }
 
-fn runs_as_a_service(kernel: &Kernel) -> Outcome {
-    /// What a service has before Windows ends it.
-    const STOP_TIME_MAX: Duration = Duration::from_secs(5);
-    const SERVICE: &str = "SysTrailAgent";
-    const SERVICE_LOG: &str = r"C:\systrail\service.jsonl";
-    let _installed = Installed::new()?;
-    // Wine cannot set what happens after a crash, so `systrail service install` fails there.
-    let line = format!(
-        "{} service run --log {SERVICE_LOG} --summary {SUMMARY} --no-store",
-        agent::PROGRAM
-    );
-    let service = Service::install_program(SERVICE, &line)?;
-    let outcome = (|| -> Outcome {
-        agent::succeed(&["service", "start"])?;
-        reach(&service, RUNNING)?;
-        let witnessed = witness::run(kernel, "cmd /c cmd /c exit 6")?;
-        let begin = Instant::now();
-        service.stop()?;
-        reach(&service, STOPPED)?;
-        let took = begin.elapsed();
-        ensure(took < STOP_TIME_MAX, format!("it stopped after {took:?}"))?;
-        no_reads_are_left(kernel)?;
-        logged_exactly(&witnessed, SERVICE_LOG)?;
-        balances()
-    })();
-    drop(service);
-    let removed = agent::succeed(&["service", "uninstall"]);
-    outcome?;
-    removed?;
-    ensure(
-        Service::open(SERVICE).is_err(),
-        "the service is still there",
-    )?;
-    ensure(!kernel.report()?.is_loaded, "the driver is still there")
-}
-
-fn done(ended: &Ended) -> Outcome {
+pub(crate) fn done(ended: &Ended) -> Outcome {
     ensure(
         ended.status.success(),
         format!("it ended with {} and said {}", ended.status, ended.said),
     )
 }
 
-fn balances() -> Outcome {
-    let summary: Value = serde_json::from_str(&std::fs::read_to_string(SUMMARY)?)?;
+pub(crate) fn balances() -> Outcome {
+    balances_in(Path::new(SUMMARY))
+}
+
+/// Whether the account in a file balances.
+pub(crate) fn balances_in(summary: &Path) -> Outcome {
+    let summary: Value = serde_json::from_str(&std::fs::read_to_string(summary)?)?;
     ensure(
         summary["balanced"] == Value::Bool(true),
         format!("the account: {summary}"),
     )
 }
 
-fn no_reads_are_left(kernel: &Kernel) -> Outcome {
+pub(crate) fn no_reads_are_left(kernel: &Kernel) -> Outcome {
     const TIME_MAX: Duration = Duration::from_secs(10);
     let begin = Instant::now();
     while kernel.report()?.pended != 0 {
@@ -383,7 +328,7 @@ fn no_reads_are_left(kernel: &Kernel) -> Outcome {
 }
 
 /// Compares what was witnessed with what stands in the log.
-fn logged_exactly(witnessed: &[Fact], log: &str) -> Outcome {
+pub(crate) fn logged_exactly(witnessed: &[Fact], log: &str) -> Outcome {
     same_as_logged(witnessed, agent::facts(log)?)
 }
 

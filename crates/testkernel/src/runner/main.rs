@@ -15,6 +15,7 @@ mod agent_tests;
 mod driver_tests;
 mod fact;
 mod kernel;
+mod launch_tests;
 mod part;
 mod reader;
 mod sys;
@@ -60,7 +61,8 @@ fn test_in_console(arguments: &[String]) -> io::Result<ExitCode> {
 fn test(filter: &str) -> io::Result<ExitCode> {
     let kernel = Kernel::start()?;
     let mut summary = Summary::default();
-    for test in driver_tests::TESTS.iter().chain(agent_tests::TESTS) {
+    let tests = [driver_tests::TESTS, agent_tests::TESTS, launch_tests::TESTS];
+    for test in tests.into_iter().flatten() {
         if !test.name.contains(filter) {
             continue;
         }

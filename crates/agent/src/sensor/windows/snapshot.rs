@@ -4,13 +4,19 @@
 //! joins them. What a protected process does not let anybody read is told as missing.
 
 use std::io;
+use std::sync::Arc;
+use std::time::Duration;
 
 use event::Flags;
 
+use super::patience;
 use super::process_list::{self, Listed};
 use crate::sensor::existing::{Existing, ExistingImage};
 use crate::sys::processes::{self, Process};
 use crate::sys::{clock, privilege};
+
+/// The longest that looking at one process takes. The start of a service may take 30 s in all.
+const LOOK_TIME_MAX: Duration = Duration::from_secs(3);
 
 /// The process that stands for idle time; it has no memory, no program and no user.
 const IDLE: u32 = 0;
@@ -25,14 +31,45 @@ pub(super) fn take(images: bool) -> io::Result<Vec<Existing>> {
         tracing::debug!(%error, "no privilege to look into other users' processes");
     }
     let listed = process_list::read(&processes::list()?).map_err(io::Error::other)?;
-    Ok(listed
+    let look_fn: fn(&Listed) -> Existing = if images {
+        |it| read(it, true)
+    } else {
+        |it| read(it, false)
+    };
+    let listed = Arc::new(listed);
+    let looks = patience::look_at(&listed, look_fn, LOOK_TIME_MAX)?;
+    let or_silent = |(look, listed): (Option<Existing>, _)| look.unwrap_or_else(|| silent(listed));
+    Ok(looks
         .into_iter()
-        .map(|process| read(&process, images))
+        .zip(listed.iter())
+        .map(or_silent)
         .collect())
 }
 
 fn read(listed: &Listed, images: bool) -> Existing {
-    let read_from = clock::now().0;
+    let mut existing = told_of(listed);
+    match open_as_listed(&existing) {
+        Some(process) => look(&process, &mut existing, images),
+        None => lack(&mut existing),
+    }
+    existing.read_until = clock::now().0;
+    existing
+}
+
+/// A process that did not answer.
+fn silent(listed: &Listed) -> Existing {
+    tracing::warn!(
+        "process {} does not answer; what it runs is told as missing",
+        listed.process_id
+    );
+    let mut existing = told_of(listed);
+    lack(&mut existing);
+    existing.read_until = clock::now().0;
+    existing
+}
+
+/// What the list itself tells.
+fn told_of(listed: &Listed) -> Existing {
     let mut existing = Existing {
         process_id: listed.process_id,
         start_time: clock::on_sensor_clock(listed.create_time),
@@ -40,17 +77,12 @@ fn read(listed: &Listed, images: bool) -> Existing {
         session_id: listed.session_id,
         threads: listed.threads,
         flags: Flags::UTF_16,
-        read_from,
+        read_from: clock::now().0,
         ..Existing::default()
     };
     if matches!(listed.process_id, IDLE | SYSTEM) {
         existing.flags = existing.flags.with(Flags::KERNEL_PROCESS);
     }
-    match open_as_listed(&existing) {
-        Some(process) => look(&process, &mut existing, images),
-        None => lack(&mut existing),
-    }
-    existing.read_until = clock::now().0;
     existing
 }
 

@@ -140,33 +140,33 @@ fn complete(service: &Service) {
     let words = "Records what this machine runs, straight from the kernel";
     let steps = [
         (
-            "the source of its event log messages",
+            "its messages in the event log have no source",
             event_log::register(AGENT),
         ),
         (
-            "its privileges",
+            "it runs with every privilege of the system, not only those it needs",
             service_config::require_privileges(service, &PRIVILEGES),
         ),
         (
-            "its description",
+            "it has no description",
             service.set_description(words).map_err(cause_of),
         ),
         (
-            "its restart after a crash",
+            "it is not started again after a crash",
             service
                 .update_failure_actions(failure_actions())
                 .map_err(cause_of),
         ),
         (
-            "its restart after a failure",
+            "it is not started again after a failure that is no crash",
             service
                 .set_failure_actions_on_non_crash_failures(true)
                 .map_err(cause_of),
         ),
     ];
-    for (step, done) in steps {
+    for (lack, done) in steps {
         if let Err(error) = done {
-            tracing::warn!(%error, "the service is installed without {step}");
+            tracing::warn!("the service is installed, but {lack}: {error}");
         }
     }
 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use event::control::{Conditions, Counters, Welcome};
 use windows_service::service::{
-    ServiceAccess, ServiceErrorControl, ServiceInfo, ServiceStartType, ServiceState, ServiceType,
+    Service, ServiceAccess, ServiceErrorControl, ServiceInfo, ServiceStartType, ServiceState,
+    ServiceType,
 };
 use windows_service::service_manager::ServiceManagerAccess;
 
@@ -15,9 +16,16 @@ use super::{EXISTS, Error, Installed, manager, open, open_installed, start, stop
 use crate::service::driver_file;
 use crate::sys::device::Control;
 use crate::sys::registry::{self, Value};
+use crate::sys::service_config;
 
 /// The name of the driver's service.
 pub const DRIVER: &str = "SysTrail";
+
+/// The driver's load order group. Where it starts with the system, Windows starts the groups it has in
+/// a list, then all others, then the drivers of none: so after everything the system itself needs, and
+/// before what others have added. The listed `FSFilter Activity Monitor` is for file system filters,
+/// which have an altitude; this driver is none. `systrail.inf` says the same.
+const LOAD_ORDER_GROUP: &str = "SysTrail";
 
 /// Where the driver reads its settings.
 const PARAMETERS: &str = r"SYSTEM\CurrentControlSet\Services\SysTrail\Parameters";
@@ -133,29 +141,27 @@ impl Driver {
         };
         let manager =
             manager(ServiceManagerAccess::CONNECT | ServiceManagerAccess::CREATE_SERVICE)?;
-        let access = ServiceAccess::QUERY_STATUS;
-        let installed = match manager
+        let access = ServiceAccess::QUERY_STATUS | ServiceAccess::CHANGE_CONFIG;
+        let (service, installed) = match manager
             .create_service(&info, access)
             .map_err(Error::new(ACTION, DRIVER))
         {
-            Ok(_service) => Installed::New,
-            Err(error) if error.code() == Some(EXISTS) => {
-                Self::update(&info)?;
-                Installed::Again
-            }
+            Ok(service) => (service, Installed::New),
+            Err(error) if error.code() == Some(EXISTS) => (Self::update(&info)?, Installed::Again),
             Err(error) => return Err(error),
         };
-        if let Err(error) = parameters.write() {
+        let completed = complete(&service, parameters);
+        drop(service);
+        if let (Err(_), Installed::New) = (&completed, installed) {
             // A new service that lacks what was asked for is none.
-            if installed == Installed::New {
-                Self::uninstall()?;
+            if let Err(error) = Self::uninstall() {
+                tracing::warn!(%error, "what was installed could not be removed again");
             }
-            return Err(error);
         }
-        Ok(installed)
+        completed.map(|()| installed)
     }
 
-    fn update(info: &ServiceInfo) -> Result<(), Error> {
+    fn update(info: &ServiceInfo) -> Result<Service, Error> {
         const ACTION: &str = "changing";
         let access = ServiceAccess::QUERY_CONFIG | ServiceAccess::CHANGE_CONFIG;
         let service = open_installed(DRIVER, ACTION, access)?;
@@ -165,7 +171,8 @@ impl Driver {
         }
         service
             .change_config(info)
-            .map_err(Error::new(ACTION, DRIVER))
+            .map_err(Error::new(ACTION, DRIVER))?;
+        Ok(service)
     }
 
     /// Loads the driver and waits until it runs. Says whether it had to be started.
@@ -235,6 +242,15 @@ impl Driver {
         }
         Ok(state)
     }
+}
+
+/// Sets what creating the service leaves open.
+fn complete(service: &Service, parameters: Parameters) -> Result<(), Error> {
+    service_config::join_group(service, LOAD_ORDER_GROUP).map_err(|source| Error::Io {
+        what: format!("the load order group of {DRIVER}"),
+        source,
+    })?;
+    parameters.write()
 }
 
 impl Parameters {

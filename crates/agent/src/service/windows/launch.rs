@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{Driver, Error, Parameters, StartAt, beside_this_program};
+use super::{Driver, Error, Installed, Parameters, StartAt, beside_this_program};
 
 /// What was done so that the driver runs.
 #[derive(Debug, Default)]
@@ -27,8 +27,10 @@ impl Launch {
                 queue_limit: None,
                 flush_interval: Some(flush_interval),
             };
-            Driver::install(&beside_this_program()?, StartAt::Demand, parameters)?;
-            launch.has_installed = true;
+            let file = beside_this_program()?;
+            let installed = Driver::install(&file, StartAt::Demand, parameters)?;
+            // One that another agent has installed in between is not ours to remove.
+            launch.has_installed = installed == Installed::New;
         }
         match Driver::start() {
             Ok(has_started) => launch.has_started = has_started,
@@ -60,10 +62,13 @@ impl Launch {
     }
 
     fn take_back(&mut self) -> Result<(), Error> {
-        if std::mem::take(&mut self.has_started) {
+        // Once: what could not be taken back is told and stays.
+        let has_started = std::mem::take(&mut self.has_started);
+        let has_installed = std::mem::take(&mut self.has_installed);
+        if has_started {
             Driver::stop()?;
         }
-        if std::mem::take(&mut self.has_installed) {
+        if has_installed {
             Driver::uninstall()?;
         }
         Ok(())

@@ -21,7 +21,7 @@ use windows_sys::Win32::Storage::FileSystem::{
     CreateFileW, FILE_FLAG_OVERLAPPED, FILE_SHARE_READ, FILE_SHARE_WRITE, OPEN_EXISTING, ReadFile,
 };
 use windows_sys::Win32::System::IO::{
-    CancelIoEx, CreateIoCompletionPort, DeviceIoControl, GetOverlappedResult,
+    CancelIoEx, CreateIoCompletionPort, DeviceIoControl, GetOverlappedResultEx,
     GetQueuedCompletionStatus, OVERLAPPED,
 };
 use windows_sys::Win32::System::Threading::{CreateEventW, INFINITE};
@@ -35,6 +35,9 @@ const PATH: &str = r"\\.\SysTrail";
 
 /// The key of a read's packet.
 const READ_KEY: usize = WAKE_KEY + 1;
+
+/// The longest that the driver takes to answer a control request; it does so at once.
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// How often a cancelled read is waited for when the device is dropped, and for how long.
 const DROP_WAITS_MAX: usize = 50;
@@ -330,47 +333,106 @@ fn counters(handle: &OwnedHandle) -> io::Result<Counters> {
 
 /// One control request, waited for. Gives the size of the answer.
 fn control(handle: &OwnedHandle, code: Code, input: &[u8], output: &mut [u8]) -> io::Result<usize> {
-    // SAFETY: no pointer is passed but null ones, which stand for the defaults.
-    let event = unsafe { CreateEventW(null(), 1, 0, null()) };
-    // SAFETY: just created, and nobody else has it.
-    let event = unsafe { owned(event) }?;
-    let mut overlapped = OVERLAPPED {
-        hEvent: without_packet(event.as_raw_handle()),
-        ..OVERLAPPED::default()
-    };
-    let in_size = u32::try_from(input.len()).map_err(io::Error::other)?;
-    let out_size = u32::try_from(output.len()).map_err(io::Error::other)?;
-    // SAFETY: both buffers have the sizes they have and, like the OVERLAPPED, outlive the request,
-    // for it is waited for below.
-    let done = unsafe {
-        DeviceIoControl(
-            handle.as_raw_handle(),
-            code.0,
-            input.as_ptr().cast(),
-            in_size,
-            output.as_mut_ptr().cast(),
-            out_size,
-            null_mut(),
-            &raw mut overlapped,
-        )
-    };
-    if done == 0 {
-        let error = io::Error::last_os_error();
-        if error.raw_os_error() != Some(ERROR_IO_PENDING.cast_signed()) {
+    let mut request = Box::new(Request::new(input, output.len())?);
+    request.send(handle, code)?;
+    let size = match request.wait(handle, ANSWER_TIME_MAX) {
+        Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+            if request.take_back(handle).is_err() {
+                // The kernel may still write into it, so it is never freed.
+                Box::leak(request);
+            }
             return Err(error);
         }
+        answered => answered?,
+    };
+    let answer = request.output.get(..size).unwrap_or_default();
+    let room = output.get_mut(..answer.len());
+    room.ok_or(io::ErrorKind::InvalidData)?
+        .copy_from_slice(answer);
+    Ok(size)
+}
+
+/// A control request: all that is the kernel's while it is under way.
+struct Request {
+    overlapped: OverlappedCell,
+    input: Box<[u8]>,
+    output: Box<[u8]>,
+    _event: OwnedHandle,
+}
+
+impl Request {
+    fn new(input: &[u8], output_size: usize) -> io::Result<Self> {
+        // SAFETY: no pointer is passed but null ones, which stand for the defaults.
+        let event = unsafe { CreateEventW(null(), 1, 0, null()) };
+        // SAFETY: just created, and nobody else has it.
+        let event = unsafe { owned(event) }?;
+        Ok(Self {
+            overlapped: OverlappedCell(OVERLAPPED {
+                hEvent: without_packet(event.as_raw_handle()),
+                ..OVERLAPPED::default()
+            }),
+            input: input.into(),
+            output: vec![0; output_size].into(),
+            _event: event,
+        })
     }
-    let mut size = 0;
-    // SAFETY: the OVERLAPPED of the request above; the call returns when it is done.
-    check(unsafe {
-        GetOverlappedResult(
-            handle.as_raw_handle(),
-            &raw const overlapped,
-            &raw mut size,
-            1,
-        )
-    })?;
-    Ok(usize::try_from(size).unwrap_or(0))
+
+    fn send(&mut self, handle: &OwnedHandle, code: Code) -> io::Result<()> {
+        let in_size = u32::try_from(self.input.len()).map_err(io::Error::other)?;
+        let out_size = u32::try_from(self.output.len()).map_err(io::Error::other)?;
+        // SAFETY: both buffers have the sizes they have and, like the OVERLAPPED, stay where they are
+        // until the request is done: `control` sees to it.
+        let done = unsafe {
+            DeviceIoControl(
+                handle.as_raw_handle(),
+                code.0,
+                self.input.as_ptr().cast(),
+                in_size,
+                self.output.as_mut_ptr().cast(),
+                out_size,
+                null_mut(),
+                &raw mut self.overlapped.0,
+            )
+        };
+        match check(done) {
+            Err(error) if error.raw_os_error() == Some(ERROR_IO_PENDING.cast_signed()) => Ok(()),
+            sent => sent,
+        }
+    }
+
+    /// Waits until it is done. Gives the size of the answer.
+    fn wait(&self, handle: &OwnedHandle, time_max: Duration) -> io::Result<usize> {
+        let time_max_ms = u32::try_from(time_max.as_millis()).unwrap_or(INFINITE - 1);
+        let mut size = 0;
+        // SAFETY: the OVERLAPPED of a request of this handle.
+        let done = check(unsafe {
+            GetOverlappedResultEx(
+                handle.as_raw_handle(),
+                &raw const self.overlapped.0,
+                &raw mut size,
+                time_max_ms,
+                0,
+            )
+        });
+        match done {
+            Ok(()) => Ok(usize::try_from(size).unwrap_or(0)),
+            Err(error) if error.raw_os_error() == Some(WAIT_TIMEOUT.cast_signed()) => {
+                let text = format!("the driver does not answer within {} s", time_max.as_secs());
+                Err(io::Error::new(io::ErrorKind::TimedOut, text))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Fails when the kernel may still have it.
+    fn take_back(&self, handle: &OwnedHandle) -> io::Result<()> {
+        // SAFETY: the OVERLAPPED of a request of this handle.
+        check(unsafe { CancelIoEx(handle.as_raw_handle(), &raw const self.overlapped.0) })?;
+        match self.wait(handle, DROP_WAIT) {
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => Err(error),
+            _done => Ok(()),
+        }
+    }
 }
 
 /// An event whose request sends no packet to the port of its handle: the lowest bit says so

@@ -6,11 +6,10 @@ use super::{check, wide};
 use std::io;
 use std::ptr;
 use windows_sys::Win32::System::Services::{
-    ChangeServiceConfigW, CloseServiceHandle, ControlService, CreateServiceW, DeleteService,
-    OpenSCManagerW, OpenServiceW, QueryServiceStatus, SC_HANDLE, SC_MANAGER_ALL_ACCESS,
-    SERVICE_ALL_ACCESS, SERVICE_CONTROL_STOP, SERVICE_DEMAND_START, SERVICE_ERROR_NORMAL,
-    SERVICE_KERNEL_DRIVER, SERVICE_NO_CHANGE, SERVICE_STATUS, SERVICE_WIN32_OWN_PROCESS,
-    StartServiceW,
+    CloseServiceHandle, ControlService, CreateServiceW, DeleteService, OpenSCManagerW,
+    OpenServiceW, QueryServiceStatus, SC_HANDLE, SC_MANAGER_ALL_ACCESS, SERVICE_ALL_ACCESS,
+    SERVICE_CONTROL_STOP, SERVICE_DEMAND_START, SERVICE_ERROR_NORMAL, SERVICE_KERNEL_DRIVER,
+    SERVICE_STATUS, StartServiceW,
 };
 
 /// A service, open.
@@ -45,16 +44,6 @@ impl Service {
     /// Installs a kernel driver in the load order group of the test kernel.
     pub(crate) fn install(name: &str, path: &str) -> io::Result<Self> {
         let group = wide(testkernel::LOAD_ORDER_GROUP);
-        Self::create(name, path, SERVICE_KERNEL_DRIVER, group.as_ptr())
-    }
-
-    /// Installs a program as a service.
-    pub(crate) fn install_program(name: &str, command_line: &str) -> io::Result<Self> {
-        Self::create(name, command_line, SERVICE_WIN32_OWN_PROCESS, ptr::null())
-    }
-
-    /// `group` is null or a text that is good for the call.
-    fn create(name: &str, path: &str, kind: u32, group: *const u16) -> io::Result<Self> {
         let manager = manager()?;
         let (name, path) = (wide(name), wide(path));
         // SAFETY: all texts are good for the call.
@@ -64,11 +53,11 @@ impl Service {
                 name.as_ptr(),
                 name.as_ptr(),
                 SERVICE_ALL_ACCESS,
-                kind,
+                SERVICE_KERNEL_DRIVER,
                 SERVICE_DEMAND_START,
                 SERVICE_ERROR_NORMAL,
                 path.as_ptr(),
-                group,
+                group.as_ptr(),
                 ptr::null_mut(),
                 ptr::null(),
                 ptr::null(),
@@ -85,27 +74,6 @@ impl Service {
         // SAFETY: the text is good for the call.
         let service = unsafe { OpenServiceW(manager.0, name.as_ptr(), SERVICE_ALL_ACCESS) };
         Ok(Self(Opened::new(service)?))
-    }
-
-    /// Puts it into the load order group of the test kernel.
-    pub(crate) fn join_group(&self) -> io::Result<()> {
-        let group = wide(testkernel::LOAD_ORDER_GROUP);
-        // SAFETY: the service is open and the text good for the call; null changes nothing.
-        check(unsafe {
-            ChangeServiceConfigW(
-                self.0.0,
-                SERVICE_NO_CHANGE,
-                SERVICE_NO_CHANGE,
-                SERVICE_NO_CHANGE,
-                ptr::null(),
-                group.as_ptr(),
-                ptr::null_mut(),
-                ptr::null(),
-                ptr::null(),
-                ptr::null(),
-                ptr::null(),
-            )
-        })
     }
 
     pub(crate) fn start(&self) -> io::Result<()> {
