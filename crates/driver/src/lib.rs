@@ -22,10 +22,12 @@ mod process;
 mod read;
 mod sensor;
 mod settings;
+mod start_failure;
 mod text;
 mod thread;
 
-use event::control::{DEVICE_NAME, LINK_NAME};
+use event::control::{DEVICE_NAME, LINK_NAME, StartStep};
+use nt::Status;
 use nt::device::{Device, SymbolicLink};
 use nt::driver::{DriverObject, RegistryPath, StartError};
 use nt::notify::{ImageRegistration, ProcessRegistration, ThreadRegistration};
@@ -37,24 +39,11 @@ use settings::Settings;
 const DEVICE: [u16; DEVICE_NAME.len()] = nt::string::utf_16(DEVICE_NAME);
 static LINK: [u16; LINK_NAME.len()] = nt::string::utf_16(LINK_NAME);
 
-/// The steps of a start, as the system's event log numbers them when one fails. 0 is the last one,
-/// keeping what was set up.
-#[derive(Clone, Copy, Debug)]
-enum Step {
-    Queue = 1,
-    ProcessRoutine = 2,
-    ThreadRoutine = 3,
-    ImageRoutine = 4,
-    Device = 5,
-    SymbolicLink = 6,
-}
-
-impl Step {
-    fn failed(self, status: nt::Status) -> StartError {
-        StartError {
-            step: u32::from(self as u8),
-            status,
-        }
+/// Names the step that failed.
+fn at(step: StartStep) -> impl FnOnce(Status) -> StartError {
+    move |status| StartError {
+        step: step.0,
+        status,
     }
 }
 
@@ -76,20 +65,17 @@ impl nt::driver::Driver for Driver {
         region: &Region,
         registry_path: RegistryPath<'_>,
     ) -> Result<Self, StartError> {
+        start_failure::forget(registry_path);
         let settings = Settings::read(registry_path);
-        let sensor =
-            Sensor::place(region, settings).map_err(|status| Step::Queue.failed(status))?;
+        let sensor = Sensor::place(region, settings).map_err(at(StartStep::QUEUE))?;
         let flush = sensor.attach_flush();
-        let processes = ProcessRegistration::register(sensor)
-            .map_err(|status| Step::ProcessRoutine.failed(status))?;
-        let threads = ThreadRegistration::register(sensor)
-            .map_err(|status| Step::ThreadRoutine.failed(status))?;
-        let images = ImageRegistration::register(sensor)
-            .map_err(|status| Step::ImageRoutine.failed(status))?;
-        let device = Device::create(object, &DEVICE, sensor)
-            .map_err(|status| Step::Device.failed(status))?;
-        let link = SymbolicLink::create(&LINK, &DEVICE)
-            .map_err(|status| Step::SymbolicLink.failed(status))?;
+        let processes =
+            ProcessRegistration::register(sensor).map_err(at(StartStep::PROCESS_ROUTINE))?;
+        let threads =
+            ThreadRegistration::register(sensor).map_err(at(StartStep::THREAD_ROUTINE))?;
+        let images = ImageRegistration::register(sensor).map_err(at(StartStep::IMAGE_ROUTINE))?;
+        let device = Device::create(object, &DEVICE, sensor).map_err(at(StartStep::DEVICE))?;
+        let link = SymbolicLink::create(&LINK, &DEVICE).map_err(at(StartStep::SYMBOLIC_LINK))?;
         Ok(Self {
             _link: link,
             _device: device,
@@ -98,5 +84,8 @@ impl nt::driver::Driver for Driver {
             _processes: processes,
             _flush: flush,
         })
+    }
+    fn start_failed(registry_path: RegistryPath<'_>, error: StartError) {
+        start_failure::tell(registry_path, error);
     }
 }

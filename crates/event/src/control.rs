@@ -26,6 +26,37 @@ impl Code {
     pub const FLUSH: Self = Self(0x0022_6008);
 }
 
+/// The subkey of the driver's service key in which a start that failed says so: [`START_STEP`] and
+/// [`START_STATUS`], two `REG_DWORD`s. The key is volatile, and each start begins by removing it.
+pub const START_FAILURE: &str = "StartFailure";
+
+/// The value that holds the [`StartStep`] that failed. It is written last.
+pub const START_STEP: &str = "Step";
+
+/// The value that holds the kernel's NTSTATUS.
+pub const START_STATUS: &str = "Status";
+
+/// A step of the driver's start, in the order in which they are taken but for the last, which is 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StartStep(pub u32);
+
+impl StartStep {
+    /// Keeping what was set up, after all the others.
+    pub const KEEP: Self = Self(0);
+    /// The queue of records.
+    pub const QUEUE: Self = Self(1);
+    /// The process notify routine.
+    pub const PROCESS_ROUTINE: Self = Self(2);
+    /// The thread notify routine.
+    pub const THREAD_ROUTINE: Self = Self(3);
+    /// The image notify routine.
+    pub const IMAGE_ROUTINE: Self = Self(4);
+    /// The device.
+    pub const DEVICE: Self = Self(5);
+    /// The device's symbolic link.
+    pub const SYMBOLIC_LINK: Self = Self(6);
+}
+
 /// What the agent says first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Hello {

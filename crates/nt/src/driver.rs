@@ -24,6 +24,11 @@ pub trait Driver: Sized + Send + Sync + 'static {
         region: &Region,
         registry_path: RegistryPath<'_>,
     ) -> Result<Self, StartError>;
+
+    /// Tells of a start that failed, beyond the system's event log. All it had set up is undone.
+    ///
+    /// IRQL: `PASSIVE_LEVEL`.
+    fn start_failed(registry_path: RegistryPath<'_>, error: StartError);
 }
 
 /// Why a driver did not start.
@@ -115,6 +120,7 @@ pub unsafe extern "system" fn entry<D: Driver>(
             unsafe {
                 error_log::write(driver_object, error.step, error.status);
             }
+            D::start_failed(path, error);
             // SAFETY: what the start had set up has been undone.
             unsafe {
                 region.release();

@@ -1,4 +1,4 @@
-//! Values of the `Parameters` key of the driver's service.
+//! The driver's own key, that of its service: values below it, and volatile keys.
 
 #![expect(unsafe_code, reason = "calls the kernel")]
 
@@ -30,11 +30,7 @@ impl Key {
     /// # Errors
     /// What the kernel says.
     pub fn open(path: RegistryPath<'_>, name: &[u16]) -> Result<Option<Self>> {
-        let Some(service) = open(core::ptr::null_mut(), path.as_ptr())? else {
-            return Ok(None);
-        };
-        let name = UnicodeString::new(name);
-        let handle = open(service.raw(), name.as_ptr())?;
+        let handle = open_below(path, name, sys::KEY_READ)?;
         Ok(handle.map(|handle| Self { handle }))
     }
 
@@ -80,18 +76,113 @@ impl Key {
     }
 }
 
-fn open(root: sys::HANDLE, name: *const sys::UNICODE_STRING) -> Result<Option<Handle>> {
-    let attributes = sys::OBJECT_ATTRIBUTES {
+/// A key that is gone when the machine restarts, new and empty.
+#[derive(Debug)]
+pub struct VolatileKey {
+    handle: Handle,
+}
+
+impl VolatileKey {
+    /// Makes the subkey `name` of the driver's own key; `None` when there is no key of the driver's
+    /// own, or one of that name already, which may be nobody's to write to and last.
+    ///
+    /// IRQL: `PASSIVE_LEVEL`.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn create(path: RegistryPath<'_>, name: &[u16]) -> Result<Option<Self>> {
+        let access = sys::KEY_CREATE_SUB_KEY;
+        let Some(service) = open(core::ptr::null_mut(), path.as_ptr(), access)? else {
+            return Ok(None);
+        };
+        let name = UnicodeString::new(name);
+        let attributes = attributes(service.raw(), name.as_ptr());
+        let (mut key, mut disposition) = (core::ptr::null_mut(), 0);
+        // SAFETY: all pointers are good for the call, and a key needs no class.
+        let status = unsafe {
+            sys::ZwCreateKey(
+                &raw mut key,
+                sys::KEY_SET_VALUE,
+                &raw const attributes,
+                0,
+                core::ptr::null(),
+                sys::REG_OPTION_VOLATILE,
+                &raw mut disposition,
+            )
+        };
+        Status(status).ok()?;
+        // SAFETY: the kernel has just opened it for this driver.
+        let handle = unsafe { Handle::owned(key) };
+        Ok((disposition == sys::REG_CREATED_NEW_KEY).then_some(Self { handle }))
+    }
+
+    /// Sets the value `name`, a `REG_DWORD`.
+    ///
+    /// IRQL: `PASSIVE_LEVEL`.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn set(&self, name: &[u16], value: u32) -> Result<()> {
+        let name = UnicodeString::new(name);
+        let data = value.to_le_bytes();
+        // SAFETY: the handle is open, and there are four bytes of data.
+        let status = unsafe {
+            sys::ZwSetValueKey(
+                self.handle.raw(),
+                name.as_ptr(),
+                0,
+                sys::REG_DWORD,
+                data.as_ptr().cast(),
+                4,
+            )
+        };
+        Status(status).ok()
+    }
+}
+
+/// Removes the subkey `name` of the driver's own key, if there is one. One with keys of its own
+/// stays.
+///
+/// IRQL: `PASSIVE_LEVEL`.
+///
+/// # Errors
+/// What the kernel says.
+pub fn remove(path: RegistryPath<'_>, name: &[u16]) -> Result<()> {
+    let Some(key) = open_below(path, name, sys::DELETE)? else {
+        return Ok(());
+    };
+    // SAFETY: the handle is open, and closed when `key` goes, as a key's that is deleted must be.
+    Status(unsafe { sys::ZwDeleteKey(key.raw()) }).ok()
+}
+
+fn open_below(path: RegistryPath<'_>, name: &[u16], access: u32) -> Result<Option<Handle>> {
+    let Some(service) = open(core::ptr::null_mut(), path.as_ptr(), sys::KEY_READ)? else {
+        return Ok(None);
+    };
+    let name = UnicodeString::new(name);
+    open(service.raw(), name.as_ptr(), access)
+}
+
+fn attributes(root: sys::HANDLE, name: *const sys::UNICODE_STRING) -> sys::OBJECT_ATTRIBUTES {
+    sys::OBJECT_ATTRIBUTES {
         Length: 48,
         RootDirectory: root,
         ObjectName: name,
         Attributes: sys::OBJ_CASE_INSENSITIVE | sys::OBJ_KERNEL_HANDLE,
         SecurityDescriptor: core::ptr::null(),
         SecurityQualityOfService: core::ptr::null(),
-    };
+    }
+}
+
+fn open(
+    root: sys::HANDLE,
+    name: *const sys::UNICODE_STRING,
+    access: u32,
+) -> Result<Option<Handle>> {
+    let attributes = attributes(root, name);
     let mut key = core::ptr::null_mut();
     // SAFETY: all pointers are good for the call.
-    let status = unsafe { sys::ZwOpenKey(&raw mut key, sys::KEY_READ, &raw const attributes) };
+    let status = unsafe { sys::ZwOpenKey(&raw mut key, access, &raw const attributes) };
     match Status(status) {
         Status::OBJECT_NAME_NOT_FOUND => Ok(None),
         status => {

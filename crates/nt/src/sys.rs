@@ -333,6 +333,11 @@ pub const NON_PAGED_POOL_NX: i32 = 512;
 pub const OBJ_CASE_INSENSITIVE: u32 = 0x40;
 pub const OBJ_KERNEL_HANDLE: u32 = 0x200;
 pub const KEY_READ: u32 = 0x2_0019;
+pub const KEY_SET_VALUE: u32 = 0x2;
+pub const KEY_CREATE_SUB_KEY: u32 = 0x4;
+pub const DELETE: u32 = 0x1_0000;
+pub const REG_OPTION_VOLATILE: u32 = 1;
+pub const REG_CREATED_NEW_KEY: u32 = 1;
 pub const SECURITY_MAX_SID_SIZE: usize = 68;
 pub const REG_DWORD: u32 = 4;
 pub const FILE_READ_DATA: u32 = 0x1;
@@ -392,11 +397,14 @@ link!("ntoskrnl.exe" "system" fn SeCaptureSubjectContext(context: *mut SECURITY_
 link!("ntoskrnl.exe" "system" fn SeReleaseSubjectContext(context: *mut SECURITY_SUBJECT_CONTEXT));
 link!("ntoskrnl.exe" "system" fn SeTokenIsAdmin(token: PVOID) -> BOOLEAN);
 link!("ntoskrnl.exe" "system" fn ZwClose(handle: HANDLE) -> NTSTATUS);
+link!("ntoskrnl.exe" "system" fn ZwCreateKey(key: *mut HANDLE, access: u32, attributes: *const OBJECT_ATTRIBUTES, title_index: u32, class: *const UNICODE_STRING, options: u32, disposition: *mut u32) -> NTSTATUS);
+link!("ntoskrnl.exe" "system" fn ZwDeleteKey(key: HANDLE) -> NTSTATUS);
 link!("ntoskrnl.exe" "system" fn ZwOpenKey(key: *mut HANDLE, access: u32, attributes: *const OBJECT_ATTRIBUTES) -> NTSTATUS);
 link!("ntoskrnl.exe" "system" fn ZwQueryInformationThread(thread: HANDLE, class: i32, information: PVOID, size: u32, needed: *mut u32) -> NTSTATUS);
 link!("ntoskrnl.exe" "system" fn ZwQueryInformationToken(token: HANDLE, class: i32, information: PVOID, size: u32, needed: *mut u32) -> NTSTATUS);
 link!("ntoskrnl.exe" "system" fn ZwQueryValueKey(key: HANDLE, name: *const UNICODE_STRING, class: i32, information: PVOID, size: u32, needed: *mut u32) -> NTSTATUS);
 link!("ntoskrnl.exe" "system" fn ZwSetSecurityObject(object: HANDLE, information: u32, descriptor: *const c_void) -> NTSTATUS);
+link!("ntoskrnl.exe" "system" fn ZwSetValueKey(key: HANDLE, name: *const UNICODE_STRING, title_index: u32, kind: u32, data: *const c_void, size: u32) -> NTSTATUS);
 
 /// The compiler calls these by name, and a driver has no C library to bring them.
 #[cfg(windows)]

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub const INJECTED: i32 = 0xc000_009a_u32.cast_signed();
 
 /// The functions that can fail, as the documentation has it.
-pub const FAILABLE: [&str; 16] = [
+pub const FAILABLE: [&str; 19] = [
     "ExAllocatePoolWithTag",
     "IoAllocateErrorLogEntry",
     "IoCreateDevice",
@@ -21,32 +21,35 @@ pub const FAILABLE: [&str; 16] = [
     "PsSetCreateProcessNotifyRoutineEx",
     "PsSetCreateThreadNotifyRoutine",
     "PsSetLoadImageNotifyRoutine",
+    "ZwCreateKey",
+    "ZwDeleteKey",
     "ZwOpenKey",
     "ZwQueryInformationThread",
     "ZwQueryInformationToken",
     "ZwQueryValueKey",
     "ZwSetSecurityObject",
+    "ZwSetValueKey",
 ];
 
 static ACTIVE: AtomicBool = AtomicBool::new(false);
 static PLAN: Mutex<Plan> = Mutex::new(Plan {
     calls: BTreeMap::new(),
-    failing: None,
-    has_struck: false,
+    failing: Vec::new(),
+    struck: 0,
 });
 
 struct Plan {
     calls: BTreeMap<&'static str, u64>,
-    failing: Option<(&'static str, u64)>,
-    has_struck: bool,
+    failing: Vec<(&'static str, u64)>,
+    struck: usize,
 }
 
-/// Counts calls from now on and, if `failing` names one, lets that call fail.
-pub(crate) fn plan(failing: Option<(&'static str, u64)>) {
+/// Counts calls from now on and lets those fail that `failing` names.
+pub(crate) fn plan(failing: &[(&'static str, u64)]) {
     *lock(&PLAN) = Plan {
         calls: BTreeMap::new(),
-        failing,
-        has_struck: false,
+        failing: failing.to_vec(),
+        struck: 0,
     };
     ACTIVE.store(true, Ordering::SeqCst);
 }
@@ -59,8 +62,10 @@ pub(crate) fn calls(function: &str) -> u64 {
     lock(&PLAN).calls.get(function).copied().unwrap_or(0)
 }
 
+/// Whether each call that was to fail came.
 pub(crate) fn has_struck() -> bool {
-    lock(&PLAN).has_struck
+    let plan = lock(&PLAN);
+    plan.struck >= plan.failing.len()
 }
 
 pub(crate) fn count(function: &'static str) {
@@ -69,7 +74,7 @@ pub(crate) fn count(function: &'static str) {
     }
 }
 
-/// Whether the call of `function` that was counted last is the one to fail.
+/// Whether the call of `function` that was counted last is one to fail.
 pub(crate) fn strikes(function: &'static str) -> bool {
     if !ACTIVE.load(Ordering::SeqCst) {
         return false;
@@ -78,7 +83,8 @@ pub(crate) fn strikes(function: &'static str) -> bool {
     let count = plan.calls.get(function).copied();
     let is_hit = plan
         .failing
-        .is_some_and(|(name, nth)| name == function && Some(nth) == count);
-    plan.has_struck |= is_hit;
+        .iter()
+        .any(|(name, nth)| *name == function && Some(*nth) == count);
+    plan.struck += usize::from(is_hit);
     is_hit
 }

@@ -47,6 +47,7 @@ use nt::sys::{
     CLIENT_ID, DRIVER_OBJECT, FILE_OBJECT, IMAGE_INFO, NTSTATUS, PS_CREATE_NOTIFY_INFO,
     UNICODE_STRING,
 };
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 /// The symbolic link by which [`Machine::open`] opens the device.
@@ -140,17 +141,33 @@ impl Machine {
 
     /// Sets a value of the driver's `Parameters` key.
     pub fn set_value(&self, name: &str, kind: u32, data: &[u8]) {
-        registry::set(name, kind, data);
+        registry::set(registry::PARAMETERS, name, kind, data);
+    }
+
+    /// Sets a value of another key below that of the driver's service.
+    pub fn set_value_below(&self, key: &str, name: &str, kind: u32, data: &[u8]) {
+        registry::set(key, name, kind, data);
+    }
+
+    /// The values of a key below that of the driver's service, each with its type and data; `None`
+    /// when there is no such key.
+    pub fn values_below(&self, key: &str) -> Option<HashMap<String, (u32, Vec<u8>)>> {
+        registry::values(key)
     }
 
     /// Counts calls from now on.
     pub fn count_calls(&self) {
-        fault::plan(None);
+        fault::plan(&[]);
     }
 
     /// Lets the `nth` call of `function` from now on fail.
     pub fn fail(&self, function: &'static str, nth: u64) {
-        fault::plan(Some((function, nth)));
+        self.fail_each(&[(function, nth)]);
+    }
+
+    /// As [`fail`](Self::fail), for more than one call.
+    pub fn fail_each(&self, calls: &[(&'static str, u64)]) {
+        fault::plan(calls);
     }
 
     /// How often `function` was called since calls are counted.
@@ -158,7 +175,7 @@ impl Machine {
         fault::calls(function)
     }
 
-    /// Whether the call that was to fail came.
+    /// Whether each call that was to fail came.
     pub fn has_failed(&self) -> bool {
         fault::has_struck()
     }

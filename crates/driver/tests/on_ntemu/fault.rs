@@ -2,7 +2,10 @@
 
 use crate::stream::{BUFFER_SIZE, FLUSH_MS, IS_THOROUGH, READ_ACCESS, counters, entry, machine};
 use event::Kind;
+use event::control::{START_FAILURE, START_STATUS, START_STEP};
 use ntemu::{Caller, FAILABLE, INJECTED, LoadImage, Machine, SYSTEM_PROCESS_ID, StartProcess};
+
+const REG_DWORD: u32 = 4;
 
 /// A short life of the driver, which meets every function that it imports.
 fn live(machine: &mut Machine) -> Result<(), i32> {
@@ -89,6 +92,73 @@ fn a_start_that_fails_says_which_step_and_with_what() {
             [(step, INJECTED)],
             "{function} {nth}"
         );
+        assert_eq!(told(&machine), Some((step, INJECTED)), "{function} {nth}");
+    }
+}
+
+/// What a start that failed left in the registry for the agent; `None` when there is no such key or
+/// it does not say which step.
+fn told(machine: &Machine) -> Option<(u32, i32)> {
+    let values = machine.values_below(START_FAILURE)?;
+    let number = |name| match values.get(name)? {
+        (REG_DWORD, data) => Some(u32::from_le_bytes(*data.first_chunk()?)),
+        _ => None,
+    };
+    let step = number(START_STEP)?;
+    Some((step, number(START_STATUS)?.cast_signed()))
+}
+
+#[test]
+fn what_a_failed_start_left_goes_with_the_next_start() {
+    let mut machine = machine();
+    machine.fail("IoCreateDevice", 1);
+    assert_eq!(machine.load(entry()), Err(INJECTED));
+    machine.fail("PsSetCreateThreadNotifyRoutine", 1);
+    assert_eq!(machine.load(entry()), Err(INJECTED));
+    assert_eq!(told(&machine), Some((3, INJECTED)), "the last one's");
+
+    machine.load(entry()).unwrap();
+    assert_eq!(machine.values_below(START_FAILURE), None);
+    machine.unload();
+}
+
+#[test]
+fn a_start_goes_on_where_what_an_earlier_one_left_cannot_be_removed() {
+    for (function, nth) in [("ZwOpenKey", 1), ("ZwOpenKey", 2), ("ZwDeleteKey", 1)] {
+        let mut machine = machine();
+        machine.set_value_below(START_FAILURE, START_STEP, REG_DWORD, &[9, 0, 0, 0]);
+        machine.fail(function, nth);
+        machine.load(entry()).unwrap();
+        assert!(machine.has_failed(), "{function} {nth}");
+        machine.unload();
+    }
+}
+
+/// The driver removes the key when it starts, so what is there later is not the driver's.
+#[test]
+fn a_failed_start_writes_into_no_key_it_did_not_make() {
+    let mut machine = machine();
+    machine.set_value_below(START_FAILURE, "Theirs", REG_DWORD, &[1, 2, 3, 4]);
+    let before = machine.values_below(START_FAILURE);
+    machine.fail_each(&[("ZwDeleteKey", 1), ("IoCreateDevice", 1)]);
+    assert_eq!(machine.load(entry()), Err(INJECTED));
+    assert!(machine.has_failed());
+    assert_eq!(machine.values_below(START_FAILURE), before);
+}
+
+#[test]
+fn a_failure_that_cannot_be_written_is_not_told_in_part() {
+    for (function, nth) in [
+        ("ZwCreateKey", 1),
+        ("ZwSetValueKey", 1),
+        ("ZwSetValueKey", 2),
+    ] {
+        let mut machine = machine();
+        machine.fail_each(&[("IoCreateDevice", 1), (function, nth)]);
+        assert_eq!(machine.load(entry()), Err(INJECTED), "{function} {nth}");
+        assert!(machine.has_failed(), "{function} {nth}");
+        assert_eq!(told(&machine), None, "{function} {nth}");
+        assert_eq!(machine.take_error_log(), [(5, INJECTED)], "still there");
     }
 }
 

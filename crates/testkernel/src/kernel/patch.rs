@@ -253,11 +253,14 @@ fn function(name: &str) -> Option<*const ()> {
         "SeReleaseSubjectContext" => security::release as *const (),
         "SeTokenIsAdmin" => security::is_administrator as *const (),
         "ZwClose" => object::close as *const (),
+        "ZwCreateKey" => registry::create_key as *const (),
+        "ZwDeleteKey" => registry::delete_key as *const (),
         "ZwOpenKey" => registry::open_key as *const (),
         "ZwQueryInformationThread" => object::query_thread as *const (),
         "ZwQueryInformationToken" => object::query_token as *const (),
         "ZwQueryValueKey" => registry::query_value as *const (),
         "ZwSetSecurityObject" => device::set_security as *const (),
+        "ZwSetValueKey" => registry::set_value as *const (),
         _ => return None,
     })
 }
