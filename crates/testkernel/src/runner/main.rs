@@ -17,6 +17,7 @@ mod fact;
 mod kernel;
 mod part;
 mod reader;
+mod start_tests;
 mod sys;
 mod witness;
 
@@ -60,7 +61,8 @@ fn test_in_console(arguments: &[String]) -> io::Result<ExitCode> {
 fn test(filter: &str) -> io::Result<ExitCode> {
     let kernel = Kernel::start()?;
     let mut summary = Summary::default();
-    for test in driver_tests::TESTS.iter().chain(agent_tests::TESTS) {
+    let tests = [driver_tests::TESTS, start_tests::TESTS, agent_tests::TESTS];
+    for test in tests.into_iter().flatten() {
         if !test.name.contains(filter) {
             continue;
         }
