@@ -2,6 +2,7 @@
 
 pub mod cause;
 pub mod driver_file;
+pub mod start_failure;
 
 #[cfg(target_os = "linux")]
 pub mod linux;

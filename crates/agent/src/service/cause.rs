@@ -46,6 +46,10 @@ pub const fn of(code: i32) -> Option<Cause> {
             "the service manager did not start this process",
             "`systrail service start` has it do so; `systrail run` records without it",
         ),
+        1068 => (
+            "the driver, which it depends on, does not start",
+            "`systrail driver start` says why",
+        ),
         1072 => (
             "it is marked for deletion and goes when its last user lets go of it",
             "close what looks at it (services.msc, Task Manager, Event Viewer) and try again, or \
@@ -54,6 +58,19 @@ pub const fn of(code: i32) -> Option<Cause> {
         code => return of_driver_image(code),
     };
     Some(Cause { cause, cure })
+}
+
+/// What a code means when a service that may be started does not start. Who may not start it has
+/// been told so before.
+pub const fn of_start(code: i32) -> Option<Cause> {
+    match code {
+        5 => Some(Cause {
+            cause: "Windows denies access to its file, or to what it does at its start",
+            cure: "see that SYSTEM may read the file and that it is a release's; `systrail doctor` \
+                   tells what stands against drivers here",
+        }),
+        code => of(code),
+    }
 }
 
 /// Why the kernel does not load a driver.
@@ -97,14 +114,6 @@ const fn of_driver_image(code: i32) -> Option<Cause> {
     Some(Cause { cause, cure })
 }
 
-/// Whether the cause is that no driver can be loaded here, and not how it was asked for.
-pub const fn is_about_machine(code: i32) -> bool {
-    matches!(
-        code,
-        5 | 31 | 127 | 182 | 193 | 216 | 577 | 1066 | 1275 | 4550..=4553
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,9 +135,10 @@ mod tests {
         assert_eq!(of(0), None);
     }
 
+    /// Error 5 was once told as missing administrator rights, whoever asked.
     #[test]
-    fn what_no_other_command_cures_is_about_the_machine() {
-        assert!([5, 577, 1275, 4551].into_iter().all(is_about_machine));
-        assert!(![2, 1060, 1072].into_iter().any(is_about_machine));
+    fn a_start_that_is_denied_is_not_blamed_on_rights_that_are_there() {
+        assert!(!of_start(5).unwrap().cause.contains("administrators"));
+        assert_eq!(of_start(577), of(577));
     }
 }

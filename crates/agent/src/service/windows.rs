@@ -22,6 +22,7 @@ pub use self::launch::Launch;
 
 use super::cause::{self, Cause};
 use super::driver_file::Unfit;
+use super::start_failure::{Foreign, StartFailure};
 
 /// The longest that a service takes to start or stop.
 const CHANGE_TIME_MAX: Duration = Duration::from_secs(30);
@@ -58,6 +59,28 @@ pub enum Error {
         service: &'static str,
         /// What Windows said.
         source: io::Error,
+    },
+    /// The driver was loaded and its start failed.
+    #[error("{action} {service}: {failure}")]
+    Start {
+        /// What was asked for.
+        action: &'static str,
+        /// Of which service: the driver's, or one that depends on it.
+        service: &'static str,
+        /// At which step, and why.
+        failure: StartFailure,
+    },
+    /// The driver was perhaps loaded, and what stands in the registry of that is not its own.
+    #[error(
+        r"{error}; HKLM\{} is not what the driver writes there ({foreign}), so look into the System \
+         event log",
+        driver::start_failure_key()
+    )]
+    StartUntold {
+        /// Why Windows says that it failed.
+        error: Box<Self>,
+        /// What stands there.
+        foreign: Foreign,
     },
     /// The driver's file cannot be read.
     #[error(
@@ -119,10 +142,18 @@ impl Error {
         action: &'static str,
         service: &'static str,
     ) -> impl FnOnce(windows_service::Error) -> Self {
+        Self::with(cause::of, action, service)
+    }
+
+    fn with(
+        cause_fn: fn(i32) -> Option<Cause>,
+        action: &'static str,
+        service: &'static str,
+    ) -> impl FnOnce(windows_service::Error) -> Self {
         move |error| {
             let source = cause_of(error);
             let code = source.raw_os_error().unwrap_or(0);
-            match cause::of(code) {
+            match cause_fn(code) {
                 Some(cause) => Self::Refused {
                     action,
                     service,
@@ -212,12 +243,15 @@ fn state(
 /// Starts a service and waits until it runs. Says whether it had to be started.
 fn start(service: &Service, name: &'static str) -> Result<bool, Error> {
     const ACTION: &str = "starting";
+    // What is there afterwards is then of this start: of the driver, whose start may be part of it.
+    let is_clear = driver::forget_failed_start();
     match service
         .start::<&OsStr>(&[])
-        .map_err(Error::new(ACTION, name))
+        .map_err(Error::with(cause::of_start, ACTION, name))
     {
         Ok(()) => {}
         Err(error) if error.code() == Some(ALREADY_RUNNING) => return Ok(false),
+        Err(error) if is_clear => return Err(explained(error, ACTION, name)),
         Err(error) => return Err(error),
     }
     let deadline = Instant::now() + CHANGE_TIME_MAX;
@@ -246,6 +280,26 @@ fn start(service: &Service, name: &'static str) -> Result<bool, Error> {
                 });
             }
         }
+    }
+}
+
+/// Why a start failed, by what the driver tells of it where it does.
+fn explained(error: Error, action: &'static str, service: &'static str) -> Error {
+    match driver::failed_start() {
+        Ok(None) => error,
+        Ok(Some(failure)) => {
+            // It is told now.
+            driver::forget_failed_start();
+            Error::Start {
+                action,
+                service,
+                failure,
+            }
+        }
+        Err(foreign) => Error::StartUntold {
+            error: Box::new(error),
+            foreign,
+        },
     }
 }
 

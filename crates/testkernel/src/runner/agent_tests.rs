@@ -50,10 +50,6 @@ pub(crate) const TESTS: &[Test] = &[
         run_fn: refuses_a_second_agent,
     },
     Test {
-        name: "agent_names_what_failed_when_the_driver_does_not_start",
-        run_fn: tells_of_failed_starts,
-    },
-    Test {
         name: "agent_that_is_idle_makes_no_request",
         run_fn: idles,
     },
@@ -240,41 +236,6 @@ fn refuses_a_second_agent(kernel: &Kernel) -> Outcome {
     let witnessed = witness::run(kernel, "cmd /c exit 5")?;
     done(&first.interrupt()?)?;
     logged_exactly(&witnessed, LOG)
-}
-
-fn tells_of_failed_starts(kernel: &Kernel) -> Outcome {
-    let installed = Installed::new()?;
-    for (function, step) in [
-        ("ExAllocatePoolWithTag", 1),
-        ("PsSetCreateProcessNotifyRoutineEx", 2),
-        ("PsSetCreateThreadNotifyRoutine", 3),
-        ("PsSetLoadImageNotifyRoutine", 4),
-        ("IoCreateDevice", 5),
-        ("IoCreateSymbolicLink", 6),
-    ] {
-        kernel.reset()?;
-        kernel.fail(function, 1)?;
-        let output = agent::command(&["driver", "start"])?;
-        let said = agent::said(&output);
-        let report = kernel.report()?;
-        ensure(
-            report.has_struck && !output.status.success() && said.contains("driver"),
-            format!("{function}: {} and {said}", output.status),
-        )?;
-        // The driver names the step in the system's event log, which the agent points to.
-        ensure(
-            report.log.first().map(|(step, _status)| *step) == Some(step)
-                && said.contains("event log"),
-            format!("{function}: {:x?}, and it says {said}", report.log),
-        )?;
-        ensure(
-            report.breaches.is_empty(),
-            format!("{function}: {}", report.breaches.join("; ")),
-        )?;
-    }
-    agent::succeed(&["driver", "start"])?;
-    drop(installed);
-    Ok(())
 }
 
 fn idles(kernel: &Kernel) -> Outcome {

@@ -4,7 +4,7 @@ use crate::fact::{Fact, same};
 use crate::kernel::{DRIVER_PATH, DRIVER_SERVICE, Driver, Kernel};
 use crate::reader::{self, READ_SIZE, READS, Reader, is_drained};
 use crate::sys::device::{Access, Device, Read};
-use crate::sys::registry::set_parameter;
+use crate::sys::registry::set_number;
 use crate::{Outcome, Test, ensure, own_path, witness};
 use event::Kind;
 use event::control::{Conditions, Counters};
@@ -24,10 +24,6 @@ pub(crate) const TESTS: &[Test] = &[
     Test {
         name: "driver_lets_only_system_and_administrators_in",
         run_fn: restricts_its_device,
-    },
-    Test {
-        name: "driver_without_force_integrity_is_refused_at_step_2",
-        run_fn: needs_force_integrity,
     },
     Test {
         name: "driver_tells_a_small_tree_exactly",
@@ -78,10 +74,6 @@ pub(crate) const TESTS: &[Test] = &[
         run_fn: ends_reads_when_it_stops,
     },
     Test {
-        name: "driver_start_that_fails_anywhere_leaves_nothing",
-        run_fn: fails_at_each_step,
-    },
-    Test {
         name: "driver_in_which_any_call_fails_still_balances",
         run_fn: balances_when_calls_fail,
     },
@@ -97,9 +89,6 @@ const ADMINISTRATORS_ONLY: &str = "\
     0200340002000000\
     00001400ff011f00010100000000000512000000\
     00001800ff011f0001020000000000052000000020020000";
-
-const ACCESS_DENIED: u32 = 0xc000_0022;
-const INSUFFICIENT_RESOURCES: u32 = 0xc000_009a;
 
 /// `ERROR_OPERATION_ABORTED`, which a cancelled request ends with.
 const ABORTED: i32 = 995;
@@ -165,26 +154,6 @@ fn restricts_its_device(kernel: &Kernel) -> Outcome {
     ensure(
         descriptor == ADMINISTRATORS_ONLY,
         format!("its descriptor is {descriptor}"),
-    )
-}
-
-/// The seed's first "common issue": without /INTEGRITYCHECK the system denies the process routine.
-fn needs_force_integrity(kernel: &Kernel) -> Outcome {
-    const PATH: &str = r"C:\systrail\unchecked\systrail.sys";
-    const FLAGS: usize = 24 + 70;
-    const FORCE_INTEGRITY: u8 = 0x80;
-    let mut image = std::fs::read(DRIVER_PATH)?;
-    let header = image.get(0x3c..).and_then(<[u8]>::first_chunk);
-    let header = usize::try_from(u32::from_le_bytes(*header.ok_or("no image")?))?;
-    *image.get_mut(header + FLAGS).ok_or("no image")? &= !FORCE_INTEGRITY;
-    std::fs::create_dir_all(r"C:\systrail\unchecked")?;
-    std::fs::write(PATH, image)?;
-    let driver = Driver::install(PATH)?;
-    ensure(driver.start().is_err(), "it started")?;
-    let log = kernel.report()?.log;
-    ensure(
-        log == [(2, ACCESS_DENIED)],
-        format!("the event log says {log:x?}"),
     )
 }
 
@@ -283,7 +252,7 @@ fn keeps_what_waits(kernel: &Kernel) -> Outcome {
 
 fn tells_losses(kernel: &Kernel) -> Outcome {
     let driver = Driver::install(DRIVER_PATH)?;
-    set_parameter(DRIVER_SERVICE, "QueueLimit", 64 * 1024)?;
+    set_number(DRIVER_SERVICE, "Parameters", "QueueLimit", 64 * 1024)?;
     driver.start()?;
     // Six trees of some 20 loads of 200 bytes are more than 64 KiB hold.
     let line = format!("{} play parallel 30", own_path()?);
@@ -329,8 +298,8 @@ fn lost_of(facts: &[Fact], wanted: Kind) -> u64 {
 
 fn refuses_settings(_kernel: &Kernel) -> Outcome {
     let driver = Driver::install(DRIVER_PATH)?;
-    set_parameter(DRIVER_SERVICE, "QueueLimit", 1)?;
-    set_parameter(DRIVER_SERVICE, "FlushIntervalMs", 5000)?;
+    set_number(DRIVER_SERVICE, "Parameters", "QueueLimit", 1)?;
+    set_number(DRIVER_SERVICE, "Parameters", "FlushIntervalMs", 5000)?;
     driver.start()?;
     let device = reader::open()?;
     let counters = reader::counters(&device)?;
@@ -351,7 +320,7 @@ fn bounds_latency(kernel: &Kernel) -> Outcome {
     // What the system needs to wake a thread and to carry a request, on a busy machine.
     const SLACK: Duration = Duration::from_secs(1);
     let driver = Driver::install(DRIVER_PATH)?;
-    set_parameter(DRIVER_SERVICE, "FlushIntervalMs", INTERVAL_MS)?;
+    set_number(DRIVER_SERVICE, "Parameters", "FlushIntervalMs", INTERVAL_MS)?;
     driver.start()?;
     let reader = Reader::start()?;
     witness::run(kernel, "cmd /c cmd /c exit 0")?;
@@ -479,44 +448,6 @@ fn ends_reads_when_it_stops(kernel: &Kernel) -> Outcome {
         ensure(read.wait(AT_ONCE), "a read outlives the driver")?;
         ensure(read.finish().is_err(), "a read ends as if it had read")?;
     }
-    Ok(())
-}
-
-/// Every call of a start that can fail, failing at each of its calls in turn.
-fn fails_at_each_step(kernel: &Kernel) -> Outcome {
-    /// Each with the steps of the driver's start that use it.
-    const CALLS: &[(&str, &[u32])] = &[
-        ("ExAllocatePoolWithTag", &[1, 1, 1, 0]),
-        ("PsSetCreateProcessNotifyRoutineEx", &[2]),
-        ("PsSetCreateThreadNotifyRoutine", &[3]),
-        ("PsSetLoadImageNotifyRoutine", &[4]),
-        ("IoCreateDevice", &[5]),
-        ("ObOpenObjectByPointer", &[5]),
-        ("ZwSetSecurityObject", &[5]),
-        ("IoCreateSymbolicLink", &[6]),
-    ];
-    for (function, steps) in CALLS {
-        for (nth, step) in (1..).zip(*steps) {
-            let driver = Driver::install(DRIVER_PATH)?;
-            kernel.reset()?;
-            kernel.fail(function, nth)?;
-            let outcome = driver.start();
-            let report = kernel.report()?;
-            let what = format!("call {nth} of {function} fails");
-            ensure(report.has_struck, format!("{what}: it never came"))?;
-            ensure(outcome.is_err(), format!("{what}: the driver started"))?;
-            ensure(
-                report.log == [(*step, INSUFFICIENT_RESOURCES)],
-                format!("{what}: the event log says {:x?}", report.log),
-            )?;
-            ensure(
-                report.breaches.is_empty(),
-                format!("{what}: {}", report.breaches.join("; ")),
-            )?;
-        }
-    }
-    // And nothing of all that keeps it from starting now.
-    started()?.stop()?;
     Ok(())
 }
 

@@ -18,6 +18,7 @@ mod kernel;
 mod launch_tests;
 mod part;
 mod reader;
+mod start_tests;
 mod sys;
 mod witness;
 
@@ -61,7 +62,12 @@ fn test_in_console(arguments: &[String]) -> io::Result<ExitCode> {
 fn test(filter: &str) -> io::Result<ExitCode> {
     let kernel = Kernel::start()?;
     let mut summary = Summary::default();
-    let tests = [driver_tests::TESTS, agent_tests::TESTS, launch_tests::TESTS];
+    let tests = [
+        driver_tests::TESTS,
+        start_tests::TESTS,
+        agent_tests::TESTS,
+        launch_tests::TESTS,
+    ];
     for test in tests.into_iter().flatten() {
         if !test.name.contains(filter) {
             continue;

@@ -138,6 +138,13 @@ fn status(state: &DriverState) -> String {
     if let Some(untold) = &state.untold {
         lines.push(format!("it could not be asked: {untold}"));
     }
+    match &state.failed_start {
+        None => {}
+        Some(Ok(failure)) => lines.push(failure.to_string()),
+        Some(Err(foreign)) => lines.push(format!(
+            "what the registry says of its last start is not the driver's: {foreign}"
+        )),
+    }
     lines.extend(counters(state));
     lines.extend(state.refused());
     for (name, value) in Parameters::values().unwrap_or_default() {

@@ -5,7 +5,7 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use event::control::{Conditions, Counters, Welcome};
+use event::control::{Conditions, Counters, START_FAILURE, START_STATUS, START_STEP, Welcome};
 use windows_service::service::{
     Service, ServiceAccess, ServiceErrorControl, ServiceInfo, ServiceStartType, ServiceState,
     ServiceType,
@@ -14,6 +14,7 @@ use windows_service::service_manager::ServiceManagerAccess;
 
 use super::{EXISTS, Error, Installed, manager, open, open_installed, start, stop};
 use crate::service::driver_file;
+use crate::service::start_failure::{Foreign, StartFailure};
 use crate::sys::device::Control;
 use crate::sys::registry::{self, Value};
 use crate::sys::service_config;
@@ -63,6 +64,8 @@ pub struct DriverState {
     pub told: Option<(Welcome, Counters)>,
     /// Why it could not be asked.
     pub untold: Option<String>,
+    /// What it left of its last start where that failed and nobody was told.
+    pub failed_start: Option<Result<StartFailure, Foreign>>,
 }
 
 impl DriverState {
@@ -239,6 +242,8 @@ impl Driver {
                 Ok(told) => state.told = Some(told),
                 Err(error) => state.untold = Some(error.to_string()),
             }
+        } else {
+            state.failed_start = failed_start().transpose();
         }
         Ok(state)
     }
@@ -251,6 +256,37 @@ fn complete(service: &Service, parameters: Parameters) -> Result<(), Error> {
         source,
     })?;
     parameters.write()
+}
+
+/// The key in which the driver tells of a start that failed.
+pub(super) fn start_failure_key() -> String {
+    format!(r"SYSTEM\CurrentControlSet\Services\{DRIVER}\{START_FAILURE}")
+}
+
+/// What the driver left of its last start, if that failed.
+pub(super) fn failed_start() -> Result<Option<StartFailure>, Foreign> {
+    let key = start_failure_key();
+    let number = |name| match registry::value(&key, name) {
+        Ok(Some(Value::Number(number))) => Ok(Some(number)),
+        Ok(None) => Ok(None),
+        Ok(Some(Value::Text(_) | Value::Other)) | Err(_) => Err(Foreign::Values),
+    };
+    match (number(START_STEP)?, number(START_STATUS)?) {
+        (Some(step), Some(status)) => StartFailure::new(step, status).map(Some),
+        // The driver writes the step last.
+        (None, _) => Ok(None),
+        (Some(_), None) => Err(Foreign::Values),
+    }
+}
+
+/// Removes what the driver left. Says whether nothing is there now.
+pub(super) fn forget_failed_start() -> bool {
+    let key = start_failure_key();
+    let removed = registry::remove(&key);
+    if let Err(error) = &removed {
+        tracing::warn!(%error, r"HKLM\{key} cannot be removed");
+    }
+    removed.is_ok()
 }
 
 impl Parameters {

@@ -1,4 +1,4 @@
-//! Values of a service's `Parameters` key, and what the registry knows of services altogether.
+//! Keys and values of services, and what the registry knows of services altogether.
 
 #![expect(unsafe_code, reason = "calls the registry")]
 
@@ -110,10 +110,9 @@ fn found(status: u32, name: &[u16], size: u32) -> io::Result<Option<String>> {
     Ok(name.get(..size).map(String::from_utf16_lossy))
 }
 
-/// Sets a number of a service.
-pub(crate) fn set_parameter(service: &str, name: &str, value: u32) -> io::Result<()> {
-    let path = format!(r"System\CurrentControlSet\Services\{service}\Parameters");
-    let (path, name) = (wide(&path), wide(name));
+/// Sets a number of a service, in the key `below` its own.
+pub(crate) fn set_number(service: &str, below: &str, name: &str, value: u32) -> io::Result<()> {
+    let (path, name) = (wide(&path(service, below)), wide(name));
     let mut key: HKEY = ptr::null_mut();
     // SAFETY: all pointers are good for the call.
     let status = unsafe {
@@ -133,6 +132,19 @@ pub(crate) fn set_parameter(service: &str, name: &str, value: u32) -> io::Result
     let (key, bytes) = (Key(key), value.to_le_bytes());
     // SAFETY: the key is open, and the value has four bytes.
     check(unsafe { RegSetValueExW(key.0, name.as_ptr(), 0, REG_DWORD, bytes.as_ptr(), 4) })
+}
+
+/// Whether a service has such a key below its own.
+pub(crate) fn has_key(service: &str, below: &str) -> io::Result<bool> {
+    match open(&path(service, below)) {
+        Ok(_key) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn path(service: &str, below: &str) -> String {
+    format!(r"System\CurrentControlSet\Services\{service}\{below}")
 }
 
 fn check(status: u32) -> io::Result<()> {
