@@ -2,9 +2,7 @@
 
 use crate::lives::Lives;
 use crate::recorder::{Plan, Recorder};
-use crate::witness::{
-    Machine, directory, is_emulated, now, own_process_id, tiny, write_tiny_program,
-};
+use crate::witness::{Stage, is_emulated, now, own_process_id, tiny};
 
 /// The recorder takes the difference between the clocks of the kernel and of the day once, within
 /// some microseconds, and lets it age until it is wrong by 200 of them.
@@ -14,17 +12,14 @@ const TOLERANCE_EMULATED_NS: i64 = 20_000_000;
 
 #[test]
 fn the_time_of_an_event_is_when_it_happened() {
-    let Some(_machine) = Machine::take() else {
+    let Some(stage) = Stage::set() else {
         return;
     };
-    let directory = directory();
-    let program = directory.path().join("tiny");
-    write_tiny_program(&program);
-    let recorder = Recorder::start(directory.path(), Plan::default());
+    let recorder = Recorder::start(stage.path(), Plan::default());
     let mut witness = Vec::new();
     for _ in 0..100 {
         let before = now();
-        let mut child = tiny(&program, 1).spawn().unwrap();
+        let mut child = tiny(&stage.program, 1).spawn().unwrap();
         let started = now();
         child.wait().unwrap();
         witness.push((child.id(), before, started, now()));

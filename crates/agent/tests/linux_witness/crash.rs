@@ -10,20 +10,17 @@ use nix::unistd::Pid;
 
 use crate::raw::{BpfObject, bpf_object_exists};
 use crate::recorder::{Kind, Plan, Recorder, log_path, parse, shown};
-use crate::witness::{Machine, directory, scaled, wait_until, write_tiny_program};
+use crate::witness::{Stage, directory, scaled, wait_until};
 use crate::workload::Role;
 
 const KILL_COUNT: usize = 20;
 
 #[test]
 fn a_killed_recorder_tears_at_most_the_last_line_and_leaves_nothing_attached() {
-    let Some(_machine) = Machine::take() else {
+    let Some(stage) = Stage::set() else {
         return;
     };
-    let directory = directory();
-    let program = directory.path().join("tiny");
-    write_tiny_program(&program);
-    let mut turnover = Role::start("turnover", &[&program]);
+    let mut turnover = Role::start("turnover", &[&stage.program]);
     assert_eq!(turnover.fact(), "ready");
     let start_time = time_to_start();
     let mut moments = Moments(0x9e37_79b9_7f4a_7c15);
@@ -31,11 +28,11 @@ fn a_killed_recorder_tears_at_most_the_last_line_and_leaves_nothing_attached() {
     for number in 0..scaled(KILL_COUNT) {
         // Half of them are killed while they start, the others while they record.
         let (mut recorder, is_recording) = if number % 2 == 0 {
-            let mut recorder = Recorder::launch(directory.path(), Plan::default());
+            let mut recorder = Recorder::launch(stage.path(), Plan::default());
             let is_recording = recorder.is_recording_within(moments.next(start_time));
             (recorder, is_recording)
         } else {
-            (Recorder::start(directory.path(), Plan::default()), true)
+            (Recorder::start(stage.path(), Plan::default()), true)
         };
         if is_recording {
             // It says nothing more, so this is a pause.
@@ -47,13 +44,13 @@ fn a_killed_recorder_tears_at_most_the_last_line_and_leaves_nothing_attached() {
         for (object, id) in objects {
             wait_until(|| !bpf_object_exists(object, id));
         }
-        log.read_on(&log_path(directory.path()));
+        log.read_on(&log_path(stage.path()));
     }
 
-    let recorder = Recorder::start(directory.path(), Plan::default());
+    let recorder = Recorder::start(stage.path(), Plan::default());
     turnover.end();
     recorder.stop_without_log();
-    log.read_on(&log_path(directory.path()));
+    log.read_on(&log_path(stage.path()));
     assert!(log.runs > 1, "each run goes on with the same file");
 }
 

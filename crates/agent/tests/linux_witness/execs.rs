@@ -15,7 +15,7 @@ use nix::unistd::{execve, fexecve};
 
 use crate::lives::{Life, Lives};
 use crate::recorder::{Plan, Recorder, Recording, Row};
-use crate::witness::{Machine, directory, own_process_id, write_tiny_program};
+use crate::witness::{Machine, directory, own_process_id, tiny_program};
 use crate::workload::Facts;
 
 /// The most bytes of arguments that a recorder keeps, as promised.
@@ -25,8 +25,7 @@ const ARGUMENTS_SIZE_MAX: usize = 32 * 1024;
 fn record<T>(act_fn: impl FnOnce(&Path, &Path) -> T) -> (T, Recording, tempfile::TempDir) {
     let directory = directory();
     let inside = fs::canonicalize(directory.path()).unwrap();
-    let program = inside.join("tiny");
-    write_tiny_program(&program);
+    let program = tiny_program(&inside);
     let recorder = Recorder::start(&inside, Plan::default());
     let result = act_fn(&inside, &program);
     (result, recorder.stop(), directory)

@@ -13,7 +13,7 @@ use crate::lives::{Life, Lives};
 use crate::raw::{exit_process, exit_thread, fork_child};
 use crate::recorder::{Plan, Recorder};
 use crate::witness::{
-    End, Machine, directory, now, own_process_id, scaled, wait_until, write_tiny_program,
+    End, Machine, directory, now, own_process_id, scaled, tiny_program, wait_until,
 };
 use crate::workload::{Facts, tell};
 
@@ -74,12 +74,6 @@ fn record(
     let recorder = Recorder::start(directory.path(), Plan::default());
     let facts = Facts::of(role, &[&argument]);
     (facts, recorder.stop())
-}
-
-fn tiny_program(directory: &Path) -> std::path::PathBuf {
-    let program = directory.join("tiny");
-    write_tiny_program(&program);
-    program
 }
 
 #[test]

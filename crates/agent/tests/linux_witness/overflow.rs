@@ -7,9 +7,7 @@ use std::path::Path;
 use nix::sys::signal::Signal;
 
 use crate::recorder::{Kind, Plan, Recorder, Recording};
-use crate::witness::{
-    Machine, directory, own_process_id, scaled, tiny, wait_until, write_tiny_program,
-};
+use crate::witness::{Stage, own_process_id, scaled, tiny, wait_until};
 use crate::workload::{Facts, Role};
 
 const SMALLEST_BUFFERS: &str = "process_buffer_size = \"64 KiB\"\nevent_buffer_size = \"64 KiB\"\n";
@@ -17,23 +15,20 @@ const SMALLEST_EVENT_BUFFER: &str = "event_buffer_size = \"64 KiB\"\n";
 
 #[test]
 fn what_a_stopped_recorder_loses_is_counted_to_the_event() {
-    let Some(_machine) = Machine::take() else {
+    let Some(stage) = Stage::set() else {
         return;
     };
-    let directory = directory();
-    let program = directory.path().join("tiny");
-    write_tiny_program(&program);
     let plan = Plan {
         limits: SMALLEST_BUFFERS,
         ..Plan::default()
     };
     // A buffer of 64 KiB holds less than 300 processes and 1,000 threads.
     let process_count = 600;
-    let recorder = Recorder::start(directory.path(), plan);
+    let recorder = Recorder::start(stage.path(), plan);
     recorder.signal(Signal::SIGSTOP);
     let threads = Facts::of("threads", &[Path::new("2000")]);
     for _ in 0..process_count {
-        tiny(&program, 1).status().unwrap();
+        tiny(&stage.program, 1).status().unwrap();
     }
     recorder.signal(Signal::SIGCONT);
     // What comes after an overflow is recorded again.
@@ -62,18 +57,15 @@ fn what_a_stopped_recorder_loses_is_counted_to_the_event() {
 
 #[test]
 fn a_storm_of_threads_loses_no_process() {
-    let Some(_machine) = Machine::take() else {
+    let Some(stage) = Stage::set() else {
         return;
     };
-    let directory = directory();
-    let program = directory.path().join("tiny");
-    write_tiny_program(&program);
     let plan = Plan {
         limits: SMALLEST_EVENT_BUFFER,
         ..Plan::default()
     };
     let thread_count = scaled(100_000).to_string();
-    let recorder = Recorder::start(directory.path(), plan);
+    let recorder = Recorder::start(stage.path(), plan);
     // The small buffer overflows for certain while nobody reads it.
     recorder.signal(Signal::SIGSTOP);
     Facts::of("threads", &[Path::new("2000")]);
@@ -82,7 +74,7 @@ fn a_storm_of_threads_loses_no_process() {
     let mut witness = Vec::new();
     let stat = format!("/proc/{}/stat", storm.process_id());
     wait_until(|| {
-        let mut child = tiny(&program, 1).spawn().unwrap();
+        let mut child = tiny(&stage.program, 1).spawn().unwrap();
         witness.push(i32::try_from(child.id()).unwrap());
         child.wait().unwrap();
         let stat = std::fs::read_to_string(&stat).unwrap_or_default();

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use nix::unistd::Pid;
 
 use crate::recorder::{Kind, Plan, Recorder, Row, parse};
-use crate::witness::{Machine, directory, now, own_process_id, say, tiny, write_tiny_program};
+use crate::witness::{Machine, directory, now, own_process_id, say, tiny, tiny_program};
 
 const FLUSH_INTERVAL: Duration = Duration::from_millis(50);
 /// What the way from the kernel's buffer to a reader of the log may take beside that: the sensor's
@@ -50,8 +50,7 @@ fn an_event_is_in_the_log_within_the_flush_interval() {
 /// for a thread wakes up.
 fn measure_latency() -> (Duration, Duration) {
     let directory = directory();
-    let program = directory.path().join("tiny");
-    write_tiny_program(&program);
+    let program = tiny_program(directory.path());
     let plan = Plan {
         arguments: &["--flush-interval", "50ms", "--events", "process"],
         ..Plan::default()

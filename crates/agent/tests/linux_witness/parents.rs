@@ -13,7 +13,7 @@ use crate::execs::c_string;
 use crate::lives::{Life, Lives};
 use crate::raw::{clone_child, clone_sharing_memory, fork_child};
 use crate::recorder::{Plan, Recorder};
-use crate::witness::{Machine, directory, own_process_id, wait_until, write_tiny_program};
+use crate::witness::{Stage, own_process_id, wait_until};
 use crate::workload::{Facts, own_path, tell};
 
 /// The user `nobody`.
@@ -46,14 +46,11 @@ impl<'a> Child<'a> {
 
 #[test]
 fn parent_and_creator_are_right_however_a_process_is_made() {
-    let Some(_machine) = Machine::take() else {
+    let Some(stage) = Stage::set() else {
         return;
     };
-    let directory = directory();
-    let program = directory.path().join("tiny");
-    write_tiny_program(&program);
-    let recorder = Recorder::start(directory.path(), Plan::default());
-    let facts = Facts::of("parents", &[&program]);
+    let recorder = Recorder::start(stage.path(), Plan::default());
+    let facts = Facts::of("parents", &[&stage.program]);
     let recording = recorder.stop();
 
     let lives = Lives::of(&recording);

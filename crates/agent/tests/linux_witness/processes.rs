@@ -8,9 +8,7 @@ use std::thread;
 
 use crate::lives::Lives;
 use crate::recorder::{Kind, Plan, Recorder};
-use crate::witness::{
-    End, Machine, directory, now, own_process_id, say, scaled, tiny, write_tiny_program,
-};
+use crate::witness::{End, Stage, now, own_process_id, say, scaled, tiny};
 
 /// How many are started.
 const PROCESS_COUNT: usize = 20_000;
@@ -26,18 +24,15 @@ struct Started {
 
 #[test]
 fn every_process_has_one_start_one_exec_and_one_exit_with_its_code() {
-    let Some(_machine) = Machine::take() else {
+    let Some(stage) = Stage::set() else {
         return;
     };
-    let directory = directory();
-    let program = directory.path().join("tiny");
-    write_tiny_program(&program);
-    let recorder = Recorder::start(directory.path(), Plan::default());
+    let recorder = Recorder::start(stage.path(), Plan::default());
     let half = scaled(PROCESS_COUNT) / 2;
-    let mut witness = start_processes(&program, half);
+    let mut witness = start_processes(&stage.program, half);
     let first_id = witness.iter().map(|started| started.process_id).min();
     let is_rewound = rewind_process_ids(first_id.unwrap());
-    witness.extend(start_processes(&program, half));
+    witness.extend(start_processes(&stage.program, half));
     let recording = recorder.stop();
 
     let lives = Lives::of(&recording);
@@ -45,7 +40,7 @@ fn every_process_has_one_start_one_exec_and_one_exit_with_its_code() {
     assert_eq!(created.len(), witness.len());
     let mut told = HashMap::<i32, Vec<End>>::new();
     for life in &created {
-        assert_eq!(life.exec().image.as_deref(), program.to_str());
+        assert_eq!(life.exec().image.as_deref(), stage.program.to_str());
         assert!(life.thread_starts.is_empty() && life.thread_exits.is_empty());
         assert!(life.start.time <= life.exec().time && life.exec().time <= life.exit().time);
         told.entry(life.start.process_id)
@@ -63,18 +58,15 @@ fn every_process_has_one_start_one_exec_and_one_exit_with_its_code() {
 
 #[test]
 fn a_recording_without_threads_and_images_has_neither() {
-    let Some(_machine) = Machine::take() else {
+    let Some(stage) = Stage::set() else {
         return;
     };
-    let directory = directory();
-    let program = directory.path().join("tiny");
-    write_tiny_program(&program);
     let plan = Plan {
         arguments: &["--events", "process"],
         ..Plan::default()
     };
-    let recorder = Recorder::start(directory.path(), plan);
-    let witness = start_processes(&program, WIDTH);
+    let recorder = Recorder::start(stage.path(), plan);
+    let witness = start_processes(&stage.program, WIDTH);
     let recording = recorder.stop();
 
     let created = Lives::of(&recording);

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::lives::Lives;
-use crate::recorder::{Plan, Recorder};
+use crate::recorder::{Plan, Recorder, Recording};
 use crate::witness::{End, Machine, directory, find};
 
 /// Programs executed and ends, by process id.
@@ -23,14 +23,9 @@ fn a_build_is_told_as_strace_tells_it() {
         return;
     };
     let directory = directory();
-    let package = directory.path().join("package");
-    write_package(&package);
-    let trace = directory.path().join("trace");
-    let recorder = Recorder::start(directory.path(), Plan::default());
-    let strace = build(&package, &trace, "execve,execveat");
-    let recording = recorder.stop();
+    let (recording, strace, trace) = record_build(directory.path(), "execve,execveat");
 
-    let witness = read_trace(&fs::read_to_string(&trace).unwrap());
+    let witness = read_trace(&trace);
     let lives = Lives::of(&recording);
     let mut told = Story::default();
     for life in lives.descendants(strace) {
@@ -51,6 +46,18 @@ fn a_build_is_told_as_strace_tells_it() {
     assert_eq!(told, witness);
 }
 
+/// Records a build under strace in that directory; what was recorded, which process strace was, and
+/// what it says of those calls.
+pub(crate) fn record_build(directory: &Path, calls: &str) -> (Recording, i32, String) {
+    let package = directory.join("package");
+    write_package(&package);
+    let trace = directory.join("trace");
+    let recorder = Recorder::start(directory, Plan::default());
+    let strace = build(&package, &trace, calls);
+    let recording = recorder.stop();
+    (recording, strace, fs::read_to_string(&trace).unwrap())
+}
+
 /// A package whose build runs a build script, the compiler and the linker.
 pub(crate) fn write_package(directory: &Path) {
     fs::create_dir_all(directory.join("src")).unwrap();
@@ -62,7 +69,7 @@ pub(crate) fn write_package(directory: &Path) {
 }
 
 /// Builds the package under strace, which traces those calls, and says which process strace is.
-pub(crate) fn build(package: &Path, trace: &Path, calls: &str) -> i32 {
+fn build(package: &Path, trace: &Path, calls: &str) -> i32 {
     let mut strace = Command::new(find("strace").unwrap());
     strace.args([
         "--follow-forks",

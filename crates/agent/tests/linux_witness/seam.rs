@@ -13,7 +13,7 @@ use crate::execs::c_string;
 use crate::lives::Lives;
 use crate::raw::fork_child;
 use crate::recorder::{Kind, Plan, Recorder, Recording};
-use crate::witness::{Machine, directory, processes, scaled, write_tiny_program};
+use crate::witness::{Machine, directory, processes, scaled, tiny_program};
 use crate::workload::{Role, read_to_end, tell};
 
 const START_COUNT: usize = 100;
@@ -28,8 +28,7 @@ fn the_snapshot_and_the_stream_meet_without_gap_or_duplicate() {
         return;
     };
     let tools = directory();
-    let program = tools.path().join("tiny");
-    write_tiny_program(&program);
+    let program = tiny_program(tools.path());
     let long_lived: Vec<Role> = (0..LONG_LIVED_COUNT)
         .map(|_| {
             let mut role = Role::start("wait", &[]);

@@ -3,13 +3,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
-use std::fs;
 use std::process::Command;
 
 use serde_json::Value;
 
-use crate::real_build::{build, write_package};
-use crate::recorder::{Plan, Recorder, log_path};
+use crate::real_build::record_build;
+use crate::recorder::log_path;
 use crate::witness::{Machine, directory};
 
 /// The parent of each process.
@@ -21,15 +20,11 @@ fn the_tree_of_a_build_has_the_links_that_strace_saw() {
         return;
     };
     let directory = directory();
-    let package = directory.path().join("package");
-    write_package(&package);
-    let trace = directory.path().join("trace");
-    let recorder = Recorder::start(directory.path(), Plan::default());
-    let strace = build(&package, &trace, "clone,clone3,fork,vfork");
+    let (recording, strace, trace) = record_build(directory.path(), "clone,clone3,fork,vfork");
     let strace = i64::from(strace);
-    recorder.stop().assert_nothing_lost();
+    recording.assert_nothing_lost();
 
-    let witness = read_trace(&fs::read_to_string(&trace).unwrap());
+    let witness = read_trace(&trace);
     assert!(witness.len() > 3, "{witness:?}");
     let log = log_path(directory.path());
     let told = tree(strace, &["--log".as_ref(), log.as_ref()]);

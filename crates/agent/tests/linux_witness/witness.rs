@@ -65,6 +65,33 @@ impl Machine {
     }
 }
 
+/// What most tests begin with: the machine, a directory, and the tiny program in it.
+pub(crate) struct Stage {
+    directory: TempDir,
+    /// The tiny program.
+    pub(crate) program: PathBuf,
+    _machine: Machine,
+}
+
+impl Stage {
+    /// Waits for the machine; `None` where these tests cannot run.
+    pub(crate) fn set() -> Option<Self> {
+        let machine = Machine::take()?;
+        let directory = directory();
+        let program = tiny_program(directory.path());
+        Some(Self {
+            directory,
+            program,
+            _machine: machine,
+        })
+    }
+
+    /// The directory.
+    pub(crate) fn path(&self) -> &Path {
+        self.directory.path()
+    }
+}
+
 /// Ends the whole run when a test hangs: a hung recorder cannot be asked why, and its test cannot
 /// be interrupted. Recorders and workloads die with the threads that started them.
 fn watchdog() -> Sender<()> {
@@ -130,8 +157,8 @@ pub(crate) fn own_process_id() -> i32 {
     nix::unistd::getpid().as_raw()
 }
 
-/// A program of 145 bytes that exits with the first byte of its first argument, or with 0.
-pub(crate) fn write_tiny_program(path: &Path) {
+/// Writes a program of 145 bytes that exits with the first byte of its first argument, or with 0.
+pub(crate) fn tiny_program(directory: &Path) -> PathBuf {
     const LOAD_ADDRESS: u64 = 0x40_0000;
     const CODE_OFFSET: u64 = 64 + 56;
     // mov rdi, [rsp + 16]; test rdi, rdi; je +3; movzx edi, byte [rdi]; mov eax, 231; syscall
@@ -149,11 +176,13 @@ pub(crate) fn write_tiny_program(path: &Path) {
         file.extend_from_slice(&field.to_le_bytes());
     }
     file.extend_from_slice(code);
-    fs::write(path, file).unwrap();
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    let path = directory.join("tiny");
+    fs::write(&path, file).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    path
 }
 
-/// The tiny program in that directory, ready to be started with the exit code it shall have.
+/// The tiny program, ready to be started with the exit code it shall have.
 pub(crate) fn tiny(program: &Path, code: u8) -> Command {
     let mut command = Command::new(program);
     let argument = [code];

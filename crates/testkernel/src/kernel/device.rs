@@ -1,29 +1,17 @@
-//! Devices, links, their security, and the system's event log.
+//! Devices and links.
 
 #![expect(
     unsafe_code,
     reason = "hands the driver's calls on to Wine and reads its strings"
 )]
 
-use crate::contract::{DISPATCH_LEVEL, INJECTED, PASSIVE_LEVEL, breach, enter, lock, log, strikes};
-use crate::object;
-use nt::sys::{
-    BOOLEAN, DEVICE_OBJECT, DRIVER_OBJECT, HANDLE, IO_ERROR_LOG_PACKET, NTSTATUS, PVOID,
-    UNICODE_STRING,
-};
-use std::ffi::c_void;
-use std::fmt::Write as _;
-use std::ptr;
+use crate::contract::{INJECTED, PASSIVE_LEVEL, breach, enter, lock, strikes};
+use nt::sys::{BOOLEAN, DEVICE_OBJECT, DRIVER_OBJECT, NTSTATUS, PVOID, UNICODE_STRING};
 use std::sync::Mutex;
-
-/// `STATUS_INVALID_HANDLE`
-const INVALID_HANDLE: NTSTATUS = 0xc000_0008_u32.cast_signed();
 
 static MADE: Mutex<Made> = Mutex::new(Made {
     devices: Vec::new(),
     links: Vec::new(),
-    descriptor: String::new(),
-    entries: Vec::new(),
 });
 
 /// What the driver made and has not deleted.
@@ -31,9 +19,6 @@ struct Made {
     /// Addresses of device objects.
     devices: Vec<usize>,
     links: Vec<String>,
-    descriptor: String,
-    /// Event log entries that were allocated and not written.
-    entries: Vec<usize>,
 }
 
 /// Notes what is left, and forgets it.
@@ -45,22 +30,12 @@ pub(crate) fn finish() {
     for link in &made.links {
         breach(format!("the link {link} was never deleted"));
     }
-    if !made.entries.is_empty() {
-        breach("an event log entry was never written");
-    }
     made.devices.clear();
     made.links.clear();
-    made.entries.clear();
-    made.descriptor.clear();
 }
 
 pub(crate) fn is_device(object: PVOID) -> bool {
     lock(&MADE).devices.contains(&object.addr())
-}
-
-/// The device's security descriptor, in hexadecimal.
-pub(crate) fn descriptor() -> String {
-    lock(&MADE).descriptor.clone()
 }
 
 pub(crate) unsafe extern "system" fn create(
@@ -139,75 +114,6 @@ pub(crate) unsafe extern "system" fn delete_link(link: *const UNICODE_STRING) ->
     drop(made);
     // SAFETY: the driver's argument is handed on.
     unsafe { nt::sys::IoDeleteSymbolicLink(link) }
-}
-
-pub(crate) unsafe extern "system" fn set_security(
-    handle: HANDLE,
-    information: u32,
-    descriptor: *const c_void,
-) -> NTSTATUS {
-    const HEAD_SIZE: usize = 20;
-    const ACL_HEAD_SIZE: usize = 8;
-    enter("ZwSetSecurityObject", PASSIVE_LEVEL);
-    if information != nt::sys::DACL_SECURITY_INFORMATION {
-        breach("something else than an access list is set");
-    }
-    if strikes("ZwSetSecurityObject") {
-        return INJECTED;
-    }
-    let object = object::object_of(handle).unwrap_or(0);
-    if !is_device(ptr::without_provenance_mut(object)) {
-        breach("a descriptor for something that is no device");
-        return INVALID_HANDLE;
-    }
-    let start = descriptor.cast::<u8>();
-    // SAFETY: the driver passes a self-relative descriptor, with its list behind the head.
-    let head = unsafe { std::slice::from_raw_parts(start, HEAD_SIZE + ACL_HEAD_SIZE) };
-    let list_size = usize::from(u16::from_le_bytes([
-        head[HEAD_SIZE + 2],
-        head[HEAD_SIZE + 3],
-    ]));
-    // SAFETY: as above; the list says its size.
-    let bytes = unsafe { std::slice::from_raw_parts(start, HEAD_SIZE + list_size) };
-    let mut made = lock(&MADE);
-    made.descriptor.clear();
-    for byte in bytes {
-        // Writing to a string cannot fail.
-        let _infallible = write!(made.descriptor, "{byte:02x}");
-    }
-    0
-}
-
-pub(crate) unsafe extern "system" fn allocate_log_entry(_object: PVOID, size: u8) -> PVOID {
-    const PACKET_SIZE: usize = size_of::<IO_ERROR_LOG_PACKET>();
-    enter("IoAllocateErrorLogEntry", DISPATCH_LEVEL);
-    if strikes("IoAllocateErrorLogEntry") {
-        return ptr::null_mut();
-    }
-    if usize::from(size) > PACKET_SIZE {
-        breach("an event log entry is larger than one packet");
-        return ptr::null_mut();
-    }
-    let entry = Box::into_raw(Box::new([0_u64; PACKET_SIZE / 8]));
-    lock(&MADE).entries.push(entry.addr());
-    entry.cast()
-}
-
-pub(crate) unsafe extern "system" fn write_log_entry(entry: PVOID) {
-    enter("IoWriteErrorLogEntry", DISPATCH_LEVEL);
-    let mut made = lock(&MADE);
-    let count = made.entries.len();
-    made.entries.retain(|address| *address != entry.addr());
-    if made.entries.len() == count {
-        breach("an event log entry is written that was not allocated");
-        return;
-    }
-    // SAFETY: allocated above with this size, and nobody else's any more.
-    let packet = unsafe { entry.cast::<IO_ERROR_LOG_PACKET>().read() };
-    log(packet.UniqueErrorValue, packet.FinalStatus.cast_unsigned());
-    let memory = entry.cast::<[u64; size_of::<IO_ERROR_LOG_PACKET>() / 8]>();
-    // SAFETY: made from a box above.
-    drop(unsafe { Box::from_raw(memory) });
 }
 
 /// The text of a kernel string.

@@ -11,8 +11,8 @@
 use crate::contract::{
     DISPATCH_LEVEL, PASSIVE_LEVEL, at_irql, breach, count_request, enter, lock, spin_locks, strikes,
 };
-use crate::patch;
 use crate::pool::Guarded;
+use crate::target;
 use nt::sys::{
     DEVICE_OBJECT, DRIVER_DISPATCH, FILE_OBJECT, IO_SECURITY_CONTEXT, IO_STACK_LOCATION, IRP,
     IRP_MJ_CLEANUP, IRP_MJ_CLOSE, IRP_MJ_CREATE, IRP_MJ_READ, MDL, NTSTATUS, PARAMETERS,
@@ -85,7 +85,7 @@ pub(crate) unsafe extern "system" fn dispatch(
     let major = usize::from(unsafe { (*location).MajorFunction });
     // SAFETY: as above.
     let file = unsafe { (*location).FileObject };
-    let Some((routine, is_drivers)) = patch::dispatch_routine(major) else {
+    let Some((routine, is_drivers)) = target::dispatch_routine(major) else {
         breach("a request comes while no driver is loaded");
         return 0xc000_0010_u32.cast_signed();
     };
@@ -188,7 +188,7 @@ fn call(
 
 /// Sends the clean-up that Wine leaves out; afterwards nothing of the file may be pended.
 fn clean_up(device: *mut DEVICE_OBJECT, file: *mut FILE_OBJECT) {
-    let Some((routine, true)) = patch::dispatch_routine(IRP_MJ_CLEANUP) else {
+    let Some((routine, true)) = target::dispatch_routine(IRP_MJ_CLEANUP) else {
         return;
     };
     // SAFETY: the packet is numbers and pointers that may be null.

@@ -8,7 +8,7 @@
 )]
 
 use crate::contract::irql;
-use crate::patch;
+use crate::target;
 use windows_sys::Win32::System::Diagnostics::Debug::{
     AddVectoredExceptionHandler, CONTEXT, EXCEPTION_CONTINUE_EXECUTION, EXCEPTION_CONTINUE_SEARCH,
     EXCEPTION_POINTERS,
@@ -34,11 +34,11 @@ unsafe extern "system" fn handle(pointers: *mut EXCEPTION_POINTERS) -> i32 {
     // SAFETY: as above.
     let context = unsafe { &mut *pointers.ContextRecord };
     let place = usize::try_from(context.Rip).unwrap_or(0);
-    if code == PRIVILEGED_INSTRUCTION && patch::is_in_image(place) && answer(context, place) {
+    if code == PRIVILEGED_INSTRUCTION && target::is_in_image(place) && answer(context, place) {
         return EXCEPTION_CONTINUE_EXECUTION;
     }
-    if code == ACCESS_VIOLATION && patch::is_in_image(place) {
-        let offset = place - patch::base();
+    if code == ACCESS_VIOLATION && target::is_in_image(place) {
+        let offset = place - target::base();
         // Nothing can be done if it cannot be written; the process ends either way.
         let _is_told = std::fs::write(FAULT_FILE, format!("the driver faults at {offset:#x}\n"));
     }

@@ -13,6 +13,7 @@
 
 mod contract;
 mod device;
+mod error_log;
 mod irp;
 mod level;
 mod lock;
@@ -22,6 +23,7 @@ mod patch;
 mod pool;
 mod registry;
 mod security;
+mod target;
 mod timer;
 
 use nt::sys::{
@@ -171,9 +173,9 @@ unsafe extern "system" fn control(_device: *mut DEVICE_OBJECT, irp: *mut IRP) ->
 
 fn report() -> Report {
     Report {
-        is_loaded: patch::is_loaded(),
+        is_loaded: target::is_loaded(),
         pended: irp::pended(),
-        descriptor: device::descriptor(),
+        descriptor: security::descriptor(),
         ..contract::report()
     }
 }

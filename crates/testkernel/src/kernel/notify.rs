@@ -5,7 +5,7 @@
 use crate::contract::{
     APC_LEVEL, INJECTED, PASSIVE_LEVEL, as_thread, at_irql, breach, enter, strikes,
 };
-use crate::{object, patch};
+use crate::{object, target};
 use nt::sys::{
     BOOLEAN, CLIENT_ID, HANDLE, IMAGE_INFO, IMAGE_NOTIFY_ROUTINE, NTSTATUS, PROCESS_NOTIFY_ROUTINE,
     PS_CREATE_NOTIFY_INFO, THREAD_NOTIFY_ROUTINE, UNICODE_STRING,
@@ -213,7 +213,7 @@ pub(crate) unsafe extern "system" fn set_process(
         let is_removed = remove(&PROCESS, |it| ptr::fn_addr_eq(*it, routine));
         return if is_removed { 0 } else { INVALID_PARAMETER };
     }
-    if !patch::has_force_integrity() {
+    if !target::has_force_integrity() {
         return ACCESS_DENIED;
     }
     if strikes("PsSetCreateProcessNotifyRoutineEx") {

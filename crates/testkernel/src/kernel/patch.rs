@@ -6,72 +6,21 @@
 
 #![expect(unsafe_code, reason = "reads and writes a mapped image")]
 
-use crate::contract::{PASSIVE_LEVEL, at_irql, breach, lock};
-use crate::{device, irp, lock as spin, notify, object, pool, registry, security, timer};
-use nt::sys::{
-    DRIVER_DISPATCH, DRIVER_OBJECT, DRIVER_UNLOAD, IMAGE_INFO, NTSTATUS, UNICODE_STRING,
+use crate::contract::{PASSIVE_LEVEL, at_irql, breach};
+use crate::target::{ROUTINES, Target};
+use crate::{
+    device, error_log, irp, lock as spin, notify, object, pool, registry, security, target, timer,
 };
+use nt::sys::{DRIVER_DISPATCH, DRIVER_OBJECT, IMAGE_INFO, NTSTATUS, UNICODE_STRING};
 use std::ffi::c_void;
 use std::ptr;
-use std::sync::Mutex;
 use windows_sys::Win32::Foundation::FreeLibrary;
 use windows_sys::Win32::System::Memory::{PAGE_EXECUTE_READWRITE, VirtualProtect};
 
 /// The file name of the driver that is taken over.
 const DRIVER_FILE: &str = r"\systrail.sys";
 
-/// `mov r11, imm64` and `jmp r11`
-const JUMP_SIZE: usize = 13;
-
-static TARGET: Mutex<Option<Target>> = Mutex::new(None);
-
-#[derive(Clone, Copy)]
-struct Target {
-    base: usize,
-    size: usize,
-    entry: usize,
-    entry_bytes: [u8; JUMP_SIZE],
-    has_force_integrity: bool,
-    routines: [Option<DRIVER_DISPATCH>; 28],
-    unload: Option<DRIVER_UNLOAD>,
-}
-
 type EntryPoint = unsafe extern "system" fn(*mut DRIVER_OBJECT, *const UNICODE_STRING) -> NTSTATUS;
-
-/// Whether a driver is loaded and runs.
-pub(crate) fn is_loaded() -> bool {
-    lock(&TARGET).is_some_and(|target| target.unload.is_some())
-}
-
-/// Whether `address` is in the driver's image.
-pub(crate) fn is_in_image(address: usize) -> bool {
-    lock(&TARGET).is_some_and(|target| target.contains(address))
-}
-
-/// Where the image begins.
-pub(crate) fn base() -> usize {
-    lock(&TARGET).map_or(0, |target| target.base)
-}
-
-/// Whether the driver's image has `IMAGE_DLLCHARACTERISTICS_FORCE_INTEGRITY`.
-pub(crate) fn has_force_integrity() -> bool {
-    lock(&TARGET).is_some_and(|target| target.has_force_integrity)
-}
-
-/// The routine the driver object had for `major`, and whether it is the driver's own.
-pub(crate) fn dispatch_routine(major: usize) -> Option<(DRIVER_DISPATCH, bool)> {
-    let target = (*lock(&TARGET))?;
-    let routine = (*target.routines.get(major)?)?;
-    #[expect(clippy::fn_to_numeric_cast_any, reason = "asks where the routine is")]
-    let address = routine as *const ();
-    Some((routine, target.contains(address.addr())))
-}
-
-impl Target {
-    fn contains(&self, address: usize) -> bool {
-        (self.base..self.base + self.size).contains(&address)
-    }
-}
 
 /// Wine calls this for each driver that it has mapped, before it starts it.
 pub(crate) unsafe extern "system" fn image_loaded(
@@ -99,10 +48,10 @@ fn take_over(base: usize) {
         entry,
         entry_bytes: read(entry),
         has_force_integrity: read::<u16>(optional + 70) & 0x80 != 0,
-        routines: [None; 28],
+        routines: [None; ROUTINES],
         unload: None,
     };
-    *lock(&TARGET) = Some(target);
+    target::take(&target);
     #[expect(clippy::fn_to_numeric_cast_any, reason = "the jump needs the address")]
     let address = (start as *const ()).expose_provenance();
     let mut jump = [0x49, 0xbb, 0, 0, 0, 0, 0, 0, 0, 0, 0x41, 0xff, 0xe3];
@@ -148,7 +97,7 @@ unsafe extern "system" fn start(
     driver: *mut DRIVER_OBJECT,
     registry_path: *const UNICODE_STRING,
 ) -> NTSTATUS {
-    let Some(target) = *lock(&TARGET) else {
+    let Some(target) = target::taken() else {
         return -1;
     };
     write(target.entry, target.entry_bytes);
@@ -160,7 +109,7 @@ unsafe extern "system" fn start(
         entry(driver, registry_path)
     });
     if status < 0 {
-        *lock(&TARGET) = None;
+        target::forget();
         finish();
         // Wine would keep the image of a driver that did not start, with what its statics hold.
         // SAFETY: mapped by Wine for this start, and nothing of it runs any more.
@@ -169,13 +118,12 @@ unsafe extern "system" fn start(
     }
     // SAFETY: the driver object is Wine's, and nobody else uses it during the start.
     let object = unsafe { &mut *driver };
-    let mut held = lock(&TARGET);
-    if let Some(target) = held.as_mut() {
-        target.routines = object.MajorFunction;
-        target.unload = object.DriverUnload;
-    }
-    drop(held);
-    object.MajorFunction = [Some(irp::dispatch as DRIVER_DISPATCH); 28];
+    target::take(&Target {
+        routines: object.MajorFunction,
+        unload: object.DriverUnload,
+        ..target
+    });
+    object.MajorFunction = [Some(irp::dispatch as DRIVER_DISPATCH); ROUTINES];
     match object.DriverUnload {
         Some(_) => object.DriverUnload = Some(unload),
         None => breach("the driver cannot be unloaded"),
@@ -185,12 +133,12 @@ unsafe extern "system" fn start(
 
 /// What Wine calls in place of the driver's unload routine.
 unsafe extern "system" fn unload(driver: *mut DRIVER_OBJECT) {
-    let routine = lock(&TARGET).and_then(|target| target.unload);
+    let routine = target::taken().and_then(|target| target.unload);
     if let Some(routine) = routine {
         // SAFETY: Wine's argument is handed on.
         at_irql(PASSIVE_LEVEL, "DriverUnload", || unsafe { routine(driver) });
     }
-    *lock(&TARGET) = None;
+    target::forget();
     finish();
 }
 
@@ -199,6 +147,7 @@ fn finish() {
     irp::finish();
     notify::finish();
     device::finish();
+    error_log::finish();
     timer::finish();
     pool::finish();
     security::finish();
@@ -214,7 +163,7 @@ fn function(name: &str) -> Option<*const ()> {
     Some(match name {
         "ExAllocatePoolWithTag" => pool::allocate as *const (),
         "ExFreePoolWithTag" => pool::free as *const (),
-        "IoAllocateErrorLogEntry" => device::allocate_log_entry as *const (),
+        "IoAllocateErrorLogEntry" => error_log::allocate as *const (),
         "IoCreateDevice" => device::create as *const (),
         "IoCreateSymbolicLink" => device::create_link as *const (),
         "IoDeleteDevice" => device::delete as *const (),
@@ -222,7 +171,7 @@ fn function(name: &str) -> Option<*const ()> {
         "IoGetCurrentProcess" => object::current_process as *const (),
         "IoReleaseCancelSpinLock" => spin::release_cancel as *const (),
         "IoThreadToProcess" => object::thread_to_process as *const (),
-        "IoWriteErrorLogEntry" => device::write_log_entry as *const (),
+        "IoWriteErrorLogEntry" => error_log::write as *const (),
         "IofCompleteRequest" => irp::complete as *const (),
         "KeAcquireSpinLockRaiseToDpc" => spin::acquire as *const (),
         "KeCancelTimer" => timer::cancel_timer as *const (),
@@ -259,7 +208,7 @@ fn function(name: &str) -> Option<*const ()> {
         "ZwQueryInformationThread" => object::query_thread as *const (),
         "ZwQueryInformationToken" => object::query_token as *const (),
         "ZwQueryValueKey" => registry::query_value as *const (),
-        "ZwSetSecurityObject" => device::set_security as *const (),
+        "ZwSetSecurityObject" => security::set_descriptor as *const (),
         "ZwSetValueKey" => registry::set_value as *const (),
         _ => return None,
     })

@@ -1,11 +1,15 @@
-//! Who makes a request: the token of the process that Wine says is the requester.
+//! Who may open the device: the descriptor that the driver sets, and the token of the process that
+//! Wine says is the requester.
 
 #![expect(unsafe_code, reason = "asks Wine about tokens")]
 
-use crate::contract::{PASSIVE_LEVEL, breach, enter};
-use crate::object;
-use nt::sys::{PVOID, SECURITY_SUBJECT_CONTEXT};
+use crate::contract::{INJECTED, PASSIVE_LEVEL, breach, enter, lock, strikes};
+use crate::{device, object};
+use nt::sys::{NTSTATUS, PVOID, SECURITY_SUBJECT_CONTEXT};
+use std::ffi::c_void;
+use std::fmt::Write as _;
 use std::ptr;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicIsize, Ordering};
 use windows_sys::Win32::Foundation::{CloseHandle, HANDLE};
 use windows_sys::Win32::Security::{
@@ -13,6 +17,11 @@ use windows_sys::Win32::Security::{
     SecurityIdentification, WinBuiltinAdministratorsSid,
 };
 
+/// `STATUS_INVALID_HANDLE`
+const INVALID_HANDLE: NTSTATUS = 0xc000_0008_u32.cast_signed();
+
+/// The device's security descriptor, in hexadecimal.
+static DESCRIPTOR: Mutex<String> = Mutex::new(String::new());
 static CAPTURED: AtomicIsize = AtomicIsize::new(0);
 
 /// Notes what was captured and never released.
@@ -20,6 +29,49 @@ pub(crate) fn finish() {
     if CAPTURED.swap(0, Ordering::SeqCst) != 0 {
         breach("a subject context was never released");
     }
+    lock(&DESCRIPTOR).clear();
+}
+
+/// The device's security descriptor, in hexadecimal.
+pub(crate) fn descriptor() -> String {
+    lock(&DESCRIPTOR).clone()
+}
+
+pub(crate) unsafe extern "system" fn set_descriptor(
+    handle: HANDLE,
+    information: u32,
+    descriptor: *const c_void,
+) -> NTSTATUS {
+    const HEAD_SIZE: usize = 20;
+    const ACL_HEAD_SIZE: usize = 8;
+    enter("ZwSetSecurityObject", PASSIVE_LEVEL);
+    if information != nt::sys::DACL_SECURITY_INFORMATION {
+        breach("something else than an access list is set");
+    }
+    if strikes("ZwSetSecurityObject") {
+        return INJECTED;
+    }
+    let object = object::object_of(handle).unwrap_or(0);
+    if !device::is_device(ptr::without_provenance_mut(object)) {
+        breach("a descriptor for something that is no device");
+        return INVALID_HANDLE;
+    }
+    let start = descriptor.cast::<u8>();
+    // SAFETY: the driver passes a self-relative descriptor, with its list behind the head.
+    let head = unsafe { std::slice::from_raw_parts(start, HEAD_SIZE + ACL_HEAD_SIZE) };
+    let list_size = usize::from(u16::from_le_bytes([
+        head[HEAD_SIZE + 2],
+        head[HEAD_SIZE + 3],
+    ]));
+    // SAFETY: as above; the list says its size.
+    let bytes = unsafe { std::slice::from_raw_parts(start, HEAD_SIZE + list_size) };
+    let mut text = lock(&DESCRIPTOR);
+    text.clear();
+    for byte in bytes {
+        // Writing to a string cannot fail.
+        let _infallible = write!(text, "{byte:02x}");
+    }
+    0
 }
 
 pub(crate) unsafe extern "system" fn capture(context: *mut SECURITY_SUBJECT_CONTEXT) {

@@ -1,9 +1,7 @@
 //! The eBPF sensor against the real kernel. Needs root.
 #![cfg(target_os = "linux")]
 
-#[path = "linux_ebpf/recording.rs"]
 mod recording;
-#[path = "linux_ebpf/role.rs"]
 mod role;
 
 use std::collections::{HashMap, HashSet};

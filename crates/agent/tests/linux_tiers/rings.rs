@@ -1,0 +1,181 @@
+//! perf ring buffers alone: what they record, lose and wake for.
+
+use std::collections::HashMap;
+use std::process::Command;
+use std::time::Duration;
+
+use agent::sensor::Batch;
+use agent::sensor::perf_buffer::{Records, Rings, RingsSettings};
+use event::{Event, Kind};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use crate::machine;
+use crate::stream::{lost_count, records};
+
+fn image_rings(buffer_size: usize) -> Rings {
+    Rings::open(RingsSettings {
+        records: Records::Images,
+        buffer_size,
+        lost_kind: Kind::IMAGE_LOAD,
+    })
+    .unwrap()
+}
+
+#[test]
+fn every_program_and_its_libraries_are_image_loads() {
+    let Some(_machine) = machine() else {
+        return;
+    };
+    let mut rings = image_rings(4 << 20);
+    rings.enable().unwrap();
+    let ids: Vec<u32> = (0..20)
+        .map(|_| {
+            let mut child = Command::new("/bin/true").spawn().unwrap();
+            child.wait().unwrap();
+            child.id()
+        })
+        .collect();
+    rings.disable().unwrap();
+    let mut batch = Batch::default();
+    rings.drain(&mut batch).unwrap();
+    rings.settle(0, &mut batch).unwrap();
+
+    assert_eq!(rings.lost(), 0);
+    assert_eq!(rings.produced(), batch.count() as u64);
+    let program = std::fs::canonicalize("/bin/true").unwrap();
+    let mut images: HashMap<u32, Vec<String>> = HashMap::new();
+    for (header, event) in records(&batch) {
+        let Event::ImageLoad(load) = event else {
+            panic!("only image loads are recorded");
+        };
+        assert!(load.image.starts_with(b"/"), "{load:?}");
+        images
+            .entry(header.process_id)
+            .or_default()
+            .push(String::from_utf8(load.image.to_vec()).unwrap());
+    }
+    for id in ids {
+        let images = &images[&id];
+        assert!(
+            images
+                .iter()
+                .any(|image| *image == program.to_str().unwrap()),
+            "{images:?}"
+        );
+        assert!(
+            images.iter().any(|image| image.contains("ld-linux")),
+            "{images:?}"
+        );
+        assert!(
+            images.iter().any(|image| image.contains("libc.so")),
+            "{images:?}"
+        );
+    }
+}
+
+#[test]
+fn a_ring_nobody_drains_loses_exactly_what_it_says() {
+    let Some(_machine) = machine() else {
+        return;
+    };
+    let now = || agent::sys::clock::now().0;
+    let mut witness = image_rings(8 << 20);
+    let mut small = image_rings(0);
+    witness.enable().unwrap();
+    let enabling = now();
+    small.enable().unwrap();
+    let enabled = now();
+    for _ in 0..200 {
+        assert!(Command::new("/bin/true").status().unwrap().success());
+    }
+    let disabling = now();
+    small.disable().unwrap();
+    let disabled = now();
+    witness.disable().unwrap();
+
+    let (mut told, mut all) = (Batch::default(), Batch::default());
+    let mut stored = 0;
+    small
+        .drain_with(&mut told, &mut |_, _| {
+            stored += 1;
+            1
+        })
+        .unwrap();
+    small.settle(1, &mut told).unwrap();
+    // The small rings are switched on one after the other, so what happens meanwhile may be in
+    // them or not. On a quiet machine both bounds are the same.
+    let (mut at_least, mut at_most) = (0, 0);
+    witness
+        .drain_with(&mut all, &mut |record, _| {
+            at_least += u64::from((enabled..disabling).contains(&record.time));
+            at_most += u64::from((enabling..disabled).contains(&record.time));
+            1
+        })
+        .unwrap();
+    witness.settle(1, &mut all).unwrap();
+
+    assert_eq!(witness.lost(), 0);
+    assert!(small.lost() > 0, "the small rings did not overflow");
+    assert_eq!(lost_count(&told), small.lost());
+    assert_eq!(stored + small.lost(), small.produced());
+    assert!((at_least..=at_most).contains(&small.produced()));
+}
+
+/// Waits until one of the rings wakes its reader; says whether one did.
+fn wakes_within(rings: &Rings, timeout: Duration) -> bool {
+    let mut fds: Vec<PollFd<'_>> = rings
+        .fds()
+        .map(|fd| PollFd::new(fd, PollFlags::POLLIN))
+        .collect();
+    poll(&mut fds, PollTimeout::try_from(timeout).unwrap()).unwrap() > 0
+}
+
+#[test]
+fn an_armed_ring_wakes_at_the_first_image_and_a_disarmed_one_does_not() {
+    let Some(_machine) = machine() else {
+        return;
+    };
+    let mut rings = image_rings(8 << 20);
+    rings.enable().unwrap();
+    let run = || assert!(Command::new("/bin/true").status().unwrap().success());
+    run();
+    assert!(!wakes_within(&rings, Duration::ZERO), "nobody asked");
+    for _ in 0..3 {
+        // Another process may load an image in between; then the rings are not empty.
+        while !rings.arm() {
+            rings.drain(&mut Batch::default()).unwrap();
+        }
+        run();
+        assert!(wakes_within(&rings, Duration::from_secs(10)));
+        rings.disarm();
+        while wakes_within(&rings, Duration::ZERO) {}
+        run();
+        assert!(!wakes_within(&rings, Duration::ZERO), "it was disarmed");
+    }
+}
+
+#[test]
+fn a_muted_ring_loses_nothing_and_wakes_again_when_armed() {
+    let Some(_machine) = machine() else {
+        return;
+    };
+    let mut rings = image_rings(8 << 20);
+    rings.enable().unwrap();
+    let run = || assert!(Command::new("/bin/true").status().unwrap().success());
+    for _ in 0..3 {
+        rings.mute();
+        while wakes_within(&rings, Duration::ZERO) {}
+        run();
+        assert!(!wakes_within(&rings, Duration::ZERO), "it was muted");
+        let mut batch = Batch::default();
+        rings.drain(&mut batch).unwrap();
+        // The program, the loader and the C library.
+        assert!(batch.count() >= 3, "a muted ring records as before");
+        while !rings.arm() {
+            rings.drain(&mut Batch::default()).unwrap();
+        }
+        run();
+        assert!(wakes_within(&rings, Duration::from_secs(10)));
+    }
+    assert_eq!(rings.lost(), 0);
+}

@@ -1,0 +1,272 @@
+//! The perf sensor and the proc connector against what their witness did.
+
+use std::collections::HashMap;
+use std::os::unix::ffi::OsStringExt as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use agent::sensor::{Batch, Error, connector, perf};
+use event::{Event, Flags, Header};
+
+use crate::machine;
+use crate::recording::{OpenFn, SENSORS, record, settings};
+use crate::stream::{check_account, check_lives, check_order, records};
+use crate::witness::{check_processes, check_threads, run_programs, run_threads};
+
+/// Checks that `open_fn`'s sensor tells of every program and thread, in order and without a loss.
+fn check_sees_everything(open_fn: OpenFn, images: bool) {
+    let (settings, _waker) = settings(true, images);
+    let (batches, counters, (witness, threads)) =
+        record(open_fn, &settings, || (run_programs(60), run_threads(60)));
+    assert_eq!(counters.lost.iter().sum::<u64>(), 0);
+    check_account(&batches, &counters);
+    check_order(&batches);
+    check_processes(&batches, &witness, true);
+    check_threads(&batches, &threads);
+}
+
+#[test]
+fn the_connector_sees_every_process_and_thread() {
+    let Some(_machine) = machine() else {
+        return;
+    };
+    check_sees_everything(connector::open, false);
+}
+
+#[test]
+fn the_perf_sensor_sees_every_process_thread_and_image() {
+    let Some(_machine) = machine() else {
+        return;
+    };
+    check_sees_everything(perf::open, true);
+}
+
+#[test]
+fn the_seam_is_clean_under_load() {
+    let Some(_machine) = machine() else {
+        return;
+    };
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            // Bounded, should the test fail before it says that it is over.
+            for _ in 0..20_000 {
+                if is_over.load(Ordering::Relaxed) {
+                    break;
+                }
+                let status = Command::new("/bin/sh").args(["-c", "/bin/true"]).status();
+                assert!(status.unwrap().success());
+            }
+        });
+        for open_fn in SENSORS.into_iter().cycle().take(10) {
+            let (settings, _waker) = settings(true, true);
+            let (batches, counters, ()) = record(open_fn, &settings, || {
+                assert!(Command::new("/bin/true").status().unwrap().success());
+            });
+            assert_eq!(counters.lost.iter().sum::<u64>(), 0);
+            check_account(&batches, &counters);
+            check_lives(&batches);
+        }
+        is_over.store(true, Ordering::Relaxed);
+    });
+}
+
+#[test]
+fn a_sensor_nobody_reads_loses_and_its_account_balances() {
+    let Some(_machine) = machine() else {
+        return;
+    };
+    for open_fn in SENSORS {
+        let (mut settings, _waker) = settings(true, true);
+        settings.process_buffer_size = 4096;
+        settings.event_buffer_size = 4096;
+        let mut sensor = open_fn(&settings).unwrap();
+        let mut batches = [Batch::default(), Batch::default()];
+        sensor.start(&mut batches[0]).unwrap();
+        for _ in 0..100 {
+            assert!(Command::new("/bin/true").status().unwrap().success());
+        }
+        sensor.stop(&mut batches[1]).unwrap();
+        let counters = sensor.counters().unwrap();
+        assert!(counters.lost.iter().sum::<u64>() > 0, "nothing was lost");
+        check_account(&batches, &counters);
+    }
+}
+
+/// The texts of every record about a process, as far as these tests look at them.
+fn programs_of(batches: &[Batch], process_id: u32) -> Vec<(Header, Vec<u8>, Vec<u8>)> {
+    batches
+        .iter()
+        .flat_map(records)
+        .filter(|(header, _)| header.process_id == process_id)
+        .filter_map(|(header, event)| match event {
+            Event::ProcessStart(start) => Some((header, start.image, start.command_line)),
+            Event::ProcessExec(exec) => Some((header, exec.image, exec.command_line)),
+            _ => None,
+        })
+        .map(|(header, image, line)| (header, image.to_vec(), line.to_vec()))
+        .collect()
+}
+
+#[test]
+fn a_program_that_runs_is_told_with_image_arguments_and_user() {
+    let Some(_machine) = machine() else {
+        return;
+    };
+    for open_fn in SENSORS {
+        let (settings, _waker) = settings(true, true);
+        let mut sensor = open_fn(&settings).unwrap();
+        // Both read their standard input, which stays open, so they run as long as we want.
+        let waiting = |user_id| {
+            let mut command = Command::new("/bin/cat");
+            command.args(["-", "\u{e9}\n"]).uid(user_id);
+            command.stdin(Stdio::piped()).spawn().unwrap()
+        };
+        let mut before = waiting(0);
+        let mut batches = vec![Batch::default()];
+        sensor.start(&mut batches[0]).unwrap();
+        let mut during = waiting(65534);
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while programs_of(&batches, during.id()).len() < 2 && Instant::now() < deadline {
+            let mut batch = Batch::default();
+            sensor.read(&mut batch).unwrap();
+            batches.push(batch);
+        }
+        before.kill().unwrap();
+        during.kill().unwrap();
+        before.wait().unwrap();
+        during.wait().unwrap();
+
+        let image = std::fs::canonicalize("/bin/cat").unwrap();
+        let image = image.into_os_string().into_vec();
+        let arguments = "/bin/cat\0-\0\u{e9}\n\0".as_bytes();
+        let existing = programs_of(&batches, before.id());
+        let [(header, existing_image, line)] = &existing[..] else {
+            panic!("one start is told: {existing:?}");
+        };
+        assert!(header.flags.contains(Flags::EXISTING));
+        assert_eq!((&existing_image[..], &line[..]), (&image[..], arguments));
+        let told = programs_of(&batches, during.id());
+        let [(start, ..), (exec, exec_image, line)] = &told[..] else {
+            panic!("a start and an exec are told: {told:?}");
+        };
+        assert!(!start.flags.contains(Flags::EXISTING));
+        assert_eq!(exec.flags, Flags::NONE);
+        assert_eq!((&exec_image[..], &line[..]), (&image[..], arguments));
+        let user = batches
+            .iter()
+            .flat_map(records)
+            .find_map(|(header, event)| match event {
+                Event::ProcessExec(exec) if header.process_id == during.id() => Some(exec.user_id),
+                _ => None,
+            });
+        assert_eq!(user, Some(65534));
+    }
+}
+
+/// Set in the copy of this program that runs the tests below as somebody else.
+const ROLE: &str = "SYSTRAIL_TEST_ROLE";
+
+/// This program again, for the test `name` in the role `role`; from a copy where anybody may run
+/// it.
+fn this_program(name: &str, role: &str, directory: &Path) -> Command {
+    let copy = directory.join("tests");
+    std::fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
+    let mut command = Command::new(copy);
+    let (_executable, module) = module_path!().split_once("::").unwrap();
+    command.arg("--exact").arg(format!("{module}::{name}"));
+    command.env(ROLE, role);
+    command
+}
+
+#[test]
+fn the_connector_needs_no_privilege() {
+    if std::env::var_os(ROLE).is_some() {
+        assert!(!nix::unistd::geteuid().is_root());
+        let (settings, _waker) = settings(true, false);
+        match connector::open(&settings) {
+            Err(Error::Unavailable { cause, .. }) if cause.contains("CAP_NET_ADMIN") => {
+                // Linux before 6.6.
+                return;
+            }
+            opened => drop(opened.unwrap()),
+        }
+        let (batches, counters, (witness, threads)) = record(connector::open, &settings, || {
+            (run_programs(30), run_threads(30))
+        });
+        check_account(&batches, &counters);
+        check_processes(&batches, &witness, true);
+        check_threads(&batches, &threads);
+        return;
+    }
+    let Some(_machine) = machine() else {
+        return;
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let open_to_all = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(directory.path(), open_to_all).unwrap();
+    let output = this_program(
+        "the_connector_needs_no_privilege",
+        "nobody",
+        directory.path(),
+    )
+    .uid(65534)
+    .gid(65534)
+    .current_dir("/")
+    .output()
+    .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("1 passed"), "the role was not played: {said}");
+}
+
+#[test]
+fn an_exec_by_another_thread_ends_that_thread_and_goes_on_as_the_process() {
+    if std::env::var_os(ROLE).is_some() {
+        let exec = || Command::new("/bin/true").exec();
+        let error = std::thread::spawn(exec).join().unwrap();
+        panic!("exec came back: {error}");
+    }
+    let Some(_machine) = machine() else {
+        return;
+    };
+    let directory = tempfile::tempdir().unwrap();
+    for open_fn in SENSORS {
+        let (settings, _waker) = settings(true, true);
+        let (batches, counters, id) = record(open_fn, &settings, || {
+            let name = "an_exec_by_another_thread_ends_that_thread_and_goes_on_as_the_process";
+            let mut child = this_program(name, "exec", directory.path())
+                .spawn()
+                .unwrap();
+            assert!(child.wait().unwrap().success());
+            child.id()
+        });
+        check_account(&batches, &counters);
+        let (mut exits, mut threads, mut execs) = (0, HashMap::new(), 0);
+        for (header, event) in batches.iter().flat_map(records) {
+            if header.process_id != id {
+                continue;
+            }
+            match event {
+                Event::ThreadStart(_) => *threads.entry(header.thread_id).or_default() += 1,
+                Event::ThreadExit(_) => *threads.entry(header.thread_id).or_default() -= 1,
+                Event::ProcessExec(_) => execs += 1,
+                Event::ProcessExit(exit) => {
+                    exits += 1;
+                    assert_eq!(exit.exit_status, 0);
+                }
+                _ => {}
+            }
+        }
+        assert_eq!((exits, execs), (1, 2));
+        assert!(
+            threads.len() > 1,
+            "the test's thread and the one that execs"
+        );
+        assert!(threads.values().all(|open: &i32| *open == 0), "{threads:?}");
+    }
+}

@@ -1,0 +1,77 @@
+//! What holds for every recording: its account, its order, and the lives it tells of.
+
+use std::collections::HashMap;
+
+use agent::sensor::{Batch, Counters};
+use event::{Event, Flags, Header, Kind};
+
+/// The records of a batch.
+pub(crate) fn records(batch: &Batch) -> impl Iterator<Item = (Header, Event<'_>)> {
+    batch.records().map(|record| event::read(record).unwrap())
+}
+
+/// How many events the batch says were lost.
+pub(crate) fn lost_count(batch: &Batch) -> u64 {
+    records(batch)
+        .filter_map(|(_, event)| match event {
+            Event::Lost(lost) => Some(lost.count),
+            _ => None,
+        })
+        .sum()
+}
+
+/// Whether everything produced, the snapshot aside, was handed over or told as lost, kind by kind.
+pub(crate) fn check_account(batches: &[Batch], counters: &Counters) {
+    let mut delivered = [0; Kind::OBSERVED.len()];
+    let mut lost = [0; Kind::OBSERVED.len()];
+    for (header, event) in batches.iter().flat_map(records) {
+        match event {
+            Event::Lost(event) => lost[event.kind.index().unwrap()] += event.count,
+            _ if header.flags.contains(Flags::EXISTING) => {}
+            _ => delivered[header.kind.index().unwrap()] += 1,
+        }
+    }
+    assert_eq!(lost, counters.lost);
+    for (index, kind) in Kind::OBSERVED.into_iter().enumerate() {
+        assert_eq!(
+            counters.produced[index],
+            delivered[index] + lost[index],
+            "{kind}"
+        );
+    }
+}
+
+/// Checks that no record is older than the one before it.
+pub(crate) fn check_order(batches: &[Batch]) {
+    let mut last = Header::default();
+    for (header, _) in batches.iter().flat_map(records) {
+        assert!(
+            last.time <= header.time,
+            "out of order: {last:?} {header:?}"
+        );
+        last = header;
+    }
+}
+
+/// Checks that the stream tells of no process before its start, of none after its exit, and of no
+/// start twice.
+pub(crate) fn check_lives(batches: &[Batch]) {
+    let mut live: HashMap<u32, Header> = HashMap::new();
+    for (header, event) in batches.iter().flat_map(records) {
+        let id = header.process_id;
+        match event {
+            Event::ProcessStart(_) => {
+                let before = live.insert(id, header);
+                assert!(before.is_none(), "{before:?} starts again: {header:?}");
+            }
+            Event::ProcessExit(_) => {
+                assert!(live.remove(&id).is_some(), "ends unknown: {header:?}");
+            }
+            Event::ProcessExec(_) | Event::ThreadStart(_) | Event::ImageLoad(_) => {
+                assert!(live.contains_key(&id), "unknown: {header:?} {event:?}");
+            }
+            // A thread's exit may be told just after that of its process.
+            _ => {}
+        }
+    }
+}
