@@ -43,19 +43,24 @@ impl Owed {
         self.events.is_empty()
     }
 
-    /// All that is owed, to be written first in a transaction.
+    /// All that is owed, to be written before anything else.
     pub(super) fn events(&mut self) -> &[Event] {
         self.written_count = self.events.len();
         &self.events
     }
 
-    /// The transaction they were written in is committed.
+    /// They are written for good.
     pub(super) fn settle(&mut self) {
-        self.events.drain(..self.written_count);
+        self.settle_first(self.written_count);
+    }
+
+    /// The first of them are written for good, and the others came to nothing.
+    pub(super) fn settle_first(&mut self, count: usize) {
+        self.events.drain(..count.min(self.written_count));
         self.written_count = 0;
     }
 
-    /// The transaction they were written in came to nothing.
+    /// They came to nothing.
     pub(super) fn take_back(&mut self) {
         self.written_count = 0;
     }
