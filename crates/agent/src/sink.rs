@@ -3,6 +3,7 @@
 mod lines;
 pub mod log_file;
 mod outage;
+mod owed;
 pub mod store;
 pub mod stream;
 pub mod terminal;

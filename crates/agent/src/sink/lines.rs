@@ -1,10 +1,15 @@
 //! Lines on their way out: one for each event, written together.
+//!
+//! What could not be written is lost, but for events about the recording itself: a loss, a start or
+//! a stop of the sensor. Those are owed, and their lines come first when something is written again,
+//! so that the losses a log tells of add up to all that is not in it.
 
 use std::io::{self, Write};
 
 use event::Kind;
 
 use super::Tally;
+use super::owed::Owed;
 use crate::trail::Event;
 
 /// Bytes of lines gathered before they are written, so that a batch is one write and memory stays
@@ -17,6 +22,12 @@ pub(super) struct Lines {
     bytes: Vec<u8>,
     /// Of each line: where it ends in `bytes`, and what it tells of.
     ends: Vec<(usize, Kind)>,
+    /// The events about the recording itself among them, each with the index of its line.
+    marks: Vec<(usize, Event)>,
+    /// Those of lines that were lost. They were counted then and are not counted again.
+    owed: Owed,
+    /// How many lines at the beginning are of owed events.
+    owed_count: usize,
 }
 
 /// A write that did not go through.
@@ -32,9 +43,25 @@ pub(super) struct WriteFailed {
 
 impl Lines {
     /// Appends a line, which `line_fn` appends to the bytes it is given.
-    pub(super) fn push(&mut self, event: &Event, line_fn: impl FnOnce(&Event, &mut Vec<u8>)) {
+    pub(super) fn push(&mut self, event: &Event, line_fn: impl Fn(&Event, &mut Vec<u8>)) {
+        if self.ends.is_empty() {
+            self.push_owed(&line_fn);
+        }
+        let kind = event.body.kind();
+        if kind.index().is_none() {
+            self.marks.push((self.ends.len(), event.clone()));
+        }
         line_fn(event, &mut self.bytes);
-        self.ends.push((self.bytes.len(), event.body.kind()));
+        self.ends.push((self.bytes.len(), kind));
+    }
+
+    /// Begins with the lines of what is owed.
+    pub(super) fn push_owed(&mut self, line_fn: impl Fn(&Event, &mut Vec<u8>)) {
+        for event in self.owed.events() {
+            line_fn(event, &mut self.bytes);
+            self.ends.push((self.bytes.len(), event.body.kind()));
+        }
+        self.owed_count = self.ends.len();
     }
 
     /// Whether it is time to write.
@@ -78,13 +105,22 @@ impl Lines {
     }
 
     /// Counts the first `written_count` lines as written and the others as lost, whose number it
-    /// returns, and forgets all of them.
+    /// returns, and forgets all of them but what is owed.
     pub(super) fn settle(&mut self, written_count: usize, tally: &Tally) -> u64 {
-        let lost_count = self.ends.len().saturating_sub(written_count);
-        for (_, kind) in self.ends.drain(..).skip(written_count) {
+        let counted_before = std::mem::take(&mut self.owed_count);
+        self.owed.settle_first(written_count.min(counted_before));
+        for (line, event) in self.marks.drain(..) {
+            if line >= written_count {
+                self.owed.owe(&event);
+            }
+        }
+        let kept_count = written_count.max(counted_before);
+        let lost_count = self.ends.len().saturating_sub(kept_count);
+        for (_, kind) in self.ends.drain(..).skip(kept_count) {
             tally.add_lost(kind);
         }
-        tally.add_written(u64::try_from(written_count).unwrap_or(u64::MAX));
+        let newly_written = written_count.saturating_sub(counted_before);
+        tally.add_written(u64::try_from(newly_written).unwrap_or(u64::MAX));
         self.bytes.clear();
         // The memory is kept, but not what one huge line needed.
         self.bytes.shrink_to(2 * BUFFER_SIZE);

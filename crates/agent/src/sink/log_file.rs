@@ -4,7 +4,9 @@
 //! ended when the file is opened next, so it is one invalid line and nothing that was there is
 //! changed. Whatever the medium does (disk full, read-only, directory deleted, file moved away by
 //! another program), the sink counts the events it cannot write, repairs a line half written, tries
-//! again with growing pauses, and says each change once.
+//! again with growing pauses, and says each change once. The pipeline tells what a sink loses in
+//! `lost` events; those that could not be written themselves are written first when it can write
+//! again.
 //!
 //! `log_file/file.rs` is the file itself, `log_file/rotation.rs` its predecessors,
 //! `log_file/syncer.rs` makes them durable.
@@ -333,7 +335,11 @@ impl Sink for LogFile {
         self.sync();
     }
 
-    fn close(&mut self, _tally: &Tally) {
+    fn close(&mut self, tally: &Tally) {
+        // A loss that is owed still is written now or never.
+        self.lines.push_owed(json::write_line);
+        self.outage.retry_now();
+        self.write_lines(tally);
         self.sync();
         self.file = None;
         self.syncer.finish();

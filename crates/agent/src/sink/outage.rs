@@ -29,6 +29,13 @@ impl Outage {
         failure.is_some_and(|failure| Instant::now() < failure.retry)
     }
 
+    /// It is not too early any more: there will be no later.
+    pub(super) fn retry_now(&mut self) {
+        if let Some(failure) = &mut self.failure {
+            failure.retry = Instant::now();
+        }
+    }
+
     /// An attempt failed; sets the next. Says whether it was the first, which is to be told.
     pub(super) fn fail(&mut self) -> bool {
         let (lost_count, pause) = match &self.failure {

@@ -10,7 +10,7 @@
 //! store too; it owes them, and stores them first when it can write again. So the losses in the
 //! store add up to all that is not in it.
 
-mod owed;
+mod uncommitted;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -20,11 +20,12 @@ use jiff::Timestamp;
 
 use super::log_file::{self, Lock};
 use super::outage::Outage;
+use super::owed::Owed;
 use super::{Sink, Tally};
 use crate::store::keeper::{self, Keeper, Retention};
 use crate::store::{self, Live, ReadError, WAL_SIZE, Writer};
 use crate::trail::{Event, Time};
-use owed::{Owed, Uncommitted};
+use uncommitted::Uncommitted;
 
 /// Where the store is and how much of it is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -59,6 +59,9 @@ impl Sink for Stream {
     }
 
     fn close(&mut self, tally: &Tally) {
+        // A loss that is owed still is written now or never.
+        self.lines.push_owed(json::write_line);
+        self.out.write(&mut self.lines, tally);
         self.flush(tally);
     }
 }

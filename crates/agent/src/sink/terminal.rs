@@ -77,6 +77,10 @@ impl Sink for Terminal {
     }
 
     fn close(&mut self, tally: &Tally) {
+        // A loss that is owed still is told now or never.
+        let style = self.style;
+        self.lines.push_owed(|event, out| line(event, style, out));
+        self.out.write(&mut self.lines, tally);
         self.flush(tally);
     }
 }

@@ -63,15 +63,20 @@ impl Reader {
             }
             match reader.attach(&path, window) {
                 Ok(()) => {}
-                Err(why) if why.is_nothing() => {
-                    tracing::debug!(%why, "a segment was begun or deleted just now");
-                }
-                Err(why) => reader.passed_over.push(PassedOver { path, why }),
+                Err(why) => reader.pass_over(path, why),
             }
         }
-        reader.number_by_age().map_err(at_directory)?;
         reader.passed_over.reverse();
+        reader.number_by_age().map_err(at_directory)?;
         Ok(reader)
+    }
+
+    fn pass_over(&mut self, path: PathBuf, why: ReadError) {
+        if why.is_nothing() {
+            tracing::debug!(%why, "a segment was begun or deleted just now");
+        } else {
+            self.passed_over.push(PassedOver { path, why });
+        }
     }
 
     /// The connection, to ask and to restrict further.
@@ -153,15 +158,23 @@ impl Reader {
     /// Gives the segments their lasting names, the oldest being `s0`, and makes the views.
     ///
     /// SQLite cannot rename what is attached, so each is attached again; that opens a file that is
-    /// in the page cache by now.
+    /// in the page cache by now, or one that retention has just deleted.
     fn number_by_age(&mut self) -> rusqlite::Result<()> {
         for n in 0..self.segments.len() {
             self.connection.execute(&format!("DETACH n{n}"), [])?;
         }
-        self.segments.reverse();
-        for (n, path) in self.segments.iter().enumerate() {
-            self.connection
-                .execute(&format!("ATTACH ?1 AS s{n}"), [segment::uri(path)])?;
+        for path in std::mem::take(&mut self.segments).into_iter().rev() {
+            let sql = format!("ATTACH ?1 AS s{}", self.segments.len());
+            match self.connection.execute(&sql, [segment::uri(&path)]) {
+                Ok(_) => self.segments.push(path),
+                Err(source) => {
+                    let sqlite = ReadError::Sqlite {
+                        path: path.clone(),
+                        source,
+                    };
+                    self.pass_over(path, sqlite);
+                }
+            }
         }
         self.connection
             .execute_batch(&views::union(self.segments.len()))?;
@@ -194,4 +207,36 @@ fn newest_run(connection: &Connection, schema: &str) -> rusqlite::Result<Option<
         .query_row(&sql, [], |row| row.get(0))
         .optional()?;
     Ok(time.map(Time))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A query failed as a whole when retention deleted a segment between the look at it and the
+    /// second time it is attached.
+    #[test]
+    fn a_segment_that_is_deleted_just_now_is_left_out() {
+        let directory = tempfile::tempdir().unwrap();
+        let paths = ["1", "2"].map(|name| directory.path().join(name));
+        let connection = Connection::open_in_memory().unwrap();
+        for (n, path) in paths.iter().enumerate() {
+            Connection::open(path)
+                .and_then(|segment| segment.execute_batch("CREATE TABLE t(x)"))
+                .unwrap();
+            connection
+                .execute(&format!("ATTACH ?1 AS n{n}"), [segment::uri(path)])
+                .unwrap();
+        }
+        let mut reader = Reader {
+            connection,
+            segments: paths.to_vec(),
+            passed_over: Vec::new(),
+            last_run: None,
+        };
+        std::fs::remove_file(&paths[1]).unwrap();
+        reader.number_by_age().unwrap();
+        assert_eq!(reader.segments, &paths[..1]);
+        assert!(reader.passed_over.is_empty());
+    }
 }

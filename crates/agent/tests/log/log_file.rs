@@ -9,7 +9,8 @@ use std::time::{Duration, Instant, SystemTime};
 use agent::replay;
 use agent::sink::log_file::{LogFile, OpenError, Settings};
 use agent::sink::{Sink as _, Tally};
-use agent::trail::{Body, Event, ThreadExit};
+use agent::trail::{Body, Event, Lost, ThreadExit};
+use event::Kind;
 
 use super::any_event::{full, line_feeds};
 use super::disk::{Disk, mount};
@@ -43,6 +44,21 @@ impl Log {
             .collect();
         self.sequence += count;
         self.sink.write(&events, &self.tally);
+    }
+
+    /// Writes a loss of that many events, as the pipeline tells it.
+    fn tell(&mut self, lost_count: u64) {
+        self.sequence += 1;
+        let lost = Body::Lost(Lost {
+            lost_kind: Kind::THREAD_EXIT,
+            lost_count,
+            lost_reason: "log:write_failed".into(),
+        });
+        let event = Event {
+            body: lost,
+            ..numbered(self.sequence)
+        };
+        self.sink.write(&[event], &self.tally);
     }
 
     /// Writes single events until one is written, as the medium has recovered.
@@ -425,6 +441,50 @@ fn a_full_disk_loses_counted_events_and_no_half_lines_and_recovers() {
     assert_eq!(tally.written() + tally.lost_total(), sequence);
     let (read, invalid_count) = sequences(&path);
     assert_eq!((read.len() as u64, invalid_count), (tally.written(), 0));
+}
+
+/// While the disk was full the events that told of the loss were lost as well: the log then told of
+/// fewer events than it lacked, and of no end where the disk was full to the end.
+#[test]
+fn the_losses_a_log_tells_of_add_up_to_what_it_lacks() {
+    for is_written_again in [true, false] {
+        let Some(disk) = Disk::mount("size=64k") else {
+            return;
+        };
+        let mut log = Log::in_directory(disk.path());
+        let ballast = disk.path().join("ballast");
+        fs::write(&ballast, vec![0; 20_000]).unwrap();
+        let _warnings = warnings_of(|| {
+            let mut told = 0;
+            while told < 60 {
+                log.write(30);
+                let lost = log.tally.lost(Kind::THREAD_EXIT);
+                if lost > told {
+                    log.tell(lost - told);
+                    told = lost;
+                }
+            }
+            fs::remove_file(&ballast).unwrap();
+            if is_written_again {
+                log.write_until_recovered();
+                let lost = log.tally.lost(Kind::THREAD_EXIT);
+                log.tell(lost - told);
+            }
+        });
+        let (path, sequence) = (log.path.clone(), log.sequence);
+        let tally = log.close();
+        assert_eq!(tally.written() + tally.lost_total(), sequence);
+        let events: Vec<Event> = replay::open(&path).unwrap().map(Result::unwrap).collect();
+        assert!(
+            events.is_sorted_by_key(|event| event.sequence),
+            "in their order"
+        );
+        let told = events.iter().map(|event| match &event.body {
+            Body::Lost(lost) => lost.lost_count,
+            _ => 0,
+        });
+        assert_eq!(told.sum::<u64>(), tally.lost(Kind::THREAD_EXIT));
+    }
 }
 
 #[test]

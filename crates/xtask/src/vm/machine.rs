@@ -116,7 +116,9 @@ impl Machine {
     fn start(kernel: &Kernel, initramfs: &Path) -> Result<Self> {
         let arguments =
             format!("console=ttyS0 quiet loglevel=4 panic=-1 oops=panic lsm={SECURITY_MODULES}");
-        let child = program("qemu-system-x86_64")
+        // A task that is killed cannot end it, so the kernel does.
+        let child = program("setpriv")
+            .args(["--pdeathsig", "KILL", "qemu-system-x86_64"])
             // A thread for each processor would be faster and not sound: one processor goes on
             // with code that another has patched, and then dies of a breakpoint that is gone
             // (`Oops: int3` in a function with a tracepoint that is attached or detached).

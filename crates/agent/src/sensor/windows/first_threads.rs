@@ -2,7 +2,7 @@
 //! other systems; Windows' kernel tells of it like of any other, created by another process, which
 //! in the trail would look like a thread that was put there from outside.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use event::{Event, Header, Kind};
 
@@ -12,8 +12,9 @@ const PROCESSES_MAX: usize = 1 << 16;
 /// What is known of the processes that started under the sensor's eyes.
 #[derive(Debug, Default)]
 pub(super) struct FirstThreads {
-    /// Those whose first thread was not told yet.
-    awaited: HashSet<u32>,
+    /// Those whose first thread was not told yet, each with how many records had been lost when its
+    /// start was stored.
+    awaited: HashMap<u32, u64>,
     /// The first thread of those where it still runs.
     running: HashMap<u32, u32>,
 }
@@ -26,17 +27,20 @@ impl FirstThreads {
             Kind::PROCESS_START => {
                 self.running.remove(&process);
                 if self.awaited.len() < PROCESSES_MAX {
-                    self.awaited.insert(process);
+                    self.awaited.insert(process, header.lost_before);
                 }
                 false
             }
             Kind::THREAD_START => {
-                let is_first = self.awaited.contains(&process) && is_made_outside(process, record);
-                if is_first {
-                    self.awaited.remove(&process);
-                    if self.running.len() < PROCESSES_MAX {
-                        self.running.insert(process, thread);
-                    }
+                if !is_made_outside(process, record) {
+                    return false;
+                }
+                // Where anything was lost since the start, that may have been the first thread, and
+                // this one put there later: told once too often rather than hidden.
+                let lost_before = self.awaited.remove(&process);
+                let is_first = lost_before == Some(header.lost_before);
+                if is_first && self.running.len() < PROCESSES_MAX {
+                    self.running.insert(process, thread);
                 }
                 is_first
             }

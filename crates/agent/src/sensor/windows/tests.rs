@@ -337,6 +337,33 @@ fn batches_of_several_processors_are_put_into_order() {
 }
 
 /// Seen on Wine: each process began with a thread that another process had put there.
+/// Where the record of the first thread was lost, the next one made by another process, which may
+/// have been put there by an attacker, was taken for the first and not told.
+#[test]
+fn a_thread_from_outside_is_not_taken_for_a_first_one_that_may_be_lost() {
+    let outside = Event::ThreadStart(thread::Start {
+        creator_process_id: 60,
+        ..thread::Start::default()
+    });
+    let header = Header {
+        time: 2_000_000_000_000,
+        process_id: 100,
+        thread_id: 9,
+        lost_before: 1,
+        ..Header::default()
+    };
+    let mut buffer = vec![0; 256];
+    let outside = event::write(header, &outside, &mut buffer).unwrap();
+    let fixture = Fixture::started(true, |_driver| {});
+    fixture.happen(|driver| {
+        driver.lose(Kind::THREAD_START, 1);
+        driver.produce(start(100, 2_000_000_000_000));
+        driver.produce(outside.to_vec());
+    });
+    let (_told, counts) = fixture.stopped();
+    assert_eq!(counts[THREAD], (2, 1));
+}
+
 #[test]
 fn the_first_thread_of_a_process_is_the_process() {
     const EXIT: usize = 4;

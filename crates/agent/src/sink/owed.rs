@@ -1,61 +1,10 @@
-//! What a store has taken and not committed, and what it owes its readers.
+//! What a sink owes its readers: events about the recording itself that it could not keep.
 
-use event::Kind;
-
-use crate::sink::Tally;
 use crate::trail::{Body, Event};
 
 /// Events that are owed at most. Losses of one kind and reason are one; more than these few do not
 /// occur, and would be lost and counted like any other event.
 const OWED_COUNT_MAX: usize = 256;
-
-/// The events of the open transaction, by kind, and those of them that must be told again when it
-/// comes to nothing.
-#[derive(Debug, Default)]
-pub(super) struct Uncommitted {
-    observed: [u64; Kind::OBSERVED.len()],
-    other: u64,
-    marks: Vec<Event>,
-}
-
-impl Uncommitted {
-    pub(super) fn add(&mut self, event: &Event) {
-        let kind = event.body.kind();
-        let observed = kind.index().and_then(|index| self.observed.get_mut(index));
-        if let Some(count) = observed {
-            *count += 1;
-        } else {
-            self.other += 1;
-            self.marks.push(event.clone());
-        }
-    }
-
-    pub(super) fn count(&self) -> u64 {
-        self.observed.iter().sum::<u64>() + self.other
-    }
-
-    /// They are committed.
-    pub(super) fn settle(&mut self, tally: &Tally) {
-        tally.add_written(self.count());
-        *self = Self::default();
-    }
-
-    /// They came to nothing: counts them as lost and says how many.
-    pub(super) fn lose(&mut self, tally: &Tally, owed: &mut Owed) -> u64 {
-        let lost_count = self.count();
-        for (kind, count) in Kind::OBSERVED.into_iter().zip(self.observed) {
-            for _event in 0..count {
-                tally.add_lost(kind);
-            }
-        }
-        for mark in &self.marks {
-            tally.add_lost(mark.body.kind());
-            owed.owe(mark);
-        }
-        *self = Self::default();
-        lost_count
-    }
-}
 
 /// Events about the recording itself that could not be stored.
 #[derive(Debug, Default)]
@@ -94,19 +43,24 @@ impl Owed {
         self.events.is_empty()
     }
 
-    /// All that is owed, to be written first in a transaction.
+    /// All that is owed, to be written before anything else.
     pub(super) fn events(&mut self) -> &[Event] {
         self.written_count = self.events.len();
         &self.events
     }
 
-    /// The transaction they were written in is committed.
+    /// They are written for good.
     pub(super) fn settle(&mut self) {
-        self.events.drain(..self.written_count);
+        self.settle_first(self.written_count);
+    }
+
+    /// The first of them are written for good, and the others came to nothing.
+    pub(super) fn settle_first(&mut self, count: usize) {
+        self.events.drain(..count.min(self.written_count));
         self.written_count = 0;
     }
 
-    /// The transaction they were written in came to nothing.
+    /// They came to nothing.
     pub(super) fn take_back(&mut self) {
         self.written_count = 0;
     }
