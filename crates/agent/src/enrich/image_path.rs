@@ -1,8 +1,7 @@
 //! Image paths: from the kernel's order to text, each distinct path kept once.
 
-use std::collections::HashMap;
-
 use event::Flags;
+use foldhash::HashMap;
 
 use super::device_path::DevicePaths;
 use crate::sys::volumes::Volumes;
@@ -45,8 +44,8 @@ impl ImagePaths {
     /// machine.
     pub fn new(limit: usize, volumes_fn: fn() -> Volumes) -> Self {
         Self {
-            young: HashMap::new(),
-            old: HashMap::new(),
+            young: HashMap::default(),
+            old: HashMap::default(),
             limit,
             device_paths: DevicePaths::new(volumes_fn),
         }

@@ -1,9 +1,10 @@
 //! The processes that are there, by process id: identity and program.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use event::ProcessKey;
+use foldhash::HashMap;
 
 use super::program::Program;
 use crate::rules::Verdict;
@@ -56,7 +57,7 @@ impl ProcessCache {
     /// An empty cache of at most `limit` processes.
     pub fn new(limit: usize) -> Self {
         Self {
-            processes: HashMap::new(),
+            processes: HashMap::default(),
             exited: VecDeque::new(),
             limit: limit.max(1),
             healed: None,

@@ -1,10 +1,11 @@
 //! Names for users.
 
 use std::borrow::Borrow;
-use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use foldhash::HashMap;
 
 use crate::sys::users;
 
@@ -42,7 +43,7 @@ struct Names<K>(HashMap<K, (Option<Arc<str>>, Instant)>);
 
 impl<K> Default for Names<K> {
     fn default() -> Self {
-        Self(HashMap::new())
+        Self(HashMap::default())
     }
 }
 

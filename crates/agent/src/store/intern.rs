@@ -1,8 +1,7 @@
 //! Texts, processes, programs and images as the small numbers that stand for them in a segment.
 
-use std::collections::HashMap;
-
 use event::ProcessKey;
+use foldhash::HashMap;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _, Result, ToSql};
 
@@ -90,7 +89,7 @@ impl Known {
             processes: Recent::new(COUNT_MAX),
             programs: Recent::new(COUNT_MAX),
             images: Recent::new(COUNT_MAX),
-            load_counts: HashMap::new(),
+            load_counts: HashMap::default(),
             buffer: Vec::new(),
         }
     }

@@ -1,8 +1,7 @@
 //! What is known of the processes that run now, so that a new segment can begin with it.
 
-use std::collections::HashMap;
-
 use event::ProcessKey;
+use foldhash::HashMap;
 
 use crate::trail::{Body, Event, ProcessStart, Program, Time};
 

@@ -2,8 +2,9 @@
 //! is full. What is asked for again and again stays.
 
 use std::borrow::Borrow;
-use std::collections::HashMap;
 use std::hash::Hash;
+
+use foldhash::HashMap;
 
 /// A map that forgets.
 #[derive(Debug)]
@@ -20,8 +21,8 @@ impl<K: Eq + Hash, V: Copy> Recent<K, V> {
     /// Remembers at least `weight_max`, at most twice that.
     pub(super) fn new(weight_max: usize) -> Self {
         Self {
-            young: HashMap::new(),
-            old: HashMap::new(),
+            young: HashMap::default(),
+            old: HashMap::default(),
             weight: 0,
             weight_max,
         }
