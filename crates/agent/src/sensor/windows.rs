@@ -9,6 +9,7 @@
 //! event that the driver delivered and that never came out here shows as an account that does not
 //! balance.
 
+pub mod driver_list;
 mod first_threads;
 #[cfg(any(windows, test))]
 mod patience;

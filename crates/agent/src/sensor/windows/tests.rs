@@ -8,10 +8,10 @@ use std::time::Duration;
 use event::control::{Batch as Head, Counters as Counted, PROTOCOL_VERSION, Welcome};
 use event::loss::{Lost, Reason};
 use event::wire::Writer;
-use event::{Event, Flags, Header, Kind, RECORD_SIZE_MAX, process, thread};
+use event::{Event, Flags, Header, Kind, RECORD_SIZE_MAX, image, process, thread};
 
 use super::{Device, Next, READS, Surroundings, WindowsSensor};
-use crate::sensor::existing::Existing;
+use crate::sensor::existing::{Existing, ExistingImage};
 use crate::sensor::{Batch, Error, Sensor as _, Settings};
 use crate::sys::wake::Waker;
 
@@ -397,6 +397,57 @@ fn the_first_thread_of_a_process_is_the_process() {
     let (_told, counts) = fixture.stopped();
     assert_eq!(counts[THREAD], (2, 0));
     assert_eq!(counts[EXIT], (2, 0));
+}
+
+/// A driver that is loaded while the snapshot is taken is in both.
+#[test]
+fn what_is_loaded_into_the_kernel_is_told_once() {
+    const IMAGE: usize = 5;
+    fn existing(_images: bool) -> io::Result<Vec<Existing>> {
+        let driver = |base: u64| ExistingImage {
+            flags: Flags::UTF_16.with(Flags::KERNEL_IMAGE),
+            base,
+            size: 0x1000,
+            path: Vec::new(),
+        };
+        Ok(vec![Existing {
+            images: vec![driver(0x1000), driver(0x4000)],
+            read_until: 1_000_000_000_000,
+            ..Existing::default()
+        }])
+    }
+    let mut fixture = Fixture::new(true, |_driver| {});
+    fixture.sensor.surroundings.snapshot_fn = existing;
+    let load = image::Load {
+        image_base: 0x4000,
+        image_size: 0x1000,
+        image: &[],
+    };
+    let load = record(999_999_999_999, 0, 0, &Event::ImageLoad(load));
+    fixture.happen(|driver| driver.produce(load));
+    fixture.sensor.start(&mut fixture.batch).unwrap();
+    let loads = |batch: &Batch| -> Vec<(u64, bool, bool)> {
+        let told = batch.records().filter_map(|record| {
+            let (header, event) = event::read(record).unwrap();
+            let Event::ImageLoad(load) = event else {
+                return None;
+            };
+            let has = |flag| header.flags.contains(flag);
+            Some((
+                load.image_base,
+                has(Flags::EXISTING),
+                has(Flags::KERNEL_IMAGE),
+            ))
+        });
+        told.collect()
+    };
+    assert_eq!(
+        loads(&fixture.batch),
+        [(0x1000, true, true), (0x4000, false, false)]
+    );
+    let (told, counts) = fixture.stopped();
+    assert_eq!(told[0], (Kind::PROCESS_START, 0, true));
+    assert_eq!(counts[IMAGE], (1, 0));
 }
 
 #[test]
