@@ -235,6 +235,7 @@ impl<D: Device> Sensor for WindowsSensor<D> {
         self.device.pend().map_err(refusal::read)?;
         let snapshot = (self.surroundings.snapshot_fn)(self.images)
             .map_err(Error::io("reading what runs already"))?;
+        self.stream.remember_first_threads(&snapshot);
         let mut stream = Batch::default();
         self.drain(&mut stream)?;
         // What waited in the driver is older than this agent.

@@ -125,6 +125,7 @@ fn told_of(listed: &Listed) -> Existing {
         parent_process_id: listed.parent_process_id,
         session_id: listed.session_id,
         threads: listed.threads,
+        first_thread: listed.first_thread,
         flags: Flags::UTF_16,
         read_from: clock::now().0,
         ..Existing::default()

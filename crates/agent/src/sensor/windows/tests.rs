@@ -399,6 +399,53 @@ fn the_first_thread_of_a_process_is_the_process() {
     assert_eq!(counts[EXIT], (2, 0));
 }
 
+/// The exit of such a thread was once told, as that of a thread nobody had told the start of.
+#[test]
+fn the_first_thread_of_a_process_that_was_there_has_no_events_either() {
+    const EXIT: usize = 4;
+    fn existing(_images: bool) -> io::Result<Vec<Existing>> {
+        let mut existing = snapshot(false)?;
+        existing[0].first_thread = Some(7);
+        Ok(existing)
+    }
+    let exit = |time: u64, process_id: u32, thread_id: u32| {
+        let header = Header {
+            time,
+            process_id,
+            thread_id,
+            ..Header::default()
+        };
+        let mut buffer = vec![0; 256];
+        let exit = Event::ThreadExit(thread::Exit);
+        event::write(header, &exit, &mut buffer).unwrap().to_vec()
+    };
+    let late = 2_000_000_000_000;
+    let cases = [(0, "while the snapshot is taken"), (late, "afterwards")];
+    for (time, when) in cases {
+        let all = |driver: &mut Driver| {
+            driver.produce(exit(time.max(1), 100, 7));
+            // Another of its threads, one of the same id, and the id in a next process.
+            driver.produce(exit(time.max(1), 100, 8));
+            driver.produce(exit(time.max(1), 200, 7));
+            driver.produce(exit(time.max(1), 100, 7));
+        };
+        let mut fixture = Fixture::new(true, |_driver| {});
+        fixture.sensor.surroundings.snapshot_fn = existing;
+        if time == 0 {
+            fixture.happen(all);
+        }
+        fixture.sensor.start(&mut fixture.batch).unwrap();
+        if time != 0 {
+            fixture.happen(all);
+        }
+        let (told, counts) = fixture.stopped();
+        let exits = told.iter().filter(|(kind, ..)| *kind == Kind::THREAD_EXIT);
+        let ids: Vec<u32> = exits.map(|(_, process_id, _)| *process_id).collect();
+        assert_eq!(ids, [100, 200, 100], "{when}");
+        assert_eq!(counts[EXIT], (3, 0), "{when}");
+    }
+}
+
 /// A driver that is loaded while the snapshot is taken is in both.
 #[test]
 fn what_is_loaded_into_the_kernel_is_told_once() {
