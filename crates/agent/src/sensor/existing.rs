@@ -28,6 +28,8 @@ pub struct Existing {
     pub images: Vec<ExistingImage>,
     /// Whether its first thread had exited.
     pub leader_has_ended: bool,
+    /// Its first thread, where that is not told by the process's id (Windows) and is known to run.
+    pub first_thread: Option<u32>,
     /// The number of its threads, the first one included.
     pub threads: u32,
     /// Whether its last thread had exited when it was read. It counts as existing only when the

@@ -9,6 +9,7 @@
 //! event that the driver delivered and that never came out here shows as an account that does not
 //! balance.
 
+pub mod driver_list;
 mod first_threads;
 #[cfg(any(windows, test))]
 mod patience;
@@ -234,6 +235,7 @@ impl<D: Device> Sensor for WindowsSensor<D> {
         self.device.pend().map_err(refusal::read)?;
         let snapshot = (self.surroundings.snapshot_fn)(self.images)
             .map_err(Error::io("reading what runs already"))?;
+        self.stream.remember_first_threads(&snapshot);
         let mut stream = Batch::default();
         self.drain(&mut stream)?;
         // What waited in the driver is older than this agent.

@@ -6,10 +6,12 @@ use std::collections::HashMap;
 
 use event::{Event, Header, Kind};
 
+use crate::sensor::existing::Existing;
+
 /// Processes of which more is not remembered; the first threads of further ones are told.
 const PROCESSES_MAX: usize = 1 << 16;
 
-/// What is known of the processes that started under the sensor's eyes.
+/// What is known of the processes that started under the sensor's eyes, and of those that were there.
 #[derive(Debug, Default)]
 pub(super) struct FirstThreads {
     /// Those whose first thread was not told yet, each with how many records had been lost when its
@@ -20,6 +22,15 @@ pub(super) struct FirstThreads {
 }
 
 impl FirstThreads {
+    /// Takes the first threads of processes that were there, before the stream that tells of them.
+    pub(super) fn remember(&mut self, snapshot: &[Existing]) {
+        let running = snapshot
+            .iter()
+            .filter_map(|process| Some((process.process_id, process.first_thread?)));
+        self.running
+            .extend(running.take(PROCESSES_MAX - self.running.len()));
+    }
+
     /// Takes a record in the order of the stream; whether it is about a first thread.
     pub(super) fn take(&mut self, header: &Header, record: &[u8]) -> bool {
         let (process, thread) = (header.process_id, header.thread_id);

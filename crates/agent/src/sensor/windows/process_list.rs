@@ -6,7 +6,14 @@
 use event::wire::{Invalid, Reader};
 
 /// Bytes of an entry's fixed part up to the last field that is read.
-const FIXED_SIZE: usize = 104;
+const FIXED_SIZE: u32 = 104;
+
+/// Bytes of an entry's fixed part as a whole; its threads follow.
+const ENTRY_SIZE: u32 = 256;
+
+/// How much later than its process a first thread is made, in 100 ns: Windows makes both in one call.
+/// A thread that is made later is another, and the first has ended.
+const FIRST_THREAD_LATE: u64 = 100_000;
 
 /// The most entries: process ids are multiples of 4 and the kernel's table holds 16 million.
 const ENTRIES_MAX: usize = 1 << 24;
@@ -24,6 +31,8 @@ pub struct Listed {
     pub session_id: u32,
     /// How many threads it has.
     pub threads: u32,
+    /// Its first thread, where that still runs and can be told from the others.
+    pub first_thread: Option<u32>,
 }
 
 /// Reads the list.
@@ -39,7 +48,7 @@ pub fn read(bytes: &[u8]) -> Result<Vec<Listed>, Invalid> {
         if next == 0 {
             break;
         }
-        let next = usize::try_from(next).unwrap_or(usize::MAX).max(FIXED_SIZE);
+        let next = usize::try_from(next.max(FIXED_SIZE)).unwrap_or(usize::MAX);
         rest = rest.get(next..).unwrap_or_default();
     }
     Ok(listed)
@@ -59,16 +68,40 @@ fn entry(bytes: &[u8]) -> Result<(Listed, u32), Invalid> {
     let parent_process_id = reader.u64()?;
     let _handles = reader.u32()?;
     let session_id = reader.u32()?;
-    // Ids are handles in form: 64 bits of which 32 are used.
-    let id = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
+    // Memory, paging and transfers.
+    let is_whole = reader.bytes(ENTRY_SIZE - FIXED_SIZE).is_ok();
+    let oldest = if is_whole && threads > 0 {
+        Some(thread(&mut reader)?)
+    } else {
+        None
+    };
+    let is_first = |(made, _): &(u64, u32)| {
+        create_time != 0 && made.abs_diff(create_time) <= FIRST_THREAD_LATE
+    };
     let listed = Listed {
         process_id: id(process_id),
         parent_process_id: id(parent_process_id),
         create_time,
         session_id,
         threads,
+        first_thread: oldest.filter(is_first).map(|(_, thread_id)| thread_id),
     };
     Ok((listed, next))
+}
+
+/// The next thread: when it was made, and its id. The kernel lists the oldest first.
+fn thread(reader: &mut Reader<'_>) -> Result<(u64, u32), Invalid> {
+    // Kernel and user time.
+    reader.bytes(16)?;
+    let create_time = reader.u64()?;
+    // Wait time, start address, process.
+    reader.bytes(24)?;
+    Ok((create_time, id(reader.u64()?)))
+}
+
+/// Ids are handles in form: 64 bits of which 32 are used.
+fn id(number: u64) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
@@ -77,29 +110,41 @@ mod tests {
 
     use super::*;
 
+    const CREATED: u64 = 7 * 11;
+
+    /// A process of three threads, of which the first has the id after its own.
     fn entry_of(process_id: u64, next: u32) -> Vec<u8> {
-        let mut bytes = vec![0; 256];
+        let mut bytes = vec![0; 256 + 3 * 80];
         bytes[0..4].copy_from_slice(&next.to_le_bytes());
         bytes[4..8].copy_from_slice(&3_u32.to_le_bytes());
-        bytes[32..40].copy_from_slice(&77_u64.to_le_bytes());
+        bytes[32..40].copy_from_slice(&CREATED.to_le_bytes());
         bytes[80..88].copy_from_slice(&process_id.to_le_bytes());
         bytes[88..96].copy_from_slice(&4_u64.to_le_bytes());
         bytes[100..104].copy_from_slice(&1_u32.to_le_bytes());
+        for (thread, made) in bytes[256..].chunks_mut(80).zip(0..) {
+            let made: u64 = CREATED + 21 + made * 1_000_000;
+            thread[16..24].copy_from_slice(&made.to_le_bytes());
+            thread[40..48].copy_from_slice(&process_id.to_le_bytes());
+            let thread_id = process_id + 1 + made % 7;
+            thread[48..56].copy_from_slice(&thread_id.to_le_bytes());
+        }
         bytes
     }
 
     #[test]
     fn every_entry_is_read() {
-        let bytes = [entry_of(100, 256), entry_of(200, 0)].concat();
+        let bytes = [entry_of(100, 496), entry_of(200, 0)].concat();
         let listed = Listed {
             process_id: 100,
             parent_process_id: 4,
-            create_time: 77,
+            create_time: CREATED,
             session_id: 1,
             threads: 3,
+            first_thread: Some(101),
         };
         let second = Listed {
             process_id: 200,
+            first_thread: Some(201),
             ..listed
         };
         assert_eq!(read(&bytes), Ok(vec![listed, second]));
@@ -107,10 +152,26 @@ mod tests {
 
     #[test]
     fn a_list_that_is_cut_is_refused() {
-        let bytes = entry_of(100, 256);
+        let bytes = entry_of(100, 496);
         assert!(read(&bytes).is_err(), "it says another follows");
         assert!(read(&bytes[..90]).is_err());
+        assert!(read(&entry_of(100, 0)[..300]).is_err(), "in a thread");
         assert!(read(&[]).is_err());
+    }
+
+    #[test]
+    fn a_thread_that_was_made_later_is_not_taken_for_the_first() {
+        let mut bytes = entry_of(100, 0);
+        // The first has ended: the oldest that is left was made long after the process.
+        bytes.drain(256..336);
+        bytes[4..8].copy_from_slice(&2_u32.to_le_bytes());
+        assert_eq!(read(&bytes).unwrap()[0].first_thread, None);
+        bytes[4..8].copy_from_slice(&0_u32.to_le_bytes());
+        assert_eq!(read(&bytes).unwrap()[0].first_thread, None);
+        // Windows does not say when the system process was made.
+        let mut bytes = entry_of(4, 0);
+        bytes[32..40].fill(0);
+        assert_eq!(read(&bytes).unwrap()[0].first_thread, None);
     }
 
     proptest! {

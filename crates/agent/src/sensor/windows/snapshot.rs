@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use event::Flags;
 
+use super::driver_list::{self, Loaded};
 use super::patience;
 use super::process_list::{self, Listed};
 use crate::sensor::existing::{Existing, ExistingImage};
@@ -39,11 +40,59 @@ pub(super) fn take(images: bool) -> io::Result<Vec<Existing>> {
     let listed = Arc::new(listed);
     let looks = patience::look_at(&listed, look_fn, LOOK_TIME_MAX)?;
     let or_silent = |(look, listed): (Option<Existing>, _)| look.unwrap_or_else(|| silent(listed));
-    Ok(looks
+    let mut existing = looks
         .into_iter()
         .zip(listed.iter())
         .map(or_silent)
-        .collect())
+        .collect();
+    if images {
+        add_drivers(&mut existing, drivers());
+    }
+    Ok(existing)
+}
+
+/// What is loaded into the kernel.
+fn drivers() -> Vec<ExistingImage> {
+    let loaded = processes::list_drivers()
+        .and_then(|bytes| driver_list::read(&bytes).map_err(io::Error::other));
+    match loaded {
+        Ok(loaded) => loaded.iter().map(of_kernel).collect(),
+        Err(error) => {
+            tracing::warn!(%error, "the drivers that are loaded already cannot be told");
+            Vec::new()
+        }
+    }
+}
+
+/// Puts them where the driver tells of one that is loaded: into process 0.
+fn add_drivers(existing: &mut Vec<Existing>, drivers: Vec<ExistingImage>) {
+    if drivers.is_empty() {
+        return;
+    }
+    let read_until = clock::now().0;
+    if let Some(idle) = existing.iter_mut().find(|it| it.process_id == IDLE) {
+        idle.images = drivers;
+        idle.read_until = read_until;
+        return;
+    }
+    // Wine lists no such process.
+    let mut idle = told_of(&Listed::default());
+    lack(&mut idle);
+    idle.images = drivers;
+    idle.read_until = read_until;
+    existing.push(idle);
+}
+
+fn of_kernel(loaded: &Loaded) -> ExistingImage {
+    let image = own(processes::Image {
+        base: loaded.base,
+        size: loaded.size.into(),
+        path: processes::from_code_page(&loaded.path),
+    });
+    ExistingImage {
+        flags: image.flags.with(Flags::KERNEL_IMAGE),
+        ..image
+    }
 }
 
 fn read(listed: &Listed, images: bool) -> Existing {
@@ -76,6 +125,7 @@ fn told_of(listed: &Listed) -> Existing {
         parent_process_id: listed.parent_process_id,
         session_id: listed.session_id,
         threads: listed.threads,
+        first_thread: listed.first_thread,
         flags: Flags::UTF_16,
         read_from: clock::now().0,
         ..Existing::default()
@@ -168,6 +218,30 @@ mod tests {
         assert!(this.images.iter().all(|image| image.size >= 0x1000));
         for [one, next] in this.images.array_windows() {
             assert!(one.base + one.size <= next.base);
+        }
+    }
+
+    /// Wine tells of one, `ntdll.dll`.
+    #[test]
+    fn what_is_loaded_into_the_kernel_is_in_process_0() {
+        let existing = take(true).unwrap();
+        let is_in_kernel = |image: &ExistingImage| image.flags.contains(Flags::KERNEL_IMAGE);
+        for process in &existing {
+            let is_idle = process.process_id == IDLE;
+            assert!(process.images.iter().all(|it| is_in_kernel(it) == is_idle));
+        }
+        let idle: Vec<&Existing> = existing
+            .iter()
+            .filter(|process| process.process_id == IDLE)
+            .collect();
+        let [idle] = idle[..] else {
+            panic!("{} processes 0", idle.len());
+        };
+        assert_eq!(idle.start_time, 0);
+        assert!(!idle.images.is_empty());
+        for image in &idle.images {
+            let path = String::from_utf16_lossy(&units(&image.path));
+            assert!(path.starts_with('\\') && image.size > 0, "{path}");
         }
     }
 

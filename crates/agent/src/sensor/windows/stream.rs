@@ -55,6 +55,11 @@ impl Stream {
         }
     }
 
+    /// Remembers the first threads of the processes in the snapshot, before anything is taken.
+    pub(super) fn remember_first_threads(&mut self, snapshot: &[Existing]) {
+        self.first_threads.remember(snapshot);
+    }
+
     /// Remembers what the snapshot tells, so that it is not told again.
     pub(super) fn remember(&mut self, snapshot: &[Existing]) {
         let processes = snapshot.iter();

@@ -8,10 +8,10 @@ use std::time::Duration;
 use event::control::{Batch as Head, Counters as Counted, PROTOCOL_VERSION, Welcome};
 use event::loss::{Lost, Reason};
 use event::wire::Writer;
-use event::{Event, Flags, Header, Kind, RECORD_SIZE_MAX, process, thread};
+use event::{Event, Flags, Header, Kind, RECORD_SIZE_MAX, image, process, thread};
 
 use super::{Device, Next, READS, Surroundings, WindowsSensor};
-use crate::sensor::existing::Existing;
+use crate::sensor::existing::{Existing, ExistingImage};
 use crate::sensor::{Batch, Error, Sensor as _, Settings};
 use crate::sys::wake::Waker;
 
@@ -397,6 +397,104 @@ fn the_first_thread_of_a_process_is_the_process() {
     let (_told, counts) = fixture.stopped();
     assert_eq!(counts[THREAD], (2, 0));
     assert_eq!(counts[EXIT], (2, 0));
+}
+
+/// The exit of such a thread was once told, as that of a thread nobody had told the start of.
+#[test]
+fn the_first_thread_of_a_process_that_was_there_has_no_events_either() {
+    const EXIT: usize = 4;
+    fn existing(_images: bool) -> io::Result<Vec<Existing>> {
+        let mut existing = snapshot(false)?;
+        existing[0].first_thread = Some(7);
+        Ok(existing)
+    }
+    let exit = |time: u64, process_id: u32, thread_id: u32| {
+        let header = Header {
+            time,
+            process_id,
+            thread_id,
+            ..Header::default()
+        };
+        let mut buffer = vec![0; 256];
+        let exit = Event::ThreadExit(thread::Exit);
+        event::write(header, &exit, &mut buffer).unwrap().to_vec()
+    };
+    let late = 2_000_000_000_000;
+    let cases = [(0, "while the snapshot is taken"), (late, "afterwards")];
+    for (time, when) in cases {
+        let all = |driver: &mut Driver| {
+            driver.produce(exit(time.max(1), 100, 7));
+            // Another of its threads, one of the same id, and the id in a next process.
+            driver.produce(exit(time.max(1), 100, 8));
+            driver.produce(exit(time.max(1), 200, 7));
+            driver.produce(exit(time.max(1), 100, 7));
+        };
+        let mut fixture = Fixture::new(true, |_driver| {});
+        fixture.sensor.surroundings.snapshot_fn = existing;
+        if time == 0 {
+            fixture.happen(all);
+        }
+        fixture.sensor.start(&mut fixture.batch).unwrap();
+        if time != 0 {
+            fixture.happen(all);
+        }
+        let (told, counts) = fixture.stopped();
+        let exits = told.iter().filter(|(kind, ..)| *kind == Kind::THREAD_EXIT);
+        let ids: Vec<u32> = exits.map(|(_, process_id, _)| *process_id).collect();
+        assert_eq!(ids, [100, 200, 100], "{when}");
+        assert_eq!(counts[EXIT], (3, 0), "{when}");
+    }
+}
+
+/// A driver that is loaded while the snapshot is taken is in both.
+#[test]
+fn what_is_loaded_into_the_kernel_is_told_once() {
+    const IMAGE: usize = 5;
+    fn existing(_images: bool) -> io::Result<Vec<Existing>> {
+        let driver = |base: u64| ExistingImage {
+            flags: Flags::UTF_16.with(Flags::KERNEL_IMAGE),
+            base,
+            size: 0x1000,
+            path: Vec::new(),
+        };
+        Ok(vec![Existing {
+            images: vec![driver(0x1000), driver(0x4000)],
+            read_until: 1_000_000_000_000,
+            ..Existing::default()
+        }])
+    }
+    let mut fixture = Fixture::new(true, |_driver| {});
+    fixture.sensor.surroundings.snapshot_fn = existing;
+    let load = image::Load {
+        image_base: 0x4000,
+        image_size: 0x1000,
+        image: &[],
+    };
+    let load = record(999_999_999_999, 0, 0, &Event::ImageLoad(load));
+    fixture.happen(|driver| driver.produce(load));
+    fixture.sensor.start(&mut fixture.batch).unwrap();
+    let loads = |batch: &Batch| -> Vec<(u64, bool, bool)> {
+        let told = batch.records().filter_map(|record| {
+            let (header, event) = event::read(record).unwrap();
+            let Event::ImageLoad(load) = event else {
+                return None;
+            };
+            let has = |flag| header.flags.contains(flag);
+            Some((
+                load.image_base,
+                has(Flags::EXISTING),
+                has(Flags::KERNEL_IMAGE),
+            ))
+        });
+        told.collect()
+    };
+    assert_eq!(
+        loads(&fixture.batch),
+        [(0x1000, true, true), (0x4000, false, false)]
+    );
+    let (told, counts) = fixture.stopped();
+    assert_eq!(told[0], (Kind::PROCESS_START, 0, true));
+    assert_eq!(counts[IMAGE], (1, 0));
 }
 
 #[test]

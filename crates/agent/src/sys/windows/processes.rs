@@ -8,7 +8,7 @@ use std::ptr::null_mut;
 
 use event::Flags;
 use windows_sys::Wdk::System::SystemInformation::{
-    NtQuerySystemInformation, SystemProcessInformation,
+    NtQuerySystemInformation, SYSTEM_INFORMATION_CLASS, SystemProcessInformation,
 };
 use windows_sys::Wdk::System::Threading::{
     NtQueryInformationProcess, PROCESSINFOCLASS, ProcessCommandLineInformation,
@@ -17,6 +17,7 @@ use windows_sys::Wdk::System::Threading::{
 use windows_sys::Win32::Foundation::{
     FILETIME, STATUS_BUFFER_OVERFLOW, STATUS_BUFFER_TOO_SMALL, STATUS_INFO_LENGTH_MISMATCH,
 };
+use windows_sys::Win32::Globalization::{CP_ACP, MultiByteToWideChar};
 use windows_sys::Win32::Security::{GetTokenInformation, TOKEN_QUERY, TokenUser};
 use windows_sys::Win32::System::Memory::{MEM_IMAGE, MEMORY_BASIC_INFORMATION, VirtualQueryEx};
 use windows_sys::Win32::System::ProcessStatus::K32GetMappedFileNameW;
@@ -81,12 +82,23 @@ pub fn program(process_id: u32, start_time: u64) -> Option<Program> {
 
 /// The bytes of `SystemProcessInformation`: every process there is now, with its threads.
 pub fn list() -> io::Result<Vec<u8>> {
+    system_information(SystemProcessInformation)
+}
+
+/// The bytes of `SystemModuleInformation`: the kernel and every driver that is loaded.
+pub fn list_drivers() -> io::Result<Vec<u8>> {
+    /// Its number, which only the header of drivers has.
+    const SYSTEM_MODULE_INFORMATION: SYSTEM_INFORMATION_CLASS = 11;
+    system_information(SYSTEM_MODULE_INFORMATION)
+}
+
+fn system_information(class: SYSTEM_INFORMATION_CLASS) -> io::Result<Vec<u8>> {
     let words = growing(1 << 20, LIST_SIZE_MAX, |buffer| {
         let mut size = 0;
         // SAFETY: a buffer with the size it has.
         let status = unsafe {
             NtQuerySystemInformation(
-                SystemProcessInformation,
+                class,
                 buffer.as_mut_ptr().cast(),
                 size_of_words(buffer),
                 &raw mut size,
@@ -95,6 +107,18 @@ pub fn list() -> io::Result<Vec<u8>> {
         answer(status, size)
     })?;
     Ok(words.into_iter().flat_map(u64::to_le_bytes).collect())
+}
+
+/// A text in the system's code page as UTF-16; empty when it is none.
+pub fn from_code_page(text: &[u8]) -> Vec<u8> {
+    let size = i32::try_from(text.len()).unwrap_or(0);
+    // No character has more UTF-16 units than it has bytes.
+    let mut units = vec![0_u16; text.len()];
+    // SAFETY: both have the sizes that are said.
+    let written =
+        unsafe { MultiByteToWideChar(CP_ACP, 0, text.as_ptr(), size, units.as_mut_ptr(), size) };
+    units.truncate(usize::try_from(written).unwrap_or(0));
+    units.into_iter().flat_map(u16::to_le_bytes).collect()
 }
 
 /// A process that is open, so that its id stays its own.
