@@ -55,6 +55,11 @@ const DOCUMENTS: &[(&str, &str)] = &[
     ("LICENSE-APACHE", "LICENSE-APACHE"),
     ("docs/CONFIGURATION.md", "docs/CONFIGURATION.md"),
     ("docs/EVENTS.md", "docs/EVENTS.md"),
+    ("docs/EXPORT.md", "docs/EXPORT.md"),
+    ("docs/QUERY.md", "docs/QUERY.md"),
+    ("docs/STORE.md", "docs/STORE.md"),
+    ("docs/TUNING.md", "docs/TUNING.md"),
+    ("docs/WINDOWS.md", "docs/WINDOWS.md"),
 ];
 
 /// Builds, checks and packs.
@@ -113,7 +118,6 @@ fn windows(out: &Path, built: Option<&Path>, key: Option<&Key>) -> Result<Vec<St
         (image, "systrail.sys"),
         (driver.symbols, "systrail.pdb"),
         (description, "systrail.inf"),
-        (workspace::root().join("docs/WINDOWS.md"), "docs/WINDOWS.md"),
     ]);
     if let Some(key) = key {
         contents.push((key.certificate.clone(), "signed-with.pem"));
@@ -150,14 +154,7 @@ fn bill(
 }
 
 fn signed(key: Option<&Key>, file: &Path) -> Result<PathBuf> {
-    let Some(key) = key else {
-        return Ok(file.to_owned());
-    };
-    let place = workspace::target().join("signed");
-    fs::create_dir_all(&place)?;
-    let signed = place.join(file.file_name().context("a file to sign has a name")?);
-    key.sign(file, &signed)?;
-    Ok(signed)
+    key.map_or_else(|| Ok(file.to_owned()), |key| sign::signed(key, file))
 }
 
 /// Builds the agent, without a path of this machine in it.

@@ -60,21 +60,27 @@ pub(crate) struct Key {
 /// Signs into `signed` in the target directory, and verifies.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let key = Key::new(&options.key)?;
-    let out = workspace::target().join("signed");
-    fs::create_dir_all(&out)?;
     for file in &files(options)? {
-        let file = absolute(file)?;
-        let signed = out.join(file.file_name().context("a file to sign has a name")?);
-        ensure!(
-            file.parent() != Some(absolute(&out)?.as_path()),
-            "{} is signed already; sign what it was made from",
-            file.display()
-        );
-        key.sign(&file, &signed)?;
-        println!("{}: signed and verified", signed.display());
+        signed(&key, file)?;
     }
     println!("certificate: {}", key.certificate.display());
     Ok(())
+}
+
+/// Signs `file` into `signed` in the target directory, verifies it, and gives the signed one.
+pub(crate) fn signed(key: &Key, file: &Path) -> Result<PathBuf> {
+    let out = workspace::target().join("signed");
+    fs::create_dir_all(&out).with_context(|| format!("making {}", out.display()))?;
+    let file = absolute(file)?;
+    ensure!(
+        file.parent() != Some(absolute(&out)?.as_path()),
+        "{} is signed already; sign what it was made from",
+        file.display()
+    );
+    let signed = out.join(file.file_name().context("a file to sign has a name")?);
+    key.sign(&file, &signed)?;
+    println!("{}: signed and verified", signed.display());
+    Ok(signed)
 }
 
 fn files(options: &Options) -> Result<Vec<PathBuf>> {

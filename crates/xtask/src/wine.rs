@@ -9,8 +9,9 @@ use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 
 use crate::command::{cargo, program, run as run_command, run_tests};
+use crate::sign::{self, Key, KeyOptions};
 use crate::tally::Tally;
-use crate::{image, workspace};
+use crate::{dist, image, workspace};
 
 /// The target of what runs in Wine's processes.
 const TARGET: &str = "x86_64-pc-windows-gnu";
@@ -31,9 +32,15 @@ const LIBRARY_SECONDS_MAX: u32 = 120;
 pub(crate) struct Options {
     /// Only the tests whose names contain this
     filter: Option<String>,
-    /// The agent to test, as a package has it; built here when not given
-    #[arg(long, value_name = "FILE")]
-    agent: Option<PathBuf>,
+    /// The unpacked package whose agent and driver are tested; built here when not given
+    #[arg(long, value_name = "DIR")]
+    package: Option<PathBuf>,
+}
+
+/// What is tested.
+struct Shipped {
+    agent: PathBuf,
+    driver: PathBuf,
 }
 
 /// Builds everything, makes a prefix and runs the tests in it.
@@ -42,7 +49,11 @@ pub(crate) fn run(options: &Options) -> Result<Tally> {
         Path::new(WINE).exists(),
         "there is no {WINE}; `cargo xtask setup` installs it"
     );
-    let driver = image::run()?;
+    let shipped = match &options.package {
+        Some(package) => Shipped::of(package),
+        None => Shipped::build()?,
+    };
+    dist::check_program(&shipped.agent)?;
     let library = build("bcryptprimitives", &["-nostdlib", "-Wl,--entry=DllMain"])?;
     let test_kernel = build(
         "systrail-test-kernel",
@@ -57,17 +68,13 @@ pub(crate) fn run(options: &Options) -> Result<Tally> {
         ],
     )?;
     let runner = build("systrail-runner", &[])?;
-    let agent = match &options.agent {
-        Some(file) => file.clone(),
-        None => build_agent()?,
-    };
     let prefix = Prefix::make()?;
     prefix.put(&library, "windows/system32/bcryptprimitives.dll")?;
-    prefix.put(&driver.image, "systrail/systrail.sys")?;
+    prefix.put(&shipped.driver, "systrail/systrail.sys")?;
     prefix.put(&test_kernel, "systrail/testkernel.sys")?;
     prefix.put(&faulty, "systrail/faulty/systrail.sys")?;
     prefix.put(&runner, "systrail/runner.exe")?;
-    prefix.put(&agent, "systrail/systrail.exe")?;
+    prefix.put(&shipped.agent, "systrail/systrail.exe")?;
     let mut command = prefix.wine(TEST_SECONDS_MAX);
     command
         .args([r"C:\systrail\runner.exe", "test"])
@@ -77,7 +84,7 @@ pub(crate) fn run(options: &Options) -> Result<Tally> {
     let tally = outcome
         .and_then(Tally::complete)
         .with_context(|| format!("log and witness are in {}", prefix.path.display()))?;
-    if options.filter.is_some() || options.agent.is_some() {
+    if options.filter.is_some() || options.package.is_some() {
         return Ok(tally);
     }
     Ok(tally.plus(test_library(&prefix)?))
@@ -117,15 +124,30 @@ fn build(name: &str, link: &[&str]) -> Result<PathBuf> {
     Ok(directory.join(format!("{name}.exe")))
 }
 
-/// Builds the agent as its users have it, but for the optimiser.
-fn build_agent() -> Result<PathBuf> {
-    run_command(
-        cargo()
-            .args(["build", "--locked", "--package", "agent", "--quiet"])
-            .args(["--bin", "systrail", "--target", TARGET])
-            .env_remove("RUSTFLAGS"),
-    )?;
-    Ok(workspace::target().join(TARGET).join("debug/systrail.exe"))
+impl Shipped {
+    fn of(package: &Path) -> Self {
+        Self {
+            agent: package.join("systrail.exe"),
+            driver: package.join("systrail.sys"),
+        }
+    }
+
+    /// Builds the driver as its users have it, and the agent so but for the optimiser, and signs both.
+    fn build() -> Result<Self> {
+        let driver = image::run()?.image;
+        run_command(
+            cargo()
+                .args(["build", "--locked", "--package", "agent", "--quiet"])
+                .args(["--bin", "systrail", "--target", TARGET])
+                .env_remove("RUSTFLAGS"),
+        )?;
+        let agent = workspace::target().join(TARGET).join("debug/systrail.exe");
+        let key = Key::new(&KeyOptions::default())?;
+        Ok(Self {
+            agent: sign::signed(&key, &agent)?,
+            driver: sign::signed(&key, &driver)?,
+        })
+    }
 }
 
 /// A prefix with its server, which ends when this is dropped.

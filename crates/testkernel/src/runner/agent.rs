@@ -1,7 +1,7 @@
 //! The agent as the tests handle it: the shipped program, its standard error, its log.
 
 use crate::fact::Fact;
-use crate::sys::console::send_ctrl_c;
+use crate::sys::console::{CTRL_BREAK, say, send_ctrl_c};
 use serde_json::Value;
 use std::io::{self, BufRead as _, BufReader};
 use std::path::Path;
@@ -135,6 +135,17 @@ impl Agent {
     /// Ends it with Ctrl-C, as a console does.
     pub(crate) fn interrupt(self) -> io::Result<Ended> {
         send_ctrl_c()?;
+        self.wait()
+    }
+
+    /// Says to it what its console would say, and waits until it has ended.
+    pub(crate) fn end_with(self, event: u32) -> io::Result<Ended> {
+        say(&self.child, event)?;
+        if !Path::new(SUMMARY).exists() && event != CTRL_BREAK {
+            // When its handler returns, the system ends it.
+            let text = format!("it has handled {event} before its account was written");
+            return Err(io::Error::other(text));
+        }
         self.wait()
     }
 

@@ -6,6 +6,7 @@ use crate::agent_tests::{
     Installed, balances, balances_in, done, logged_exactly, no_reads_are_left,
 };
 use crate::kernel::{DRIVER_SERVICE, Kernel};
+use crate::sys::console::{CLOSE, CTRL_BREAK, LOG_OFF, SHUT_DOWN};
 use crate::sys::registry;
 use crate::sys::service::Service;
 use crate::{Outcome, Test, ensure, witness};
@@ -32,6 +33,10 @@ pub(crate) const TESTS: &[Test] = &[
     Test {
         name: "run_that_fails_half_way_leaves_nothing",
         run_fn: undoes_what_it_did,
+    },
+    Test {
+        name: "run_whose_console_is_closed_drains_and_tells_the_account",
+        run_fn: ends_with_its_console,
     },
     Test {
         name: "service_is_installed_records_stops_in_time_and_is_removed",
@@ -163,6 +168,19 @@ fn undoes_what_it_did(kernel: &Kernel) -> Outcome {
     expect_end(&output, 1, "systrail")?;
     ensure(!kernel.report()?.is_loaded, "the driver still runs")?;
     before.is_as_before()
+}
+
+fn ends_with_its_console(kernel: &Kernel) -> Outcome {
+    let _installed = Installed::started()?;
+    for event in [CTRL_BREAK, CLOSE, LOG_OFF, SHUT_DOWN] {
+        let agent = Agent::record(&[])?;
+        let witnessed = witness::run(kernel, "cmd /c exit 7")?;
+        done(&agent.end_with(event)?)?;
+        logged_exactly(&witnessed, LOG)?;
+        balances()?;
+        no_reads_are_left(kernel)?;
+    }
+    Ok(())
 }
 
 fn expect_end(output: &std::process::Output, code: i32, word: &str) -> Outcome {

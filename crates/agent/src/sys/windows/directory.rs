@@ -70,3 +70,70 @@ impl Drop for Descriptor {
         debug_assert!(freed.is_null(), "memory of the system can be given back");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use windows_sys::Win32::Security::Authorization::ConvertSecurityDescriptorToStringSecurityDescriptorW;
+    use windows_sys::Win32::Security::GetFileSecurityW;
+
+    /// Who may enter, in the system's words.
+    fn security(path: &Path) -> String {
+        let (path, mut descriptor) = (wide(path), [0_u64; 128]);
+        let (mut needed, mut told) = (0, null_mut());
+        // SAFETY: a text ended by a NUL, and a buffer with the size it has.
+        let read = unsafe {
+            GetFileSecurityW(
+                path.as_ptr(),
+                DACL_SECURITY_INFORMATION,
+                descriptor.as_mut_ptr().cast(),
+                1_024,
+                &raw mut needed,
+            )
+        };
+        check(read).unwrap();
+        // SAFETY: the descriptor that the system wrote.
+        let converted = unsafe {
+            ConvertSecurityDescriptorToStringSecurityDescriptorW(
+                descriptor.as_mut_ptr().cast(),
+                SDDL_REVISION_1,
+                DACL_SECURITY_INFORMATION,
+                &raw mut told,
+                null_mut(),
+            )
+        };
+        check(converted).unwrap();
+        let units = (0..1_024).map_while(|index| {
+            // SAFETY: within the text, which ends at its NUL.
+            let unit = unsafe { told.add(index) };
+            // SAFETY: as above.
+            let unit = unsafe { unit.read() };
+            (unit != 0).then_some(unit)
+        });
+        let text = String::from_utf16(&units.collect::<Vec<_>>()).unwrap();
+        drop(Descriptor(told.cast()));
+        text
+    }
+
+    #[test]
+    fn only_the_system_and_administrators_may_enter_a_protected_directory() {
+        let place = std::env::temp_dir().join(format!("systrail-{}", std::process::id()));
+        let below = place.join("below");
+        protect(&below).unwrap();
+        let text = security(&below);
+        fs::remove_dir_all(&place).unwrap();
+        let entries: Vec<&str> = text.split('(').skip(1).collect();
+        let has = |who: &str| entries.iter().any(|entry| entry.ends_with(who));
+        assert!(text.starts_with("D:"), "{text}");
+        // Wine keeps Unix's modes, in which the file's owner stands for administrators.
+        let has_administrators = has(";BA)") || has(";S-1-5-21-0-0-0-1000)");
+        assert!(
+            entries.len() == 2 && has(";SY)") && has_administrators,
+            "{text}"
+        );
+        assert!(
+            entries.iter().all(|entry| entry.starts_with("A;")),
+            "{text}"
+        );
+    }
+}

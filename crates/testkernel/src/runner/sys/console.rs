@@ -8,17 +8,22 @@
 
 use super::handle::Handle;
 use super::{check, wide};
+use std::ffi::c_void;
 use std::io;
+use std::os::windows::io::AsRawHandle as _;
+use std::process::Child;
 use std::ptr;
-use windows_sys::Win32::Foundation::HANDLE;
+use windows_sys::Win32::Foundation::{HANDLE, WAIT_OBJECT_0};
 use windows_sys::Win32::System::Console::{
-    COORD, CTRL_C_EVENT, ClosePseudoConsole, CreatePseudoConsole, GenerateConsoleCtrlEvent,
+    COORD, CTRL_BREAK_EVENT, CTRL_C_EVENT, CTRL_CLOSE_EVENT, CTRL_LOGOFF_EVENT,
+    CTRL_SHUTDOWN_EVENT, ClosePseudoConsole, CreatePseudoConsole, GenerateConsoleCtrlEvent,
     GetStdHandle, HPCON, STD_ERROR_HANDLE, STD_INPUT_HANDLE, STD_OUTPUT_HANDLE,
     SetConsoleCtrlHandler,
 };
+use windows_sys::Win32::System::LibraryLoader::{GetModuleHandleW, GetProcAddress};
 use windows_sys::Win32::System::Pipes::CreatePipe;
 use windows_sys::Win32::System::Threading::{
-    CreateProcessW, EXTENDED_STARTUPINFO_PRESENT, GetExitCodeProcess, INFINITE,
+    CreateProcessW, CreateRemoteThread, EXTENDED_STARTUPINFO_PRESENT, GetExitCodeProcess, INFINITE,
     InitializeProcThreadAttributeList, PROC_THREAD_ATTRIBUTE_PSEUDOCONSOLE, PROCESS_INFORMATION,
     STARTF_USESTDHANDLES, STARTUPINFOEXW, STARTUPINFOW, UpdateProcThreadAttribute,
     WaitForSingleObject,
@@ -54,7 +59,52 @@ pub(crate) fn run(command_line: &str) -> io::Result<u32> {
     Ok(code)
 }
 
-/// Sends Ctrl-C to every program of this console but this one. Wine knows no Ctrl-Break.
+/// What a console says beside Ctrl-C.
+pub(crate) const CTRL_BREAK: u32 = CTRL_BREAK_EVENT;
+pub(crate) const CLOSE: u32 = CTRL_CLOSE_EVENT;
+pub(crate) const LOG_OFF: u32 = CTRL_LOGOFF_EVENT;
+pub(crate) const SHUT_DOWN: u32 = CTRL_SHUTDOWN_EVENT;
+
+/// The longest that a program takes to handle what is said.
+const HANDLING_TIME_MAX_MS: u32 = 15_000;
+
+/// Says `event` to one program, and waits until it has handled it.
+///
+/// Wine's console says nothing but Ctrl-C. For all else this does what Windows does: a thread in the
+/// program runs the system's own routine, which calls the program's handlers.
+pub(crate) fn say(program: &Child, event: u32) -> io::Result<()> {
+    type Routine = unsafe extern "system" fn(*mut c_void) -> u32;
+    let library = wide("kernelbase.dll");
+    // SAFETY: the name is good for the call.
+    let library = unsafe { GetModuleHandleW(library.as_ptr()) };
+    // SAFETY: as above.
+    let routine = unsafe { GetProcAddress(library, c"CtrlRoutine".as_ptr().cast()) };
+    let routine = routine.ok_or_else(io::Error::last_os_error)?;
+    // SAFETY: the routine takes the event where a thread has its parameter.
+    let routine: Routine = unsafe { std::mem::transmute(routine) };
+    let parameter = ptr::without_provenance(usize::try_from(event).map_err(io::Error::other)?);
+    // SAFETY: the library is at the same address in every process, and the parameter is no pointer.
+    let thread = Handle::new(unsafe {
+        CreateRemoteThread(
+            program.as_raw_handle(),
+            ptr::null(),
+            0,
+            Some(routine),
+            parameter,
+            0,
+            ptr::null_mut(),
+        )
+    })?;
+    // SAFETY: the thread is open.
+    match unsafe { WaitForSingleObject(thread.raw(), HANDLING_TIME_MAX_MS) } {
+        WAIT_OBJECT_0 => Ok(()),
+        state => Err(io::Error::other(format!(
+            "it does not handle {event}: {state}"
+        ))),
+    }
+}
+
+/// Sends Ctrl-C to every program of this console but this one.
 pub(crate) fn send_ctrl_c() -> io::Result<()> {
     const OWN_GROUP: u32 = 0;
     // SAFETY: the handler is good as long as the process.
@@ -98,10 +148,10 @@ impl Console {
         // Room for a list of one attribute, aligned for pointers.
         let mut list = [0_usize; 32];
         let mut size = size_of_val(&list);
-        let list: *mut std::ffi::c_void = list.as_mut_ptr().cast();
+        let list: *mut c_void = list.as_mut_ptr().cast();
         // SAFETY: there is room as said.
         check(unsafe { InitializeProcThreadAttributeList(list, 1, 0, &raw mut size) })?;
-        let value = ptr::with_exposed_provenance::<std::ffi::c_void>(self.raw.cast_unsigned());
+        let value = ptr::with_exposed_provenance::<c_void>(self.raw.cast_unsigned());
         // SAFETY: the list has room for one attribute, whose value is the handle itself.
         check(unsafe {
             UpdateProcThreadAttribute(
