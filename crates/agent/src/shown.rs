@@ -59,12 +59,13 @@ impl<'o> Row<'o> {
             if self.is_cut {
                 return;
             }
-            if is_hazard(character) || is_hidden(character) {
-                for escape in character.escape_default() {
-                    self.character(escape, 1);
+            match Shown::of(character) {
+                Shown::Escaped => {
+                    for escape in character.escape_default() {
+                        self.character(escape, 1);
+                    }
                 }
-            } else {
-                self.character(character, columns(character));
+                Shown::AsItIs { columns } => self.character(character, columns),
             }
         }
     }
@@ -124,14 +125,32 @@ pub fn safe(text: &str) -> String {
 /// How many columns a terminal gives `text` as a [`Row`] shows it.
 pub fn width(text: &str) -> usize {
     text.chars()
-        .map(|character| {
-            if is_hazard(character) || is_hidden(character) {
-                character.escape_default().count()
-            } else {
-                columns(character)
-            }
+        .map(|character| match Shown::of(character) {
+            Shown::Escaped => character.escape_default().count(),
+            Shown::AsItIs { columns } => columns,
         })
         .sum()
+}
+
+/// How a terminal is shown a character.
+enum Shown {
+    /// It would act on it, or show nothing.
+    Escaped,
+    AsItIs {
+        columns: usize,
+    },
+}
+
+impl Shown {
+    fn of(character: char) -> Self {
+        if is_hazard(character) || is_hidden(character) {
+            Self::Escaped
+        } else {
+            Self::AsItIs {
+                columns: columns(character),
+            }
+        }
+    }
 }
 
 /// JSON text in which the characters a terminal or a line splitter would act on are escaped; the

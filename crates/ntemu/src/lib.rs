@@ -26,6 +26,7 @@ mod contract;
 mod device;
 mod error_log;
 mod fault;
+mod file;
 mod irp;
 mod lock;
 mod mutex;
@@ -38,14 +39,12 @@ mod timer;
 
 pub use device::Caller;
 pub use fault::{FAILABLE, INJECTED};
+pub use file::{File, Request};
 pub use process::Token;
 
 use contract::{APC_LEVEL, PASSIVE_LEVEL, at_irql};
-use device::Opened;
-use irp::{Packet, Parameters};
 use nt::sys::{
-    CLIENT_ID, DRIVER_OBJECT, FILE_OBJECT, IMAGE_INFO, NTSTATUS, PS_CREATE_NOTIFY_INFO,
-    UNICODE_STRING,
+    CLIENT_ID, DRIVER_OBJECT, IMAGE_INFO, NTSTATUS, PS_CREATE_NOTIFY_INFO, UNICODE_STRING,
 };
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -237,19 +236,7 @@ impl Machine {
     pub fn open(&self, caller: Caller, access: u32) -> Result<File, i32> {
         const NOT_FOUND: i32 = 0xc000_0034_u32.cast_signed();
         let device = device::open(LINK).ok_or(NOT_FOUND)?;
-        let object = Box::into_raw(Box::new(FILE_OBJECT { Type: 5, Size: 0 }));
-        let packet = Packet::new(device, object, 0x00, Parameters::Create { access });
-        let status = device::run_for(caller, || packet.dispatch(device, 0x00));
-        if status < 0 {
-            // SAFETY: made from a box above; a file that was refused gets no more requests.
-            drop(unsafe { Box::from_raw(object) });
-            return Err(status);
-        }
-        Ok(File {
-            device,
-            object,
-            is_cleaned_up: false,
-        })
+        File::open(device, caller, access)
     }
 
     /// Lets time pass.
@@ -373,113 +360,6 @@ impl Drop for Machine {
         if !std::thread::panicking() {
             assert!(breaches.is_empty(), "the kernel's contract: {breaches:#?}");
         }
-    }
-}
-
-/// An open file of the driver's device. Dropping it closes its only handle.
-#[derive(Debug)]
-pub struct File {
-    device: Opened,
-    object: *mut FILE_OBJECT,
-    is_cleaned_up: bool,
-}
-
-// SAFETY: file objects are used on any processor.
-unsafe impl Send for File {}
-// SAFETY: as above; the object itself is never looked into.
-unsafe impl Sync for File {}
-
-impl File {
-    /// Reads up to `size` bytes, now or later.
-    pub fn read(&self, size: usize) -> Request {
-        let packet = Packet::new(self.device, self.object, 0x03, Parameters::Read { size });
-        let _status = packet.dispatch(self.device, 0x03);
-        Request {
-            packet,
-            device: self.device,
-        }
-    }
-
-    /// Makes a control request.
-    ///
-    /// # Errors
-    /// The status.
-    pub fn control(&self, code: u32, input: &[u8], output_size: usize) -> Result<Vec<u8>, i32> {
-        let parameters = Parameters::Control {
-            code,
-            input: input.to_vec(),
-            output_size,
-        };
-        let packet = Packet::new(self.device, self.object, 0x0e, parameters);
-        let status = packet.dispatch(self.device, 0x0e);
-        if status < 0 {
-            return Err(status);
-        }
-        let size = packet.outcome().map_or(0, |(_status, size)| size);
-        Ok(packet.bytes(size))
-    }
-
-    /// Makes a request of a kind that the driver may not serve.
-    ///
-    /// # Errors
-    /// The status.
-    pub fn request(&self, major: u8) -> Result<(), i32> {
-        let packet = Packet::new(self.device, self.object, major, Parameters::None);
-        match packet.dispatch(self.device, major) {
-            status if status < 0 => Err(status),
-            _ => Ok(()),
-        }
-    }
-
-    /// What the kernel does when the last handle is closed while requests may pend.
-    pub fn clean_up(&mut self) {
-        let packet = Packet::new(self.device, self.object, 0x12, Parameters::None);
-        packet.dispatch(self.device, 0x12);
-        self.is_cleaned_up = true;
-    }
-
-    /// Forgets the file without a request, for a driver that is unloaded under it.
-    pub fn abandon(self) {
-        // SAFETY: made from a box in `open`; nobody uses it any more.
-        drop(unsafe { Box::from_raw(self.object) });
-        std::mem::forget(self);
-    }
-}
-
-impl Drop for File {
-    fn drop(&mut self) {
-        if !self.is_cleaned_up {
-            self.clean_up();
-        }
-        let packet = Packet::new(self.device, self.object, 0x02, Parameters::None);
-        packet.dispatch(self.device, 0x02);
-        // SAFETY: made from a box in `open`; the driver has seen the close.
-        drop(unsafe { Box::from_raw(self.object) });
-    }
-}
-
-/// A read that may be pended. Dropping one that is not completed is a breach.
-#[derive(Debug)]
-pub struct Request {
-    packet: Packet,
-    device: Opened,
-}
-
-impl Request {
-    /// The status and the bytes, once the read is completed.
-    pub fn outcome(&self) -> Option<(i32, Vec<u8>)> {
-        let (status, size) = self.packet.outcome()?;
-        Some((status, self.packet.bytes(size)))
-    }
-
-    /// Whether the read is not completed yet.
-    pub fn is_pending(&self) -> bool {
-        self.packet.outcome().is_none()
-    }
-
-    /// Cancels the read.
-    pub fn cancel(&self) {
-        self.packet.cancel(self.device);
     }
 }
 

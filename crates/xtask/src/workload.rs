@@ -6,8 +6,8 @@ mod processes;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -108,13 +108,7 @@ pub(crate) fn run(workload: &Workload) -> Result<()> {
 }
 
 fn program() -> Command {
-    let mut command = Command::new("/bin/true");
-    command
-        .env_clear()
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    command
+    processes::quiet(Path::new("/bin/true"))
 }
 
 fn start_processes(count: u32, command_fn: impl Fn() -> Command) -> Result<()> {

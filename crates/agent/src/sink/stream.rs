@@ -13,7 +13,6 @@ use crate::trail::json;
 #[derive(Debug)]
 pub struct Stream {
     out: Out,
-    lines: Lines,
 }
 
 impl Stream {
@@ -21,7 +20,6 @@ impl Stream {
     pub fn new(out: Box<dyn Write + Send>) -> Self {
         Self {
             out: Out::new("log", out),
-            lines: Lines::default(),
         }
     }
 
@@ -45,13 +43,7 @@ impl Sink for Stream {
     }
 
     fn write(&mut self, events: &[Event], tally: &Tally) {
-        for event in events {
-            self.lines.push(event, json::write_line);
-            if self.lines.is_full() {
-                self.out.write(&mut self.lines, tally);
-            }
-        }
-        self.out.write(&mut self.lines, tally);
+        self.out.write(events, json::write_line, tally);
     }
 
     fn flush(&mut self, _tally: &Tally) {
@@ -59,10 +51,7 @@ impl Sink for Stream {
     }
 
     fn close(&mut self, tally: &Tally) {
-        // A loss that is owed still is written now or never.
-        self.lines.push_owed(json::write_line);
-        self.out.write(&mut self.lines, tally);
-        self.flush(tally);
+        self.out.close(json::write_line, tally);
     }
 }
 
@@ -110,6 +99,7 @@ impl Write for Waiting {
 pub(super) struct Out {
     name: &'static str,
     stream: Box<dyn Write + Send>,
+    lines: Lines,
     state: State,
     /// The last line is torn; it must be ended before another begins.
     is_torn: bool,
@@ -129,25 +119,43 @@ impl Out {
         Self {
             name,
             stream,
+            lines: Lines::default(),
             state: State::Good,
             is_torn: false,
             ended_fn: None,
         }
     }
 
-    /// Writes the lines, counts them as written or lost, and empties them.
-    pub(super) fn write(&mut self, lines: &mut Lines, tally: &Tally) {
-        if lines.is_empty() {
+    /// Writes a line for each event, which `line_fn` appends to the bytes it is given, and counts it
+    /// as written or lost.
+    pub(super) fn write(
+        &mut self,
+        events: &[Event],
+        line_fn: impl Fn(&Event, &mut Vec<u8>),
+        tally: &Tally,
+    ) {
+        for event in events {
+            self.lines.push(event, &line_fn);
+            if self.lines.is_full() {
+                self.write_lines(tally);
+            }
+        }
+        self.write_lines(tally);
+    }
+
+    /// Writes the lines there are, counts them, and empties them.
+    fn write_lines(&mut self, tally: &Tally) {
+        if self.lines.is_empty() {
             return;
         }
         let written_count = match self.state {
             State::Ended => 0,
-            State::Good | State::Failing => self.try_write(lines),
+            State::Good | State::Failing => self.try_write(),
         };
-        lines.settle(written_count, tally);
+        self.lines.settle(written_count, tally);
     }
 
-    fn try_write(&mut self, lines: &Lines) -> usize {
+    fn try_write(&mut self) -> usize {
         if self.is_torn {
             if let Err(error) = self.stream.write_all(b"\n") {
                 self.fail(&error);
@@ -155,10 +163,10 @@ impl Out {
             }
             self.is_torn = false;
         }
-        match lines.write_to(&mut self.stream) {
+        match self.lines.write_to(&mut self.stream) {
             Ok(()) => {
                 self.recover();
-                lines.count()
+                self.lines.count()
             }
             Err(failed) => {
                 self.is_torn = failed.torn_size > 0;
@@ -174,6 +182,13 @@ impl Out {
         {
             self.fail(&error);
         }
+    }
+
+    /// Writes what is owed still, now or never, and flushes.
+    pub(super) fn close(&mut self, line_fn: impl Fn(&Event, &mut Vec<u8>), tally: &Tally) {
+        self.lines.push_owed(line_fn);
+        self.write_lines(tally);
+        self.flush();
     }
 
     fn fail(&mut self, error: &io::Error) {

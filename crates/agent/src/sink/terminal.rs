@@ -5,7 +5,6 @@
 
 use std::io::Write;
 
-use super::lines::Lines;
 use super::stream::Out;
 use super::{Sink, Tally};
 use crate::shown::{Row, run_time, time_of_day};
@@ -22,7 +21,6 @@ const WHAT_COLUMN: usize = 45;
 #[derive(Debug)]
 pub struct Terminal {
     out: Out,
-    lines: Lines,
     style: Style,
 }
 
@@ -37,7 +35,6 @@ impl Terminal {
     pub fn new(out: Box<dyn Write + Send>, colour: bool, width: Option<u16>) -> Self {
         Self {
             out: Out::new("terminal", out),
-            lines: Lines::default(),
             style: Style { colour, width },
         }
     }
@@ -63,13 +60,8 @@ impl Sink for Terminal {
 
     fn write(&mut self, events: &[Event], tally: &Tally) {
         let style = self.style;
-        for event in events {
-            self.lines.push(event, |event, out| line(event, style, out));
-            if self.lines.is_full() {
-                self.out.write(&mut self.lines, tally);
-            }
-        }
-        self.out.write(&mut self.lines, tally);
+        self.out
+            .write(events, |event, out| line(event, style, out), tally);
     }
 
     fn flush(&mut self, _tally: &Tally) {
@@ -77,11 +69,8 @@ impl Sink for Terminal {
     }
 
     fn close(&mut self, tally: &Tally) {
-        // A loss that is owed still is told now or never.
         let style = self.style;
-        self.lines.push_owed(|event, out| line(event, style, out));
-        self.out.write(&mut self.lines, tally);
-        self.flush(tally);
+        self.out.close(|event, out| line(event, style, out), tally);
     }
 }
 

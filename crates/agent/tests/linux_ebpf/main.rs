@@ -37,9 +37,7 @@ fn a_process_has_one_start_one_exec_and_one_exit() {
         return;
     }
     let (recorded, id, output) = record_role("exit 7");
-    let (start, Event::ProcessStart(body)) = recorded.one(id, Kind::PROCESS_START) else {
-        panic!("a start");
-    };
+    let (start, body) = recorded.start(id);
     let this = std::process::id();
     assert_eq!(
         (body.parent_process_id, body.creator_process_id),
@@ -51,9 +49,7 @@ fn a_process_has_one_start_one_exec_and_one_exit() {
     );
     assert_eq!(body.user_id, 0);
 
-    let (exec, Event::ProcessExec(body)) = recorded.one(id, Kind::PROCESS_EXEC) else {
-        panic!("an exec");
-    };
+    let (exec, body) = recorded.exec(id);
     assert_eq!(path(&exec, body.image), this_program());
     assert_eq!(
         body.command_line,
@@ -61,9 +57,7 @@ fn a_process_has_one_start_one_exec_and_one_exit() {
     );
     assert_eq!((body.script, body.directory), (&[][..], &[][..]));
 
-    let (exit, Event::ProcessExit(body)) = recorded.one(id, Kind::PROCESS_EXIT) else {
-        panic!("an exit");
-    };
+    let (exit, body) = recorded.exit(id);
     assert_eq!(body.exit_status, output.status.into_raw().cast_unsigned());
     assert_eq!(output.status.code(), Some(7));
     assert_eq!(body.parent_process_id, this);
@@ -109,9 +103,7 @@ fn a_signal_is_the_exit_status() {
         return;
     }
     let (recorded, id, output) = record_role("abort");
-    let (_, Event::ProcessExit(exit)) = recorded.one(id, Kind::PROCESS_EXIT) else {
-        panic!("an exit");
-    };
+    let (_, exit) = recorded.exit(id);
     assert_eq!(output.status.signal(), Some(libc::SIGABRT));
     assert_eq!(exit.exit_status, output.status.into_raw().cast_unsigned());
 }
@@ -123,9 +115,7 @@ fn a_thread_that_execs_becomes_the_process() {
     }
     let (recorded, id, output) = record_role("exec from a thread");
     assert_eq!(output.status.code(), Some(7));
-    let [thread_id] = role::numbers(&output.stdout)[..] else {
-        panic!("the role says one number: {output:?}");
-    };
+    let thread_id = role::number(&output);
     assert_eq!(recorded.of_kind(id, Kind::PROCESS_EXEC).len(), 2);
     let _ = recorded.one(id, Kind::PROCESS_START);
     let _ = recorded.one(id, Kind::PROCESS_EXIT);
@@ -170,9 +160,7 @@ fn threads_that_all_exit_at_once_make_one_exit() {
         (0..20).map(start_role).collect::<Vec<_>>()
     });
     for (id, status) in ended {
-        let (_, Event::ProcessExit(exit)) = recorded.one(id, Kind::PROCESS_EXIT) else {
-            panic!("an exit");
-        };
+        let (_, exit) = recorded.exit(id);
         assert_eq!(exit.exit_status, status.into_raw().cast_unsigned());
         check_threads_are_paired(&recorded, id);
     }
@@ -184,9 +172,7 @@ fn a_process_lives_until_its_last_thread_exits() {
         return;
     }
     let (recorded, id, output) = record_role("leader exits first");
-    let (header, Event::ProcessExit(exit)) = recorded.one(id, Kind::PROCESS_EXIT) else {
-        panic!("an exit");
-    };
+    let (header, exit) = recorded.exit(id);
     assert_eq!(exit.exit_status, output.status.into_raw().cast_unsigned());
     assert_ne!(header.thread_id, id, "the last thread was not the first");
     check_threads_are_paired(&recorded, id);
@@ -201,18 +187,14 @@ fn parent_and_creator_differ_under_clone_parent() {
         let role = role::command("clone parent").spawn().unwrap();
         let id = role.id();
         let output = role.wait_with_output().unwrap();
-        let [child] = role::numbers(&output.stdout)[..] else {
-            panic!("the role says one number: {output:?}");
-        };
+        let child = role::number(&output);
         // It is this process's child.
         let pid = nix::unistd::Pid::from_raw(child.cast_signed());
         let status = nix::sys::wait::waitpid(pid, None).unwrap();
         assert_eq!(status, nix::sys::wait::WaitStatus::Exited(pid, 9));
         (id, child)
     });
-    let (_, Event::ProcessStart(start)) = recorded.one(child, Kind::PROCESS_START) else {
-        panic!("a start");
-    };
+    let (_, start) = recorded.start(child);
     assert_eq!(start.parent_process_id, std::process::id());
     assert_eq!(start.creator_process_id, id);
     assert!(recorded.of_kind(child, Kind::PROCESS_EXEC).is_empty());
@@ -225,12 +207,8 @@ fn ids_in_a_pid_namespace_are_the_hosts() {
         return;
     }
     let (recorded, id, output) = record_role("pid namespace");
-    let [child] = role::numbers(&output.stdout)[..] else {
-        panic!("the role says one number: {output:?}");
-    };
-    let (_, Event::ProcessStart(start)) = recorded.one(child, Kind::PROCESS_START) else {
-        panic!("a start");
-    };
+    let child = role::number(&output);
+    let (_, start) = recorded.start(child);
     assert_eq!(start.parent_process_id, id);
     let _ = recorded.one(child, Kind::PROCESS_EXIT);
 }
@@ -245,19 +223,13 @@ fn the_parent_at_exit_is_who_adopted_an_orphan() {
         let id = role.id();
         // The output ends when the orphan has ended too, because it holds the same pipe.
         let output = role.wait_with_output().unwrap();
-        let [child] = role::numbers(&output.stdout)[..] else {
-            panic!("the role says one number: {output:?}");
-        };
+        let child = role::number(&output);
         (id, child)
     });
-    let (_, Event::ProcessStart(start)) = recorded.one(child, Kind::PROCESS_START) else {
-        panic!("a start");
-    };
+    let (_, start) = recorded.start(child);
     assert_eq!(start.parent_process_id, id);
     let parent_ended = recorded.one(id, Kind::PROCESS_EXIT).0.time;
-    let (header, Event::ProcessExit(exit)) = recorded.one(child, Kind::PROCESS_EXIT) else {
-        panic!("an exit");
-    };
+    let (header, exit) = recorded.exit(child);
     if header.time > parent_ended + 10_000_000 {
         assert_ne!(exit.parent_process_id, id);
     }
@@ -270,9 +242,7 @@ fn inherited(file: &File) -> String {
 }
 
 fn exec_of(recorded: &Recorded, id: u32) -> (Flags, String, Vec<u8>) {
-    let (header, Event::ProcessExec(exec)) = recorded.one(id, Kind::PROCESS_EXEC) else {
-        panic!("an exec");
-    };
+    let (header, exec) = recorded.exec(id);
     (
         header.flags,
         path(&header, exec.image),
@@ -359,9 +329,7 @@ fn a_script_is_named_beside_its_interpreter() {
         child.wait().unwrap();
         child.id()
     });
-    let (header, Event::ProcessExec(exec)) = recorded.one(id, Kind::PROCESS_EXEC) else {
-        panic!("an exec");
-    };
+    let (header, exec) = recorded.exec(id);
     assert_eq!(exec.script, b"./script");
     assert_eq!(
         path(&header, exec.directory),
@@ -391,9 +359,7 @@ fn arguments_are_whole_up_to_32_kib_and_cut_beyond() {
             child.wait().unwrap();
             child.id()
         });
-        let (header, Event::ProcessExec(exec)) = recorded.one(id, Kind::PROCESS_EXEC) else {
-            panic!("an exec");
-        };
+        let (header, exec) = recorded.exec(id);
         let mut whole = format!("{program}\0{argument}\0").into_bytes();
         assert_eq!(header.flags.contains(Flags::COMMAND_LINE_TRUNCATED), is_cut);
         whole.truncate(LIMIT);

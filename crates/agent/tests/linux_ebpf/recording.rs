@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use agent::sensor::{Batch, Counters, Sensor, Settings, ebpf};
 use agent::sys::wake::Waker;
-use event::{Event, Flags, Header, Kind};
+use event::{Event, Flags, Header, Kind, process};
 
 /// Whether the test can run here. In CI it must.
 #[expect(clippy::print_stderr, reason = "a test that does not run says why")]
@@ -100,6 +100,30 @@ impl Recorded {
         match self.of_kind(process_id, kind)[..] {
             [one] => one,
             ref other => panic!("one {kind} of {process_id} expected, not {other:?}"),
+        }
+    }
+
+    /// The one start of a process.
+    pub(crate) fn start(&self, process_id: u32) -> (Header, process::Start<'_>) {
+        match self.one(process_id, Kind::PROCESS_START) {
+            (header, Event::ProcessStart(start)) => (header, start),
+            other => panic!("a start expected, not {other:?}"),
+        }
+    }
+
+    /// The one exec of a process.
+    pub(crate) fn exec(&self, process_id: u32) -> (Header, process::Exec<'_>) {
+        match self.one(process_id, Kind::PROCESS_EXEC) {
+            (header, Event::ProcessExec(exec)) => (header, exec),
+            other => panic!("an exec expected, not {other:?}"),
+        }
+    }
+
+    /// The one exit of a process.
+    pub(crate) fn exit(&self, process_id: u32) -> (Header, process::Exit) {
+        match self.one(process_id, Kind::PROCESS_EXIT) {
+            (header, Event::ProcessExit(exit)) => (header, exit),
+            other => panic!("an exit expected, not {other:?}"),
         }
     }
 

@@ -7,7 +7,7 @@
 )]
 
 use std::os::unix::process::CommandExt as _;
-use std::process::{Command, exit};
+use std::process::{Command, Output, exit};
 use std::sync::{Arc, Barrier};
 
 const VARIABLE: &str = "SYSTRAIL_TEST_ROLE";
@@ -22,13 +22,14 @@ pub(crate) fn command(role: &str) -> Command {
     command
 }
 
-/// The numbers that a role printed.
-pub(crate) fn numbers(output: &[u8]) -> Vec<u32> {
-    String::from_utf8_lossy(output)
-        .lines()
-        .filter_map(|line| line.strip_prefix("says "))
-        .flat_map(|line| line.split(' ').map(|number| number.parse().unwrap()))
-        .collect()
+/// The one number that a role printed.
+pub(crate) fn number(output: &Output) -> u32 {
+    let text = String::from_utf8_lossy(&output.stdout);
+    let mut said = text.lines().filter_map(|line| line.strip_prefix("says "));
+    match (said.next(), said.next()) {
+        (Some(number), None) => number.parse().unwrap(),
+        _ => panic!("the role says one number: {output:?}"),
+    }
 }
 
 #[expect(clippy::print_stdout, reason = "a role talks to its test")]

@@ -6,6 +6,7 @@
 #![cfg(target_os = "linux")]
 
 mod export;
+mod guard;
 mod query;
 mod readme;
 mod replay;

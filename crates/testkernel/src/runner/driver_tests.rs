@@ -2,14 +2,11 @@
 
 use crate::fact::{Fact, same};
 use crate::kernel::{DRIVER_PATH, DRIVER_SERVICE, Driver, Kernel};
-use crate::reader::{self, READ_SIZE, READS, Reader, is_drained};
-use crate::sys::device::{Access, Device, Read};
+use crate::reader::{self, Reader, is_drained};
 use crate::sys::registry::set_number;
 use crate::{Outcome, Test, ensure, own_path, witness};
 use event::Kind;
 use event::control::{Conditions, Counters};
-use std::io;
-use std::process::Command;
 use std::time::Duration;
 
 pub(crate) const TESTS: &[Test] = &[
@@ -54,26 +51,6 @@ pub(crate) const TESTS: &[Test] = &[
         run_fn: bounds_latency,
     },
     Test {
-        name: "driver_refuses_a_second_reader",
-        run_fn: refuses_a_second_reader,
-    },
-    Test {
-        name: "driver_ends_each_cancelled_read_once",
-        run_fn: ends_cancelled_reads,
-    },
-    Test {
-        name: "driver_ends_each_read_of_a_closed_handle_once",
-        run_fn: ends_reads_of_a_closed_handle,
-    },
-    Test {
-        name: "driver_ends_each_read_of_a_killed_reader_once",
-        run_fn: ends_reads_of_a_killed_reader,
-    },
-    Test {
-        name: "driver_that_stops_ends_each_read_once",
-        run_fn: ends_reads_when_it_stops,
-    },
-    Test {
         name: "driver_in_which_any_call_fails_still_balances",
         run_fn: balances_when_calls_fail,
     },
@@ -89,20 +66,6 @@ const ADMINISTRATORS_ONLY: &str = "\
     0200340002000000\
     00001400ff011f00010100000000000512000000\
     00001800ff011f0001020000000000052000000020020000";
-
-/// `ERROR_OPERATION_ABORTED`, which a cancelled request ends with.
-const ABORTED: i32 = 995;
-/// `ERROR_SHARING_VIOLATION`
-const SHARING_VIOLATION: i32 = 32;
-
-/// How long something may take that happens at once.
-const AT_ONCE: Duration = Duration::from_secs(10);
-
-fn started() -> io::Result<Driver> {
-    let driver = Driver::install(DRIVER_PATH)?;
-    driver.start()?;
-    Ok(driver)
-}
 
 /// Without this the other tests would prove nothing: a check that cannot fire always holds.
 fn notices_breaches(kernel: &Kernel) -> Outcome {
@@ -140,7 +103,7 @@ fn notices_breaches(kernel: &Kernel) -> Outcome {
 
 fn starts_and_stops(kernel: &Kernel) -> Outcome {
     for _time in 0..3 {
-        let driver = started()?;
+        let driver = Driver::started()?;
         ensure(kernel.report()?.is_loaded, "the driver was not taken over")?;
         driver.stop()?;
         ensure(!kernel.report()?.is_loaded, "the driver is still there")?;
@@ -149,7 +112,7 @@ fn starts_and_stops(kernel: &Kernel) -> Outcome {
 }
 
 fn restricts_its_device(kernel: &Kernel) -> Outcome {
-    let _driver = started()?;
+    let _driver = Driver::started()?;
     let descriptor = kernel.report()?.descriptor;
     ensure(
         descriptor == ADMINISTRATORS_ONLY,
@@ -217,7 +180,7 @@ fn told_exactly(
     kernel: &Kernel,
     command_line: &str,
 ) -> Result<Vec<Fact>, Box<dyn std::error::Error>> {
-    let driver = started()?;
+    let driver = Driver::started()?;
     let reader = Reader::start()?;
     let witnessed = witness::run(kernel, command_line)?;
     let seen = reader.stop()?;
@@ -242,7 +205,7 @@ fn balances(counters: &Counters) -> Outcome {
 }
 
 fn keeps_what_waits(kernel: &Kernel) -> Outcome {
-    let driver = started()?;
+    let driver = Driver::started()?;
     let witnessed = witness::run(kernel, "cmd /c exit 7")?;
     let seen = Reader::start()?.stop()?;
     driver.stop()?;
@@ -337,120 +300,6 @@ fn bounds_latency(kernel: &Kernel) -> Outcome {
     )
 }
 
-fn refuses_a_second_reader(_kernel: &Kernel) -> Outcome {
-    let _driver = started()?;
-    let first = reader::open()?;
-    // Wine opens the file all the same; the test kernel lets its first request fail with the status.
-    let second = reader::open().err();
-    ensure(
-        second.as_ref().and_then(io::Error::raw_os_error) == Some(SHARING_VIOLATION),
-        format!("the second reader came to {second:?}"),
-    )?;
-    // Counters need no right, so that a status can be asked for meanwhile.
-    let observer = Device::open(DRIVER_SERVICE, Access::Attributes)?;
-    reader::counters(&observer)?;
-    drop(first);
-    reader::open()?;
-    Ok(())
-}
-
-/// Opens the driver and keeps reads pending.
-fn pended(device: &Device) -> io::Result<Vec<Read<'_>>> {
-    (0..READS).map(|_read| device.read(READ_SIZE)).collect()
-}
-
-fn is_pended(kernel: &Kernel, count: u64) -> Outcome {
-    let pended = kernel.report()?.pended;
-    ensure(pended == count, format!("{pended} reads are pended"))
-}
-
-/// The test kernel sees every completion, and a second one is a breach.
-fn completions(kernel: &Kernel) -> io::Result<u64> {
-    Ok(kernel.report()?.calls("IofCompleteRequest"))
-}
-
-fn ends_cancelled_reads(kernel: &Kernel) -> Outcome {
-    let _driver = started()?;
-    let device = reader::open()?;
-    let mut reads = pended(&device)?;
-    is_pended(kernel, u64::try_from(READS)?)?;
-    let before = completions(kernel)?;
-    for read in &mut reads {
-        read.cancel();
-    }
-    for read in reads {
-        ensure(read.wait(AT_ONCE), "a cancelled read does not end")?;
-        let error = read.finish().err();
-        ensure(
-            error.as_ref().and_then(io::Error::raw_os_error) == Some(ABORTED),
-            format!("a cancelled read ends with {error:?}"),
-        )?;
-    }
-    is_pended(kernel, 0)?;
-    let ended = completions(kernel)? - before;
-    ensure(
-        ended == u64::try_from(READS)?,
-        format!("{ended} were completed"),
-    )
-}
-
-fn ends_reads_of_a_closed_handle(kernel: &Kernel) -> Outcome {
-    let _driver = started()?;
-    let device = reader::open()?;
-    let reads = pended(&device)?;
-    is_pended(kernel, u64::try_from(READS)?)?;
-    drop(reads);
-    drop(device);
-    wait_for_none_pended(kernel)?;
-    reader::open()?;
-    Ok(())
-}
-
-fn ends_reads_of_a_killed_reader(kernel: &Kernel) -> Outcome {
-    let driver = started()?;
-    let mut child = Command::new(own_path()?).args(["play", "read"]).spawn()?;
-    let mut waited = Duration::ZERO;
-    while kernel.report()?.pended < u64::try_from(READS)? {
-        let pause = Duration::from_millis(10);
-        std::thread::sleep(pause);
-        waited += pause;
-        ensure(waited < AT_ONCE, "the reader does not read")?;
-    }
-    child.kill()?;
-    child.wait()?;
-    wait_for_none_pended(kernel)?;
-    // The driver goes on: what happens now waits for the next reader.
-    let witnessed = witness::run(kernel, "cmd /c exit 1")?;
-    let seen = Reader::start()?.stop()?;
-    driver.stop()?;
-    same(&witnessed, &seen.facts)?;
-    Ok(())
-}
-
-fn wait_for_none_pended(kernel: &Kernel) -> Outcome {
-    let mut waited = Duration::ZERO;
-    while kernel.report()?.pended != 0 {
-        let pause = Duration::from_millis(10);
-        std::thread::sleep(pause);
-        waited += pause;
-        ensure(waited < AT_ONCE, "reads are still pended")?;
-    }
-    Ok(())
-}
-
-fn ends_reads_when_it_stops(kernel: &Kernel) -> Outcome {
-    let driver = started()?;
-    let device = reader::open()?;
-    let reads = pended(&device)?;
-    is_pended(kernel, u64::try_from(READS)?)?;
-    driver.stop()?;
-    for read in reads {
-        ensure(read.wait(AT_ONCE), "a read outlives the driver")?;
-        ensure(read.finish().is_err(), "a read ends as if it had read")?;
-    }
-    Ok(())
-}
-
 /// While it runs a failing call costs a field or a record, which is counted, and nothing else.
 fn balances_when_calls_fail(kernel: &Kernel) -> Outcome {
     const CALLS: &[&str] = &[
@@ -461,7 +310,7 @@ fn balances_when_calls_fail(kernel: &Kernel) -> Outcome {
         "MmMapLockedPagesSpecifyCache",
     ];
     let line = format!("{} play threads 4", own_path()?);
-    let driver = started()?;
+    let driver = Driver::started()?;
     for function in CALLS {
         for nth in [1, 3] {
             kernel.fail(function, nth)?;
@@ -491,9 +340,9 @@ fn balances_when_calls_fail(kernel: &Kernel) -> Outcome {
 /// Nothing happens: no request but the reads that are pended, no timer, no deferred routine.
 fn idles(kernel: &Kernel) -> Outcome {
     const TIME: Duration = Duration::from_secs(10);
-    let _driver = started()?;
+    let _driver = Driver::started()?;
     let device = reader::open()?;
-    let reads = pended(&device)?;
+    let reads = reader::pended(&device)?;
     kernel.reset()?;
     std::thread::sleep(TIME);
     let report = kernel.report()?;

@@ -75,6 +75,13 @@ impl Driver {
         Service::install(DRIVER_SERVICE, path).map(Self)
     }
 
+    /// Installs the driver that is shipped and starts it.
+    pub(crate) fn started() -> io::Result<Self> {
+        let driver = Self::install(DRIVER_PATH)?;
+        driver.start()?;
+        Ok(driver)
+    }
+
     /// Starts it and waits until it runs.
     pub(crate) fn start(&self) -> io::Result<()> {
         self.0.start()?;

@@ -17,6 +17,7 @@ mod fact;
 mod kernel;
 mod launch_tests;
 mod part;
+mod read_tests;
 mod reader;
 mod start_tests;
 mod sys;
@@ -64,6 +65,7 @@ fn test(filter: &str) -> io::Result<ExitCode> {
     let mut summary = Summary::default();
     let tests = [
         driver_tests::TESTS,
+        read_tests::TESTS,
         start_tests::TESTS,
         agent_tests::TESTS,
         launch_tests::TESTS,

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant, SystemTime};
 pub(crate) const READS: usize = 4;
 
 /// Bytes of each.
-pub(crate) const READ_SIZE: usize = 256 * 1024;
+const READ_SIZE: usize = 256 * 1024;
 
 /// How long a reader that is to stop waits for what is still queued.
 const DRAIN_TIME_MAX: Duration = Duration::from_secs(20);
@@ -72,6 +72,11 @@ pub(crate) fn open() -> io::Result<Device> {
     let device = Device::open(DRIVER_SERVICE, Access::Read)?;
     shake_hands(&device)?;
     Ok(device)
+}
+
+/// Keeps reads pending.
+pub(crate) fn pended(device: &Device) -> io::Result<Vec<Read<'_>>> {
+    (0..READS).map(|_read| device.read(READ_SIZE)).collect()
 }
 
 /// The version handshake.

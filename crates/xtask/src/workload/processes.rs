@@ -85,7 +85,8 @@ impl<'a> Starter<'a> {
     }
 }
 
-fn quiet(program: &Path) -> Command {
+/// A program with no environment that says nothing.
+pub(super) fn quiet(program: &Path) -> Command {
     let mut command = Command::new(program);
     command
         .env_clear()

@@ -1,0 +1,161 @@
+//! The ring buffer of one processor, with its sentinel.
+
+use std::io;
+
+use crate::sensor::perf_record::{self, Record};
+use crate::sys::perf::{PerfEvent, Ring, page_size};
+
+/// A ring wakes its reader when this much waits in it, or a quarter of its size.
+pub const WAKEUP_SIZE_MAX: usize = 64 * 1024;
+
+/// Bytes copied out of a ring at once; more than the largest record, whose size has 16 bits.
+pub(super) const CHUNK_SIZE: usize = 128 * 1024;
+
+/// One processor's ring and its sentinel. The mappings go before the events they belong to.
+#[derive(Debug)]
+pub(super) struct CpuRing {
+    pub(super) cpu: u32,
+    pub(super) ring: Ring,
+    sentinel_ring: Ring,
+    pub(super) event: PerfEvent,
+    pub(super) sentinel_event: PerfEvent,
+    tail: u64,
+    last_time: u64,
+    told: u64,
+}
+
+impl CpuRing {
+    /// `None` when the processor has gone offline since it was listed.
+    pub(super) fn open_online(cpu: u32, flags: u64, data_size: usize) -> io::Result<Option<Self>> {
+        match Self::open(cpu, flags, data_size) {
+            Err(error) if error.raw_os_error() == Some(libc::ENODEV) => Ok(None),
+            result => result.map(Some),
+        }
+    }
+
+    fn open(cpu: u32, flags: u64, data_size: usize) -> io::Result<Self> {
+        // The kernel writes to the event opened last first. `arm` relies on the ring being
+        // written before the sentinel, so the sentinel is opened before the ring.
+        let sentinel_event = PerfEvent::open(cpu, flags, 1)?;
+        let wakeup_size = WAKEUP_SIZE_MAX.min(data_size / 4);
+        let wakeup_size = u32::try_from(wakeup_size).unwrap_or(u32::MAX);
+        let event = PerfEvent::open(cpu, flags, wakeup_size)?;
+        let ring = Ring::map(&event, data_size)?;
+        let sentinel_ring = Ring::map(&sentinel_event, page_size())?;
+        let cpu_ring = Self {
+            cpu,
+            ring,
+            sentinel_ring,
+            event,
+            sentinel_event,
+            tail: 0,
+            last_time: 0,
+            told: 0,
+        };
+        cpu_ring.disarm();
+        Ok(cpu_ring)
+    }
+
+    pub(super) fn enable(&self, is_muted: bool) -> io::Result<()> {
+        self.event.enable()?;
+        if is_muted {
+            return Ok(());
+        }
+        self.sentinel_event.enable()
+    }
+
+    pub(super) fn disable(&self) -> io::Result<()> {
+        self.event.disable()?;
+        self.sentinel_event.disable()
+    }
+
+    pub(super) fn arm(&self) {
+        self.sentinel_ring.set_tail(self.sentinel_ring.head());
+    }
+
+    pub(super) fn disarm(&self) {
+        // A ring has room for `tail - head - 1` bytes, modulo its size: none with this tail.
+        let head = self.sentinel_ring.head();
+        self.sentinel_ring.set_tail(head.wrapping_add(1));
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.ring.head() == self.tail
+    }
+
+    pub(super) fn fill(&self) -> u64 {
+        let limit = self.ring.data_size() as u64;
+        self.ring.head().wrapping_sub(self.tail).min(limit)
+    }
+
+    /// Hands over the records up to the head as of now, but no more than about `share` bytes.
+    /// Returns the time of the last one when some stayed.
+    ///
+    /// `record_fn` gets a record, or the time where one was not readable, and returns how many
+    /// lost ones it told.
+    pub(super) fn drain(
+        &mut self,
+        share: usize,
+        scratch: &mut Vec<u8>,
+        record_fn: &mut dyn FnMut(Result<Record<'_>, u64>) -> u64,
+    ) -> Option<u64> {
+        let head = self.ring.head();
+        let mut taken = 0;
+        while self.tail != head {
+            if taken >= share {
+                return Some(self.last_time);
+            }
+            let available = head.wrapping_sub(self.tail);
+            let size = usize::try_from(available).unwrap_or(usize::MAX);
+            scratch.clear();
+            if size <= self.ring.data_size() {
+                self.ring.copy(self.tail, size.min(CHUNK_SIZE), scratch);
+            }
+            let used = self.read_chunk(scratch, record_fn);
+            if used == 0 {
+                // No record begins here: the positions or the bytes are not what the kernel
+                // writes. The rest of what is there cannot be told apart; go on after it.
+                self.told += record_fn(Err(self.last_time));
+                self.tail = head;
+            } else {
+                self.tail = self.tail.wrapping_add(used as u64);
+            }
+            taken += used;
+            self.ring.set_tail(self.tail);
+        }
+        None
+    }
+
+    /// Reads the whole records in `chunk` and returns how many bytes they are.
+    fn read_chunk(
+        &mut self,
+        chunk: &[u8],
+        record_fn: &mut dyn FnMut(Result<Record<'_>, u64>) -> u64,
+    ) -> usize {
+        let mut rest = chunk;
+        while let Some(size) = perf_record::claimed_size(rest) {
+            let Some((bytes, after)) = rest.split_at_checked(size) else {
+                break;
+            };
+            rest = after;
+            match perf_record::read(bytes) {
+                Ok(record) => {
+                    self.last_time = record.time;
+                    self.told += record_fn(Ok(record));
+                }
+                Err(_invalid) => self.told += record_fn(Err(self.last_time)),
+            }
+        }
+        chunk.len() - rest.len()
+    }
+
+    /// What the kernel has lost beyond what records have told, told by this call.
+    pub(super) fn untold(&mut self) -> io::Result<u64> {
+        let Some(lost) = self.event.lost()? else {
+            return Ok(0);
+        };
+        let untold = lost.saturating_sub(self.told);
+        self.told += untold;
+        Ok(untold)
+    }
+}

@@ -1,0 +1,233 @@
+//! The command line as scripts see it: exit codes, places of errors, what stands on which stream.
+//!
+//! Here is what is asked of every command, of the configuration and of `doctor`; `run.rs`, `replay.rs`
+//! and `service.rs` have a command each.
+//!
+//! The program runs as itself, with whatever privilege the tests have; nothing here needs root. A
+//! recording is waited for by the line `systrail: recording`, never by time.
+#![cfg(target_os = "linux")]
+
+mod replay;
+mod run;
+mod service;
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+/// The program, with nothing of this machine's configuration in reach of its data.
+fn systrail() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_systrail"));
+    command
+        .env_remove("NOTIFY_SOCKET")
+        .env_remove("WATCHDOG_USEC")
+        .stdin(Stdio::null());
+    command
+}
+
+fn output<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Output {
+    systrail().args(arguments).output().expect("the program")
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn printed(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn file(directory: &Path, name: &str, text: &str) -> PathBuf {
+    let path = directory.join(name);
+    fs::write(&path, text).expect("a file");
+    path
+}
+
+#[test]
+fn every_command_has_a_help_with_examples() {
+    let commands: [&[&str]; 16] = [
+        &[],
+        &["run"],
+        &["watch"],
+        &["replay"],
+        &["query"],
+        &["tree"],
+        &["show"],
+        &["export"],
+        &["doctor"],
+        &["config", "check"],
+        &["service", "install"],
+        &["service", "uninstall"],
+        &["service", "start"],
+        &["service", "stop"],
+        &["service", "restart"],
+        &["service", "status"],
+    ];
+    for command in commands {
+        let output = output(command.iter().chain(&["--help"]));
+        assert_eq!(output.status.code(), Some(0), "{command:?}");
+        assert!(printed(&output).contains("Example"), "{command:?}");
+        assert_eq!(said(&output), "", "{command:?}");
+    }
+}
+
+#[test]
+fn wrong_arguments_end_with_2_and_say_what_is_allowed() {
+    let cases: [(&[&str], &str); 21] = [
+        (&[], "Usage"),
+        (&["runn"], "'run'"),
+        (&["run", "--duration", "10"], "no unit"),
+        (&["run", "--duration", "0s"], "longer than nothing"),
+        (&["run", "--flush-interval", "2s"], "from 1ms to 1s"),
+        (
+            &["run", "--events", "process,files"],
+            "process, thread, image",
+        ),
+        (
+            &["run", "--source", "magic"],
+            "auto, driver, ebpf, perf, connector",
+        ),
+        (&["run", "--on-loss", "cry"], "log, fail"),
+        (&["run", "--log", "x", "--no-log"], "cannot be used with"),
+        (
+            &["run", "--store", "x", "--no-store"],
+            "cannot be used with",
+        ),
+        (&["run", "--metrics", "here"], "--metrics"),
+        (
+            &["run", "--summary", "/no/such/directory/x"],
+            "no directory",
+        ),
+        (&["doctor", "--format", "csv"], "table, json"),
+        (&["query"], "<SQL>"),
+        (
+            &["query", "x", "--format", "xml"],
+            "table, json, jsonl, csv",
+        ),
+        (&["query", "x", "--timeout", "5"], "no unit"),
+        (&["tree", "--format", "csv"], "table, json, jsonl, dot"),
+        (
+            &["tree", "--at", "1m", "--since", "1m"],
+            "cannot be used with",
+        ),
+        (&["show"], "<PID|KEY>"),
+        (&["export", "--format", "xml"], "jsonl, csv, ecs, ocsf"),
+        (
+            &["export", "--log", "x", "--store", "y"],
+            "cannot be used with",
+        ),
+    ];
+    for (arguments, expected) in cases {
+        let output = output(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(said(&output).contains(expected), "{}", said(&output));
+        assert_eq!(printed(&output), "", "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_wrong_configuration_ends_with_2_and_names_line_and_column() {
+    let directory = tempfile::tempdir().unwrap();
+    let text = "source = \"auto\"\n[log]\n  rotate_sise = \"1 MiB\"\n  keep_files = 0\n";
+    let path = file(directory.path(), "wrong.toml", text);
+    let shown = path.to_str().unwrap();
+    for arguments in [
+        ["run", "--no-log", "--config"],
+        ["watch", "--no-log", "--config"],
+    ] {
+        let output = output(arguments.iter().copied().chain([shown]));
+        assert_eq!(output.status.code(), Some(2));
+        let said = said(&output);
+        assert!(said.contains(&format!(
+            "{shown}:3:3: error: unknown key `log.rotate_sise`"
+        )));
+        assert!(said.contains(&format!("{shown}:4:16: error: log.keep_files: 0")));
+    }
+}
+
+#[test]
+fn a_configuration_that_is_not_there_ends_with_2() {
+    let output = output(["run", "--config", "/no/such/file.toml"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(said(&output).contains("/no/such/file.toml: No such file"));
+}
+
+#[test]
+fn config_check_tells_findings_on_standard_output() {
+    let directory = tempfile::tempdir().unwrap();
+    let good = file(directory.path(), "good.toml", "source = \"perf\"\n");
+    let checked = output([OsStr::new("config"), OsStr::new("check"), good.as_os_str()]);
+    assert_eq!(checked.status.code(), Some(0));
+    assert!(printed(&checked).ends_with("valid, 0 errors, 0 warnings\n"));
+
+    let doubtful = file(
+        directory.path(),
+        "doubtful.toml",
+        "[[include]]\nimage = \"bash\"\n",
+    );
+    let checked = output([
+        OsStr::new("config"),
+        OsStr::new("check"),
+        doubtful.as_os_str(),
+    ]);
+    assert_eq!(checked.status.code(), Some(0));
+    assert!(printed(&checked).contains("doubtful.toml:1:1: warning: this rule can never fire"));
+
+    let bad = file(
+        directory.path(),
+        "bad.toml",
+        "source = \"prf\"\nevents = 3\n",
+    );
+    let checked = output([OsStr::new("config"), OsStr::new("check"), bad.as_os_str()]);
+    assert_eq!(checked.status.code(), Some(2));
+    let printed = printed(&checked);
+    assert!(printed.contains("bad.toml:1:10: error: source: \"prf\": did you mean \"perf\"?"));
+    assert!(printed.contains("bad.toml:2:10: error: events"));
+    assert!(printed.ends_with("refused, 2 errors, 0 warnings\n"));
+}
+
+#[test]
+fn doctor_tells_every_tier_as_json() {
+    let output = output(["doctor", "--format", "json"]);
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let tiers = report["tiers"].as_array().unwrap();
+    let names: Vec<_> = tiers.iter().map(|tier| tier["name"].as_str()).collect();
+    assert_eq!(names, [Some("ebpf"), Some("perf"), Some("connector")]);
+    let first = tiers.iter().find(|tier| tier["runs"] == true);
+    assert_eq!(
+        report["source"],
+        first.map_or(serde_json::Value::Null, |tier| tier["name"].clone())
+    );
+    assert_eq!(
+        output.status.code(),
+        Some(if first.is_some() { 0 } else { 4 })
+    );
+    for tier in tiers.iter().filter(|tier| tier["runs"] == false) {
+        assert!(
+            tier["cause"].is_string() && tier["cure"].is_string(),
+            "{tier}"
+        );
+    }
+    for fact in [
+        "kernel",
+        "btf",
+        "lockdown",
+        "capabilities",
+        "data_directory",
+        "systemd",
+    ] {
+        let facts = report["facts"].as_array().unwrap();
+        assert!(facts.iter().any(|found| found["name"] == fact), "{fact}");
+    }
+}
+
+#[test]
+fn doctor_reads_like_its_json() {
+    let output = output(["doctor"]);
+    assert!(matches!(output.status.code(), Some(0 | 4)));
+    let printed = printed(&output);
+    for word in ["ebpf", "perf", "connector", "capabilities"] {
+        assert!(printed.contains(word), "{printed}");
+    }
+}

@@ -1,0 +1,93 @@
+//! `systrail replay`, also of a log that a crash has torn.
+
+use std::fs;
+
+use agent::account::Account;
+
+use crate::{file, output, said, systrail};
+
+/// A log as a crash leaves it: a loss, and a torn last line.
+const TORN_LOG: &str = "\
+{\"sequence\":1,\"time\":\"2026-01-01T00:00:00.000000000Z\",\"kind\":\"thread_exit\",\"host\":\"h\",\
+\"process_id\":7,\"process_key\":\"00000000000000aa\",\"thread_id\":8}
+{\"sequence\":2,\"time\":\"2026-01-01T00:00:00.000000001Z\",\"kind\":\"lost\",\"host\":\"h\",\
+\"process_id\":7,\"process_key\":\"00000000000000aa\",\"lost_kind\":\"thread_exit\",\
+\"lost_count\":3,\"lost_reason\":\"buffer_full\"}
+{\"sequence\":3,\"time\":\"2026-01-01T00";
+
+#[test]
+fn replay_passes_over_what_is_no_event_and_says_where() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = file(directory.path(), "torn.jsonl", TORN_LOG);
+    let copy = directory.path().join("copy.jsonl");
+    let summary = directory.path().join("account.json");
+    let output = systrail()
+        .arg("replay")
+        .arg(&log)
+        .arg("--log")
+        .arg(&copy)
+        .arg("--summary")
+        .arg(&summary)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    assert!(
+        said(&output).contains("line 3 is passed over"),
+        "{}",
+        said(&output)
+    );
+    let whole: Vec<&str> = TORN_LOG.lines().take(2).collect();
+    assert_eq!(
+        fs::read_to_string(&copy)
+            .unwrap()
+            .lines()
+            .collect::<Vec<_>>(),
+        whole
+    );
+    let account: Account = serde_json::from_slice(&fs::read(&summary).unwrap()).unwrap();
+    let count = account.kinds.thread_exit;
+    assert_eq!((count.produced, count.delivered, count.lost), (4, 1, 3));
+    assert_eq!(account.source, "replay");
+}
+
+#[test]
+fn on_loss_fail_ends_with_3() {
+    let directory = tempfile::tempdir().unwrap();
+    let whole: Vec<&str> = TORN_LOG.lines().take(2).collect();
+    let with_loss = file(directory.path(), "loss.jsonl", &whole.join("\n"));
+    let torn = file(
+        directory.path(),
+        "torn.jsonl",
+        &TORN_LOG.replace("thread_exit\",\"lost", "x"),
+    );
+    for log in [with_loss, torn] {
+        let log = log.to_str().unwrap();
+        assert_eq!(
+            output(["replay", log, "--on-loss", "fail"]).status.code(),
+            Some(3)
+        );
+        assert_eq!(
+            output(["replay", log, "--on-loss", "log"]).status.code(),
+            Some(0)
+        );
+    }
+}
+
+#[test]
+fn replay_of_nothing_ends_with_1() {
+    let output = output(["replay", "/no/such/log.jsonl"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said(&output).contains("/no/such/log.jsonl"));
+}
+
+#[test]
+fn a_log_is_not_replayed_into_itself() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = file(directory.path(), "trail.jsonl", TORN_LOG);
+    let path = log.to_str().unwrap();
+    assert_eq!(
+        output(["replay", path, "--log", path]).status.code(),
+        Some(2)
+    );
+    assert_eq!(fs::read_to_string(&log).unwrap(), TORN_LOG);
+}

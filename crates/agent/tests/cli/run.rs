@@ -1,0 +1,304 @@
+//! `systrail run`: how it begins, ends and tells what it did.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use agent::account::Account;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::{file, output, printed, said, systrail};
+
+/// A recording in progress.
+pub(crate) struct Recording {
+    child: Child,
+    stderr: BufReader<std::process::ChildStderr>,
+    /// What it said until it recorded.
+    pub(crate) said: String,
+}
+
+impl Recording {
+    /// Starts one and waits until it records; `None` where no sensor runs, which it then has to say
+    /// with exit code 4.
+    pub(crate) fn start(mut command: Command) -> Option<Self> {
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        // A program that was just copied is busy as long as a child which another test forked
+        // meanwhile has its file open, which is until that child's exec.
+        let mut child = loop {
+            match command.spawn() {
+                Err(error) if error.kind() == ErrorKind::ExecutableFileBusy => {
+                    std::thread::yield_now();
+                }
+                started => break started.expect("the program"),
+            }
+        };
+        let mut stderr = BufReader::new(child.stderr.take().expect("standard error"));
+        let mut said = String::new();
+        while !said.ends_with("systrail: recording\n") {
+            if stderr.read_line(&mut said).expect("a line") == 0 {
+                let status = child.wait().expect("an exit");
+                assert_eq!(status.code(), Some(4), "{said}");
+                assert!(said.contains("no sensor can run here"), "{said}");
+                return None;
+            }
+        }
+        Some(Self {
+            child,
+            stderr,
+            said,
+        })
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        let id = Pid::from_raw(self.child.id().try_into().expect("a process id"));
+        kill(id, signal).expect("a signal");
+    }
+
+    /// Everything it said, and its exit code. Whoever piped its standard output has read it.
+    pub(crate) fn end(mut self) -> (Option<i32>, String) {
+        self.stderr.read_to_string(&mut self.said).expect("text");
+        let status = self.child.wait().expect("an exit");
+        (status.code(), self.said)
+    }
+}
+
+/// `run`, which leaves the machine's own store alone.
+pub(crate) fn run(arguments: &[&str]) -> Command {
+    let mut command = systrail();
+    command.args(["run", "--no-store"]).args(arguments);
+    command
+}
+
+#[test]
+fn a_recording_ends_cleanly_at_sigterm_and_accounts_for_everything() {
+    let directory = tempfile::tempdir().unwrap();
+    let (log, summary) = (
+        directory.path().join("trail.jsonl"),
+        directory.path().join("account"),
+    );
+    let arguments = [
+        "--log",
+        log.to_str().unwrap(),
+        "--summary",
+        summary.to_str().unwrap(),
+    ];
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let Some(recording) = Recording::start(run(&arguments)) else {
+            return;
+        };
+        assert_eq!(recording.said.matches("recording").count(), 1);
+        recording.signal(signal);
+        let (code, said) = recording.end();
+        assert_eq!(code, Some(0), "{said}");
+        assert!(
+            said.ends_with("balanced: produced = delivered + lost\n"),
+            "{said}"
+        );
+        let account: Account = serde_json::from_slice(&fs::read(&summary).unwrap()).unwrap();
+        assert!(account.balanced && account.kinds.is_balanced());
+        let text = fs::read_to_string(&log).unwrap();
+        assert!(text.ends_with("}\n"));
+        assert!(
+            text.lines()
+                .last()
+                .unwrap()
+                .contains("\"kind\":\"sensor_stop\"")
+        );
+    }
+}
+
+#[test]
+fn a_second_signal_gives_up_a_drain_that_hangs() {
+    // Nobody reads the log, so closing it would take for ever.
+    let Some(recording) = Recording::start(run(&["--log", "-"])) else {
+        return;
+    };
+    for _ in 0..200 {
+        Command::new("/bin/true").status().unwrap();
+    }
+    recording.signal(Signal::SIGTERM);
+    recording.signal(Signal::SIGINT);
+    let (code, said) = recording.end();
+    assert_eq!(code, Some(1), "{said}");
+    assert!(
+        said.ends_with("systrail: aborted; events on their way are in no log\n"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_duration_ends_a_recording() {
+    let Some(recording) = Recording::start(run(&["--no-log", "--duration", "10ms"])) else {
+        return;
+    };
+    let (code, said) = recording.end();
+    assert_eq!(code, Some(0), "{said}");
+    assert!(
+        !said.contains('\u{1b}'),
+        "no live line and no colour where nobody sits: {said:?}"
+    );
+}
+
+#[test]
+fn a_log_on_standard_output_is_nothing_but_json_lines() {
+    let arguments = ["--log", "-", "--events", "process", "--duration", "10ms"];
+    let mut command = run(&arguments);
+    command.stdout(Stdio::piped()).stderr(Stdio::null());
+    let output = command.output().unwrap();
+    if output.status.code() == Some(4) {
+        return;
+    }
+    assert_eq!(output.status.code(), Some(0));
+    let mut sequence = 0;
+    for line in printed(&output).lines() {
+        let event: serde_json::Value = serde_json::from_str(line).unwrap();
+        sequence += 1;
+        assert_eq!(event["sequence"], sequence, "no gap");
+        let kind = event["kind"].as_str().unwrap();
+        assert!(
+            kind.starts_with("process_") || kind.starts_with("sensor_"),
+            "{kind}"
+        );
+    }
+    assert!(sequence > 2);
+}
+
+#[test]
+fn whoever_stops_reading_ends_a_recording_quietly() {
+    for command in ["run", "watch"] {
+        let mut command = {
+            let mut started = systrail();
+            started.arg(command);
+            started
+        };
+        if command.get_args().any(|argument| argument == "run") {
+            command.args(["--no-store", "--log", "-"]);
+        }
+        let Some(mut recording) = Recording::start(command) else {
+            return;
+        };
+        drop(recording.child.stdout.take());
+        // Something to write, so that the closed pipe is noticed.
+        Command::new("/bin/true").status().unwrap();
+        let (code, said) = recording.end();
+        assert_eq!(code, Some(0), "{said}");
+        assert!(
+            !said.contains("roken pipe") && !said.contains("panicked"),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn exclude_rules_keep_events_out_and_in_the_account() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = file(
+        directory.path(),
+        "rules.toml",
+        "[[exclude]]\nimage = \"*\"\n",
+    );
+    let arguments = [
+        "--log",
+        "-",
+        "--duration",
+        "10ms",
+        "--config",
+        config.to_str().unwrap(),
+    ];
+    let output = run(&arguments).output().unwrap();
+    if output.status.code() == Some(4) {
+        return;
+    }
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    for line in printed(&output).lines() {
+        let event: serde_json::Value = serde_json::from_str(line).unwrap();
+        let kind = event["kind"].as_str().unwrap();
+        let has_image = event["image"].is_string() && kind != "image_load";
+        assert!(!has_image, "{line}");
+    }
+}
+
+#[test]
+fn metrics_are_served_while_it_records() {
+    let command = run(&["--no-log", "--metrics", "127.0.0.1:0"]);
+    let Some(recording) = Recording::start(command) else {
+        return;
+    };
+    let (_, address) = recording.said.split_once("metrics on http://").unwrap();
+    let (address, _) = address.split_once('/').unwrap();
+    let mut client = TcpStream::connect(address).unwrap();
+    client.write_all(b"GET /metrics HTTP/1.1\r\n\r\n").unwrap();
+    let mut response = String::new();
+    client.read_to_string(&mut response).unwrap();
+    assert!(response.contains("systrail_recording 1\n"), "{response}");
+    recording.signal(Signal::SIGTERM);
+    assert_eq!(recording.end().0, Some(0));
+}
+
+#[test]
+fn a_log_that_cannot_be_opened_ends_with_1_and_says_which() {
+    let output = output([
+        "run",
+        "--no-store",
+        "--duration",
+        "10ms",
+        "--log",
+        "/proc/no/such.jsonl",
+    ]);
+    if output.status.code() == Some(4) {
+        return;
+    }
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said(&output).contains("log /proc/no"), "{}", said(&output));
+}
+
+#[test]
+fn without_privilege_it_records_with_less_or_says_why_not() {
+    let mut command = run(&["--no-log"]);
+    if nix::unistd::geteuid().is_root() {
+        // Nobody's program must be somewhere nobody may go.
+        let directory = tempfile::Builder::new()
+            .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o755))
+            .tempdir_in("/tmp")
+            .unwrap();
+        let program = directory.keep().join("systrail");
+        fs::copy(env!("CARGO_BIN_EXE_systrail"), &program).unwrap();
+        command = as_nobody(&program);
+        let recording = Recording::start(command);
+        fs::remove_dir_all(program.parent().unwrap()).unwrap();
+        check_unprivileged(recording);
+    } else {
+        check_unprivileged(Recording::start(command));
+    }
+}
+
+/// `run --no-log` without any privilege.
+fn as_nobody(program: &Path) -> Command {
+    use std::os::unix::process::CommandExt as _;
+    let mut command = Command::new(program);
+    command
+        .args(["run", "--no-log", "--no-store"])
+        .uid(65_534)
+        .gid(65_534)
+        .stdin(Stdio::null());
+    command
+}
+
+fn check_unprivileged(recording: Option<Recording>) {
+    // Exit code 4 with a cause was checked at the start.
+    let Some(recording) = recording else {
+        return;
+    };
+    assert!(
+        recording.said.contains("ebpf does not run here: "),
+        "{}",
+        recording.said
+    );
+    assert!(recording.said.contains("source "), "{}", recording.said);
+    recording.signal(Signal::SIGTERM);
+    let (code, said) = recording.end();
+    assert_eq!(code, Some(0), "{said}");
+}

@@ -1,0 +1,66 @@
+//! `systrail service`, and what a service manager is told.
+
+use nix::sys::signal::Signal;
+
+use crate::run::{Recording, run};
+use crate::{output, printed, said};
+
+#[test]
+fn a_service_unit_can_be_looked_at_and_put_into_an_image() {
+    let program = "--program=/usr/bin/systrail";
+    let printed_unit = output(["service", "install", "--print", program]);
+    assert_eq!(printed_unit.status.code(), Some(0));
+    assert!(printed(&printed_unit).contains("\nExecStart=/usr/bin/systrail run "));
+
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().to_str().unwrap();
+    for done in ["installed", "already installed"] {
+        let installed = output(["service", "install", "--root", root, program]);
+        assert_eq!(installed.status.code(), Some(0), "{}", said(&installed));
+        assert!(printed(&installed).contains(done));
+    }
+    for done in ["uninstalled", "was not installed"] {
+        let removed = output(["service", "uninstall", "--root", root]);
+        assert_eq!(removed.status.code(), Some(0), "{}", said(&removed));
+        assert!(printed(&removed).contains(done));
+    }
+}
+
+#[test]
+fn without_systemd_a_service_is_refused_with_what_to_do_instead() {
+    if sd_notify::booted().unwrap_or(false) {
+        return;
+    }
+    for command in ["start", "stop", "restart", "status", "uninstall"] {
+        let output = output(["service", command]);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(
+            said(&output).contains("not booted with systemd"),
+            "{}",
+            said(&output)
+        );
+    }
+}
+
+#[test]
+fn the_service_manager_is_told_when_everything_is_seen_and_when_it_ends() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("notify");
+    let socket = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+    let mut command = run(&["--no-log"]);
+    command.env("NOTIFY_SOCKET", &path);
+    command.env("WATCHDOG_USEC", "20000");
+    let Some(recording) = Recording::start(command) else {
+        return;
+    };
+    let mut bytes = [0; 64];
+    let mut receive = || {
+        let size = socket.recv(&mut bytes).unwrap();
+        String::from_utf8_lossy(&bytes[..size]).trim().to_owned()
+    };
+    assert_eq!(receive(), "READY=1");
+    assert_eq!(receive(), "WATCHDOG=1");
+    recording.signal(Signal::SIGTERM);
+    while receive() != "STOPPING=1" {}
+    assert_eq!(recording.end().0, Some(0));
+}

@@ -1,0 +1,188 @@
+//! `systrail query` does no harm: it changes nothing, and ends by its time, its memory, Ctrl-C, or a
+//! reader that goes.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Read as _;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::{Store, systrail};
+
+/// Every file of a store with its bytes.
+fn files(store: &Store) -> BTreeMap<String, Vec<u8>> {
+    let entries = fs::read_dir(store.path()).unwrap();
+    entries
+        .map(|entry| {
+            let entry = entry.unwrap();
+            (
+                entry.file_name().into_string().unwrap(),
+                fs::read(entry.path()).unwrap(),
+            )
+        })
+        .collect()
+}
+
+#[test]
+fn nothing_but_reading_is_allowed() {
+    let store = Store::small();
+    let before = files(&store);
+    let other = store.directory.path().join("evil.db");
+    let attach = format!("ATTACH '{}' AS evil", other.display());
+    let vacuum = format!("VACUUM s0 INTO '{}'", other.display());
+    let hostile = [
+        attach.as_str(),
+        vacuum.as_str(),
+        "PRAGMA journal_mode = DELETE",
+        "PRAGMA query_only = OFF",
+        "PRAGMA writable_schema = ON",
+        "SELECT * FROM pragma_query_only",
+        "INSERT INTO s0.meta VALUES ('a', 1)",
+        "UPDATE s0.process_start SET time = 0",
+        "DELETE FROM s0.process_start",
+        "DROP TABLE s0.process_start",
+        "CREATE TABLE evil(x)",
+        "CREATE TEMP TABLE evil(x)",
+        "CREATE TEMP VIEW events AS SELECT 1",
+        "DROP VIEW temp.events",
+        "CREATE VIRTUAL TABLE evil USING fts5(x)",
+        "CREATE TEMP TRIGGER t AFTER INSERT ON s0.meta BEGIN SELECT 1; END",
+        "ALTER TABLE s0.meta RENAME TO evil",
+        "REINDEX s0.process_by_key",
+        "ANALYZE s0",
+        "DETACH s0",
+        "BEGIN IMMEDIATE",
+        "SAVEPOINT a",
+        "VACUUM",
+        "SELECT load_extension('/lib/evil.so')",
+        "SELECT 1; DROP TABLE s0.process_start",
+        "EXPLAIN DROP TABLE s0.process_start",
+    ];
+    for sql in hostile {
+        let said = store.refused(2, &["query", sql]);
+        assert!(!said.contains("panicked"), "{sql}: {said}");
+    }
+    assert_eq!(files(&store), before);
+    // Nor is anything else there to be read or written.
+    for sql in [
+        "SELECT readfile('/etc/passwd')",
+        "SELECT writefile('/tmp/x', 1)",
+        "SELECT edit('x')",
+    ] {
+        store.refused(2, &["query", sql]);
+    }
+}
+
+#[test]
+fn a_query_without_end_ends_in_time() {
+    let store = Store::small();
+    let endless = [
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n",
+        "SELECT count(*) FROM events a, events b, events c, events d, events e, events f, events g",
+        "SELECT sum(length(hex(randomblob(1000000)))) FROM events a, events b, events c",
+    ];
+    for sql in endless {
+        let began = Instant::now();
+        let said = store.refused(1, &["query", sql, "--timeout=200ms"]);
+        assert!(
+            said.contains("longer than 200ms; give it more with --timeout"),
+            "{sql}: {said}"
+        );
+        assert!(began.elapsed() < Duration::from_secs(30), "{sql}");
+    }
+}
+
+#[test]
+fn a_query_that_wants_too_much_memory_is_told_so() {
+    let store = Store::small();
+    let greedy = [
+        "SELECT length(randomblob(1000000000))",
+        "SELECT length(zeroblob(2000000000))",
+        "SELECT length(replace(hex(zeroblob(8000000)), '0', '0123456789'))",
+        "SELECT length(group_concat(hex(zeroblob(1000000)))) FROM events",
+        "SELECT printf('%.*c', 1000000000, 'x')",
+    ];
+    for sql in greedy {
+        let said = store.refused(1, &["query", sql]);
+        assert!(
+            said.contains("too much memory") || said.contains("too big"),
+            "{sql}: {said}"
+        );
+    }
+    let long = format!("SELECT '{}'", "x".repeat(100_000));
+    store.printed(&["query", &long]);
+    let deep = format!("SELECT {}1{}", "(".repeat(5_000), ")".repeat(5_000));
+    store.refused(2, &["query", &deep]);
+}
+
+/// Whether the process catches SIGINT by now.
+fn catches_interrupts(process_id: u32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{process_id}/status")).unwrap();
+    let mask = status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigCgt:"))
+        .unwrap();
+    let mask = u64::from_str_radix(mask.trim(), 16).unwrap();
+    mask >> (Signal::SIGINT as i32 - 1) & 1 == 1
+}
+
+#[test]
+fn ctrl_c_ends_a_query_with_a_message() {
+    let store = Store::small();
+    let endless =
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n";
+    let mut child = systrail()
+        .args(["query", endless, "--store", store.path()])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    while !catches_interrupts(child.id()) {
+        std::thread::yield_now();
+    }
+    let id = Pid::from_raw(child.id().try_into().unwrap());
+    kill(id, Signal::SIGINT).unwrap();
+    let mut said = String::new();
+    child
+        .stderr
+        .take()
+        .unwrap()
+        .read_to_string(&mut said)
+        .unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(1), "{said}");
+    assert_eq!(said, "systrail: the query was interrupted\n");
+}
+
+#[test]
+fn whoever_closes_the_pipe_has_seen_enough() {
+    let store = Store::small();
+    let endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i FROM n";
+    for format in ["table", "csv", "json", "jsonl"] {
+        let mut child = systrail()
+            .args([
+                "query",
+                endless,
+                "--format",
+                format,
+                "--store",
+                store.path(),
+            ])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut beginning = [0; 100];
+        child
+            .stdout
+            .take()
+            .unwrap()
+            .read_exact(&mut beginning)
+            .unwrap();
+        let ended = child.wait_with_output().unwrap();
+        assert_eq!(ended.status.code(), Some(0), "{format}");
+        assert_eq!(String::from_utf8_lossy(&ended.stderr), "", "{format}");
+    }
+}
