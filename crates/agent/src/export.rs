@@ -5,7 +5,7 @@
 //! a name of ours (`systrail` in ECS, `unmapped` in OCSF). So no field can be forgotten, and a new
 //! one is in every export at once. `docs/EXPORT.md` is the tables for people.
 
-mod csv;
+pub(crate) mod csv;
 mod ecs;
 mod ocsf;
 

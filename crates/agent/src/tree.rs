@@ -19,7 +19,7 @@ use event::ProcessKey;
 
 pub use self::draw::{Style, draw, heading, state};
 pub use self::forest::{Forest, Visit};
-pub use self::row::{Row, write_dot, write_json, write_json_lines};
+pub use self::row::{Row, write_csv, write_dot, write_json, write_json_lines};
 pub use self::who::{NotOne, Who};
 use crate::trail::{Body, Event, ProcessStart, Program, Time};
 

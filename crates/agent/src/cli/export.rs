@@ -3,6 +3,7 @@
 use std::io::{self, BufWriter, IsTerminal as _, Write};
 
 use agent::export::{self, Format};
+use agent::shown;
 use agent::store;
 use agent::trail::{Event, Time};
 use clap::Args;
@@ -42,6 +43,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<Exit, Failure> {
         out,
         line: Vec::new(),
         format,
+        is_terminal: io::stdout().is_terminal(),
     };
     let ended = if arguments.trail.log.is_some() {
         arguments.print_log(&mut printer)
@@ -120,6 +122,7 @@ struct Printer<W> {
     out: W,
     line: Vec<u8>,
     format: Format,
+    is_terminal: bool,
 }
 
 impl<W: Write> Printer<W> {
@@ -133,6 +136,10 @@ impl<W: Write> Printer<W> {
     fn print(&mut self, event: &Event) -> Result<(), End> {
         self.line.clear();
         written(export::write(event, self.format, &mut self.line))?;
+        if self.is_terminal {
+            // JSON has an escape for what a terminal acts on; CSV has it as it is.
+            self.line = shown::safe(&String::from_utf8_lossy(&self.line)).into_bytes();
+        }
         written(self.out.write_all(&self.line))
     }
 }
@@ -142,4 +149,34 @@ fn written(result: io::Result<()>) -> Result<(), End> {
         io::ErrorKind::BrokenPipe => End::Closed,
         _ => End::Failed(error.into()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use agent::trail::hazard::is_hazard;
+    use agent::trail::json;
+
+    use super::*;
+
+    /// CSV has no escapes, so an argument of any process reached the terminal as it was.
+    #[test]
+    fn no_format_lets_an_argument_act_on_a_terminal() {
+        let line = br#"{"sequence":1,"time":"2026-01-01T00:00:00.000000000Z","kind":"process_exec","host":"h","process_id":1,"process_key":"0000000000000001","command_line":"evil \u001b]0;owned\u0007"}"#;
+        let event = json::read_line(line).unwrap();
+        for (name, format) in Format::NAMES {
+            let mut printer = Printer {
+                out: Vec::new(),
+                line: Vec::new(),
+                format,
+                is_terminal: true,
+            };
+            assert!(printer.begin().is_ok() && printer.print(&event).is_ok());
+            let text = String::from_utf8(printer.out).unwrap();
+            assert!(text.contains("evil"), "{name}: {text}");
+            let hazard = text
+                .chars()
+                .find(|&character| character != '\n' && is_hazard(character));
+            assert_eq!(hazard, None, "{name}: {text:?}");
+        }
+    }
 }

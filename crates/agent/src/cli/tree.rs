@@ -1,9 +1,10 @@
 //! `systrail tree`: who started whom.
 
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, IsTerminal as _, Write};
 use std::path::Path;
 
 use agent::moment;
+use agent::shown;
 use agent::store::Window;
 use agent::trail::Time;
 use agent::tree::{self, Forest, Style, Tree, Who};
@@ -37,7 +38,7 @@ pub(super) struct Arguments {
     at: Option<Time>,
     /// How to print it
     #[arg(long, value_name = "FORMAT", default_value = "table")]
-    #[arg(value_parser = ["table", "json", "jsonl", "dot"])]
+    #[arg(value_parser = ["table", "json", "jsonl", "csv", "dot"])]
     format: String,
 }
 
@@ -107,6 +108,12 @@ fn print(forest: &Forest<'_>, format: &str, now: Time, out: &mut impl Write) -> 
     match format {
         "json" => tree::write_json(forest, now, out),
         "jsonl" => tree::write_json_lines(forest, now, out),
+        "csv" if io::stdout().is_terminal() => {
+            let mut text = Vec::new();
+            tree::write_csv(forest, now, &mut text)?;
+            out.write_all(shown::safe(&String::from_utf8_lossy(&text)).as_bytes())
+        }
+        "csv" => tree::write_csv(forest, now, out),
         "dot" => tree::write_dot(forest, out),
         _ => {
             let style = Style {

@@ -12,13 +12,22 @@ pub fn heading() -> String {
     FIELDS.join(",") + "\n"
 }
 
-/// Appends the fields as a line.
+/// Appends the fields of an event as a line.
 pub(super) fn write(fields: &Map<String, Value>, out: &mut Vec<u8>) -> io::Result<()> {
-    for (index, name) in FIELDS.into_iter().enumerate() {
+    write_columns(&FIELDS, fields, out)
+}
+
+/// Appends the fields with these names as a line.
+pub(crate) fn write_columns(
+    names: &[&str],
+    fields: &Map<String, Value>,
+    out: &mut Vec<u8>,
+) -> io::Result<()> {
+    for (index, name) in names.iter().enumerate() {
         if index > 0 {
             out.push(b',');
         }
-        let text = match fields.get(name) {
+        let text = match fields.get(*name) {
             None | Some(Value::Null) => continue,
             Some(Value::String(text)) => text.clone(),
             Some(other) => serde_json::to_string(other)?,

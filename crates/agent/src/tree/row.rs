@@ -1,12 +1,14 @@
-//! A tree for programs: JSON, nested or a line a process, and Graphviz' dot. The fields are named
-//! as the columns of the store's `processes`.
+//! A tree for programs: JSON, nested or a line a process, CSV, and Graphviz' dot. The fields are
+//! named as the columns of the store's `processes`.
 
 use std::io::{self, Write};
 
 use serde::Serialize;
+use serde_json::Value;
 
 use super::draw::state;
 use super::{End, Forest, Process};
+use crate::export::csv;
 use crate::shown::{rfc_3339, safe_json};
 use crate::trail::{Text, Time, UserId};
 
@@ -43,7 +45,7 @@ pub struct Row<'p> {
     #[serde(skip_serializing_if = "Option::is_none")]
     user: Option<&'p str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    user_id: Option<serde_json::Value>,
+    user_id: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     session_id: Option<u32>,
     exec_count: u64,
@@ -114,6 +116,49 @@ impl<'p> Row<'p> {
 pub fn write_json_lines(forest: &Forest<'_>, now: Time, out: &mut impl Write) -> io::Result<()> {
     for visit in forest.visits() {
         writeln!(out, "{}", Row::new(visit.process, now).json()?)?;
+    }
+    Ok(())
+}
+
+/// The fields of a [`Row`], in its order: the columns of CSV.
+const COLUMNS: [&str; 25] = [
+    "process_id",
+    "process_key",
+    "host",
+    "state",
+    "parent_process_id",
+    "parent_process_key",
+    "creator_process_id",
+    "creator_thread_id",
+    "start_time",
+    "start_time_text",
+    "existing",
+    "image",
+    "command_line",
+    "arguments",
+    "script",
+    "user",
+    "user_id",
+    "session_id",
+    "exec_count",
+    "exit_time",
+    "exit_time_text",
+    "exit_code",
+    "signal",
+    "core_dumped",
+    "run_time_ns",
+];
+
+/// Writes a heading, then a line a process, each before its children.
+pub fn write_csv(forest: &Forest<'_>, now: Time, out: &mut impl Write) -> io::Result<()> {
+    writeln!(out, "{}", COLUMNS.join(","))?;
+    let mut line = Vec::new();
+    for visit in forest.visits() {
+        if let Value::Object(fields) = serde_json::to_value(Row::new(visit.process, now))? {
+            line.clear();
+            csv::write_columns(&COLUMNS, &fields, &mut line)?;
+            out.write_all(&line)?;
+        }
     }
     Ok(())
 }

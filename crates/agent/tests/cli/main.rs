@@ -106,7 +106,10 @@ fn wrong_arguments_end_with_2_and_say_what_is_allowed() {
             "table, json, jsonl, csv",
         ),
         (&["query", "x", "--timeout", "5"], "no unit"),
-        (&["tree", "--format", "csv"], "table, json, jsonl, dot"),
+        (
+            &["tree", "--format", "yaml"],
+            "table, json, jsonl, csv, dot",
+        ),
         (
             &["tree", "--at", "1m", "--since", "1m"],
             "cannot be used with",

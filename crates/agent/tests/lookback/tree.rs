@@ -50,6 +50,26 @@ fn json_nests_children_in_their_parents() {
 }
 
 #[test]
+fn csv_has_a_line_a_process_with_the_fields_of_its_json() {
+    let told = |format| {
+        let arguments = ["tree", "--log", TRAIL, "--format", format];
+        printed(arguments)
+    };
+    let rows = lines_of_json(&told("jsonl"));
+    let csv = told("csv");
+    let mut lines = csv.lines();
+    let columns: Vec<&str> = lines.next().unwrap().split(',').collect();
+    for row in &rows {
+        let fields = row.as_object().unwrap();
+        assert!(fields.keys().all(|name| columns.contains(&name.as_str())));
+        let key = fields["process_key"].as_str().unwrap();
+        let line = lines.next().unwrap();
+        assert_eq!(line.split(',').nth(1), Some(key), "{line}");
+    }
+    assert_eq!(lines.next(), None);
+}
+
+#[test]
 fn dot_has_a_box_a_process_and_an_arrow_a_parent() {
     let dot = printed(["tree", "--format", "dot", "--log", TRAIL]);
     assert_harmless(&dot);
