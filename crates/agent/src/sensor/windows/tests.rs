@@ -450,6 +450,7 @@ fn the_first_thread_of_a_process_that_was_there_has_no_events_either() {
 #[test]
 fn what_is_loaded_into_the_kernel_is_told_once() {
     const IMAGE: usize = 5;
+    #[expect(clippy::unnecessary_wraps, reason = "a snapshot can fail")]
     fn existing(_images: bool) -> io::Result<Vec<Existing>> {
         let driver = |base: u64| ExistingImage {
             flags: Flags::UTF_16.with(Flags::KERNEL_IMAGE),
