@@ -3,7 +3,7 @@
 use event::ProcessKey;
 use foldhash::HashMap;
 use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{CachedStatement, Connection, OptionalExtension as _, Result, ToSql};
+use rusqlite::{CachedStatement, Connection, OptionalExtension as _, Params, Result, ToSql};
 
 use super::recent::Recent;
 use super::rows::SEPARATOR;
@@ -191,25 +191,15 @@ impl Known {
             row.command_line,
             row.arguments,
         );
-        let found = statements
-            .connection
-            .prepare_cached(
-                "SELECT id FROM program WHERE image IS ?1 AND command IS ?2 AND user IS ?3 \
-                 AND user_id IS ?4 AND script IS ?5 AND image_deleted = ?6 \
-                 AND command_line IS ?7 AND arguments IS ?8",
-            )?
-            .query_row(values, |row| row.get(0))
-            .optional()?;
-        let id = match found {
-            Some(id) => id,
-            None => statements
-                .connection
-                .prepare_cached(
-                    "INSERT INTO program(image, command, user, user_id, script, image_deleted, \
-                     command_line, arguments) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-                )?
-                .insert(values)?,
-        };
+        let id = found_or_added(
+            statements.connection,
+            "SELECT id FROM program WHERE image IS ?1 AND command IS ?2 AND user IS ?3 \
+             AND user_id IS ?4 AND script IS ?5 AND image_deleted = ?6 \
+             AND command_line IS ?7 AND arguments IS ?8",
+            "INSERT INTO program(image, command, user, user_id, script, image_deleted, \
+             command_line, arguments) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            values,
+        )?;
         self.programs.insert(row, id, 1);
         Ok(id)
     }
@@ -302,24 +292,14 @@ impl Known {
             row.existing,
             row.notes,
         );
-        let found = statements
-            .connection
-            .prepare_cached(
-                "SELECT id FROM image WHERE image IS ?1 AND image_size = ?2 \
-                 AND image_deleted = ?3 AND kernel_image = ?4 AND existing = ?5 AND notes IS ?6",
-            )?
-            .query_row(values, |row| row.get(0))
-            .optional()?;
-        let id = match found {
-            Some(id) => id,
-            None => statements
-                .connection
-                .prepare_cached(
-                    "INSERT INTO image(image, image_size, image_deleted, kernel_image, existing, \
-                     notes, load_count) VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0)",
-                )?
-                .insert(values)?,
-        };
+        let id = found_or_added(
+            statements.connection,
+            "SELECT id FROM image WHERE image IS ?1 AND image_size = ?2 \
+             AND image_deleted = ?3 AND kernel_image = ?4 AND existing = ?5 AND notes IS ?6",
+            "INSERT INTO image(image, image_size, image_deleted, kernel_image, existing, \
+             notes, load_count) VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0)",
+            values,
+        )?;
         self.images.insert(row, id, 1);
         Ok(id)
     }
@@ -354,6 +334,23 @@ fn find_text(
         }
     }
     Ok(None)
+}
+
+/// The row that `find` finds for these values, or that `add` adds.
+fn found_or_added(
+    connection: &Connection,
+    find: &str,
+    add: &str,
+    values: impl Params + Copy,
+) -> Result<i64> {
+    let found = connection
+        .prepare_cached(find)?
+        .query_row(values, |row| row.get(0))
+        .optional()?;
+    match found {
+        Some(id) => Ok(id),
+        None => connection.prepare_cached(add)?.insert(values),
+    }
 }
 
 /// The arguments with the separator between them, where both command line and arguments can be had

@@ -10,7 +10,7 @@ use std::io::Write as _;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::process::ExitStatusExt as _;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use event::{Event, Flags, Kind};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
@@ -218,14 +218,9 @@ fn the_parent_at_exit_is_who_adopted_an_orphan() {
     if !is_root() {
         return;
     }
-    let (recorded, (id, child)) = record(&settings(), || {
-        let role = role::command("orphan").spawn().unwrap();
-        let id = role.id();
-        // The output ends when the orphan has ended too, because it holds the same pipe.
-        let output = role.wait_with_output().unwrap();
-        let child = role::number(&output);
-        (id, child)
-    });
+    // The output ends when the orphan has ended too, because it holds the same pipe.
+    let (recorded, id, output) = record_role("orphan");
+    let child = role::number(&output);
     let (_, start) = recorded.start(child);
     assert_eq!(start.parent_process_id, id);
     let parent_ended = recorded.one(id, Kind::PROCESS_EXIT).0.time;
@@ -250,17 +245,18 @@ fn exec_of(recorded: &Recorded, id: u32) -> (Flags, String, Vec<u8>) {
     )
 }
 
-/// Records a program that does nothing: this one, asked for a test it does not have.
-fn record_idle(program: &str) -> (Recorded, u32) {
+/// Records a command that ends well.
+fn record_command(command: &mut Command) -> (Recorded, u32) {
     record(&settings(), || {
-        let mut child = Command::new(program)
-            .args(["no such test", "--exact"])
-            .stdout(std::process::Stdio::null())
-            .spawn()
-            .unwrap();
+        let mut child = command.stdout(Stdio::null()).spawn().unwrap();
         assert!(child.wait().unwrap().success());
         child.id()
     })
+}
+
+/// Records a program that does nothing: this one, asked for a test it does not have.
+fn record_idle(program: &str) -> (Recorded, u32) {
+    record_command(Command::new(program).args(["no such test", "--exact"]))
 }
 
 #[test]
@@ -320,15 +316,7 @@ fn a_script_is_named_beside_its_interpreter() {
     assert_eq!(image, this_program());
     assert_eq!(told, script.to_str().unwrap().as_bytes());
 
-    let (recorded, id) = record(&settings(), || {
-        let mut child = Command::new("./script")
-            .current_dir(directory.path())
-            .stdout(std::process::Stdio::null())
-            .spawn()
-            .unwrap();
-        child.wait().unwrap();
-        child.id()
-    });
+    let (recorded, id) = record_command(Command::new("./script").current_dir(directory.path()));
     let (header, exec) = recorded.exec(id);
     assert_eq!(exec.script, b"./script");
     assert_eq!(
@@ -350,15 +338,7 @@ fn arguments_are_whole_up_to_32_kib_and_cut_beyond() {
         (100_000, true),
     ] {
         let argument = "x".repeat(size);
-        let (recorded, id) = record(&settings(), || {
-            let mut child = Command::new(&program)
-                .arg(&argument)
-                .stdout(std::process::Stdio::null())
-                .spawn()
-                .unwrap();
-            child.wait().unwrap();
-            child.id()
-        });
+        let (recorded, id) = record_command(Command::new(&program).arg(&argument));
         let (header, exec) = recorded.exec(id);
         let mut whole = format!("{program}\0{argument}\0").into_bytes();
         assert_eq!(header.flags.contains(Flags::COMMAND_LINE_TRUNCATED), is_cut);
@@ -423,7 +403,7 @@ fn the_snapshot_has_every_process_once_and_no_seam() {
         return;
     }
     let mut sleeper = role::command("wait for input")
-        .stdin(std::process::Stdio::piped())
+        .stdin(Stdio::piped())
         .spawn()
         .unwrap();
     let (recorded, ()) = record(&settings(), || ());
