@@ -5,14 +5,12 @@
 //! ids, whole paths, and for each field that could not be had the reason. All of it comes from
 //! caches with limits; the system is asked only where a record says it lacks something.
 
-use std::sync::Arc;
-
 use event::{Event, Extension, Flags, Header, Kind, ProcessKey, image, process, thread};
 
 use crate::rules::Rules;
 use crate::sys::machine;
 use crate::sys::processes::{self, START_TICK_NS};
-use crate::trail::{self, Body, Text, missing};
+use crate::trail::{self, Body, missing};
 
 pub mod device_path;
 pub mod image_path;
@@ -140,9 +138,12 @@ impl Enricher {
         let user = origin && !header.flags.contains(Flags::USER_UNAVAILABLE);
         match extension {
             Extension::Token(token) if user => {
-                self.programs.set_user_sid(&mut program, token.user_sid);
+                self.programs
+                    .set_user_sid(&mut program, token.user_sid, header.time);
             }
-            _ if user => self.programs.set_user(&mut program, start.user_id),
+            _ if user => self
+                .programs
+                .set_user(&mut program, start.user_id, header.time),
             _ => program.user_unavailable(),
         }
         // Nobody remembers who created a process that was there before.
@@ -197,7 +198,8 @@ impl Enricher {
         if unavailable.iter().any(|flag| header.flags.contains(*flag)) {
             program.user_unavailable();
         } else {
-            self.programs.set_user(&mut program, exec.user_id);
+            self.programs
+                .set_user(&mut program, exec.user_id, header.time);
         }
         let body = trail::ProcessExec {
             program: program.trail.clone(),
@@ -302,9 +304,12 @@ impl Enricher {
     /// What every event says of the process it is about, with the rules' word on it.
     fn about(&self, header: &Header, body: Body) -> Enriched {
         let process = self.processes.get(header.process_id, header.start_time);
-        let verdict = match process {
-            Some(process) => process.verdict,
-            None => self.rules.judge(&trail::Program::default()),
+        let (process_key, verdict) = match process {
+            Some(process) => (process.key, process.verdict),
+            None => (
+                self.known_key(header.process_id, header.start_time, header.time),
+                self.rules.judge(&trail::Program::default()),
+            ),
         };
         let kept = match &body {
             Body::ImageLoad(load) => self.rules.keeps_image(verdict, load.image.as_ref()),
@@ -319,7 +324,7 @@ impl Enricher {
         };
         Enriched {
             process_id: header.process_id,
-            process_key: self.known_key(header.process_id, header.start_time, header.time),
+            process_key,
             time,
             body,
             truncated: Vec::new(),
@@ -423,27 +428,4 @@ impl ExitStatus {
             },
         }
     }
-}
-
-/// The text of an argument list as one line, the arguments joined by single spaces, as `ps` shows.
-fn joined(arguments: &[Text]) -> Text {
-    let mut bytes = Vec::new();
-    for (index, argument) in arguments.iter().enumerate() {
-        if index > 0 {
-            bytes.push(b' ');
-        }
-        bytes.extend_from_slice(argument.as_bytes());
-    }
-    Text::from_bytes(&bytes)
-}
-
-/// The arguments of a command line in which each is ended by a NUL byte.
-fn arguments(command_line: &[u8]) -> Arc<[Text]> {
-    if command_line.is_empty() {
-        return Arc::default();
-    }
-    let rest = command_line.strip_suffix(b"\0").unwrap_or(command_line);
-    rest.split(|byte| *byte == 0)
-        .map(Text::from_bytes)
-        .collect()
 }

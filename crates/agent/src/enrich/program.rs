@@ -1,10 +1,11 @@
 //! What a process runs: image, command line, user, script.
 
+use std::sync::Arc;
+
 use event::{Flags, Header, process};
 
 use super::image_path::{ImagePaths, path};
 use super::user::{Users, sid_text};
-use super::{arguments, joined};
 use crate::sys::processes;
 use crate::trail::{self, Field, Text, UserId, missing};
 
@@ -54,7 +55,7 @@ impl Program {
             self.lacks(&["image"], missing::GONE);
             return;
         }
-        self.trail.image = Some(paths.read(image, flags));
+        self.trail.image = Some(paths.text(image, flags));
         self.trail.image_deleted = flags.contains(Flags::IMAGE_DELETED);
         if flags.contains(Flags::IMAGE_TRUNCATED) {
             self.truncated.push("image".into());
@@ -70,8 +71,8 @@ impl Program {
         if flags.contains(Flags::UTF_16) {
             self.trail.command_line = Some(Text::from_utf_16(command_line));
         } else {
-            let arguments = arguments(command_line);
-            self.trail.command_line = Some(joined(&arguments));
+            let (line, arguments) = line_and_arguments(command_line);
+            self.trail.command_line = Some(line);
             self.trail.arguments = Some(arguments);
         }
         if flags.contains(Flags::COMMAND_LINE_TRUNCATED) {
@@ -144,11 +145,11 @@ impl Programs {
         program
     }
 
-    /// Says for whom the program runs.
-    pub fn set_user(&mut self, program: &mut Program, user_id: u32) {
+    /// Says for whom the program runs, asked at `now` on the sensor's clock.
+    pub fn set_user(&mut self, program: &mut Program, user_id: u32, now: u64) {
         let user_id_now = Some(UserId::Uid(user_id));
         program.forget_reasons(&["user", "user_id"]);
-        program.trail.user = self.users.name(user_id);
+        program.trail.user = self.users.name(user_id, now);
         program.trail.user_id = user_id_now;
         if program.trail.user.is_none() {
             program.lacks(&["user"], missing::UNKNOWN);
@@ -156,12 +157,12 @@ impl Programs {
     }
 
     /// Says for whom the program runs on Windows. A SID that is none is a user nobody knows.
-    pub fn set_user_sid(&mut self, program: &mut Program, sid: &[u8]) {
+    pub fn set_user_sid(&mut self, program: &mut Program, sid: &[u8], now: u64) {
         let Some(text) = sid_text(sid) else {
             return program.user_unavailable();
         };
         program.forget_reasons(&["user", "user_id"]);
-        program.trail.user = self.users.name_of_sid(sid);
+        program.trail.user = self.users.name_of_sid(sid, now);
         program.trail.user_id = Some(UserId::Sid(text));
         if program.trail.user.is_none() {
             program.lacks(&["user"], missing::UNKNOWN);
@@ -176,6 +177,26 @@ const fn command_line_fields(flags: Flags) -> &'static [&'static str] {
     } else {
         &["command_line", "arguments"]
     }
+}
+
+/// A command line in which each argument is ended by a NUL byte: as one line, the arguments joined by
+/// single spaces as `ps` shows them, and as a list.
+fn line_and_arguments(bytes: &[u8]) -> (Text, Arc<[Text]>) {
+    if bytes.is_empty() {
+        return (Text::default(), Arc::default());
+    }
+    let rest = bytes.strip_suffix(b"\0").unwrap_or(bytes);
+    let count = 1 + rest.iter().filter(|byte| **byte == 0).count();
+    let mut arguments = Vec::with_capacity(count);
+    // A NUL byte is a character by itself: where the whole is valid, so is each argument.
+    if let Ok(text) = str::from_utf8(rest) {
+        arguments.extend(text.split('\0').map(Text::from));
+        return (Text::from(&*text.replace('\0', " ")), arguments.into());
+    }
+    arguments.extend(rest.split(|byte| *byte == 0).map(Text::from_bytes));
+    let space = |byte: &u8| if *byte == 0 { b' ' } else { *byte };
+    let line: Vec<u8> = rest.iter().map(space).collect();
+    (Text::from_bytes(&line), arguments.into())
 }
 
 /// The absolute path of a script: as it was given, or below the working directory where that is
@@ -211,20 +232,31 @@ mod tests {
 
     #[test]
     fn splits_arguments_and_keeps_empty_ones() {
-        let texts = |bytes: &[u8]| -> Vec<String> {
-            arguments(bytes)
-                .iter()
-                .map(|text| text.shown().to_owned())
-                .collect()
+        let texts = |bytes: &[u8]| -> (String, Vec<String>) {
+            let (line, arguments) = line_and_arguments(bytes);
+            let shown = |text: &Text| text.shown().to_owned();
+            (shown(&line), arguments.iter().map(shown).collect())
         };
-        assert_eq!(texts(b"sh\0-c\0\0"), ["sh", "-c", ""]);
-        assert_eq!(texts(b"sh\0-c\0cut"), ["sh", "-c", "cut"]);
-        assert_eq!(texts(b"\0"), [""]);
-        assert!(texts(b"").is_empty());
-        assert_eq!(
-            joined(&arguments(b"sh\0-c\0exit 3\0")).shown(),
-            "sh -c exit 3"
-        );
+        let strings = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect();
+        for (bytes, line, arguments) in [
+            (&b"sh\0-c\0\0"[..], "sh -c ", &["sh", "-c", ""][..]),
+            (b"sh\0-c\0cut", "sh -c cut", &["sh", "-c", "cut"]),
+            (b"sh\0-c\0exit 3\0", "sh -c exit 3", &["sh", "-c", "exit 3"]),
+            (b"\0", "", &[""]),
+            (b"", "", &[]),
+        ] {
+            assert_eq!(texts(bytes), (line.to_owned(), strings(arguments)));
+        }
+    }
+
+    #[test]
+    fn an_argument_that_is_no_unicode_leaves_the_others_as_they_are() {
+        let (line, arguments) = line_and_arguments(b"ls\0\xff\0\xc3\xa9\0");
+        assert_eq!(line.raw(), Some(&b"ls \xff \xc3\xa9"[..]));
+        let raw: Vec<_> = arguments.iter().map(Text::raw).collect();
+        assert_eq!(raw, [None, Some(&b"\xff"[..]), None]);
+        let shown: Vec<_> = arguments.iter().map(Text::shown).collect();
+        assert_eq!(shown, ["ls", "\u{fffd}", "\u{e9}"]);
     }
 
     #[test]
@@ -245,8 +277,8 @@ mod tests {
             program.missing_reason("command_line").as_deref(),
             Some(missing::GONE)
         );
-        programs.set_user(&mut program, 3_999_999_999);
-        programs.set_user(&mut program, 3_999_999_998);
+        programs.set_user(&mut program, 3_999_999_999, 1);
+        programs.set_user(&mut program, 3_999_999_998, 1);
         let users = program
             .missing
             .iter()

@@ -3,7 +3,7 @@
 use std::borrow::Borrow;
 use std::hash::Hash;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use foldhash::HashMap;
 
@@ -18,7 +18,8 @@ const COUNT_MAX: usize = 4_096;
 /// Names by user, from the system's user database.
 ///
 /// The database may be a network away (NSS, a domain controller), so each user is asked for at most
-/// once in `AGE_MAX`.
+/// once in `AGE_MAX`, by the sensor's clock: the events bring its time, and reading another clock for
+/// each of them would cost more than the answer.
 #[derive(Debug, Default)]
 pub struct Users {
     uids: Names<u32>,
@@ -27,19 +28,19 @@ pub struct Users {
 
 impl Users {
     /// The name of a uid, or `None` when the database has none.
-    pub fn name(&mut self, user_id: u32) -> Option<Arc<str>> {
-        self.uids.name(&user_id, |id| users::name_of_uid(*id))
+    pub fn name(&mut self, user_id: u32, now: u64) -> Option<Arc<str>> {
+        self.uids.name(&user_id, now, |id| users::name_of_uid(*id))
     }
 
     /// The name of a SID in its binary form, or `None` when nobody knows one.
-    pub fn name_of_sid(&mut self, sid: &[u8]) -> Option<Arc<str>> {
-        self.sids.name(sid, users::name_of_sid)
+    pub fn name_of_sid(&mut self, sid: &[u8], now: u64) -> Option<Arc<str>> {
+        self.sids.name(sid, now, users::name_of_sid)
     }
 }
 
 /// Names that were asked for, and when.
 #[derive(Debug)]
-struct Names<K>(HashMap<K, (Option<Arc<str>>, Instant)>);
+struct Names<K>(HashMap<K, (Option<Arc<str>>, u64)>);
 
 impl<K> Default for Names<K> {
     fn default() -> Self {
@@ -48,15 +49,19 @@ impl<K> Default for Names<K> {
 }
 
 impl<K: Eq + Hash> Names<K> {
-    fn name<Q>(&mut self, user: &Q, lookup_fn: impl Fn(&Q) -> Option<String>) -> Option<Arc<str>>
+    fn name<Q>(
+        &mut self,
+        user: &Q,
+        now: u64,
+        lookup_fn: impl Fn(&Q) -> Option<String>,
+    ) -> Option<Arc<str>>
     where
         K: Borrow<Q>,
         Q: Eq + Hash + ToOwned + ?Sized,
         Q::Owned: Into<K>,
     {
-        let now = Instant::now();
         if let Some((name, asked)) = self.0.get(user)
-            && now.duration_since(*asked) < AGE_MAX
+            && Duration::from_nanos(now.saturating_sub(*asked)) < AGE_MAX
         {
             return name.clone();
         }
@@ -95,20 +100,19 @@ mod tests {
     #[test]
     fn names_root_and_not_an_id_nobody_has() {
         let mut users = Users::default();
-        assert_eq!(users.name(0).as_deref(), Some("root"));
-        assert_eq!(users.name(0).as_deref(), Some("root"));
-        assert_eq!(users.name(3_999_999_999), None);
+        assert_eq!(users.name(0, 1).as_deref(), Some("root"));
+        assert_eq!(users.name(0, 1).as_deref(), Some("root"));
+        assert_eq!(users.name(3_999_999_999, 1), None);
     }
 
     #[test]
     fn forgets_rather_than_grows() {
         let mut users = Users::default();
-        let now = Instant::now();
         for id in 0..COUNT_MAX {
             let id = u32::try_from(id).unwrap() + 1;
-            users.uids.0.insert(id, (None, now));
+            users.uids.0.insert(id, (None, 1));
         }
-        users.name(0);
+        users.name(0, 1);
         assert_eq!(users.uids.0.len(), 1);
     }
 

@@ -143,8 +143,10 @@ impl Known {
             return Ok(Some(id));
         }
         let (process_id, process_key) = process;
-        let mut text = [0; 16];
-        let key = process_key.map(|key| hex(key, &mut text));
+        let digits = process_key.map(|key| json::hex_digits(key.0));
+        let key = digits
+            .as_ref()
+            .and_then(|digits| str::from_utf8(digits).ok());
         // What has no key is no process by itself, only somebody's parent, and need not be found.
         let found = match key {
             None => None,
@@ -379,14 +381,6 @@ fn command_of<'b>(program: &Program, buffer: &'b mut Vec<u8>) -> Option<&'b str>
         return None;
     }
     str::from_utf8(buffer).ok()
-}
-
-fn hex(key: ProcessKey, text: &mut [u8; 16]) -> &str {
-    for (digit, place) in text.iter_mut().rev().zip(0..) {
-        let [value, ..] = (key.0 >> (4 * place)).to_le_bytes();
-        *digit = b"0123456789abcdef"[usize::from(value & 0xf)];
-    }
-    str::from_utf8(text).unwrap_or_default()
 }
 
 /// 64-bit FNV-1a, which any program can compute that wants to look a text up.

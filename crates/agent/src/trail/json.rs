@@ -17,7 +17,7 @@ pub use line_error::LineError;
 pub use read::read_line;
 pub(crate) use read::{read_arguments, read_notes};
 pub use write::write_line;
-pub(crate) use write::{write_arguments, write_notes};
+pub(crate) use write::{hex_digits, write_arguments, write_notes};
 
 use std::borrow::Cow;
 use std::sync::Arc;

@@ -138,6 +138,31 @@ fn times_have_nine_digits_wherever_they_lie() {
     }
 }
 
+/// The second written last is remembered.
+#[test]
+fn a_time_does_not_depend_on_the_times_written_before() {
+    let second = 1_000_000_000;
+    let mut event = full_events()[2].clone();
+    for time in [
+        0,
+        1,
+        -1,
+        second - 1,
+        second,
+        0,
+        -second,
+        1 - second,
+        i64::MIN,
+        -1,
+    ] {
+        event.time = Time(time);
+        let (before, again) = (line_of(&event), read_line(&line_of(&event)).unwrap());
+        assert_eq!(again.time, Time(time));
+        let fresh = std::thread::scope(|scope| scope.spawn(|| line_of(&event)).join().unwrap());
+        assert_eq!(before, fresh, "a thread that wrote nothing before");
+    }
+}
+
 #[test]
 fn names_the_field_that_is_wrong() {
     let cases = [

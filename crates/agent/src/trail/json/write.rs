@@ -1,6 +1,8 @@
 //! Writes an event as a line. This runs for every event recorded, so it allocates nothing but
 //! `out`, formats numbers itself and copies plain text in whole runs.
 
+use std::cell::Cell;
+
 use event::{Kind, ProcessKey};
 use jiff::Timestamp;
 use jiff::tz::Offset;
@@ -11,17 +13,25 @@ use crate::trail::{
     ThreadStart, Time, UserId,
 };
 
+/// A field's name as it is written: after a comma, quoted, with the colon. One text, so that it is
+/// copied at once; no function makes one at compile time.
+macro_rules! field {
+    ($name:literal) => {
+        concat!(",\"", $name, "\":")
+    };
+}
+
 /// Appends the event as one line, line feed included.
 pub fn write_line(event: &Event, out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"sequence\":");
     digits(out, event.sequence);
-    name(out, "time");
+    name(out, field!("time"));
     time(out, event.time);
-    name(out, "kind");
+    name(out, field!("kind"));
     kind(out, event.body.kind());
-    text(out, "host", &event.host);
-    number(out, "process_id", event.process_id);
-    key(out, "process_key", event.process_key);
+    text(out, field!("host"), &event.host);
+    number(out, field!("process_id"), event.process_id);
+    key(out, field!("process_key"), event.process_key);
     body(out, &event.body);
     notes(out, event);
     out.extend_from_slice(b"}\n");
@@ -57,54 +67,54 @@ fn body(out: &mut Vec<u8>, body: &Body) {
         }
         Body::ProcessExit(exit) => process_exit(out, exit),
         Body::ThreadStart(start) => thread_start(out, start),
-        Body::ThreadExit(exit) => number(out, "thread_id", exit.thread_id),
+        Body::ThreadExit(exit) => number(out, field!("thread_id"), exit.thread_id),
         Body::ImageLoad(load) => image_load(out, load),
         Body::Lost(loss) => lost(out, loss),
         Body::SensorStart(start) => {
-            text(out, "source", &start.source);
-            text(out, "version", &start.version);
+            text(out, field!("source"), &start.source);
+            text(out, field!("version"), &start.version);
         }
         Body::SensorStop(stop) => sensor_stop(out, stop),
     }
 }
 
 fn process_start(out: &mut Vec<u8>, start: &ProcessStart) {
-    maybe_number(out, "parent_process_id", start.parent_process_id);
+    maybe_number(out, field!("parent_process_id"), start.parent_process_id);
     if let Some(parent) = start.parent_process_key {
-        key(out, "parent_process_key", parent);
+        key(out, field!("parent_process_key"), parent);
     }
-    maybe_number(out, "creator_process_id", start.creator_process_id);
-    maybe_number(out, "creator_thread_id", start.creator_thread_id);
+    maybe_number(out, field!("creator_process_id"), start.creator_process_id);
+    maybe_number(out, field!("creator_thread_id"), start.creator_thread_id);
     program(out, &start.program);
-    maybe_number(out, "session_id", start.session_id);
-    truth(out, "existing", start.existing);
+    maybe_number(out, field!("session_id"), start.session_id);
+    truth(out, field!("existing"), start.existing);
 }
 
 /// What a process runs and for whom, all but the script.
 fn program(out: &mut Vec<u8>, program: &Program) {
     maybe_system_text(out, IMAGE, program.image.as_ref());
-    when(out, "image_deleted", program.image_deleted);
+    when(out, field!("image_deleted"), program.image_deleted);
     maybe_system_text(out, COMMAND_LINE, program.command_line.as_ref());
     if let Some(list) = &program.arguments {
         arguments(out, list);
     }
     if let Some(user) = &program.user {
-        text(out, "user", user);
+        text(out, field!("user"), user);
     }
     match &program.user_id {
-        Some(UserId::Uid(uid)) => number(out, "user_id", *uid),
-        Some(UserId::Sid(sid)) => text(out, "user_id", sid),
+        Some(UserId::Uid(uid)) => number(out, field!("user_id"), *uid),
+        Some(UserId::Sid(sid)) => text(out, field!("user_id"), sid),
         None => {}
     }
 }
 
 fn arguments(out: &mut Vec<u8>, arguments: &[Text]) {
-    name(out, "arguments");
+    name(out, field!("arguments"));
     list(out, arguments, |out, argument| {
         string(out, argument.shown());
     });
     if arguments.iter().any(|argument| argument.raw().is_some()) {
-        name(out, "arguments_raw");
+        name(out, field!("arguments_raw"));
         list(out, arguments, |out, argument| {
             hex_string(out, argument.as_bytes());
         });
@@ -112,43 +122,43 @@ fn arguments(out: &mut Vec<u8>, arguments: &[Text]) {
 }
 
 fn process_exit(out: &mut Vec<u8>, exit: &ProcessExit) {
-    maybe_number(out, "exit_code", exit.exit_code);
-    maybe_number(out, "signal", exit.signal);
-    when(out, "core_dumped", exit.core_dumped);
+    maybe_number(out, field!("exit_code"), exit.exit_code);
+    maybe_number(out, field!("signal"), exit.signal);
+    when(out, field!("core_dumped"), exit.core_dumped);
     maybe_system_text(out, IMAGE, exit.image.as_ref());
-    maybe_number(out, "run_time_ns", exit.run_time_ns);
+    maybe_number(out, field!("run_time_ns"), exit.run_time_ns);
 }
 
 fn thread_start(out: &mut Vec<u8>, start: &ThreadStart) {
-    number(out, "thread_id", start.thread_id);
-    maybe_number(out, "creator_process_id", start.creator_process_id);
-    maybe_number(out, "creator_thread_id", start.creator_thread_id);
-    truth(out, "remote", start.remote);
+    number(out, field!("thread_id"), start.thread_id);
+    maybe_number(out, field!("creator_process_id"), start.creator_process_id);
+    maybe_number(out, field!("creator_thread_id"), start.creator_thread_id);
+    truth(out, field!("remote"), start.remote);
     if let Some(start_address) = start.start_address {
-        address(out, "start_address", start_address);
+        address(out, field!("start_address"), start_address);
     }
 }
 
 fn image_load(out: &mut Vec<u8>, load: &ImageLoad) {
     maybe_system_text(out, IMAGE, load.image.as_ref());
-    when(out, "image_deleted", load.image_deleted);
-    address(out, "image_base", load.image_base);
-    number(out, "image_size", load.image_size);
-    truth(out, "kernel_image", load.kernel_image);
-    truth(out, "existing", load.existing);
+    when(out, field!("image_deleted"), load.image_deleted);
+    address(out, field!("image_base"), load.image_base);
+    number(out, field!("image_size"), load.image_size);
+    truth(out, field!("kernel_image"), load.kernel_image);
+    truth(out, field!("existing"), load.existing);
 }
 
 fn lost(out: &mut Vec<u8>, lost: &Lost) {
-    name(out, "lost_kind");
+    name(out, field!("lost_kind"));
     kind(out, lost.lost_kind);
-    number(out, "lost_count", lost.lost_count);
-    text(out, "lost_reason", &lost.lost_reason);
+    number(out, field!("lost_count"), lost.lost_count);
+    text(out, field!("lost_reason"), &lost.lost_reason);
 }
 
 fn sensor_stop(out: &mut Vec<u8>, stop: &SensorStop) {
-    text(out, "source", &stop.source);
-    text(out, "version", &stop.version);
-    name(out, "account");
+    text(out, field!("source"), &stop.source);
+    text(out, field!("version"), &stop.version);
+    name(out, field!("account"));
     let begin = out.len();
     if serde_json::to_writer(&mut *out, &stop.account).is_err() {
         // Neither writing to memory nor an account, which has names for keys, can fail.
@@ -161,12 +171,12 @@ fn sensor_stop(out: &mut Vec<u8>, stop: &SensorStop) {
 /// What is to be said about the fields themselves.
 fn notes(out: &mut Vec<u8>, event: &Event) {
     if !event.truncated.is_empty() {
-        name(out, "truncated");
+        name(out, field!("truncated"));
         list(out, &event.truncated, |out, field| string(out, field));
     }
     for (index, (field, reason)) in event.missing.iter().enumerate() {
         if index == 0 {
-            name(out, "missing");
+            name(out, field!("missing"));
             out.push(b'{');
         } else {
             out.push(b',');
@@ -180,12 +190,12 @@ fn notes(out: &mut Vec<u8>, event: &Event) {
     }
 }
 
-/// The names of a text from the system: as shown, and as hex where it is not valid UTF-8.
+/// The fields of a text from the system: as shown, and as hex where it is not valid UTF-8.
 type SystemTextNames = (&'static str, &'static str);
 
-const IMAGE: SystemTextNames = ("image", "image_raw");
-const COMMAND_LINE: SystemTextNames = ("command_line", "command_line_raw");
-const SCRIPT: SystemTextNames = ("script", "script_raw");
+const IMAGE: SystemTextNames = (field!("image"), field!("image_raw"));
+const COMMAND_LINE: SystemTextNames = (field!("command_line"), field!("command_line_raw"));
+const SCRIPT: SystemTextNames = (field!("script"), field!("script_raw"));
 
 fn maybe_system_text(out: &mut Vec<u8>, (shown, raw): SystemTextNames, value: Option<&Text>) {
     let Some(value) = value else { return };
@@ -226,7 +236,9 @@ fn truth(out: &mut Vec<u8>, field: &'static str, value: bool) {
 
 fn key(out: &mut Vec<u8>, field: &'static str, key: ProcessKey) {
     name(out, field);
-    hex_string(out, &key.0.to_be_bytes());
+    out.push(b'"');
+    out.extend_from_slice(&hex_digits(key.0));
+    out.push(b'"');
 }
 
 /// An address: `"0x"` and hex digits without leading zeros, because a JSON number loses bits in
@@ -234,11 +246,9 @@ fn key(out: &mut Vec<u8>, field: &'static str, key: ProcessKey) {
 fn address(out: &mut Vec<u8>, field: &'static str, address: u64) {
     name(out, field);
     out.extend_from_slice(b"\"0x");
-    let digit_count = (u64::BITS - address.leading_zeros()).div_ceil(4).max(1);
-    for index in (0..digit_count).rev() {
-        let [digit, ..] = (address >> (4 * index)).to_le_bytes();
-        out.push(HEX_DIGITS[usize::from(digit & 0xf)]);
-    }
+    let digits = hex_digits(address);
+    let begin = digits.iter().position(|digit| *digit != b'0');
+    out.extend_from_slice(digits.get(begin.unwrap_or(15)..).unwrap_or_default());
     out.push(b'"');
 }
 
@@ -253,47 +263,57 @@ fn kind(out: &mut Vec<u8>, kind: Kind) {
     out.push(b'"');
 }
 
+/// The text of a second: the quote and all before the fraction.
+type SecondText = [u8; 21];
+
+thread_local! {
+    /// The second that was written last, with its text. Events come many to a second, and the
+    /// calendar is most of what a time costs.
+    static SECOND: Cell<(i64, SecondText)> =
+        const { Cell::new((i64::MIN, *b"\"YYYY-MM-DDThh:mm:ss.")) };
+}
+
 /// RFC 3339 in UTC with exactly nine fractional digits.
 fn time(out: &mut Vec<u8>, time: Time) {
-    // Every i64 is inside jiff's range; its years are 1677 to 2262, four digits.
-    let timestamp = Timestamp::from_nanosecond(time.0.into()).unwrap_or_default();
+    const NS: i64 = 1_000_000_000;
+    let second = time.0.div_euclid(NS);
+    let (known, mut text) = SECOND.get();
+    if known != second {
+        text = second_text(second);
+        SECOND.set((second, text));
+    }
+    let mut fraction = *b"nnnnnnnnnZ\"";
+    let ns = u32::try_from(time.0.rem_euclid(NS)).unwrap_or_default();
+    place(&mut fraction[..9], ns);
+    out.extend_from_slice(&text);
+    out.extend_from_slice(&fraction);
+}
+
+fn second_text(second: i64) -> SecondText {
+    // Every i64 of nanoseconds is inside jiff's range; its years are 1677 to 2262, four digits.
+    let timestamp = Timestamp::from_second(second).unwrap_or_default();
     let time = Offset::UTC.to_datetime(timestamp);
-    let mut text = *b"\"YYYY-MM-DDThh:mm:ss.nnnnnnnnnZ\"";
+    let mut text = *b"\"YYYY-MM-DDThh:mm:ss.";
     place(&mut text[1..5], time.year().unsigned_abs().into());
     place(&mut text[6..8], time.month().unsigned_abs().into());
     place(&mut text[9..11], time.day().unsigned_abs().into());
     place(&mut text[12..14], time.hour().unsigned_abs().into());
     place(&mut text[15..17], time.minute().unsigned_abs().into());
     place(&mut text[18..20], time.second().unsigned_abs().into());
-    place(&mut text[21..30], time.subsec_nanosecond().unsigned_abs());
-    out.extend_from_slice(&text);
+    text
 }
 
 /// Fills `field` with the last digits of `value`, zeros in front.
 fn place(field: &mut [u8], mut value: u32) {
     for digit in field.iter_mut().rev() {
-        *digit = digit_of(value % 10);
+        let [last, ..] = (value % 10).to_le_bytes();
+        *digit = b'0' + last;
         value /= 10;
     }
 }
 
-fn digits(out: &mut Vec<u8>, mut value: u64) {
-    let mut text = [0; 20];
-    let mut begin = text.len();
-    loop {
-        begin -= 1;
-        text[begin] = digit_of(value % 10);
-        value /= 10;
-        if value == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(&text[begin..]);
-}
-
-fn digit_of(value: impl Into<u64>) -> u8 {
-    let [value, ..] = value.into().to_le_bytes();
-    b'0' + value
+fn digits(out: &mut Vec<u8>, value: u64) {
+    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
 fn list<T>(out: &mut Vec<u8>, items: &[T], item_fn: impl Fn(&mut Vec<u8>, &T)) {
@@ -307,7 +327,17 @@ fn list<T>(out: &mut Vec<u8>, items: &[T], item_fn: impl Fn(&mut Vec<u8>, &T)) {
     out.push(b']');
 }
 
-const HEX_DIGITS: &[u8; 16] = b"0123456789abcdef";
+/// The two hexadecimal digits of each byte.
+const HEX: [[u8; 2]; 256] = {
+    let digits = b"0123456789abcdef";
+    let mut pairs = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < pairs.len() {
+        pairs[byte] = [digits[byte >> 4], digits[byte & 0xf]];
+        byte += 1;
+    }
+    pairs
+};
 
 fn hex_string(out: &mut Vec<u8>, bytes: &[u8]) {
     out.push(b'"');
@@ -315,42 +345,53 @@ fn hex_string(out: &mut Vec<u8>, bytes: &[u8]) {
     out.push(b'"');
 }
 
-fn hex(byte: u8) -> [u8; 2] {
-    [byte >> 4, byte & 0xf].map(|digit| HEX_DIGITS[usize::from(digit)])
+const fn hex(byte: u8) -> [u8; 2] {
+    HEX[byte as usize]
 }
 
-fn name(out: &mut Vec<u8>, name: &'static str) {
-    out.extend_from_slice(b",\"");
-    out.extend_from_slice(name.as_bytes());
-    out.extend_from_slice(b"\":");
-}
-
-/// Bytes that stand for themselves in a JSON string: printable ASCII without quote and backslash.
-const PLAIN: [bool; 256] = {
-    let mut plain = [false; 256];
-    let mut byte = 0x20;
-    while byte < 0x7f {
-        plain[byte] = true;
-        byte += 1;
+/// The 16 hexadecimal digits of a number.
+pub(crate) fn hex_digits(number: u64) -> [u8; 16] {
+    let mut digits = [0; 16];
+    let (pairs, _rest) = digits.as_chunks_mut();
+    for (pair, byte) in pairs.iter_mut().zip(number.to_be_bytes()) {
+        *pair = hex(byte);
     }
-    plain[b'"' as usize] = false;
-    plain[b'\\' as usize] = false;
-    plain
-};
+    digits
+}
+
+fn name(out: &mut Vec<u8>, field: &'static str) {
+    out.extend_from_slice(field.as_bytes());
+}
+
+/// Whether a byte stands for itself in a JSON string: printable ASCII without quote and backslash.
+const fn is_plain(byte: u8) -> bool {
+    // No short cuts, so that the compiler can ask for many bytes at once.
+    (byte >= 0x20) & (byte < 0x7f) & (byte != b'"') & (byte != b'\\')
+}
+
+/// How many bytes at the beginning stand for themselves.
+fn plain_size(bytes: &[u8]) -> usize {
+    let (chunks, _rest) = bytes.as_chunks::<16>();
+    let is_whole = |chunk: &&[u8; 16]| chunk.iter().fold(true, |all, byte| all & is_plain(*byte));
+    let whole = 16 * chunks.iter().take_while(is_whole).count();
+    let rest = bytes.get(whole..).unwrap_or_default();
+    whole + rest.iter().take_while(|byte| is_plain(**byte)).count()
+}
 
 fn string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
     let mut rest = text;
-    while let Some(run) = rest.bytes().position(|byte| !PLAIN[usize::from(byte)]) {
-        let (plain, from_here) = rest.split_at(run);
+    loop {
+        // A plain byte is a character by itself, so there is one's boundary after it.
+        let (plain, from_here) = rest.split_at(plain_size(rest.as_bytes()));
         out.extend_from_slice(plain.as_bytes());
         let mut characters = from_here.chars();
-        if let Some(first) = characters.next() {
-            character(out, first);
-        }
+        let Some(first) = characters.next() else {
+            break;
+        };
+        character(out, first);
         rest = characters.as_str();
     }
-    out.extend_from_slice(rest.as_bytes());
     out.push(b'"');
 }
 
