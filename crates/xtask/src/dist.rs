@@ -46,20 +46,30 @@ enum System {
 /// What goes into an archive: the file, and its name there.
 type Contents = Vec<(PathBuf, &'static str)>;
 
-/// Files of the repository that every archive has.
-const DOCUMENTS: &[(&str, &str)] = &[
-    ("README.md", "README.md"),
-    ("CHANGELOG.md", "CHANGELOG.md"),
-    ("SECURITY.md", "SECURITY.md"),
-    ("LICENSE-MIT", "LICENSE-MIT"),
-    ("LICENSE-APACHE", "LICENSE-APACHE"),
-    ("docs/CONFIGURATION.md", "docs/CONFIGURATION.md"),
-    ("docs/EVENTS.md", "docs/EVENTS.md"),
-    ("docs/EXPORT.md", "docs/EXPORT.md"),
-    ("docs/QUERY.md", "docs/QUERY.md"),
-    ("docs/STORE.md", "docs/STORE.md"),
-    ("docs/TUNING.md", "docs/TUNING.md"),
-    ("docs/WINDOWS.md", "docs/WINDOWS.md"),
+/// Files of the repository that every archive has, at the same place: all that these documents lead to
+/// is among them.
+const DOCUMENTS: &[&str] = &[
+    "README.md",
+    "ARCHITECTURE.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+    "LICENSE-MIT",
+    "LICENSE-APACHE",
+    "docs/BENCHMARKS.md",
+    "docs/CONFIGURATION.md",
+    "docs/DRIVER.md",
+    "docs/EVENTS.md",
+    "docs/EXPORT.md",
+    "docs/QUERY.md",
+    "docs/STORE.md",
+    "docs/TESTING.md",
+    "docs/TUNING.md",
+    "docs/WINDOWS.md",
+    "docs/WIRE.md",
+    "docs/bench/peers-cost.svg",
+    "docs/bench/peers-latency.svg",
+    "docs/bench/peers-slow-down.svg",
 ];
 
 /// Builds, checks and packs.
@@ -131,7 +141,7 @@ fn windows(out: &Path, built: Option<&Path>, key: Option<&Key>) -> Result<Vec<St
 fn documents() -> Contents {
     DOCUMENTS
         .iter()
-        .map(|(path, name)| (workspace::root().join(path), *name))
+        .map(|path| (workspace::root().join(path), *path))
         .collect()
 }
 
@@ -198,4 +208,25 @@ pub(crate) fn check_program(agent: &Path) -> Result<()> {
         faults.join("; ")
     );
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_document_of_an_archive_leads_out_of_it() {
+        for document in DOCUMENTS {
+            let text = fs::read_to_string(workspace::root().join(document)).unwrap();
+            let directory = Path::new(document).parent().unwrap();
+            for link in text.split("](").skip(1) {
+                let link = link.split([')', '#']).next().unwrap();
+                if !link.is_empty() && !link.contains(':') {
+                    let target = directory.join(link);
+                    let is_there = DOCUMENTS.iter().any(|path| Path::new(path) == target);
+                    assert!(is_there, "{document}: {link}");
+                }
+            }
+        }
+    }
 }
