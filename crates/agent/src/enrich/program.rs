@@ -186,8 +186,7 @@ fn line_and_arguments(bytes: &[u8]) -> (Text, Arc<[Text]>) {
         return (Text::default(), Arc::default());
     }
     let rest = bytes.strip_suffix(b"\0").unwrap_or(bytes);
-    let count = 1 + rest.iter().filter(|byte| **byte == 0).count();
-    let mut arguments = Vec::with_capacity(count);
+    let mut arguments = Vec::with_capacity(rest.split(|byte| *byte == 0).count());
     // A NUL byte is a character by itself: where the whole is valid, so is each argument.
     if let Ok(text) = str::from_utf8(rest) {
         arguments.extend(text.split('\0').map(Text::from));
