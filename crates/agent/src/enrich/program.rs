@@ -179,13 +179,17 @@ const fn command_line_fields(flags: Flags) -> &'static [&'static str] {
     }
 }
 
-/// A command line in which each argument is ended by a NUL byte: as one line, the arguments joined by
-/// single spaces as `ps` shows them, and as a list.
+/// A command line in which each argument is ended by a NUL byte: as one line, the arguments joined
+/// by single spaces as `ps` shows them, and as a list.
 fn line_and_arguments(bytes: &[u8]) -> (Text, Arc<[Text]>) {
     if bytes.is_empty() {
         return (Text::default(), Arc::default());
     }
     let rest = bytes.strip_suffix(b"\0").unwrap_or(bytes);
+    #[expect(
+        clippy::naive_bytecount,
+        reason = "a command line is short; this takes no crate"
+    )]
     let count = 1 + rest.iter().filter(|byte| **byte == 0).count();
     let mut arguments = Vec::with_capacity(count);
     // A NUL byte is a character by itself: where the whole is valid, so is each argument.
