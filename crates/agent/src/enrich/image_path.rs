@@ -59,8 +59,8 @@ impl ImagePaths {
         Text::from_bytes(&path(bytes, flags))
     }
 
-    /// The text of the path these bytes stand for. The same bytes are the same path whatever their form:
-    /// a path begins with a slash, and components have none.
+    /// The text of the path these bytes stand for. The same bytes are the same path whatever their
+    /// form: a path begins with a slash, and components have none.
     pub fn text(&mut self, bytes: &[u8], flags: Flags) -> Text {
         if let Some(text) = self.young.get(bytes) {
             return text.clone();

@@ -179,14 +179,19 @@ const fn command_line_fields(flags: Flags) -> &'static [&'static str] {
     }
 }
 
-/// A command line in which each argument is ended by a NUL byte: as one line, the arguments joined by
-/// single spaces as `ps` shows them, and as a list.
+/// A command line in which each argument is ended by a NUL byte: as one line, the arguments joined
+/// by single spaces as `ps` shows them, and as a list.
 fn line_and_arguments(bytes: &[u8]) -> (Text, Arc<[Text]>) {
     if bytes.is_empty() {
         return (Text::default(), Arc::default());
     }
     let rest = bytes.strip_suffix(b"\0").unwrap_or(bytes);
-    let mut arguments = Vec::with_capacity(rest.split(|byte| *byte == 0).count());
+    #[expect(
+        clippy::naive_bytecount,
+        reason = "a command line is short; this takes no crate"
+    )]
+    let count = 1 + rest.iter().filter(|byte| **byte == 0).count();
+    let mut arguments = Vec::with_capacity(count);
     // A NUL byte is a character by itself: where the whole is valid, so is each argument.
     if let Ok(text) = str::from_utf8(rest) {
         arguments.extend(text.split('\0').map(Text::from));

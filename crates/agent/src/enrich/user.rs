@@ -18,8 +18,8 @@ const COUNT_MAX: usize = 4_096;
 /// Names by user, from the system's user database.
 ///
 /// The database may be a network away (NSS, a domain controller), so each user is asked for at most
-/// once in `AGE_MAX`, by the sensor's clock: the events bring its time, and reading another clock for
-/// each of them would cost more than the answer.
+/// once in `AGE_MAX`, by the sensor's clock: the events bring its time, and reading another clock
+/// for each of them would cost more than the answer.
 #[derive(Debug, Default)]
 pub struct Users {
     uids: Names<u32>,

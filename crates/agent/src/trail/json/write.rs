@@ -366,7 +366,7 @@ fn name(out: &mut Vec<u8>, field: &'static str) {
 /// Whether a byte stands for itself in a JSON string: printable ASCII without quote and backslash.
 #[expect(
     clippy::needless_bitwise_bool,
-    reason = "without short cuts the compiler can ask for many bytes at once"
+    reason = "no short cuts, so that the compiler can ask for many bytes at once"
 )]
 const fn is_plain(byte: u8) -> bool {
     (byte >= 0x20) & (byte < 0x7f) & (byte != b'"') & (byte != b'\\')
