@@ -28,25 +28,42 @@ pub(crate) struct Options {
     no_document: bool,
 }
 
-/// The workloads whose slow-down is measured, how often they do what they do, and the most they may
-/// become slower, in percent.
+/// The workloads whose slow-down is measured, how often they do what they do, what is recorded, and the
+/// most they may become slower, in percent.
 const WORKLOADS: &[Load] = &[
     Load {
         name: "fork + exec + wait",
         workload: "fork",
         count: 2000,
+        output: Output::Log,
+        limit_percent: 3.0,
+    },
+    Load {
+        name: "fork + exec + wait, no image loads",
+        workload: "fork",
+        count: 2000,
+        output: Output::LogWithoutImages,
         limit_percent: 3.0,
     },
     Load {
         name: "posix_spawn + wait",
         workload: "spawn",
         count: 2000,
+        output: Output::Log,
+        limit_percent: 3.0,
+    },
+    Load {
+        name: "posix_spawn + wait, no image loads",
+        workload: "spawn",
+        count: 2000,
+        output: Output::LogWithoutImages,
         limit_percent: 3.0,
     },
     Load {
         name: "thread create + join",
         workload: "threads",
         count: 60_000,
+        output: Output::Log,
         limit_percent: 10.0,
     },
 ];
@@ -55,6 +72,7 @@ struct Load {
     name: &'static str,
     workload: &'static str,
     count: u32,
+    output: Output,
     limit_percent: f64,
 }
 
@@ -104,7 +122,7 @@ fn slow_down(load: &Load, runs: u32, report: &mut Report) -> Result<()> {
     let mut sample = Sample::default();
     let mut before = time()?;
     for _ in 0..runs {
-        let agent = Recorder::start(Output::Log)?;
+        let agent = Recorder::start(load.output)?;
         let recorded = time()?;
         report.account(&agent.stop()?);
         let after = time()?;

@@ -18,14 +18,13 @@ use crate::workspace;
 const START_MAX: Duration = Duration::from_secs(30);
 const STOP_MAX: Duration = Duration::from_mins(1);
 
-/// `/proc` counts processor time in hundredths of a second.
-const NS_PER_TICK: u64 = 10_000_000;
-
 /// Where the events go.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Output {
     /// A log file of JSON lines.
     Log,
+    /// The same, with processes and threads alone in it.
+    LogWithoutImages,
     /// Nowhere: sensor, enrichment and account alone.
     Nothing,
 }
@@ -34,6 +33,7 @@ impl Output {
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Log => "JSON log",
+            Self::LogWithoutImages => "JSON log without images",
             Self::Nothing => "no log",
         }
     }
@@ -67,9 +67,14 @@ impl Recorder {
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
         match output {
-            Output::Log => command.arg("--log").arg(directory.join("log.jsonl")),
+            Output::Log | Output::LogWithoutImages => {
+                command.arg("--log").arg(directory.join("log.jsonl"))
+            }
             Output::Nothing => command.arg("--no-log"),
         };
+        if matches!(output, Output::LogWithoutImages) {
+            command.args(["--events", "process,thread"]);
+        }
         let child = command.spawn().context("cannot start systrail")?;
         let mut recorder = Self { child, directory };
         recorder.wait_until_recording()?;
@@ -93,12 +98,16 @@ impl Recorder {
         }
     }
 
-    /// Processor time of all its threads so far, in nanoseconds.
+    /// Processor time of all its threads so far, in nanoseconds. They live as long as it records, so
+    /// none that has ended is missing.
     pub(super) fn cpu_ns(&self) -> Result<u64> {
-        let stat = fs::read_to_string(self.proc("stat")).context("systrail has ended")?;
-        cpu_ticks(&stat)
-            .map(|ticks| ticks * NS_PER_TICK)
-            .context("cannot read /proc/PID/stat")
+        let mut sum_ns = 0;
+        for thread in fs::read_dir(self.proc("task")).context("systrail has ended")? {
+            let text = fs::read_to_string(thread?.path().join("schedstat"))
+                .context("the kernel does not say how long a thread ran")?;
+            sum_ns += ran_ns(&text).context("cannot read /proc/PID/task/TID/schedstat")?;
+        }
+        Ok(sum_ns)
     }
 
     /// The most memory it has had, in KiB.
@@ -202,13 +211,9 @@ pub(super) fn executable() -> PathBuf {
     workspace::target().join("release/systrail")
 }
 
-/// Ticks of user and system mode: fields 14 and 15, counted after the name, which may hold spaces.
-fn cpu_ticks(stat: &str) -> Option<u64> {
-    let (_, fields) = stat.rsplit_once(')')?;
-    let mut fields = fields.split_whitespace().skip(11);
-    let user: u64 = fields.next()?.parse().ok()?;
-    let system: u64 = fields.next()?.parse().ok()?;
-    Some(user + system)
+/// The nanoseconds a thread was on a processor: the first field of its `schedstat`.
+fn ran_ns(schedstat: &str) -> Option<u64> {
+    schedstat.split_whitespace().next()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -216,9 +221,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_processor_time_past_a_name_with_spaces() {
-        let stat = "7 (a ) b) S 1 7 7 0 -1 4194560 100 0 0 0 31 11 0 0 20 0 5 0 100 0 0";
-        assert_eq!(cpu_ticks(stat), Some(42));
-        assert_eq!(cpu_ticks("7 (a"), None);
+    fn what_a_thread_ran_is_not_what_it_waited() {
+        assert_eq!(ran_ns("1236467 500 2\n"), Some(1_236_467));
+        assert_eq!(ran_ns("\n"), None);
     }
 }
