@@ -23,6 +23,8 @@ pub(crate) enum Bench {
     Driver(instructions::Options),
     /// Instructions of the agent's paths an event
     Agent(instructions::Options),
+    /// Instructions of the eBPF programs
+    Ebpf(instructions::Options),
     /// `systrail` beside auditd, bpftrace, execsnoop, forkstat, perf and sysdig
     Peers(peers::Options),
     /// What the settings change: rings, flush interval, events, rules; rates, processes, a soak
@@ -37,6 +39,7 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
         Bench::Overhead(options) => overhead::run(options),
         Bench::Driver(options) => instructions::run_driver(options),
         Bench::Agent(options) => instructions::run_agent(options),
+        Bench::Ebpf(options) => instructions::run_ebpf(options),
         Bench::Peers(options) => peers::run(options),
         Bench::Tuning(options) => peers::tuning::run(options),
         Bench::Store(options) => store::run(options),

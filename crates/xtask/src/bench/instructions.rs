@@ -1,4 +1,4 @@
-//! `cargo xtask bench driver` and `cargo xtask bench agent`: how many instructions an event takes on
+//! `cargo xtask bench driver`, `agent` and `ebpf`: how many instructions an event takes on
 //! the paths that every event takes.
 //!
 //! Instructions and not time, because a busy machine does not change them: what is counted here
@@ -8,6 +8,7 @@ mod agent;
 mod budget;
 mod callgrind;
 mod driver;
+mod ebpf;
 
 use std::path::{Path, PathBuf};
 
@@ -20,11 +21,12 @@ use crate::command::{cargo, read};
 
 pub(super) use agent::run as run_agent;
 pub(super) use driver::run as run_driver;
+pub(super) use ebpf::run as run_ebpf;
 
 /// The bench program of a package.
 const BENCH: &str = "instructions";
 
-/// Arguments of both tasks.
+/// Arguments of each task.
 #[derive(Args)]
 pub(crate) struct Options {
     /// Fail when a path takes more than its budget, and leave the documents as they are
@@ -35,12 +37,13 @@ pub(crate) struct Options {
     accept: bool,
 }
 
-/// Both tasks with `--check`.
+/// All three tasks with `--check`.
 pub(crate) fn check() -> Result<()> {
     let options = Options {
         check: true,
         accept: false,
     };
+    run_ebpf(&options)?;
     run_driver(&options)?;
     run_agent(&options)
 }
