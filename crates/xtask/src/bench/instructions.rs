@@ -89,21 +89,12 @@ impl Subject {
         let counted = figures
             .iter()
             .map(|figure| (figure.case.name, figure.instructions));
-        let budget = budget::Budget::read()?;
+        judge(self.name, counted, options)?;
         if options.check {
-            return budget.check(self.name, counted);
-        }
-        if options.accept {
-            budget.accept(self.name, counted)?;
+            return Ok(());
         }
         figures.extend(self.count(&program, self.baselines)?);
-        let command = format!("cargo xtask bench {}", self.name);
-        let section = format!(
-            "Command: `{command}`. Machine: {}.\n\n{}",
-            machine()?,
-            document_fn(&figures)
-        );
-        replace_section(DOCUMENT, &command, &section)
+        write_down(self.name, &document_fn(&figures))
     }
 
     fn count(&self, program: &Path, cases: &'static [Case]) -> Result<Vec<Figure>> {
@@ -133,6 +124,29 @@ impl Figure {
             self.case.name, self.instructions
         )
     }
+}
+
+/// Compares what was counted with a part of the budget, or makes it the budget, as the options say.
+fn judge<'a>(
+    part: &str,
+    counted: impl Iterator<Item = (&'a str, u64)>,
+    options: &Options,
+) -> Result<()> {
+    let budget = budget::Budget::read()?;
+    if options.check {
+        budget.check(part, counted)
+    } else if options.accept {
+        budget.accept(part, counted)
+    } else {
+        Ok(())
+    }
+}
+
+/// Puts a table into the document, with the command and the machine.
+fn write_down(part: &str, table: &str) -> Result<()> {
+    let command = format!("cargo xtask bench {part}");
+    let section = format!("Command: `{command}`. Machine: {}.\n\n{table}", machine()?);
+    replace_section(DOCUMENT, &command, &section)
 }
 
 /// What cargo says of each thing it built, as far as it matters here.

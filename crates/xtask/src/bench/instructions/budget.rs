@@ -12,7 +12,7 @@ const FILE: &str = "crates/xtask/budget.toml";
 
 const HEAD: &str = "\
 # Instructions an event on the paths that every event takes: what was counted when this was last
-# accepted, with `cargo xtask bench driver --accept` or `cargo xtask bench agent --accept`.
+# accepted, with `cargo xtask bench driver|agent|ebpf --accept`.
 ";
 
 /// How much a path may take above its budget, in percent: compilers and processors differ a little.

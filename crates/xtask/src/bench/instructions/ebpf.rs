@@ -8,14 +8,11 @@ use anyhow::{Context as _, Result, ensure};
 use object::read::elf::ElfFile64;
 use object::{LittleEndian, Object as _, ObjectSymbol as _, SymbolKind};
 
-use super::Options;
-use super::budget::Budget;
-use crate::bench::report::{DOCUMENT, machine, replace_section};
+use super::{Options, judge, write_down};
 use crate::workspace;
 
 const OBJECT: &str = "crates/ebpf/systrail.bpf.o";
 const SUBJECT: &str = "ebpf";
-const COMMAND: &str = "cargo xtask bench ebpf";
 
 /// Bytes of an instruction.
 const INSTRUCTION_SIZE: u64 = 8;
@@ -28,23 +25,19 @@ pub(in crate::bench) fn run(options: &Options) -> Result<()> {
         println!("  {name}: {count} instructions");
     }
     let counted = programs.iter().map(|(name, count)| (name.as_str(), *count));
-    let budget = Budget::read()?;
+    judge(SUBJECT, counted, options)?;
     if options.check {
-        return budget.check(SUBJECT, counted);
-    }
-    if options.accept {
-        budget.accept(SUBJECT, counted)?;
+        return Ok(());
     }
     let rows: Vec<String> = programs
         .iter()
         .map(|(name, count)| format!("| {name} | {count} |"))
         .collect();
-    let section = format!(
-        "Command: `{COMMAND}`. Machine: {}.\n\n| program | instructions |\n|---|--:|\n{}\n",
-        machine()?,
-        rows.join("\n")
-    );
-    replace_section(DOCUMENT, COMMAND, &section)
+    let rows = rows.join("\n");
+    write_down(
+        SUBJECT,
+        &format!("| program | instructions |\n|---|--:|\n{rows}\n"),
+    )
 }
 
 /// Each function of an object and its instructions, by name.
