@@ -1,6 +1,7 @@
 //! Records with a sensor while something happens.
 
-use std::time::Duration;
+use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
 
 use agent::sensor::{Batch, Counters, Error, Sensor, Settings, connector, perf};
 use agent::sys::wake::Waker;
@@ -10,6 +11,9 @@ pub(crate) type OpenFn = fn(&Settings) -> Result<Box<dyn Sensor>, Error>;
 
 /// Both sensors.
 pub(crate) const SENSORS: [OpenFn; 2] = [perf::open, connector::open];
+
+/// How long an event may take to be told before it counts as missing.
+const TELL_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// Buffers that nothing here fills.
 pub(crate) fn settings(threads: bool, images: bool) -> (Settings, Waker) {
@@ -31,26 +35,47 @@ pub(crate) fn record<T>(
     settings: &Settings,
     work_fn: impl FnOnce() -> T,
 ) -> (Vec<Batch>, Counters, T) {
+    record_until(open_fn, settings, work_fn, |_, _| true)
+}
+
+/// Records while `work_fn` runs, and then until `is_told_fn` finds in the batches what it looks
+/// for, or `TELL_TIME_MAX` has passed.
+///
+/// A wait or a join comes back while what ended may still run in the kernel: `do_exit` clears the
+/// thread's id and notifies the parent before `proc_exit_connector` is called. Who stops at once
+/// stops before that exit has happened.
+pub(crate) fn record_until<T>(
+    open_fn: impl FnOnce(&Settings) -> Result<Box<dyn Sensor>, Error>,
+    settings: &Settings,
+    work_fn: impl FnOnce() -> T,
+    is_told_fn: impl Fn(&[Batch], &T) -> bool,
+) -> (Vec<Batch>, Counters, T) {
     let mut sensor = open_fn(settings).unwrap();
     let waker = settings.waker.clone();
-    let (ready, is_ready) = std::sync::mpsc::channel();
+    let (sender, receiver) = channel();
     let reader = std::thread::spawn(move || {
-        let mut batches = vec![Batch::default()];
-        sensor.start(&mut batches[0]).unwrap();
-        ready.send(()).unwrap();
-        while !waker.is_woken() {
-            let mut batch = Batch::default();
-            sensor.read(&mut batch).unwrap();
-            batches.push(batch);
-        }
         let mut batch = Batch::default();
+        sensor.start(&mut batch).unwrap();
+        while !waker.is_woken() {
+            sender.send(std::mem::take(&mut batch)).unwrap();
+            sensor.read(&mut batch).unwrap();
+        }
+        sender.send(std::mem::take(&mut batch)).unwrap();
         sensor.stop(&mut batch).unwrap();
-        batches.push(batch);
-        (batches, sensor.counters().unwrap())
+        sender.send(batch).unwrap();
+        sensor.counters().unwrap()
     });
-    is_ready.recv().unwrap();
+    let mut batches = vec![receiver.recv().unwrap()];
     let done = work_fn();
+    let deadline = Instant::now() + TELL_TIME_MAX;
+    while !is_told_fn(&batches, &done) {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let Ok(batch) = receiver.recv_timeout(left) else {
+            break;
+        };
+        batches.push(batch);
+    }
     settings.waker.wake();
-    let (batches, counters) = reader.join().unwrap();
-    (batches, counters, done)
+    batches.extend(receiver);
+    (batches, reader.join().unwrap(), done)
 }

@@ -9,19 +9,35 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use agent::sensor::{Batch, Error, connector, perf};
+use agent::sensor::{Batch, Counters, Error, Settings, connector, perf};
 use event::{Event, Flags, Header};
 
 use crate::machine;
-use crate::recording::{OpenFn, SENSORS, record, settings};
+use crate::recording::{OpenFn, SENSORS, record, record_until, settings};
 use crate::stream::{check_account, check_lives, check_order, records};
-use crate::witness::{check_processes, check_threads, run_programs, run_threads};
+use crate::witness::{
+    Witness, check_processes, check_threads, have_ended, run_programs, run_threads,
+};
+
+/// Records that many programs and threads until each has ended.
+fn record_programs_and_threads(
+    open_fn: OpenFn,
+    settings: &Settings,
+    count: usize,
+) -> (Vec<Batch>, Counters, (Witness, Vec<u32>)) {
+    record_until(
+        open_fn,
+        settings,
+        || (run_programs(count), run_threads(count)),
+        |batches, (witness, threads)| have_ended(batches, witness.process_ids(), threads),
+    )
+}
 
 /// Checks that `open_fn`'s sensor tells of every program and thread, in order and without a loss.
 fn check_sees_everything(open_fn: OpenFn, images: bool) {
     let (settings, _waker) = settings(true, images);
     let (batches, counters, (witness, threads)) =
-        record(open_fn, &settings, || (run_programs(60), run_threads(60)));
+        record_programs_and_threads(open_fn, &settings, 60);
     assert_eq!(counters.lost.iter().sum::<u64>(), 0);
     check_account(&batches, &counters);
     check_order(&batches);
@@ -195,9 +211,8 @@ fn the_connector_needs_no_privilege() {
             }
             opened => drop(opened.unwrap()),
         }
-        let (batches, counters, (witness, threads)) = record(connector::open, &settings, || {
-            (run_programs(30), run_threads(30))
-        });
+        let (batches, counters, (witness, threads)) =
+            record_programs_and_threads(connector::open, &settings, 30);
         check_account(&batches, &counters);
         check_processes(&batches, &witness, true);
         check_threads(&batches, &threads);
@@ -237,13 +252,16 @@ fn an_exec_by_another_thread_ends_that_thread_and_goes_on_as_the_process() {
     let directory = tempfile::tempdir().unwrap();
     for open_fn in SENSORS {
         let (settings, _waker) = settings(true, true);
-        let (batches, counters, id) = record(open_fn, &settings, || {
+        let run_fn = || {
             let name = "an_exec_by_another_thread_ends_that_thread_and_goes_on_as_the_process";
             let mut child = this_program(name, "exec", directory.path())
                 .spawn()
                 .unwrap();
             assert!(child.wait().unwrap().success());
             child.id()
+        };
+        let (batches, counters, id) = record_until(open_fn, &settings, run_fn, |batches, id| {
+            have_ended(batches, [*id], &[])
         });
         check_account(&batches, &counters);
         let (mut exits, mut threads, mut execs) = (0, HashMap::new(), 0);

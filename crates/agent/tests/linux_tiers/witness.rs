@@ -5,7 +5,7 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::process::Command;
 
 use agent::sensor::Batch;
-use event::{Event, Flags};
+use event::{Event, Flags, Kind};
 
 use crate::stream::records;
 
@@ -13,6 +13,13 @@ use crate::stream::records;
 pub(crate) struct Witness {
     /// Process id and wait status, in order.
     pub(crate) processes: Vec<(u32, i32)>,
+}
+
+impl Witness {
+    /// The ids of the programs, in order.
+    pub(crate) fn process_ids(&self) -> impl Iterator<Item = u32> {
+        self.processes.iter().map(|(id, _status)| *id)
+    }
 }
 
 /// Runs programs that end in every way: with a code, by a signal, by a shell's exec.
@@ -40,6 +47,31 @@ pub(crate) fn run_threads(count: usize) -> Vec<u32> {
     (0..count)
         .map(|_| std::thread::spawn(thread).join().unwrap())
         .collect()
+}
+
+/// Whether each of those processes and threads has an exit in the trail for every time it ran.
+pub(crate) fn have_ended(
+    batches: &[Batch],
+    process_ids: impl IntoIterator<Item = u32>,
+    thread_ids: &[u32],
+) -> bool {
+    let processes = process_ids.into_iter().map(|id| (Kind::PROCESS_EXIT, id));
+    let threads = thread_ids.iter().map(|id| (Kind::THREAD_EXIT, *id));
+    let mut running: HashMap<(Kind, u32), usize> = HashMap::new();
+    for task in processes.chain(threads) {
+        *running.entry(task).or_default() += 1;
+    }
+    for (header, _) in batches.iter().flat_map(records) {
+        let id = if header.kind == Kind::PROCESS_EXIT {
+            header.process_id
+        } else {
+            header.thread_id
+        };
+        if let Some(count) = running.get_mut(&(header.kind, id)) {
+            *count = count.saturating_sub(1);
+        }
+    }
+    running.into_values().all(|count| count == 0)
 }
 
 /// Checks that each process of the witness has one start, its execs and one exit in the trail.
