@@ -4,6 +4,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -30,8 +31,30 @@ pub struct Retention {
 /// The thread, and the way to wake it.
 #[derive(Debug)]
 pub struct Keeper {
-    looks: Option<Sender<PathBuf>>,
+    written: Written,
+    looks: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// The segment that is written now; `None` before the first.
+///
+/// It does not travel with the request for a look: one that waits would then name a segment that is
+/// written no more by the time it is answered.
+#[derive(Clone, Debug, Default)]
+struct Written(Arc<Mutex<Option<PathBuf>>>);
+
+impl Written {
+    fn set(&self, path: &Path) {
+        let mut written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if written.as_deref() != Some(path) {
+            *written = Some(path.to_path_buf());
+        }
+    }
+
+    fn path(&self) -> Option<PathBuf> {
+        let written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        written.clone()
+    }
 }
 
 impl Keeper {
@@ -39,7 +62,9 @@ impl Keeper {
     pub fn start(directory: PathBuf, retention: Retention) -> io::Result<Self> {
         // One look that waits is enough: it will see all there is to see.
         let (looks, requested) = bounded(1);
+        let written = Written::default();
         let mut work = Work {
+            written: written.clone(),
             directory,
             retention,
             current: None,
@@ -49,6 +74,7 @@ impl Keeper {
             .name("systrail-keeper".to_owned())
             .spawn(move || work.run(&requested))?;
         Ok(Self {
+            written,
             looks: Some(looks),
             thread: Some(thread),
         })
@@ -56,9 +82,10 @@ impl Keeper {
 
     /// Has the store looked after; `current` is the segment that is written.
     pub fn look(&self, current: &Path) {
+        self.written.set(current);
         if let Some(looks) = &self.looks {
             // Full means that a look is about to begin anyway.
-            let _requested = looks.try_send(current.to_path_buf());
+            let _requested = looks.try_send(());
         }
     }
 
@@ -82,45 +109,44 @@ impl Drop for Keeper {
 /// What the thread knows.
 #[derive(Debug)]
 struct Work {
+    written: Written,
     directory: PathBuf,
     retention: Retention,
-    /// The segment that is written, and a connection to it.
+    /// The segment that was written at the last look, and a connection to it.
     current: Option<(PathBuf, Connection)>,
     retention_due: Instant,
 }
 
 impl Work {
-    fn run(&mut self, requested: &Receiver<PathBuf>) {
+    fn run(&mut self, requested: &Receiver<()>) {
         loop {
             match requested.recv_timeout(RETENTION_INTERVAL) {
-                Ok(current) => self.look(Some(&current)),
-                Err(error) if error.is_timeout() => {
-                    let current = self.current.as_ref().map(|(path, _)| path.clone());
-                    self.look(current.as_deref());
-                }
-                Err(_closed) => break,
+                Err(error) if !error.is_timeout() => break,
+                _asked_or_due => self.look(),
             }
         }
-        if let Some((path, connection)) = self.current.take() {
-            drop(connection);
+        self.current = None;
+        if let Some(path) = self.written.path() {
             settle(&path);
         }
     }
 
-    fn look(&mut self, current: Option<&Path>) {
-        let is_new = current != self.current.as_ref().map(|(path, _)| path.as_path());
+    fn look(&mut self) {
+        let Some(written) = self.written.path() else {
+            return;
+        };
+        let current = self.current.as_ref();
+        let is_new = current.is_none_or(|(path, _)| *path != written);
         if is_new {
             self.current = None;
         }
-        if let Some(path) = current
-            && let Err(error) = self.checkpoint(path)
-        {
+        if let Err(error) = self.checkpoint(&written) {
             // The writer meets the same trouble and says so.
             tracing::debug!(%error, "the write-ahead log could not be copied");
         }
         if is_new || self.retention_due <= Instant::now() {
             self.retention_due = Instant::now() + RETENTION_INTERVAL;
-            self.settle_others();
+            self.settle_older(&written);
             self.retain();
         }
     }
@@ -136,15 +162,15 @@ impl Work {
         connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_row| Ok(()))
     }
 
-    /// Makes every segment but the one that is written a file that stands alone.
-    fn settle_others(&self) {
+    /// Makes every segment older than the one that is written a file that stands alone. A newer one
+    /// is the writer's, which may be making it this moment: half made, it looks damaged.
+    fn settle_older(&self, written: &Path) {
         let Ok(paths) = directory::segments(&self.directory) else {
             return;
         };
-        let current = self.current.as_ref().map(|(path, _)| path.as_path());
-        for path in paths {
-            if Some(path.as_path()) != current && directory::beside(&path, "-wal").exists() {
-                settle(&path);
+        for path in paths.iter().filter(|path| path.as_path() < written) {
+            if directory::beside(path, "-wal").exists() {
+                settle(path);
             }
         }
     }
@@ -238,4 +264,73 @@ fn open(path: &Path) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "synchronous", "NORMAL")?;
     connection.pragma_update(None, "cache_size", -1024)?;
     Ok(connection)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Live, Writer};
+    use super::*;
+    use crate::trail::Time;
+
+    /// While segments were begun faster than looks were answered, the keeper once looked after a
+    /// segment that was written no more, took the one that was being made for damaged, and put it
+    /// where no query finds it.
+    #[test]
+    fn a_segment_that_is_being_made_is_left_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let half_made = |second: i64| {
+            let path = directory
+                .path()
+                .join(directory::name_at(Time(second * 1_000_000_000)));
+            std::fs::write(&path, "half made").unwrap();
+            std::fs::write(directory::beside(&path, "-wal"), "").unwrap();
+            path
+        };
+        let older = half_made(1);
+        let writer = Writer::create(directory.path(), Time(2_000_000_000), &Live::default());
+        let written = writer.unwrap().path().to_path_buf();
+        let newer = half_made(3);
+
+        let mut keeper =
+            Keeper::start(directory.path().to_path_buf(), Retention::default()).unwrap();
+        keeper.look(&written);
+        keeper.finish();
+
+        let left = directory::segments(directory.path()).unwrap();
+        assert_eq!(left, [written, newer]);
+        assert!(directory::beside(&older, ".corrupt").exists());
+    }
+
+    #[test]
+    fn a_look_that_had_to_wait_is_at_what_is_written_by_then() {
+        let directory = tempfile::tempdir().unwrap();
+        let begin = |second: i64| {
+            let time = Time(second * 1_000_000_000);
+            let writer = Writer::create(directory.path(), time, &Live::default());
+            writer.unwrap().path().to_path_buf()
+        };
+        let (first, second) = (begin(1), begin(2));
+        let (looks, requested) = bounded(1);
+        let written = Written::default();
+        let keeper = Keeper {
+            written: written.clone(),
+            looks: Some(looks),
+            thread: None,
+        };
+        keeper.look(&first);
+        keeper.look(&second);
+        drop(keeper);
+        let mut work = Work {
+            written,
+            directory: directory.path().to_path_buf(),
+            retention: Retention::default(),
+            current: None,
+            retention_due: Instant::now(),
+        };
+        work.run(&requested);
+        for path in [first, second] {
+            let wal = directory::beside(&path, "-wal");
+            assert!(!wal.exists(), "{} is left", wal.display());
+        }
+    }
 }
