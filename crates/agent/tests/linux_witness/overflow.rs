@@ -6,7 +6,7 @@ use std::path::Path;
 
 use nix::sys::signal::Signal;
 
-use crate::recorder::{Kind, Plan, Recorder, Recording};
+use crate::recorder::{Kind, Plan, Recorder, Recording, log_path};
 use crate::witness::{Stage, own_process_id, scaled, tiny, wait_until};
 use crate::workload::{Facts, Role};
 
@@ -31,7 +31,11 @@ fn what_a_stopped_recorder_loses_is_counted_to_the_event() {
         tiny(&stage.program, 1).status().unwrap();
     }
     recorder.signal(Signal::SIGCONT);
-    // What comes after an overflow is recorded again.
+    // It tells a loss when it has emptied the buffers; what comes after that is recorded again.
+    wait_until(|| {
+        let log = std::fs::read_to_string(log_path(stage.path())).unwrap();
+        log.contains(r#""kind":"lost""#)
+    });
     let last = Facts::of("threads", &[Path::new("4")]);
     let recording = recorder.stop();
 
