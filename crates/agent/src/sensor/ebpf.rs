@@ -18,17 +18,13 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 
 use self::object::{Object, Waiting};
 use self::ring::{Ring, Told};
+use super::merge::{HEARTBEAT, SETTLE_NS};
 use super::perf_buffer::{Records, Rings, RingsSettings};
 use super::{BATCH_SIZE_MAX, Batch, Counters, Error, Sensor, Settings, seam};
 use crate::sys::{clock, rcu};
 
-/// A program takes its time before it stores its record. No program takes longer than this, so
-/// records older than it are complete on every processor and in every buffer.
-const SETTLE_NS: u64 = 2_000_000;
 /// Without records for this long, the machine counts as idle.
 const IDLE_NS: u64 = 1_000_000_000;
-/// The longest sleep: losses with no record after them are told at least this often.
-const HEARTBEAT: Duration = Duration::from_secs(1);
 /// Bytes taken from one buffer before the next has its turn.
 const SHARE_MAX: usize = BATCH_SIZE_MAX / 2;
 

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use super::Batch;
 
-/// From when an event happens to when its record can be drained takes less than this.
+/// From when an event happens to when its record can be drained takes less than this, so records
+/// older than it are complete on every processor and in every buffer.
 pub const SETTLE_NS: u64 = 2_000_000;
 
 /// The longest sleep between two drains of a sensor that reads `/proc`: a short process can be
@@ -21,7 +22,7 @@ pub const PROMPT_INTERVAL: Duration = Duration::from_millis(1);
 /// are most likely gone, and reading them would only make the next stall longer.
 pub const PROGRAMS_MAX: usize = 1024;
 
-/// The longest sleep.
+/// The longest sleep: losses with no record after them are told at least this often.
 pub const HEARTBEAT: Duration = Duration::from_secs(1);
 
 /// Until when everything was drained, when drains began at `now` and some left records behind that
