@@ -4,6 +4,7 @@
 //! flags and the exit codes are a contract with scripts: add, never rename.
 
 mod attendant;
+mod completions;
 mod config;
 mod console;
 mod doctor;
@@ -87,6 +88,8 @@ enum Command {
     /// Look at the configuration
     #[command(subcommand)]
     Config(config::Command),
+    /// Print a script that has a shell complete commands and flags
+    Completions(completions::Arguments),
 }
 
 /// How a command ended.
@@ -174,6 +177,7 @@ pub(crate) fn main() -> Exit {
         Command::Driver(command) => driver::main(&command),
         Command::Doctor(arguments) => doctor::main(&arguments),
         Command::Config(command) => config::main(&command),
+        Command::Completions(arguments) => completions::main(&arguments),
     };
     result.unwrap_or_else(|Failure { exit, error }| {
         console::fail(&error);

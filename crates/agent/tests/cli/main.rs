@@ -46,7 +46,7 @@ fn file(directory: &Path, name: &str, text: &str) -> PathBuf {
 
 #[test]
 fn every_command_has_a_help_with_examples() {
-    let commands: [&[&str]; 16] = [
+    let commands: [&[&str]; 17] = [
         &[],
         &["run"],
         &["watch"],
@@ -57,6 +57,7 @@ fn every_command_has_a_help_with_examples() {
         &["export"],
         &["doctor"],
         &["config", "check"],
+        &["completions"],
         &["service", "install"],
         &["service", "uninstall"],
         &["service", "start"],
@@ -70,6 +71,27 @@ fn every_command_has_a_help_with_examples() {
         assert!(printed(&output).contains("Example"), "{command:?}");
         assert_eq!(said(&output), "", "{command:?}");
     }
+}
+
+#[test]
+fn a_shell_is_told_every_command_in_a_script_it_can_read() {
+    let script = output(["completions", "bash"]);
+    assert_eq!(script.status.code(), Some(0));
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = file(directory.path(), "systrail.bash", &printed(&script));
+    // The shell's own word: what it would offer after `systrail`.
+    let ask = r#"source "$1"; COMP_WORDS=(systrail ""); COMP_CWORD=1
+        _systrail systrail "" systrail; printf '%s\n' "${COMPREPLY[@]}""#;
+    let mut shell = Command::new("bash");
+    let offered = shell.args(["-c", ask, "bash"]).arg(path).output();
+    let offered = printed(&offered.expect("bash"));
+    for command in ["run", "query", "completions", "--help"] {
+        assert!(offered.lines().any(|line| line == command), "{offered}");
+    }
+    for shell in ["zsh", "fish", "powershell", "elvish"] {
+        assert!(printed(&output(["completions", shell])).contains("systrail"));
+    }
+    assert_eq!(output(["completions", "cmd"]).status.code(), Some(2));
 }
 
 #[test]
