@@ -74,10 +74,11 @@ fn every_command_has_a_help_with_examples() {
 
 #[test]
 fn wrong_arguments_end_with_2_and_say_what_is_allowed() {
-    let cases: [(&[&str], &str); 22] = [
+    let cases: [(&[&str], &str); 23] = [
         (&[], "Usage"),
         (&["runn"], "'run'"),
         (&["run", "--duration", "10"], "no unit"),
+        (&["run", "--duration", "0.5s"], "smaller unit"),
         (&["run", "--summary", "-"], "/dev/stdout"),
         (&["run", "--duration", "0s"], "longer than nothing"),
         (&["run", "--flush-interval", "2s"], "from 1ms to 1s"),
