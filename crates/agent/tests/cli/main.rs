@@ -132,6 +132,18 @@ fn wrong_arguments_end_with_2_and_say_what_is_allowed() {
 }
 
 #[test]
+fn a_full_disk_behind_standard_output_ends_with_1_and_is_named() {
+    let commands: [&[&str]; 3] = [&["doctor"], &["tree"], &["query", "--examples"]];
+    for command in commands {
+        let full = fs::File::options().write(true).open("/dev/full").unwrap();
+        let output = systrail().args(command).stdout(full).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{command:?}");
+        let said = said(&output);
+        assert!(said.contains("standard output: No space left"), "{said}");
+    }
+}
+
+#[test]
 fn a_wrong_configuration_ends_with_2_and_names_line_and_column() {
     let directory = tempfile::tempdir().unwrap();
     let text = "source = \"auto\"\n[log]\n  rotate_sise = \"1 MiB\"\n  keep_files = 0\n";
