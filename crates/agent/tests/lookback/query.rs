@@ -222,7 +222,7 @@ fn what_is_mistyped_gets_a_suggestion_and_exit_code_2() {
             "it is a column of events, losses",
         ),
         ("SELECT zzzzzzzz FROM events", "--schema has the columns"),
-        ("SELEC 1", "syntax error"),
+        ("SELEC 1", "syntax error; a query is SQL"),
         ("SELECT nosuch(1)", "no such function"),
         ("", "there is no query"),
         ("/* nothing */", "there is no query"),
