@@ -14,6 +14,9 @@ pub enum Invalid {
     /// A number without a unit.
     #[error("`{0}` has no unit; write one of {1}")]
     NoUnit(String, &'static str),
+    /// A fraction.
+    #[error("`{0}` is not whole; write it in a smaller unit")]
+    NotWhole(String),
     /// A unit nobody knows.
     #[error("`{0}` is not a unit; write one of {1}")]
     UnknownUnit(String, &'static str),
@@ -83,6 +86,9 @@ fn number<'t>(rest: &'t str, whole: &str) -> Result<(u64, &'t str), Invalid> {
     if number.is_empty() {
         return Err(Invalid::NoNumber(whole.to_owned()));
     }
+    if after.starts_with('.') {
+        return Err(Invalid::NotWhole(whole.to_owned()));
+    }
     let number = number
         .parse()
         .map_err(|_overflow: std::num::ParseIntError| Invalid::TooLarge(whole.to_owned()))?;
@@ -147,7 +153,7 @@ mod tests {
         ));
         assert!(matches!(duration("-5s"), Err(Invalid::NoNumber(_))));
         assert!(matches!(duration(""), Err(Invalid::NoNumber(_))));
-        assert!(matches!(duration("1.5s"), Err(Invalid::NoUnit(..))));
+        assert!(matches!(duration("1.5s"), Err(Invalid::NotWhole(_))));
         assert!(matches!(
             duration("99999999999999999999s"),
             Err(Invalid::TooLarge(_))
@@ -164,6 +170,7 @@ mod tests {
         assert_eq!(size("64KiB"), Ok(65_536));
         assert_eq!(size("1 B"), Ok(1));
         assert!(matches!(size("64 KB"), Err(Invalid::UnknownUnit(..))));
+        assert!(matches!(size("1.5 MiB"), Err(Invalid::NotWhole(_))));
         assert!(matches!(size("64"), Err(Invalid::NoUnit(..))));
         assert!(matches!(size("99999999 TiB"), Err(Invalid::TooLarge(_))));
     }

@@ -176,7 +176,7 @@ fn message_of(error: &rusqlite::Error) -> String {
     }
 }
 
-/// What a name that is not there stands for most likely.
+/// What is meant most likely, or where it is to be found.
 fn hint(message: &str) -> String {
     let after = |prefix: &str| message.split_once(prefix).map(|(_, name)| name.trim());
     let views: Vec<&'static str> = VIEWS.iter().map(|view| view.name).collect();
@@ -204,6 +204,10 @@ fn hint(message: &str) -> String {
             Some(near) => format!("; did you mean {near}?"),
             None => "; systrail query --schema has the columns".to_owned(),
         };
+    }
+    if message.ends_with("syntax error") {
+        return "; a query is SQL, such as SELECT * FROM events; more with systrail query --examples"
+            .to_owned();
     }
     String::new()
 }

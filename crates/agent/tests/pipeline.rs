@@ -460,6 +460,37 @@ fn a_sink_that_must_not_be_waited_for_loses_and_the_trail_says_so() {
     assert!(account.balanced);
 }
 
+/// What waited outside a full queue was counted as in it: a peak of 9 where the limit is 8.
+#[test]
+fn a_queue_is_never_said_to_hold_more_than_it_can() {
+    // The sink holds the first chunk, its queue is full with 8 more, and one waits outside.
+    const CHUNK: u64 = 2_048;
+    let (events, _account) = record(vec![vec![thread_exit(1, 10, 11)]]);
+    let event = events[1].clone();
+    let waker = Waker::new().unwrap();
+    let sink = Memory::new();
+    sink.open_gate(false);
+    let (reached, waits_for) = std::sync::mpsc::channel();
+    let events = (1..=11 * CHUNK).map(move |number| {
+        if number == 10 * CHUNK {
+            reached.send(()).unwrap();
+        }
+        event.clone()
+    });
+    let gate = sink.clone();
+    let opener = std::thread::spawn(move || {
+        waits_for.recv().unwrap();
+        // Gives the pipeline the processor, so that it mostly comes to wait.
+        (0..1_000).for_each(|_| std::thread::yield_now());
+        gate.open_gate(true);
+    });
+    let sinks: Vec<Box<dyn Sink>> = vec![Box::new(sink)];
+    let account = pipeline::replay(events, sinks, &Arc::default(), &waker, None).unwrap();
+    opener.join().unwrap();
+    let queue = &account.queues[0];
+    assert_eq!((queue.peak, queue.limit), (8, 8));
+}
+
 #[test]
 fn a_sinks_own_loss_is_told_in_the_trail() {
     let waker = Waker::new().unwrap();

@@ -103,8 +103,13 @@ pub(super) fn result(text: &str) -> io::Result<()> {
 pub(super) fn printed(written: io::Result<()>) -> io::Result<()> {
     match written {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        written => written,
+        written => written.map_err(|error| named(&error)),
     }
+}
+
+/// An error of standard output that says whose it is.
+pub(super) fn named(error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("standard output: {error}"))
 }
 
 /// Whether colour is welcome on standard output: on a terminal, and never with `NO_COLOR`.

@@ -147,7 +147,7 @@ impl<W: Write> Printer<W> {
 fn written(result: io::Result<()>) -> Result<(), End> {
     result.map_err(|error| match error.kind() {
         io::ErrorKind::BrokenPipe => End::Closed,
-        _ => End::Failed(error.into()),
+        _ => End::Failed(console::named(&error).into()),
     })
 }
 

@@ -148,6 +148,9 @@ fn flush_interval(text: &str) -> Result<Duration, String> {
 
 /// A file that can be there in the end: looked at now, for then it is too late.
 pub(super) fn summary_file(text: &str) -> Result<PathBuf, String> {
+    if text == "-" {
+        return Err("it must be a file; ./- is one, and /dev/stdout is standard output".to_owned());
+    }
     let path = PathBuf::from(text);
     let parent = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -160,6 +163,24 @@ pub(super) fn summary_file(text: &str) -> Result<PathBuf, String> {
         return Err(format!("there is no directory {}", parent.display()));
     }
     Ok(path)
+}
+
+/// Refuses a summary that would take the place of the log it is about.
+pub(super) fn keep_from_summary(log: &Path, summary: Option<&Path>) -> Result<(), Failure> {
+    if summary.is_some_and(|summary| is_same_file(log, summary)) {
+        let error = anyhow::anyhow!(
+            "--summary would replace the log {}; name another file",
+            log.display()
+        );
+        return Err(Failure::usage(error));
+    }
+    Ok(())
+}
+
+/// Whether two paths lead to one file, be it there or not.
+pub(super) fn is_same_file(left: &Path, right: &Path) -> bool {
+    let resolved = |path: &Path| path.canonicalize().or_else(|_| std::path::absolute(path));
+    matches!((resolved(left), resolved(right)), (Ok(left), Ok(right)) if left == right)
 }
 
 /// The configuration of the file named, of the default file where it is there, or the default.

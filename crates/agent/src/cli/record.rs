@@ -23,7 +23,7 @@ use clap::Args;
 use super::attendant::{Attendant, Duties};
 use super::console::{self, say};
 use super::launch::{self, LaunchArguments};
-use super::options::{Log, Options, exit_of};
+use super::options::{Log, Options, exit_of, keep_from_summary};
 use super::{Exit, Failure, report, service_manager, stop};
 
 /// Records to a log file and a store until Ctrl-C, SIGTERM or --duration; then drains, closes them and
@@ -117,6 +117,9 @@ impl Recording {
         launch: LaunchArguments,
         waker: &Waker,
     ) -> Result<Exit, Failure> {
+        if let Log::File(log) = &self.log {
+            keep_from_summary(log, options.summary.as_deref())?;
+        }
         let settings = self.pipeline_settings()?;
         let launched = launch::begin(&self.config, launch)?;
         let sensor = self.open_sensor(waker)?;

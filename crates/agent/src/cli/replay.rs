@@ -60,6 +60,10 @@ impl Arguments {
 
 /// Does `systrail replay`.
 pub(super) fn main(arguments: &Arguments) -> Result<Exit, Failure> {
+    options::keep_from_summary(&arguments.file, arguments.summary.as_deref())?;
+    if let Some(log) = &arguments.log {
+        options::keep_from_summary(log, arguments.summary.as_deref())?;
+    }
     let waker = Waker::new()?;
     let _signals = stop::on_signals(&waker)?;
     // A line of progress would be drawn over by events on the same terminal.
@@ -94,7 +98,7 @@ fn open_sinks(arguments: &Arguments, waker: &Waker) -> Result<Vec<Box<dyn Sink>>
             let ended = waker.clone();
             sinks.push(Box::new(Stream::stdout()?.when_ended(move || ended.wake())));
         }
-        Some(path) if is_same_file(path, &arguments.file) => {
+        Some(path) if options::is_same_file(path, &arguments.file) => {
             let error = anyhow::anyhow!("a log cannot be replayed into itself; name another file");
             return Err(Failure::usage(error));
         }
@@ -115,8 +119,4 @@ fn open_store(directory: &Path) -> Result<Store, store::Error> {
     config.store.keep_age = config::LOG_AGE.most;
     config.store.keep_size = u64::MAX;
     record::open_store(directory.to_path_buf(), &config)
-}
-
-fn is_same_file(left: &Path, right: &Path) -> bool {
-    matches!((left.canonicalize(), right.canonicalize()), (Ok(left), Ok(right)) if left == right)
 }

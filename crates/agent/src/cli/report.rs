@@ -62,18 +62,29 @@ pub(super) fn aligned<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
         .collect()
 }
 
-/// Writes the account as JSON. A regular file is replaced as a whole or not at all.
+/// Writes the account as JSON. A regular file is replaced as a whole or not at all, and a link to one
+/// stays a link.
 pub(super) fn write_summary(path: &Path, account: &Account) -> anyhow::Result<()> {
     let mut text = serde_json::to_string_pretty(account)?;
     text.push('\n');
-    let is_special = fs::metadata(path).is_ok_and(|metadata| !metadata.is_file());
-    let written = if is_special {
-        // A pipe or a device is written to, not replaced.
+    let written = if is_open_already(path) {
+        // Not cut short: what was written to it before, the log perhaps, stays.
+        let file = File::options().append(true).open(path);
+        file.and_then(|mut file| file.write_all(text.as_bytes()))
+    } else if path.is_symlink() || fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
+        // A pipe or a device is written to, and so is what a link leads to: replacing would put a
+        // file in its place, for everybody on the machine where it is one of /dev.
         fs::write(path, &text)
     } else {
         replace(path, text.as_bytes())
     };
     written.map_err(|error| anyhow::anyhow!("summary {}: {error}", path.display()))
+}
+
+/// Whether the path is a name for a file this process has open, as `/dev/stdout` is.
+fn is_open_already(path: &Path) -> bool {
+    let target = fs::read_link(path).unwrap_or_default();
+    path.starts_with("/dev/fd") || path.starts_with("/proc") || target.starts_with("/proc")
 }
 
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -141,5 +152,19 @@ mod tests {
         let read: Account = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
         assert_eq!(read, Account::default());
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_summary_goes_to_where_a_link_leads() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, link) = (directory.path().join("file"), directory.path().join("link"));
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        for _ in 0..2 {
+            write_summary(&link, &Account::default()).unwrap();
+            let read: Account = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+            assert_eq!(read, Account::default());
+            assert!(link.is_symlink());
+        }
     }
 }

@@ -1,5 +1,10 @@
 //! What the service manager (systemd) is told while a recording runs, and what it asks for.
 
+use std::env;
+use std::io;
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
 use sd_notify::NotifyState;
@@ -13,21 +18,34 @@ pub(super) fn ping_interval() -> Option<Duration> {
 
 /// The recording makes progress.
 pub(super) fn ping() {
-    notify(NotifyState::Watchdog);
+    notify(&NotifyState::Watchdog);
 }
 
 /// Every event from now on is seen.
 pub(super) fn ready() {
-    notify(NotifyState::Ready);
+    notify(&NotifyState::Ready);
 }
 
 /// The recording ends.
 pub(super) fn stopping() {
-    notify(NotifyState::Stopping);
+    notify(&NotifyState::Stopping);
 }
 
-fn notify(state: NotifyState<'_>) {
-    if let Err(error) = sd_notify::notify(&[state]) {
+fn notify(state: &NotifyState<'_>) {
+    if let Err(error) = send(state) {
         say!("the service manager could not be told: {error}");
     }
+}
+
+/// `sd_notify` takes every name for a path; one that begins with `@` is of an abstract socket.
+fn send(state: &NotifyState<'_>) -> io::Result<()> {
+    let socket_name = env::var_os("NOTIFY_SOCKET").unwrap_or_default();
+    let Some(name) = socket_name.as_bytes().strip_prefix(b"@") else {
+        return sd_notify::notify(std::slice::from_ref(state));
+    };
+    let socket = UnixDatagram::unbound()?;
+    let address = SocketAddr::from_abstract_name(name)?;
+    socket.connect_addr(&address)?;
+    let _size = socket.send(state.to_string().as_bytes())?;
+    Ok(())
 }

@@ -195,7 +195,8 @@ impl Outlet {
 
     fn send(&mut self, chunk: &Chunk) {
         let Some(parcels) = &self.parcels else { return };
-        let waiting = u64::try_from(parcels.len().saturating_add(1)).unwrap_or(u64::MAX);
+        // A full queue holds no more while this one waits outside.
+        let waiting = parcels.len().saturating_add(1).min(QUEUE_COUNT_MAX);
         let parcel = Parcel::Events(Arc::clone(chunk));
         let refused = match self.when_behind {
             WhenBehind::Wait => parcels.send(parcel).is_err(),
@@ -204,6 +205,7 @@ impl Outlet {
         if refused {
             self.lose(chunk);
         } else {
+            let waiting = u64::try_from(waiting).unwrap_or(u64::MAX);
             self.peak.fetch_max(waiting, Ordering::Relaxed);
             self.sent += u64::try_from(chunk.len()).unwrap_or(u64::MAX);
         }

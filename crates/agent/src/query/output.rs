@@ -3,7 +3,8 @@
 use std::io::{self, Write};
 
 use rusqlite::types::ValueRef;
-use serde_json::{Map, Value};
+use serde::{Serialize, Serializer};
+use serde_json::Value;
 
 use crate::shown::{Row, safe_json, width};
 
@@ -131,8 +132,8 @@ impl<'o> Output<'o> {
     }
 
     fn object(&self, values: &[ValueRef<'_>]) -> io::Result<String> {
-        let names = unique(&self.columns);
-        let object: Map<String, Value> = names.into_iter().zip(values.iter().map(json)).collect();
+        let names = unique(&self.columns).into_iter();
+        let object = Object(names.zip(values.iter().map(json)).collect());
         Ok(safe_json(serde_json::to_string(&object)?))
     }
 
@@ -232,6 +233,15 @@ fn unique(columns: &[String]) -> Vec<String> {
         }
     };
     columns.iter().enumerate().map(name).collect()
+}
+
+/// A row as a JSON object in the order of its columns, which a map of `serde_json` does not keep.
+struct Object(Vec<(String, Value)>);
+
+impl Serialize for Object {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
+    }
 }
 
 fn json(value: &ValueRef<'_>) -> Value {

@@ -24,8 +24,8 @@ use super::outage::{Outage, RETRY_MAX};
 use super::{Sink, Tally};
 use crate::trail::Event;
 use crate::trail::json;
-use file::File;
 pub(super) use file::Lock;
+use file::{File, refuse_other_than_file};
 use syncer::{FileNumber, Syncer};
 
 /// Where the log is and how much of it is kept. A limit that is `None` does not exist.
@@ -150,6 +150,8 @@ impl LogFile {
         let path = &self.settings.path;
         if !self.lock.as_ref().is_some_and(Lock::is_in_place) {
             self.lock = None;
+            // A lock that is made for nothing stays beside what is there, in /dev for one.
+            refuse_other_than_file(path)?;
             self.lock = Some(Lock::take(path)?);
         }
         self.file_count += 1;

@@ -96,10 +96,12 @@ fn a_shell_is_told_every_command_in_a_script_it_can_read() {
 
 #[test]
 fn wrong_arguments_end_with_2_and_say_what_is_allowed() {
-    let cases: [(&[&str], &str); 21] = [
+    let cases: [(&[&str], &str); 23] = [
         (&[], "Usage"),
         (&["runn"], "'run'"),
         (&["run", "--duration", "10"], "no unit"),
+        (&["run", "--duration", "0.5s"], "smaller unit"),
+        (&["run", "--summary", "-"], "/dev/stdout"),
         (&["run", "--duration", "0s"], "longer than nothing"),
         (&["run", "--flush-interval", "2s"], "from 1ms to 1s"),
         (
@@ -148,6 +150,18 @@ fn wrong_arguments_end_with_2_and_say_what_is_allowed() {
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
         assert!(said(&output).contains(expected), "{}", said(&output));
         assert_eq!(printed(&output), "", "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_full_disk_behind_standard_output_ends_with_1_and_is_named() {
+    let commands: [&[&str]; 3] = [&["doctor"], &["tree"], &["query", "--examples"]];
+    for command in commands {
+        let full = fs::File::options().write(true).open("/dev/full").unwrap();
+        let output = systrail().args(command).stdout(full).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{command:?}");
+        let said = said(&output);
+        assert!(said.contains("standard output: No space left"), "{said}");
     }
 }
 

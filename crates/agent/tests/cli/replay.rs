@@ -85,9 +85,30 @@ fn a_log_is_not_replayed_into_itself() {
     let directory = tempfile::tempdir().unwrap();
     let log = file(directory.path(), "trail.jsonl", TORN_LOG);
     let path = log.to_str().unwrap();
-    assert_eq!(
-        output(["replay", path, "--log", path]).status.code(),
-        Some(2)
-    );
-    assert_eq!(fs::read_to_string(&log).unwrap(), TORN_LOG);
+    for flag in ["--log", "--summary"] {
+        let output = output(["replay", path, flag, path]);
+        assert_eq!(output.status.code(), Some(2), "{flag}");
+        assert!(said(&output).contains("name another file"), "{flag}");
+        assert_eq!(fs::read_to_string(&log).unwrap(), TORN_LOG, "{flag}");
+    }
+}
+
+/// `/dev/stdout` is a link. It used to be replaced by a regular file, which every program of the
+/// machine then wrote to.
+#[test]
+fn a_summary_on_standard_output_follows_the_log_and_leaves_the_link() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = file(directory.path(), "trail.jsonl", TORN_LOG);
+    let link = directory.path().join("stdout");
+    std::os::unix::fs::symlink("/proc/self/fd/1", &link).unwrap();
+    let printed = directory.path().join("printed");
+    let mut command = systrail();
+    command.arg("replay").arg(&log).args(["--log", "-"]);
+    command.arg("--summary").arg(&link);
+    command.stdout(fs::File::create(&printed).unwrap());
+    assert_eq!(command.status().unwrap().code(), Some(0));
+    assert!(link.is_symlink(), "it is for others too");
+    let text = fs::read_to_string(&printed).unwrap();
+    assert!(text.starts_with("{\"sequence\":"), "{text}");
+    assert!(text.ends_with("\n}\n"), "{text}");
 }

@@ -256,6 +256,18 @@ fn a_log_that_cannot_be_opened_ends_with_1_and_says_which() {
 }
 
 #[test]
+fn a_summary_does_not_take_the_place_of_the_log() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("trail.jsonl");
+    let path = path.to_str().unwrap();
+    let arguments = ["--log", path, "--summary", path, "--duration", "10ms"];
+    let output = run(&arguments).output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+    assert!(said(&output).contains("name another file"));
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+}
+
+#[test]
 fn without_privilege_it_records_with_less_or_says_why_not() {
     let mut command = run(&["--no-log"]);
     if nix::unistd::geteuid().is_root() {

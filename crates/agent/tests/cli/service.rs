@@ -1,9 +1,17 @@
 //! `systrail service`, and what a service manager is told.
 
+use std::ffi::OsStr;
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::time::Duration;
+
 use nix::sys::signal::Signal;
 
 use crate::run::{Recording, run};
 use crate::{output, printed, said};
+
+/// A test fails rather than waits for what does not come.
+const WAIT_MAX: Duration = Duration::from_secs(30);
 
 #[test]
 fn a_service_unit_can_be_looked_at_and_put_into_an_image() {
@@ -46,9 +54,23 @@ fn without_systemd_a_service_is_refused_with_what_to_do_instead() {
 fn the_service_manager_is_told_when_everything_is_seen_and_when_it_ends() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("notify");
-    let socket = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+    let socket = UnixDatagram::bind(&path).unwrap();
+    check_service_manager_is_told(&socket, path.as_os_str());
+}
+
+/// Its name used to be taken for a path, and the manager waited for READY=1 in vain.
+#[test]
+fn a_service_manager_with_an_abstract_socket_is_told_too() {
+    let name = format!("systrail-test-{}", std::process::id());
+    let address = SocketAddr::from_abstract_name(&name).unwrap();
+    let socket = UnixDatagram::bind_addr(&address).unwrap();
+    check_service_manager_is_told(&socket, OsStr::new(&format!("@{name}")));
+}
+
+fn check_service_manager_is_told(socket: &UnixDatagram, name: &OsStr) {
+    socket.set_read_timeout(Some(WAIT_MAX)).unwrap();
     let mut command = run(&["--no-log"]);
-    command.env("NOTIFY_SOCKET", &path);
+    command.env("NOTIFY_SOCKET", name);
     command.env("WATCHDOG_USEC", "20000");
     let Some(recording) = Recording::start(command) else {
         return;

@@ -194,14 +194,24 @@ fn a_second_process_is_refused() {
 
 #[test]
 fn refuses_what_is_not_a_file() {
-    for path in ["/dev/null", "/tmp"] {
+    let directory = tempfile::tempdir().unwrap();
+    let (device, other) = (
+        directory.path().join("null"),
+        directory.path().join("other"),
+    );
+    std::os::unix::fs::symlink("/dev/null", &device).unwrap();
+    fs::create_dir(&other).unwrap();
+    for path in ["/dev/null".into(), device, other] {
         let settings = Settings {
-            path: path.into(),
+            path,
             ..Settings::default()
         };
         let refused = LogFile::open(settings).unwrap_err();
         assert!(matches!(refused, OpenError::NotAFile { .. }), "{refused}");
     }
+    // A lock used to be left beside it, `/dev/null.lock` for one.
+    let left = fs::read_dir(directory.path()).unwrap().count();
+    assert_eq!(left, 2, "nothing is left beside what is refused");
 }
 
 #[test]

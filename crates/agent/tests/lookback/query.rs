@@ -66,6 +66,18 @@ fn names_that_repeat_and_values_of_every_type_survive() {
     assert_eq!(csv, "a,a,b,c,d\n1,2.5,00ff,,\"x,\"\"y\"\"\"\n");
 }
 
+/// Rows of JSON came with their names sorted: `account` first, `kind` in the middle.
+#[test]
+fn json_has_its_columns_in_the_order_of_the_query() {
+    let store = Store::small();
+    let sql = "SELECT 'b' AS z, 1 AS a, NULL AS m";
+    let row = "{\"z\":\"b\",\"a\":1,\"m\":null}";
+    let lines = store.printed(&["query", sql, "--format", "jsonl"]);
+    assert_eq!(lines, format!("{row}\n"));
+    let list = store.printed(&["query", sql, "--format", "json"]);
+    assert_eq!(list, format!("[\n{row}\n]\n"));
+}
+
 #[test]
 fn a_hostile_name_reaches_no_terminal() {
     let store = Store::small();
@@ -222,7 +234,7 @@ fn what_is_mistyped_gets_a_suggestion_and_exit_code_2() {
             "it is a column of events, losses",
         ),
         ("SELECT zzzzzzzz FROM events", "--schema has the columns"),
-        ("SELEC 1", "syntax error"),
+        ("SELEC 1", "syntax error; a query is SQL"),
         ("SELECT nosuch(1)", "no such function"),
         ("", "there is no query"),
         ("/* nothing */", "there is no query"),

@@ -150,6 +150,40 @@ fn a_view_has_the_columns_it_is_described_with() {
     assert_eq!(fields, FIELDS.iter().collect::<Vec<_>>());
 }
 
+/// `exec_time` and `run_began` were bare numbers.
+#[test]
+fn every_time_has_its_text_beside_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut shelf = Shelf::in_directory(directory.path());
+    shelf.write_events(&full_events());
+    let reader = reader(&shelf.path);
+    let is_time = |name: &str| name == "run_began" || name.rsplit('_').next() == Some("time");
+    let mut told = Vec::new();
+    for view in store::VIEWS {
+        let times = view.columns.iter().map(|column| column.name);
+        for name in times.filter(|name| is_time(name)) {
+            let sql = format!(
+                "SELECT count(*) FROM {} WHERE {name} IS NOT NULL AND {name} \
+                 = unixepoch({name}_text) * 1000000000 + substr({name}_text, 21, 9)",
+                view.name
+            );
+            told.push((view.name, name, ask::<i64>(&reader, &sql) > 0));
+        }
+    }
+    let all = [
+        ("events", "time", true),
+        ("processes", "start_time", true),
+        ("processes", "exec_time", true),
+        ("processes", "exit_time", true),
+        ("processes", "run_began", true),
+        ("threads", "start_time", true),
+        ("threads", "exit_time", true),
+        ("images", "time", true),
+        ("losses", "time", true),
+    ];
+    assert_eq!(told, all);
+}
+
 #[test]
 fn an_empty_store_has_views_without_rows() {
     let directory = tempfile::tempdir().unwrap();

@@ -181,7 +181,7 @@ impl Drop for Lock {
 }
 
 /// Opening a named pipe would wait for its reader, and a device is not to be created anew.
-fn refuse_other_than_file(path: &Path) -> Result<(), OpenError> {
+pub(super) fn refuse_other_than_file(path: &Path) -> Result<(), OpenError> {
     match fs::metadata(path) {
         Ok(metadata) if !metadata.is_file() => Err(OpenError::NotAFile {
             path: path.to_path_buf(),

@@ -178,6 +178,7 @@ pub(super) const PROCESSES: &[Column] = &[
     column("script", "the script an interpreter was started for"),
     column("exec_count", "how many times it replaced its program"),
     column("exec_time", "when it did so last"),
+    column("exec_time_text", "the same as RFC 3339"),
     column(
         "execs",
         "each time: a JSON list of time, image and command_line",
@@ -192,6 +193,7 @@ pub(super) const PROCESSES: &[Column] = &[
     column("core_dumped", "1 when it left a core dump"),
     column("run_time_ns", "from start to exit"),
     column("run_began", "when the run began that told of it last"),
+    column("run_began_text", "the same as RFC 3339"),
 ];
 
 pub(super) const THREADS: &[Column] = &[

@@ -295,10 +295,12 @@ fn processes() -> String {
              WHERE h.first_id <= coalesce(max(l.id, e.id), l.id, e.id) \
              ORDER BY h.first_id DESC LIMIT 1), c.run_began)";
     let start_time = "coalesce(s.time, c.time)";
+    let exec_time = "coalesce(e.time, c.exec_time)";
     let expression = |name: &str| match name {
         "process_id" | "process_key" => format!("p.{name}"),
         "running" => format!("x.id IS NULL AND {run_began} = (SELECT max(run_began) FROM stretch)"),
         "run_began" => run_began.to_owned(),
+        "run_began_text" => time_text(run_began),
         "start_time" => start_time.to_owned(),
         "start_time_text" => time_text(start_time),
         "existing" | "creator_process_id" | "creator_thread_id" | "session_id" => {
@@ -323,7 +325,8 @@ fn processes() -> String {
         "exec_count" => "(SELECT count(*) FROM process_exec WHERE process = p.id) \
                          + coalesce(c.exec_count, 0)"
             .to_owned(),
-        "exec_time" => "coalesce(e.time, c.exec_time)".to_owned(),
+        "exec_time" => exec_time.to_owned(),
+        "exec_time_text" => time_text(exec_time),
         "execs" => execs(),
         "exit_time" => "x.time".to_owned(),
         "exit_time_text" => time_text("x.time"),

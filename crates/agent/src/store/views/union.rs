@@ -23,7 +23,16 @@ pub(in crate::store) fn union(count: usize) -> String {
 
 /// One `SELECT` a segment, each of the view's own columns; `{n}` in `extra` is the segment's number.
 fn union_all(count: usize, view: &View, extra: &str) -> String {
-    let columns: Vec<_> = view.columns.iter().map(|column| column.name).collect();
+    let columns: Vec<_> = view
+        .columns
+        .iter()
+        .map(|column| match column.name {
+            // Not in the views of every segment: some are older than these columns.
+            "exec_time_text" => format!("{} AS exec_time_text", time_text("exec_time")),
+            "run_began_text" => format!("{} AS run_began_text", time_text("run_began")),
+            name => name.to_owned(),
+        })
+        .collect();
     let columns = columns.join(", ");
     if count == 0 {
         let nothing: Vec<_> = view
