@@ -10,6 +10,7 @@
 
 mod directory;
 mod events;
+mod guard;
 mod intern;
 pub mod keeper;
 mod live;
@@ -27,6 +28,7 @@ use crate::trail::Time;
 
 pub use directory::{begin_of, segments, set_aside};
 pub use events::{Events, events};
+pub use guard::{Guard, Limits, Stopped};
 pub use live::Live;
 pub use reader::{PassedOver, Reader, last_run};
 pub use views::{Column, VIEWS, View};
@@ -106,6 +108,9 @@ pub enum ReadError {
         /// What SQLite said.
         source: rusqlite::Error,
     },
+    /// It was stopped.
+    #[error("{0}")]
+    Stopped(Stopped),
     /// A row that is no event.
     #[error("segment {}: {what}", path.display())]
     Row {
