@@ -20,7 +20,7 @@ use self::object::{Object, Waiting};
 use self::ring::{Ring, Told};
 use super::perf_buffer::{Records, Rings, RingsSettings};
 use super::{BATCH_SIZE_MAX, Batch, Counters, Error, Sensor, Settings, seam};
-use crate::sys::{clock, rcu};
+use crate::sys::{clock, pid_namespace, rcu};
 
 /// A program takes its time before it stores its record. No program takes longer than this, so
 /// records older than it are complete on every processor and in every buffer.
@@ -326,6 +326,17 @@ struct Images {
 
 impl Images {
     fn open(settings: &Settings) -> Result<Self, Error> {
+        if !pid_namespace::is_initial() {
+            return Err(Error::Unavailable {
+                cause:
+                    "this kernel takes no program for image loads, and its perf events know the \
+                        ids of this pid namespace alone"
+                        .to_owned(),
+                cure: "run it in the host's pid namespace (--pid=host), or without image loads \
+                       (--events process,thread)"
+                    .to_owned(),
+            });
+        }
         let rings = Rings::open(RingsSettings {
             records: Records::Images,
             buffer_size: settings.event_buffer_size as usize,
