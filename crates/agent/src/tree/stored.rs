@@ -197,6 +197,7 @@ fn process(row: &Row<'_>) -> rusqlite::Result<Process> {
         existing: row.get::<_, Option<bool>>("existing")?.unwrap_or(false),
         program,
         is_kernel,
+        kernel_name: None,
         session_id: row.get("session_id")?,
         exec_count: maybe_u64("exec_count")?.unwrap_or(0),
         end,
