@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use agent::sink::store::{Error, Store};
+use agent::sink::store::{Error, Settings, Store};
 use agent::sink::{FLUSH_INTERVAL_MS, Sink as _};
 use agent::store::{self, ReadError, Window};
 use agent::trail::{Body, Event, Lost};
@@ -101,7 +101,11 @@ fn a_segment_whose_writer_was_killed_before_its_first_event_is_used() {
     fs::create_dir(&path).unwrap();
     fs::write(path.join("20261122T100000.000Z.sqlite"), b"").unwrap();
     assert!(reader(&path).passed_over().is_empty());
-    let mut shelf = Shelf::in_directory(directory.path());
+    // However long ago that name was.
+    let mut shelf = Shelf::open(Settings {
+        segment_age: Duration::MAX,
+        ..settings(directory.path())
+    });
     shelf.write(2);
     assert_eq!(segments(&path).len(), 1);
     assert_eq!(sequences(&path), [1, 2]);
