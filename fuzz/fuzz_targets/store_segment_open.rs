@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 use agent::sink::store::{Settings, Store};
 use agent::sink::{Sink as _, Tally};
 use agent::store::keeper::Retention;
-use agent::store::{self, Live, Reader, Window, Writer};
+use agent::store::{self, Guard, Live, Reader, Window, Writer};
 use agent::trail::{Time, json};
 use libfuzzer_sys::fuzz_target;
 
@@ -58,8 +58,8 @@ fuzz_target!(|input: &[u8]| {
     if let Ok(events) = store::events(&path, &Window::default()) {
         for _event in events.take(EVENT_COUNT_MAX) {}
     }
-    let _reader = Reader::open(&path, &Window::default());
-    let _run = store::last_run(&path);
+    let _reader = Reader::open(&path, &Window::default(), &Guard::default());
+    let _run = store::last_run(&path, &Guard::default());
     let _writer = Writer::resume(&segment, Time(0), &Live::default());
 });
 

@@ -26,6 +26,7 @@ mod service_manager;
 mod show;
 #[cfg_attr(windows, path = "cli/windows/stop.rs")]
 mod stop;
+mod timeout;
 mod trail;
 mod tree;
 

@@ -428,6 +428,12 @@ impl Config {
         }
     }
 
+    /// Where the log is.
+    pub fn log_file(&self) -> PathBuf {
+        let default = || data_directory().join("systrail.jsonl");
+        self.log.path.clone().unwrap_or_else(default)
+    }
+
     /// Where the store is.
     pub fn store_directory(&self) -> PathBuf {
         let default = || data_directory().join("store");

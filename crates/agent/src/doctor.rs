@@ -3,6 +3,7 @@
 //! The tiers are opened for real, as `run` would; everything else here explains their answers.
 //! Nothing is attached and nothing is changed.
 
+mod data;
 #[cfg_attr(windows, path = "doctor/windows/facts.rs")]
 mod facts;
 
@@ -77,10 +78,12 @@ pub fn examine(config: &Config, data_directory: &Path) -> Result<Report, std::io
     let settings = config.sensor_settings(&waker);
     let tiers: Vec<TierReport> = TIERS.iter().map(|tier| try_out(tier, &settings)).collect();
     let source = tiers.iter().find(|tier| tier.runs).map(|tier| tier.name);
+    let mut facts = facts::gather(data_directory);
+    facts.extend(data::gather(config));
     Ok(Report {
         source,
         advice: advice(&tiers).or_else(facts::advice),
-        facts: facts::gather(data_directory),
+        facts,
         tiers,
     })
 }

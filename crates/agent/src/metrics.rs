@@ -1,29 +1,34 @@
 //! The account of a running pipeline for Prometheus, over HTTP.
 //!
-//! One thread, one client at a time, a bounded request and a deadline for each: whoever connects
-//! can cost at most that thread's time, never memory, and never hold up the end of a recording. It
-//! waits for a client or for its end and does not wake up for anything else. The little of HTTP/1.1
-//! it needs is here: an HTTP library would bring threads, queues and limits of its own.
+//! One thread, a few clients at a time, a bounded request and a deadline for each: whoever connects
+//! can cost at most that thread's time, never memory or descriptors, and can hold up neither who
+//! asks after it nor the end of a recording. The thread waits for clients or for its end and does
+//! not wake up for anything else. When no connection can be taken, as where the process has no
+//! descriptor left, it tries again a little later, for as long as it runs. The little of HTTP/1.1
+//! that is needed is here: an HTTP library would bring threads, queues and limits of its own.
 
+mod client;
 mod exposition;
 
-use std::io::{self, Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 pub use self::exposition::exposition;
 
+use self::client::{Client, Request};
 use crate::pipeline::Status;
-use crate::sys::sockets::{self, Readiness};
+use crate::sys::sockets::{self, Readiness, Waited};
 use crate::sys::wake::Waker;
 
-/// The most bytes of a request, headers included.
-const REQUEST_SIZE_MAX: usize = 8 * 1024;
+/// Clients that are served at once. One more takes the place of the one that came first, so that
+/// those who say nothing keep nobody out.
+const CLIENTS_MAX: usize = 16;
 
-/// The longest one client is served.
-const CLIENT_TIME_MAX: Duration = Duration::from_secs(2);
+/// How long no connection is taken after the system refused to.
+const REFUSED_PAUSE: Duration = Duration::from_secs(1);
 
 /// Why metrics are not served.
 #[derive(Debug, thiserror::Error)]
@@ -86,94 +91,73 @@ impl Drop for Server {
 }
 
 fn serve(listener: &TcpListener, status: &Status, stop: &Waker) {
-    loop {
-        if let Err(error) = sockets::wait(listener, Readiness::Readable, stop, None) {
-            tracing::warn!(%error, "metrics are not served any more");
-            return;
+    let mut clients: Vec<Client> = Vec::new();
+    // Until when no connection is taken.
+    let mut paused: Option<Instant> = None;
+    while !stop.is_woken() {
+        let now = Instant::now();
+        paused = paused.filter(|until| *until > now);
+        clients.retain(|client| client.deadline() > now);
+        let mut waited: Vec<Waited<'_>> = clients.iter().map(Client::waited).collect();
+        if paused.is_none() {
+            waited.push(Waited::new(listener, Readiness::Readable));
         }
-        if stop.is_woken() {
-            return;
+        let next = clients.iter().map(Client::deadline).chain(paused).min();
+        let timeout = next.map(|next| next.saturating_duration_since(now));
+        if let Err(error) = sockets::wait(&waited, stop, timeout) {
+            // For want of memory; it must not be asked again at once.
+            tracing::debug!(%error, "metrics: not waited");
+            stop.wait(REFUSED_PAUSE);
         }
+        if paused.is_none()
+            && let Err(error) = accept(listener, &mut clients)
+        {
+            tracing::warn!(%error, "metrics: a client was not served; trying on");
+            paused = Some(Instant::now() + REFUSED_PAUSE);
+        }
+        // A client that breaks off is its own concern.
+        clients.retain_mut(|client| {
+            let answered = client.go_on(|request| respond(request, status));
+            answered.is_ok_and(|is_done| !is_done)
+        });
+    }
+}
+
+/// Takes the connections there are, at most so many as are served at once.
+fn accept(listener: &TcpListener, clients: &mut Vec<Client>) -> io::Result<()> {
+    for _ in 0..CLIENTS_MAX {
         match listener.accept() {
-            Ok((client, _)) => {
-                // A client that breaks off, or is too slow, is its own concern.
-                let _served = answer(client, status, stop);
+            Ok((stream, _)) => {
+                if clients.len() == CLIENTS_MAX {
+                    clients.remove(0);
+                }
+                clients.push(Client::new(stream)?);
             }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+            // It went away before it was taken.
             Err(error) if is_passing(&error) => {}
-            Err(error) => {
-                tracing::warn!(%error, "metrics are not served any more");
-                return;
-            }
+            Err(error) => return Err(error),
         }
     }
+    Ok(())
 }
 
 /// Whether the next client may have more luck.
 fn is_passing(error: &io::Error) -> bool {
     matches!(
         error.kind(),
-        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted
+        io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted
     )
-}
-
-/// Reads one request and writes one response.
-fn answer(mut client: TcpStream, status: &Status, stop: &Waker) -> io::Result<()> {
-    let deadline = Instant::now() + CLIENT_TIME_MAX;
-    client.set_nonblocking(true)?;
-    let mut request = Vec::new();
-    let complete = loop {
-        if request.windows(4).any(|bytes| bytes == b"\r\n\r\n") {
-            break true;
-        }
-        if request.len() >= REQUEST_SIZE_MAX {
-            break false;
-        }
-        wait(&client, Readiness::Readable, stop, deadline)?;
-        let mut bytes = [0; 1024];
-        match client.read(&mut bytes) {
-            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(size) => request.extend_from_slice(&bytes[..size]),
-            Err(error) if is_passing(&error) => {}
-            Err(error) => return Err(error),
-        }
-    };
-    let response = if complete {
-        respond(&request, status)
-    } else {
-        response("431 Request Header Fields Too Large", TEXT, "", "")
-    };
-    let mut rest = response.as_bytes();
-    while !rest.is_empty() {
-        wait(&client, Readiness::Writable, stop, deadline)?;
-        match client.write(rest) {
-            Ok(size) => rest = rest.get(size..).unwrap_or_default(),
-            Err(error) if is_passing(&error) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    client.shutdown(std::net::Shutdown::Write)
-}
-
-/// Waits until the client is ready; fails when it is too late or the server ends.
-fn wait(
-    client: &TcpStream,
-    readiness: Readiness,
-    stop: &Waker,
-    deadline: Instant,
-) -> io::Result<()> {
-    let left = deadline.saturating_duration_since(Instant::now());
-    sockets::wait(client, readiness, stop, Some(left))?;
-    if stop.is_woken() || left.is_zero() {
-        return Err(io::ErrorKind::TimedOut.into());
-    }
-    Ok(())
 }
 
 const TEXT: &str = "text/plain; charset=utf-8";
 /// The content type of Prometheus's text format, version 0.0.4.
 const EXPOSITION: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-fn respond(request: &[u8], status: &Status) -> String {
+fn respond(request: Request<'_>, status: &Status) -> String {
+    let Request::Whole(request) = request else {
+        return response("431 Request Header Fields Too Large", TEXT, "", "");
+    };
     let line = request.split(|&byte| byte == b'\r').next();
     let mut words = line.unwrap_or_default().split(|&byte| byte == b' ');
     let (method, target) = (words.next(), words.next());

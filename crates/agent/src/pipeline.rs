@@ -27,6 +27,7 @@ use crate::replay::pace::Pace;
 use crate::rules::Rules;
 use crate::sensor::{self, Sensor};
 use crate::sink::Sink;
+use crate::sys::processes;
 use crate::sys::wake::Waker;
 use crate::trail::{self, Body, Event, Time};
 
@@ -164,7 +165,8 @@ struct Recorder {
     source: &'static str,
     host: Arc<str>,
     process_events: bool,
-    own_process: (u32, event::ProcessKey),
+    /// Its id and key, where they can be known.
+    own_process: Option<(u32, event::ProcessKey)>,
     enricher: Enricher,
     outlets: Outlets,
     status: Arc<Status>,
@@ -186,14 +188,16 @@ impl Recorder {
         status: Arc<Status>,
     ) -> Self {
         let enricher = Enricher::new(settings.boot_id, settings.rules, settings.limits);
-        let own_id = std::process::id();
-        let start_tick = crate::sys::processes::start_tick(own_id).unwrap_or(0);
-        let start_time = start_tick.saturating_mul(crate::sys::processes::START_TICK_NS);
+        let own_process = processes::own_id().map(|own_id| {
+            let start_tick = processes::start_tick(own_id).unwrap_or(0);
+            let start_time = start_tick.saturating_mul(processes::START_TICK_NS);
+            (own_id, enricher.key(own_id, start_time))
+        });
         Self {
             source,
             host: settings.host,
             process_events: settings.process_events,
-            own_process: (own_id, enricher.key(own_id, start_time)),
+            own_process,
             enricher,
             outlets,
             status,
@@ -323,9 +327,14 @@ impl Recorder {
 
     /// Emits an event about the recording itself; its process is the agent.
     fn emit_mark(&mut self, time: u64, body: Body) {
-        let (process_id, process_key) = self.own_process;
+        let (process_id, process_key) = self.own_process.unwrap_or_default();
         let time = self.clock.time(time);
-        let (truncated, missing) = (Vec::new(), Vec::new());
+        let (truncated, mut missing) = (Vec::new(), Vec::new());
+        if self.own_process.is_none() {
+            for field in ["process_id", "process_key"] {
+                missing.push((field.into(), trail::missing::UNAVAILABLE.into()));
+            }
+        }
         self.emit(
             time,
             Enriched {

@@ -1,11 +1,10 @@
 //! SQL over the store for people and programs: reading alone, bounded in time, memory and disk.
 //!
-//! The store's reader brings the views; here the query is fenced (`query/guard.rs`), the time
+//! The store's reader brings the views and the fence around them (`store/guard.rs`); here the time
 //! bounds are put under the views, errors get a cure, and rows are written (`query/output.rs`).
 //! Whatever the query is, nothing but the segments is read and nothing is changed.
 
 mod examples;
-mod guard;
 mod output;
 
 use std::io;
@@ -16,11 +15,9 @@ use rusqlite::fallible_iterator::FallibleIterator as _;
 use rusqlite::{Batch, Connection, ErrorCode};
 
 pub use self::examples::{EXAMPLES, Example};
-use self::guard::Guard;
-pub use self::guard::{Settings, Stopped, Work};
 pub use self::output::{Format, Output};
 use crate::nearest::nearest;
-use crate::store::{ReadError, VIEWS, Window};
+use crate::store::{Guard, ReadError, Reader, Stopped, VIEWS, Window};
 use crate::tree::stored;
 
 /// The longest query.
@@ -46,9 +43,6 @@ pub enum Error {
     /// It was stopped.
     #[error("{0}")]
     Stopped(Stopped),
-    /// A value or the whole needed too much memory.
-    #[error("the query needs too much memory: {0}; ask for less at once")]
-    Memory(String),
     /// The rows could not be written.
     #[error("writing the rows: {0}")]
     Output(#[from] io::Error),
@@ -70,39 +64,26 @@ impl Error {
 /// A store that is open for queries.
 #[derive(Debug)]
 pub struct Query {
-    connection: Connection,
-    guard: Guard,
-    passed_over: Vec<String>,
+    reader: Reader,
 }
 
 impl Query {
     /// Opens the store's segments of that window. The views have what was in the window alone.
-    pub fn open(directory: &Path, window: &Window, settings: Settings) -> Result<Self, ReadError> {
-        let reader = stored::open(directory, window)?;
-        let passed_over = reader.passed_over().iter();
-        let passed_over = passed_over.map(|segment| segment.why.to_string()).collect();
-        let mut connection = reader.into_connection();
-        let guard = bound(&connection, window)
-            .and_then(|()| Guard::put(&mut connection, settings))
+    pub fn open(directory: &Path, window: &Window, guard: &Guard) -> Result<Self, ReadError> {
+        let mut reader = stored::open(directory, window, guard)?;
+        bound(reader.connection(), window)
+            .and_then(|()| reader.fence())
             .map_err(|source| ReadError::Sqlite {
                 path: directory.to_path_buf(),
                 source,
             })?;
-        Ok(Self {
-            connection,
-            guard,
-            passed_over,
-        })
+        Ok(Self { reader })
     }
 
     /// Why segments are not asked, a text each.
-    pub fn passed_over(&self) -> &[String] {
-        &self.passed_over
-    }
-
-    /// How long the query that is asked has been at work.
-    pub fn work(&self) -> Work {
-        self.guard.work()
+    pub fn passed_over(&self) -> Vec<String> {
+        let passed_over = self.reader.passed_over().iter();
+        passed_over.map(|segment| segment.why.to_string()).collect()
     }
 
     /// Asks, and writes the rows; says how many. What was written before an error stays written.
@@ -110,8 +91,9 @@ impl Query {
         if sql.len() > SQL_SIZE_MAX {
             return Err(Error::NotOne("the query is longer than a megabyte"));
         }
-        self.guard.begin();
-        let mut batch = Batch::new(&self.connection, sql);
+        let guard = self.reader.guard();
+        guard.begin();
+        let mut batch = Batch::new(self.reader.connection(), sql);
         let first = batch.next().map_err(|error| self.explain(error))?;
         let Some(mut statement) = first.filter(|statement| statement.column_count() > 0) else {
             return Err(Error::NotOne("there is no query; write SELECT ..."));
@@ -132,31 +114,29 @@ impl Query {
             let values: Result<Vec<_>, _> = values.collect();
             let values = values.map_err(Error::Store)?;
             count += 1;
-            self.guard.pause();
+            guard.pause();
             output.row(&values)?;
-            self.guard.resume(count);
+            guard.resume(count);
         }
-        self.guard.pause();
+        guard.pause();
         output.end()?;
         Ok(count)
     }
 
     /// What SQLite's error means here.
     fn explain(&self, error: rusqlite::Error) -> Error {
+        if let Some(stopped) = self.reader.guard().stopped(&error) {
+            return Error::Stopped(stopped);
+        }
         let message = message_of(&error);
         let code = match &error {
             rusqlite::Error::SqlInputError { error, .. } => Some(error.code),
             other => other.sqlite_error_code(),
         };
         match code {
-            Some(ErrorCode::OperationInterrupted) => match self.guard.stopped() {
-                Some(stopped) => Error::Stopped(stopped),
-                None => Error::Store(error),
-            },
             Some(ErrorCode::AuthorizationForStatementDenied | ErrorCode::ReadOnly) => {
                 Error::NotReading(message)
             }
-            Some(ErrorCode::TooBig | ErrorCode::OutOfMemory) => Error::Memory(message),
             // Everything that is wrong with a text is this one code.
             Some(ErrorCode::Unknown) => Error::Sql {
                 hint: hint(&message),

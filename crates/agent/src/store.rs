@@ -10,9 +10,11 @@
 
 mod directory;
 mod events;
+mod guard;
 mod intern;
 pub mod keeper;
 mod live;
+mod overview;
 mod reader;
 mod recent;
 mod rows;
@@ -27,7 +29,9 @@ use crate::trail::Time;
 
 pub use directory::{begin_of, segments, set_aside};
 pub use events::{Events, events};
+pub use guard::{Guard, Limits, Stopped};
 pub use live::Live;
+pub use overview::{Overview, overview};
 pub use reader::{PassedOver, Reader, last_run};
 pub use views::{Column, VIEWS, View};
 pub use writer::{OpenError, WAL_SIZE, Writer};
@@ -106,6 +110,9 @@ pub enum ReadError {
         /// What SQLite said.
         source: rusqlite::Error,
     },
+    /// It was stopped.
+    #[error("{0}")]
+    Stopped(Stopped),
     /// A row that is no event.
     #[error("segment {}: {what}", path.display())]
     Row {

@@ -23,6 +23,8 @@ pub mod netlink;
 #[cfg(target_os = "linux")]
 pub mod perf;
 #[cfg(target_os = "linux")]
+pub mod pid_namespace;
+#[cfg(target_os = "linux")]
 pub mod rcu;
 
 #[cfg(windows)]

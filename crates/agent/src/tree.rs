@@ -61,6 +61,8 @@ pub struct Process {
     pub program: Program,
     /// Whether it is the kernel's own: it has no program.
     pub is_kernel: bool,
+    /// What the kernel calls it, in brackets as `ps` has it; of its own processes that run now.
+    pub kernel_name: Option<String>,
     /// Its session.
     pub session_id: Option<u32>,
     /// How often it replaced its program.
@@ -134,7 +136,7 @@ impl Process {
         let command_line = command_line.filter(|text| !text.shown().is_empty());
         match (command_line, &self.program.image) {
             (Some(text), _) | (None, Some(text)) => text.shown(),
-            (None, None) if self.is_kernel => "[kernel]",
+            (None, None) if self.is_kernel => self.kernel_name.as_deref().unwrap_or("[kernel]"),
             (None, None) => "?",
         }
     }
@@ -206,6 +208,11 @@ impl Tree {
     /// All processes, in the order in which the trail first told of them.
     pub fn processes(&self) -> &[Process] {
         &self.processes
+    }
+
+    /// Changes what is known of every process.
+    pub fn each(&mut self, change_fn: impl FnMut(&mut Process)) {
+        self.processes.iter_mut().for_each(change_fn);
     }
 
     /// The process with that key.

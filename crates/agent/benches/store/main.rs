@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use agent::sink::store::{Settings, Store};
 use agent::sink::{Sink as _, Tally};
 use agent::store::keeper::Retention;
-use agent::store::{Reader, Window};
+use agent::store::{Guard, Reader, Window};
 use agent::trail::Time;
 use anyhow::Context as _;
 use day::Day;
@@ -103,7 +103,7 @@ fn write(count: u64, directory: &Path) -> anyhow::Result<serde_json::Value> {
 fn ask(directory: &Path) -> anyhow::Result<serde_json::Value> {
     let whole = Window::default();
     let opened = best_of_three(|| {
-        let _reader = Reader::open(directory, &whole)?;
+        let _reader = Reader::open(directory, &whole, &Guard::default())?;
         Ok(())
     })?;
     let noon = Time(day::MIDNIGHT + 12 * day::HOUR);
@@ -113,7 +113,7 @@ fn ask(directory: &Path) -> anyhow::Result<serde_json::Value> {
     };
     let (process_id, time) = somebody(directory, noon)?;
     let point = best_of_three(|| {
-        let reader = Reader::open(directory, &moment)?;
+        let reader = Reader::open(directory, &moment, &Guard::default())?;
         let sql = "SELECT * FROM processes WHERE process_id = ?1 \
                    AND start_time <= ?2 AND coalesce(exit_time, ?2) >= ?2";
         let count = row_count(&reader, sql, &[&process_id, &time])?;
@@ -126,7 +126,7 @@ fn ask(directory: &Path) -> anyhow::Result<serde_json::Value> {
     };
     let in_window = |sql: &str| {
         best_of_three(|| {
-            let reader = Reader::open(directory, &ten_minutes)?;
+            let reader = Reader::open(directory, &ten_minutes, &Guard::default())?;
             let end = noon.0 + day::HOUR / 6;
             row_count(&reader, sql, &[&noon.0, &end]).map(drop)
         })
@@ -140,7 +140,7 @@ fn ask(directory: &Path) -> anyhow::Result<serde_json::Value> {
     )?;
     let over_all = |sql: &str| {
         let began = Instant::now();
-        let reader = Reader::open(directory, &whole)?;
+        let reader = Reader::open(directory, &whole, &Guard::default())?;
         row_count(&reader, sql, &[])?;
         anyhow::Ok(milliseconds(began.elapsed()))
     };
@@ -168,6 +168,7 @@ fn somebody(directory: &Path, time: Time) -> anyhow::Result<(i64, i64)> {
             since: Some(time),
             until: None,
         },
+        &Guard::default(),
     )?;
     let sql = "SELECT process_id, time FROM events WHERE kind = 'process_exec' AND time >= ?1 \
                ORDER BY time LIMIT 1";

@@ -4,7 +4,8 @@ use agent::config::{self, Config};
 use agent::doctor::{Report, State, TierReport, examine};
 use clap::Args;
 
-use super::{Exit, Failure, console};
+use super::console::say;
+use super::{Exit, Failure, console, options};
 
 /// Tries every way to record on this machine, without recording, and says what is in the way and
 /// the one thing to do about it. The exit code is 4 when nothing can record.
@@ -21,7 +22,11 @@ pub(super) struct Arguments {
 
 /// Does `systrail doctor`.
 pub(super) fn main(arguments: &Arguments) -> Result<Exit, Failure> {
-    let report = examine(&Config::default(), &config::data_directory())?;
+    let config = options::load(None).unwrap_or_else(|Failure { error, .. }| {
+        say!("{error}; looked at as without it");
+        Config::default()
+    });
+    let report = examine(&config, &config::data_directory())?;
     let text = if arguments.format == "json" {
         format!("{}\n", serde_json::to_string_pretty(&report)?)
     } else {

@@ -4,7 +4,7 @@ use std::io::{self, BufWriter, IsTerminal as _, Write};
 
 use agent::export::{self, Format};
 use agent::shown;
-use agent::store;
+use agent::store::{self, Guard};
 use agent::trail::{Event, Time};
 use clap::Args;
 
@@ -93,7 +93,7 @@ impl Arguments {
     }
 
     fn print_store<W: Write>(&self, printer: &mut Printer<W>) -> Result<(), End> {
-        let (directory, window) = self.trail.store()?;
+        let (directory, window) = self.trail.store(&Guard::default())?;
         let events = store::events(&directory, &window).map_err(Failure::from)?;
         printer.begin()?;
         let mut unreadable = None;

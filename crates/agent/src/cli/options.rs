@@ -97,8 +97,7 @@ impl Options {
         if self.no_log || !config.log.on {
             return Log::None;
         }
-        let default = || config::data_directory().join("systrail.jsonl");
-        Log::File(config.log.path.clone().unwrap_or_else(default))
+        Log::File(config.log_file())
     }
 
     /// Where `run` keeps its store.

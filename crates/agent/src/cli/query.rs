@@ -2,18 +2,17 @@
 
 use std::io::{self, IsTerminal as _, Read as _};
 use std::path::PathBuf;
-use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::time::Duration;
 
-use agent::quantity;
-use agent::query::{self, EXAMPLES, Error, Format, Output, Query, Settings, Work};
-use agent::store::VIEWS;
+use agent::query::{self, EXAMPLES, Error, Format, Output, Query};
+use agent::store::{Guard, Limits, VIEWS};
 use agent::sys::wake::Waker;
 use agent::trail::Time;
 use clap::Args;
 
 use super::console::{self, say};
 use super::pager::Out;
+use super::timeout::Timeout;
 use super::{Exit, Failure, stop, trail};
 
 /// Asks the store, while `run` goes on, and prints the rows. A query can only read: whatever else
@@ -47,9 +46,8 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     #[arg(value_parser = ["table", "json", "jsonl", "csv"])]
     format: String,
-    /// End the query after this long; 0s lets it run for ever
-    #[arg(long, value_name = "TIME", value_parser = quantity::duration, default_value = "5m")]
-    timeout: Duration,
+    #[command(flatten)]
+    timeout: Timeout,
     /// Print straight to the terminal
     #[arg(long)]
     no_pager: bool,
@@ -60,10 +58,6 @@ pub(super) struct Arguments {
     #[arg(long, conflicts_with_all = ["sql", "schema"])]
     examples: bool,
 }
-
-/// A query that does not stop when it is told to (one function at work on one large value) is given
-/// this long.
-const GRACE: Duration = Duration::from_secs(5);
 
 /// Does `systrail query`.
 pub(super) fn main(arguments: &Arguments) -> Result<Exit, Failure> {
@@ -77,24 +71,25 @@ pub(super) fn main(arguments: &Arguments) -> Result<Exit, Failure> {
     }
     let sql = arguments.sql()?;
     let directory = trail::store_directory(arguments.store.as_deref())?;
+    let waker = Waker::new()?;
+    let _signals = stop::on_signals_saying(&waker, "aborted")?;
+    let guard = Guard::new(Limits {
+        timeout: arguments.timeout.limit(),
+        stop: Some(waker),
+        progress_fn: progress(),
+    });
+    let deadline = arguments.timeout.start_deadline(&guard);
     let window = trail::window(
         &directory,
         arguments.since,
         arguments.until,
         arguments.last_run,
+        &guard,
     )?;
-    let waker = Waker::new()?;
-    let _signals = stop::on_signals_saying(&waker, "aborted")?;
-    let settings = Settings {
-        timeout: Some(arguments.timeout).filter(|timeout| !timeout.is_zero()),
-        stop: waker,
-        progress_fn: progress(),
-    };
-    let query = Query::open(&directory, &window, settings)?;
+    let query = Query::open(&directory, &window, &guard)?;
     for why in query.passed_over() {
         say!("passed over: {why}");
     }
-    let deadline = Deadline::start(arguments.timeout, query.work());
     let result = arguments.print(&query, &sql);
     drop(deadline);
     console::end_live_line();
@@ -151,43 +146,6 @@ fn progress() -> Option<Box<dyn FnMut(Duration, u64) + Send>> {
             }
         })
     })
-}
-
-/// Ends the program when a query cannot be stopped otherwise. There is nothing to clean up: it has
-/// written nothing, and its temporary files have no names.
-struct Deadline {
-    /// Closed when the query is done.
-    _done: Sender<()>,
-}
-
-impl Deadline {
-    fn start(timeout: Duration, work: Work) -> Option<Self> {
-        if timeout.is_zero() {
-            return None;
-        }
-        let (done, waiting) = mpsc::channel::<()>();
-        let limit = timeout.saturating_add(GRACE);
-        let watch_fn = move || {
-            // Time in which the rows are not taken does not count, so there may be more left.
-            let mut left = limit;
-            while waiting.recv_timeout(left) == Err(RecvTimeoutError::Timeout) {
-                left = limit.saturating_sub(work.time());
-                if left.is_zero() {
-                    say!("the query did not stop in time and was ended");
-                    std::process::exit(Exit::Failed.code().into());
-                }
-                left = left.max(Duration::from_secs(1));
-            }
-        };
-        let thread = std::thread::Builder::new().name("deadline".to_owned());
-        match thread.spawn(watch_fn) {
-            Ok(_runs_on) => Some(Self { _done: done }),
-            Err(error) => {
-                say!("no thread to end a query that does not stop: {error}");
-                None
-            }
-        }
-    }
 }
 
 /// Every view, then its columns, a line each.

@@ -9,6 +9,7 @@ use clap::Args;
 
 use super::console::say;
 use super::log::Log;
+use super::timeout::Timeout;
 use super::trail::{TrailArguments, store_directory, time};
 use super::{Exit, Failure, console};
 
@@ -28,6 +29,8 @@ pub(super) struct Arguments {
     who: Who,
     #[command(flatten)]
     trail: TrailArguments,
+    #[command(flatten)]
+    timeout: Timeout,
     /// The process that was running at this time
     #[arg(long, value_name = "TIME", value_parser = time)]
     at: Option<Time>,
@@ -75,11 +78,13 @@ fn read(arguments: &Arguments) -> Result<(Story, Time), Failure> {
         return Ok((collector.story(arguments.at)?, trail.until.unwrap_or(end)));
     }
     let now = trail.until.unwrap_or_else(moment::now);
+    let guard = arguments.timeout.guard();
+    let _deadline = arguments.timeout.start_deadline(&guard);
     if !arguments.asks_for_store() {
         let directory = store_directory(None)?;
         let window = Window::default();
         // Where there is no store, or it has never heard of the process, the machine may know it.
-        return match story::stored::read(&directory, &window, arguments.who, None) {
+        return match story::stored::read(&directory, &window, arguments.who, None, &guard) {
             Ok(story) => Ok((story, now)),
             Err(
                 stored::Error::Store(ReadError::NotThere { .. })
@@ -94,8 +99,8 @@ fn read(arguments: &Arguments) -> Result<(Story, Time), Failure> {
             Err(error) => Err(error.into()),
         };
     }
-    let (directory, window) = trail.store()?;
-    let story = story::stored::read(&directory, &window, arguments.who, arguments.at)?;
+    let (directory, window) = trail.store(&guard)?;
+    let story = story::stored::read(&directory, &window, arguments.who, arguments.at, &guard)?;
     Ok((story, now))
 }
 

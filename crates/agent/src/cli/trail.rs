@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use agent::moment;
-use agent::store::{self, Window};
+use agent::store::{self, Guard, Window};
 use agent::trail::Time;
 use clap::Args;
 
@@ -49,10 +49,11 @@ pub(super) fn window(
     since: Option<Time>,
     until: Option<Time>,
     last_run: bool,
+    guard: &Guard,
 ) -> Result<Window, Failure> {
     check_order(since, until)?;
     let run = if last_run {
-        store::last_run(directory)?
+        store::last_run(directory, guard)?
     } else {
         None
     };
@@ -75,9 +76,9 @@ fn check_order(since: Option<Time>, until: Option<Time>) -> Result<(), Failure> 
 
 impl TrailArguments {
     /// The store that is meant, and the time of it.
-    pub(super) fn store(&self) -> Result<(PathBuf, Window), Failure> {
+    pub(super) fn store(&self, guard: &Guard) -> Result<(PathBuf, Window), Failure> {
         let directory = store_directory(self.store.as_deref())?;
-        let window = window(&directory, self.since, self.until, self.last_run)?;
+        let window = window(&directory, self.since, self.until, self.last_run, guard)?;
         Ok((directory, window))
     }
 

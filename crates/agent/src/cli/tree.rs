@@ -11,6 +11,7 @@ use agent::tree::{self, Forest, Style, Tree, Who};
 use clap::Args;
 
 use super::log::Log;
+use super::timeout::Timeout;
 use super::trail::{TrailArguments, time};
 use super::{Exit, Failure, console};
 
@@ -32,6 +33,8 @@ pub(super) struct Arguments {
     who: Option<Who>,
     #[command(flatten)]
     trail: TrailArguments,
+    #[command(flatten)]
+    timeout: Timeout,
     /// What was running at this time
     #[arg(long, value_name = "TIME", value_parser = time)]
     #[arg(conflicts_with_all = ["since", "until", "last_run"])]
@@ -80,14 +83,17 @@ fn read(arguments: &Arguments) -> Result<(Tree, Time), Failure> {
         return Ok((tree, now));
     }
     if at.is_some() || arguments.trail.asks_for_trail() {
-        let (directory, window) = arguments.trail.store()?;
-        let tree = tree::stored::read(&directory, &at.unwrap_or(window))?;
+        let guard = arguments.timeout.guard();
+        let _deadline = arguments.timeout.start_deadline(&guard);
+        let (directory, window) = arguments.trail.store(&guard)?;
+        let tree = tree::stored::read(&directory, &at.unwrap_or(window), &guard)?;
         return Ok((tree, now.unwrap_or_else(moment::now)));
     }
     let mut tree = Tree::default();
     for event in tree::live::events()? {
         tree.add(&event)?;
     }
+    tree.each(tree::live::name_kernel);
     Ok((tree, moment::now()))
 }
 

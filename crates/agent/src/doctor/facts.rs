@@ -163,21 +163,20 @@ fn memlock() -> Fact {
     fact("memlock", State::Info, format!("{value} (bytes)"))
 }
 
-/// The inode of the initial pid namespace (`PROC_PID_INIT_INO` in `linux/proc_ns.h`).
-const INITIAL_PID_NAMESPACE: &str = "pid:[4026531836]";
-
 fn pid_namespace() -> Fact {
-    match fs::read_link("/proc/self/ns/pid") {
-        Ok(link) if link.as_os_str() == INITIAL_PID_NAMESPACE => {
-            fact("pid_namespace", State::Good, "the host's")
-        }
-        Ok(_) => fact(
-            "pid_namespace",
-            State::Limits,
-            "a container's; run on the host, or with the host's (--pid=host)",
+    use crate::sys::pid_namespace::{is_initial, is_proc_initial};
+    const CURE: &str = "run on the host, or with the host's (--pid=host)";
+    let value = match (is_initial(), is_proc_initial()) {
+        (true, _) => return fact("pid_namespace", State::Good, "the host's"),
+        (false, true) => format!(
+            "a container's, with the host's /proc; perf events have none of the host's ids; {CURE}"
         ),
-        Err(error) => fact("pid_namespace", State::Info, format!("not told: {error}")),
-    }
+        (false, false) => format!(
+            "a container's, and so is /proc; what runs already outside it is not told, nor any \
+             command line, and perf events have none of the host's ids; {CURE}"
+        ),
+    };
+    fact("pid_namespace", State::Limits, value)
 }
 
 fn clock_source() -> Fact {

@@ -8,7 +8,7 @@ use foldhash::HashMap;
 
 use super::program::Program;
 use crate::rules::Verdict;
-use crate::sys::processes::{START_TICK_NS, start_tick};
+use crate::sys::processes::{self, START_TICK_NS, start_tick};
 
 /// How long an exited process is remembered, on the sensor's clock: threads and mappings of a dying
 /// process may be told a little after its exit.
@@ -105,6 +105,10 @@ impl ProcessCache {
             return;
         }
         self.healed = Some(now);
+        // What the system does not tell of need not be gone.
+        if !processes::are_told() {
+            return;
+        }
         let before = self.processes.len();
         self.processes
             .retain(|id, process| start_tick(*id) == Some(tick(process.start_time)));

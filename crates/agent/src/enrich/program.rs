@@ -122,8 +122,13 @@ impl Programs {
             program.set_image(&found.image, found.flags, paths);
             program.set_command_line(&found.command_line, found.flags);
         } else {
-            program.lacks(&["image"], missing::LOST);
-            program.lacks(command_line_fields(header.flags), missing::LOST);
+            let reason = if processes::are_told() {
+                missing::LOST
+            } else {
+                missing::UNAVAILABLE
+            };
+            program.lacks(&["image"], reason);
+            program.lacks(command_line_fields(header.flags), reason);
         }
         program
     }

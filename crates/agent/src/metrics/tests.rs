@@ -105,3 +105,30 @@ fn a_client_that_says_nothing_holds_up_nobody_at_the_end() {
     drop(server);
     assert!(began.elapsed() < Duration::from_secs(1));
 }
+
+/// They were served one after the other, each for two seconds: a handful of them kept Prometheus out.
+#[test]
+fn clients_that_say_nothing_hold_up_nobody() {
+    let server = server();
+    let connect = || TcpStream::connect(server.address()).expect("a connection");
+    let _silent: Vec<TcpStream> = (0..64).map(|_| connect()).collect();
+    let began = Instant::now();
+    let response = ask(&server, b"GET /metrics HTTP/1.1\r\n\r\n");
+    assert!(response.starts_with("HTTP/1.1 200 "), "{response}");
+    assert!(began.elapsed() < Duration::from_secs(2));
+}
+
+#[test]
+fn a_request_in_pieces_is_answered() {
+    let server = server();
+    let mut client = TcpStream::connect(server.address()).expect("a connection");
+    for piece in ["GET /metr", "ics HTTP/1.1\r\nHost: x\r\n", "\r\n"] {
+        client.write_all(piece.as_bytes()).expect("a piece");
+        // Somebody else is served between two pieces.
+        let other = ask(&server, b"GET / HTTP/1.1\r\n\r\n");
+        assert!(other.starts_with("HTTP/1.1 404 "));
+    }
+    let mut response = String::new();
+    client.read_to_string(&mut response).expect("a response");
+    assert!(response.starts_with("HTTP/1.1 200 "), "{response}");
+}

@@ -21,7 +21,7 @@ use self::ring::{Ring, Told};
 use super::merge::{HEARTBEAT, SETTLE_NS};
 use super::perf_buffer::{Records, Rings, RingsSettings};
 use super::{BATCH_SIZE_MAX, Batch, Counters, Error, Sensor, Settings, seam};
-use crate::sys::{clock, rcu};
+use crate::sys::{clock, pid_namespace, rcu};
 
 /// Without records for this long, the machine counts as idle.
 const IDLE_NS: u64 = 1_000_000_000;
@@ -322,6 +322,17 @@ struct Images {
 
 impl Images {
     fn open(settings: &Settings) -> Result<Self, Error> {
+        if !pid_namespace::is_initial() {
+            return Err(Error::Unavailable {
+                cause:
+                    "this kernel takes no program for image loads, and its perf events know the \
+                        ids of this pid namespace alone"
+                        .to_owned(),
+                cure: "run it in the host's pid namespace (--pid=host), or without image loads \
+                       (--events process,thread)"
+                    .to_owned(),
+            });
+        }
         let rings = Rings::open(RingsSettings {
             records: Records::Images,
             buffer_size: settings.event_buffer_size as usize,

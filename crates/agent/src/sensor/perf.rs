@@ -37,7 +37,7 @@ use super::perf_buffer::{Drained, Records, Rings, RingsSettings};
 use super::perf_record::{self, Body, Record};
 use super::tasks::{Act, Task, Tasks};
 use super::{Batch, Counters, Error, Sensor, Settings, proc, seam, snapshot, task_record};
-use crate::sys::clock;
+use crate::sys::{clock, pid_namespace};
 
 /// Opens the buffers; records nothing before it is started.
 pub fn open(settings: &Settings) -> Result<Box<dyn Sensor>, Error> {
@@ -67,6 +67,14 @@ struct Perf {
 
 impl Perf {
     fn open(settings: &Settings) -> Result<Self, Error> {
+        // The kernel puts the ids into a record as they are in the namespace of whoever opened the
+        // event, and 0 for what is not in it.
+        if !pid_namespace::is_initial() {
+            return Err(Error::Unavailable {
+                cause: "perf events know the ids of this pid namespace alone".to_owned(),
+                cure: "run it in the host's pid namespace (--pid=host)".to_owned(),
+            });
+        }
         let rings = |records, size: u32, lost_kind| {
             Rings::open(RingsSettings {
                 records,

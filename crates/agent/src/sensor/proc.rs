@@ -153,6 +153,14 @@ impl Process {
         })
     }
 
+    /// What it calls itself, which is all there is of a kernel thread, as `ps` shows it.
+    pub fn name(&self) -> io::Result<String> {
+        let name = self.read("comm", STATUS_SIZE_MAX)?;
+        Ok(String::from_utf8_lossy(&name)
+            .trim_end_matches('\n')
+            .to_owned())
+    }
+
     /// What it runs.
     pub fn program(&self) -> Program {
         let (image_flags, image) = self.image();

@@ -3,8 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use rusqlite::limits::Limit;
-use rusqlite::{Connection, OptionalExtension as _};
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, OptionalExtension as _, Row};
 
+use super::guard::{self, Guard};
 use super::{ReadError, Window, directory, segment, views};
 use crate::trail::Time;
 
@@ -13,6 +15,7 @@ use crate::trail::Time;
 #[derive(Debug)]
 pub struct Reader {
     connection: Connection,
+    guard: Guard,
     segments: Vec<PathBuf>,
     passed_over: Vec<PassedOver>,
     last_run: Option<Time>,
@@ -33,20 +36,24 @@ impl Reader {
     ///
     /// A segment that cannot be read does not make the others unreadable: it is among
     /// [`passed_over`](Self::passed_over).
-    pub fn open(directory: &Path, window: &Window) -> Result<Self, ReadError> {
-        let at_directory = |source| ReadError::Sqlite {
-            path: directory.to_path_buf(),
-            source,
+    pub fn open(directory: &Path, window: &Window, guard: &Guard) -> Result<Self, ReadError> {
+        let at_directory = |source| {
+            guard.interrupted(ReadError::Sqlite {
+                path: directory.to_path_buf(),
+                source,
+            })
         };
         let mut paths = directory::segments(directory)?;
-        let connection = Connection::open_in_memory().map_err(at_directory)?;
+        let mut connection = Connection::open_in_memory().map_err(at_directory)?;
         connection
             .busy_timeout(segment::BUSY_TIMEOUT)
+            .and_then(|()| guard.bound(&mut connection))
             .map_err(at_directory)?;
         let limit = connection.limit(Limit::SQLITE_LIMIT_ATTACHED);
         let limit = usize::try_from(limit.map_err(at_directory)?).unwrap_or(0);
         let mut reader = Self {
             connection,
+            guard: guard.clone(),
             segments: Vec::new(),
             passed_over: Vec::new(),
             last_run: None,
@@ -63,7 +70,10 @@ impl Reader {
             }
             match reader.attach(&path, window) {
                 Ok(()) => {}
-                Err(why) => reader.pass_over(path, why),
+                Err(why) => match guard.interrupted(why) {
+                    stopped @ ReadError::Stopped(_) => return Err(stopped),
+                    why => reader.pass_over(path, why),
+                },
             }
         }
         reader.passed_over.reverse();
@@ -79,14 +89,29 @@ impl Reader {
         }
     }
 
+    /// Lets the connection read and compute, and nothing else, for good.
+    pub(crate) fn fence(&mut self) -> rusqlite::Result<()> {
+        guard::fence(&mut self.connection)
+    }
+
+    /// What bounds the connection.
+    pub(crate) const fn guard(&self) -> &Guard {
+        &self.guard
+    }
+
+    /// Fails where the texts of `row`, and of all that were kept before it, are too much to keep.
+    pub(crate) fn keep(&self, row: &Row<'_>) -> Result<(), ReadError> {
+        let count = row.as_ref().column_count();
+        let sizes = (0..count).map(|column| match row.get_ref(column) {
+            Ok(ValueRef::Text(bytes) | ValueRef::Blob(bytes)) => bytes.len(),
+            _ => 0,
+        });
+        self.guard.keep(sizes.sum()).map_err(ReadError::Stopped)
+    }
+
     /// The connection, to ask and to restrict further.
     pub const fn connection(&self) -> &Connection {
         &self.connection
-    }
-
-    /// The connection alone.
-    pub fn into_connection(self) -> Connection {
-        self.connection
     }
 
     /// The segments that are asked, the oldest first; SQL knows them as `s0`, `s1` and so on.
@@ -167,6 +192,7 @@ impl Reader {
             let sql = format!("ATTACH ?1 AS s{}", self.segments.len());
             match self.connection.execute(&sql, [segment::uri(&path)]) {
                 Ok(_) => self.segments.push(path),
+                Err(source) if self.guard.stopped(&source).is_some() => return Err(source),
                 Err(source) => {
                     let sqlite = ReadError::Sqlite {
                         path: path.clone(),
@@ -184,17 +210,18 @@ impl Reader {
 }
 
 /// When the newest run began that the store knows; `None` when it knows none.
-pub fn last_run(directory: &Path) -> Result<Option<Time>, ReadError> {
+pub fn last_run(directory: &Path, guard: &Guard) -> Result<Option<Time>, ReadError> {
     for path in directory::segments(directory)?.iter().rev() {
-        let run = segment::open(path).and_then(|connection| {
+        let run = segment::open_bounded(path, guard).and_then(|connection| {
             newest_run(&connection, "main").map_err(|source| ReadError::Sqlite {
                 path: path.clone(),
                 source,
             })
         });
-        match run {
+        match run.map_err(|error| guard.interrupted(error)) {
             Ok(Some(run)) => return Ok(Some(run)),
             Ok(None) => {}
+            Err(stopped @ ReadError::Stopped(_)) => return Err(stopped),
             Err(error) => tracing::debug!(%error, "passed over"),
         }
     }
@@ -230,6 +257,7 @@ mod tests {
         }
         let mut reader = Reader {
             connection,
+            guard: Guard::default(),
             segments: paths.to_vec(),
             passed_over: Vec::new(),
             last_run: None,

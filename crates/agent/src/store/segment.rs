@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::{ReadError, VERSION};
+use super::{Guard, ReadError, VERSION};
 use crate::trail::Time;
 
 /// `SyTr`, in the header of every segment: what `file` and others tell databases apart by.
@@ -39,6 +39,25 @@ const DIMENSIONS: [&str; 7] = [
 
 /// Opens a segment for reading alone and makes sure that it is one.
 pub(super) fn open(path: &Path) -> Result<Connection, ReadError> {
+    let connection = connect(path)?;
+    check(&connection, "main", path)?;
+    Ok(connection)
+}
+
+/// The same, bounded from the first byte that is read.
+pub(super) fn open_bounded(path: &Path, guard: &Guard) -> Result<Connection, ReadError> {
+    let mut connection = connect(path)?;
+    guard
+        .bound(&mut connection)
+        .map_err(|source| ReadError::Sqlite {
+            path: path.to_path_buf(),
+            source,
+        })?;
+    check(&connection, "main", path)?;
+    Ok(connection)
+}
+
+fn connect(path: &Path) -> Result<Connection, ReadError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
         | OpenFlags::SQLITE_OPEN_NO_MUTEX
         | OpenFlags::SQLITE_OPEN_URI;
@@ -53,7 +72,6 @@ pub(super) fn open(path: &Path) -> Result<Connection, ReadError> {
     connection
         .pragma_update(None, "trusted_schema", false)
         .map_err(sqlite_error)?;
-    check(&connection, "main", path)?;
     Ok(connection)
 }
 

@@ -26,7 +26,11 @@ pub fn story(who: Who) -> Result<Story, Error> {
     for event in tree::live::events()? {
         collector.add(&event)?;
     }
-    let story = collector.story(None)?;
+    let mut story = collector.story(None)?;
+    let others = story.ancestors.iter_mut().chain(&mut story.children);
+    others
+        .chain([&mut story.process])
+        .for_each(tree::live::name_kernel);
     #[cfg(target_os = "linux")]
     let story = linux::with_details(story);
     Ok(story)

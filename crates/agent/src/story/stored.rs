@@ -3,47 +3,64 @@
 use std::path::Path;
 
 use event::ProcessKey;
-use rusqlite::{Connection, Params, Row, params_from_iter};
+use rusqlite::{Params, Row, params_from_iter};
 
-use super::{Details, Exec, Image, List, Story, Thread, ancestors};
-use crate::store::Window;
+use super::{Details, Exec, Image, LISTED_MAX, List, Story, Thread, ancestors};
+use crate::store::{Guard, Reader, Window};
 use crate::trail::Time;
 use crate::tree::stored::{Error, as_of, open_telling, processes, recordings};
-use crate::tree::{Process, Who};
+use crate::tree::{PROCESSES_MAX, Process, TooMany, Who};
 
 /// The story of `who`, of several with that id the one that was there `at` a time, as the window
 /// has it.
-pub fn read(directory: &Path, window: &Window, who: Who, at: Option<Time>) -> Result<Story, Error> {
-    let reader = open_telling(directory, window)?;
-    let connection = reader.connection();
+pub fn read(
+    directory: &Path,
+    window: &Window,
+    who: Who,
+    at: Option<Time>,
+    guard: &Guard,
+) -> Result<Story, Error> {
+    let reader = open_telling(directory, window, guard)?;
+    story(&reader, window, who, at).map_err(|error| error.seen_by(guard))
+}
+
+fn story(reader: &Reader, window: &Window, who: Who, at: Option<Time>) -> Result<Story, Error> {
     let named = match who {
-        Who::Id(id) => processes(connection, "process_id = ?1", [id])?,
-        Who::Key(key) => processes(connection, "process_key = ?1", [key.to_string()])?,
+        Who::Id(id) => processes(reader, "process_id = ?1", [id])?,
+        Who::Key(key) => processes(reader, "process_key = ?1", [key.to_string()])?,
     };
     let until = window.until.unwrap_or(Time(i64::MAX));
-    let begun = recordings(connection)?;
+    let begun = recordings(reader)?;
     let as_of = |process| as_of(process, until, &begun);
     let named: Vec<_> = named.into_iter().map(as_of).collect();
     let process = who.find(&named, at)?.clone();
     let key = process.process_key.to_string();
-    let with_key = |key: ProcessKey| {
-        let found = processes(connection, "process_key = ?1", [key.to_string()]);
-        // An ancestor that cannot be read ends the line, as one that is not known does.
-        found.ok()?.into_iter().next()
+    let mut failure = None;
+    let with_key = |key: ProcessKey| match processes(reader, "process_key = ?1", [key.to_string()])
+    {
+        Ok(found) => found.into_iter().next(),
+        Err(error) => {
+            failure = Some(error);
+            None
+        }
     };
-    let mut children = children(connection, &process)?;
+    let ancestors = ancestors(&process, with_key);
+    if let Some(error) = failure {
+        return Err(error);
+    }
+    let mut children = children(reader, &process)?;
     children.retain(|child| child.process_key != process.process_key);
     Ok(Story {
-        ancestors: ancestors(&process, with_key),
+        ancestors,
         children: children.into_iter().map(as_of).collect(),
-        details: details(connection, &key, until)?,
+        details: details(reader, &key, until)?,
         process,
     })
 }
 
 /// What a process started, in that order. Asked of the starts in its time, which have an index by
 /// time; their processes are then found by key.
-fn children(connection: &Connection, process: &Process) -> Result<Vec<Process>, Error> {
+fn children(reader: &Reader, process: &Process) -> Result<Vec<Process>, Error> {
     /// Keys in one question.
     const KEYS_MAX: usize = 500;
     /// Start times of a snapshot are rounded, and clocks are set.
@@ -52,25 +69,32 @@ fn children(connection: &Connection, process: &Process) -> Result<Vec<Process>, 
     let ends = process.exit().map_or(i64::MAX, |exit| exit.time.0);
     let sql = "SELECT DISTINCT process_key FROM events \
                WHERE kind = 'process_start' AND parent_process_key = ?1 AND time BETWEEN ?2 AND ?3";
-    let mut statement = connection.prepare(sql)?;
+    let mut statement = reader.connection().prepare(sql)?;
     let parameters = (
         process.process_key.to_string(),
         begins.saturating_sub(SLACK_NS),
         ends.saturating_add(SLACK_NS),
     );
-    let keys = statement.query_map(parameters, |row| row.get(0))?;
-    let keys: Vec<String> = keys.collect::<rusqlite::Result<_>>()?;
+    let mut rows = statement.query(parameters)?;
+    let mut keys: Vec<String> = Vec::new();
+    while let Some(row) = rows.next()? {
+        if keys.len() >= PROCESSES_MAX {
+            return Err(TooMany.into());
+        }
+        reader.keep(row)?;
+        keys.push(row.get(0)?);
+    }
     let mut children = Vec::new();
     for keys in keys.chunks(KEYS_MAX) {
         let places = vec!["?"; keys.len()].join(", ");
         let condition = format!("process_key IN ({places})");
-        children.extend(processes(connection, &condition, params_from_iter(keys))?);
+        children.extend(processes(reader, &condition, params_from_iter(keys))?);
     }
     children.sort_by_key(|child| (child.start_time, child.process_id));
     Ok(children)
 }
 
-fn details(connection: &Connection, key: &str, until: Time) -> rusqlite::Result<Details> {
+fn details(reader: &Reader, key: &str, until: Time) -> Result<Details, Error> {
     let parameters = (key, until.0);
     let text = |row: &Row<'_>, column| row.get::<_, Option<String>>(column);
     let execs = "SELECT time, image, command_line, script, user FROM events \
@@ -81,7 +105,7 @@ fn details(connection: &Connection, key: &str, until: Time) -> rusqlite::Result<
     let images = "SELECT time, image, image_base, image_size, existing FROM images \
                   WHERE process_key = ?1 AND time < ?2 ORDER BY time, sequence";
     Ok(Details {
-        execs: list(connection, execs, parameters, |row| {
+        execs: list(reader, execs, parameters, |row| {
             Ok(Exec {
                 time: Time(row.get("time")?),
                 image: text(row, "image")?,
@@ -90,7 +114,7 @@ fn details(connection: &Connection, key: &str, until: Time) -> rusqlite::Result<
                 user: text(row, "user")?,
             })
         })?,
-        threads: list(connection, threads, parameters, |row| {
+        threads: list(reader, threads, parameters, |row| {
             let remote: Option<bool> = row.get("remote")?;
             let creator: Option<u32> = row.get("creator_process_id")?;
             let time = |column| row.get::<_, Option<i64>>(column).map(|time| time.map(Time));
@@ -101,7 +125,7 @@ fn details(connection: &Connection, key: &str, until: Time) -> rusqlite::Result<
                 exit_time: time("exit_time")?.filter(|time| *time < until),
             })
         })?,
-        images: list(connection, images, parameters, |row| {
+        images: list(reader, images, parameters, |row| {
             Ok(Image {
                 time: Time(row.get("time")?),
                 image: text(row, "image")?,
@@ -114,15 +138,18 @@ fn details(connection: &Connection, key: &str, until: Time) -> rusqlite::Result<
 }
 
 fn list<T>(
-    connection: &Connection,
+    reader: &Reader,
     sql: &str,
     parameters: impl Params,
     item_fn: impl Fn(&Row<'_>) -> rusqlite::Result<T>,
-) -> rusqlite::Result<List<T>> {
+) -> Result<List<T>, Error> {
     let mut list = List::default();
-    let mut statement = connection.prepare(sql)?;
+    let mut statement = reader.connection().prepare(sql)?;
     let mut rows = statement.query(parameters)?;
     while let Some(row) = rows.next()? {
+        if list.first.len() < LISTED_MAX {
+            reader.keep(row)?;
+        }
         list.add(item_fn(row)?);
     }
     Ok(list)

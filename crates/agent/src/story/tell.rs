@@ -84,6 +84,9 @@ impl Page {
         } else {
             ""
         };
+        if let Some(name) = &process.kernel_name {
+            self.field("kernel thread", name);
+        }
         self.field("image", &format!("{}{deleted}", shown(&program.image)));
         self.field("command line", &shown(&program.command_line));
         if program.script.is_some() {

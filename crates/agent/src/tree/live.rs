@@ -11,6 +11,7 @@ use crate::rules::Rules;
 use crate::sensor::{self, Batch, seam};
 use crate::sys::clock;
 use crate::trail::{Event, Time};
+use crate::tree::Process;
 
 /// One `process_start` a process that runs now, parents before their children, as a recording that
 /// began now would tell them.
@@ -47,6 +48,26 @@ pub fn events() -> io::Result<Vec<Event>> {
     Ok(events)
 }
 
+/// Says what the kernel calls a process of its own. It is not in the trail: the name of a kernel
+/// thread is of the moment, as workers are named by what they do.
+#[cfg(target_os = "linux")]
+pub fn name_kernel(process: &mut Process) {
+    use crate::sensor::proc;
+    if !process.is_kernel {
+        return;
+    }
+    // A kernel thread that is gone by now, and its id used again, has no name.
+    let name = proc::Process::open(process.process_id).and_then(|found| {
+        let is_kernel = found.stat()?.is_kernel;
+        Ok(is_kernel.then_some(found.name()?))
+    });
+    process.kernel_name = name.ok().flatten().map(|name| format!("[{name}]"));
+}
+
+/// Says what the kernel calls a process of its own: nothing, on this system.
+#[cfg(not(target_os = "linux"))]
+pub const fn name_kernel(_process: &mut Process) {}
+
 /// What this crate wrote itself and cannot read: a defect, told as the system's would be.
 fn invalid(error: impl std::error::Error + Send + Sync + 'static) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, error)
@@ -56,6 +77,27 @@ fn invalid(error: impl std::error::Error + Send + Sync + 'static) -> io::Error {
 mod tests {
     use super::*;
     use crate::tree::Tree;
+
+    /// All of them were `[kernel]`.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn kernel_threads_have_the_names_that_ps_shows() {
+        let mut tree = Tree::default();
+        for event in events().unwrap() {
+            tree.add(&event).unwrap();
+        }
+        tree.each(name_kernel);
+        let mut kernel = tree.processes().iter().filter(|one| one.is_kernel);
+        // A container has none.
+        if let Some(first) = kernel.find(|one| one.process_id == 2) {
+            assert_eq!(first.title(), "[kthreadd]");
+        }
+        let own = tree
+            .processes()
+            .iter()
+            .find(|one| one.process_id == std::process::id());
+        assert_eq!(own.unwrap().kernel_name, None);
+    }
 
     #[test]
     fn this_process_stands_under_its_parent() {

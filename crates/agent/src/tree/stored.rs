@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use event::ProcessKey;
 use rusqlite::types::Value;
-use rusqlite::{Connection, Params, Row};
+use rusqlite::{Params, Row};
 
 use super::{End, Exit, NotOne, PROCESSES_MAX, Process, TooMany, Tree};
-use crate::store::{ReadError, Reader, Window};
+use crate::store::{Guard, ReadError, Reader, Window};
 use crate::trail::{Program, Text, Time, UserId};
 
 /// Why there is no tree, or no story.
@@ -28,16 +28,31 @@ pub enum Error {
     NotOne(#[from] NotOne),
 }
 
+impl Error {
+    /// The same error, told as what the guard stopped where it is that.
+    pub(crate) fn seen_by(self, guard: &Guard) -> Self {
+        if let Self::Sqlite(source) = &self
+            && let Some(stopped) = guard.stopped(source)
+        {
+            return ReadError::Stopped(stopped).into();
+        }
+        self
+    }
+}
+
 /// The processes the store tells of in the window, as they were at its end.
-pub fn read(directory: &Path, window: &Window) -> Result<Tree, Error> {
-    let reader = open_telling(directory, window)?;
+pub fn read(directory: &Path, window: &Window, guard: &Guard) -> Result<Tree, Error> {
+    let reader = open_telling(directory, window, guard)?;
+    tree(&reader, window).map_err(|error| error.seen_by(guard))
+}
+
+fn tree(reader: &Reader, window: &Window) -> Result<Tree, Error> {
     let mut tree = Tree::default();
     let until = window.until.map_or(i64::MAX, |until| until.0);
     let since = window.since.map_or(i64::MIN, |since| since.0);
     let there = "(start_time < ?1) IS NOT FALSE AND (exit_time >= ?2) IS NOT FALSE";
-    let connection = reader.connection();
-    let begun = recordings(connection)?;
-    for process in processes(connection, there, (until, since))? {
+    let begun = recordings(reader)?;
+    for process in processes(reader, there, (until, since))? {
         tree.add_process(as_of(process, Time(until), &begun))?;
     }
     Ok(tree)
@@ -45,8 +60,8 @@ pub fn read(directory: &Path, window: &Window) -> Result<Tree, Error> {
 
 /// The segments that tell what was there in the window. Each tells of every process that was there
 /// in its time; where none has an event in the window, those before it do.
-pub(crate) fn open(directory: &Path, window: &Window) -> Result<Reader, ReadError> {
-    let reader = Reader::open(directory, window)?;
+pub(crate) fn open(directory: &Path, window: &Window, guard: &Guard) -> Result<Reader, ReadError> {
+    let reader = Reader::open(directory, window, guard)?;
     if !reader.segments().is_empty() || window.since.is_none() {
         return Ok(reader);
     }
@@ -54,12 +69,18 @@ pub(crate) fn open(directory: &Path, window: &Window) -> Result<Reader, ReadErro
         since: None,
         ..*window
     };
-    Reader::open(directory, &before)
+    Reader::open(directory, &before, guard)
 }
 
-/// The same, and says which segments are not asked: what they alone have is not in the answer.
-pub(crate) fn open_telling(directory: &Path, window: &Window) -> Result<Reader, ReadError> {
-    let reader = open(directory, window)?;
+/// The same, for reading alone, and says which segments are not asked: what they alone have is not
+/// in the answer.
+pub(crate) fn open_telling(
+    directory: &Path,
+    window: &Window,
+    guard: &Guard,
+) -> Result<Reader, Error> {
+    let mut reader = open(directory, window, guard)?;
+    reader.fence()?;
     for segment in reader.passed_over() {
         tracing::warn!("passed over: {}", segment.why);
     }
@@ -67,11 +88,13 @@ pub(crate) fn open_telling(directory: &Path, window: &Window) -> Result<Reader, 
 }
 
 /// When the recordings of the store began.
-pub(crate) fn recordings(connection: &Connection) -> rusqlite::Result<Vec<Time>> {
-    let sql = "SELECT time FROM events WHERE kind = 'sensor_start' ORDER BY time";
-    let mut statement = connection.prepare(sql)?;
-    let times = statement.query_map([], |row| row.get(0).map(Time))?;
-    times.collect()
+pub(crate) fn recordings(reader: &Reader) -> Result<Vec<Time>, Error> {
+    /// A recording a minute for seven years; what is beyond is of somebody else's making.
+    const COUNT_MAX: u32 = 4_000_000;
+    let sql = "SELECT time FROM events WHERE kind = 'sensor_start' ORDER BY time LIMIT ?1";
+    let mut statement = reader.connection().prepare(sql)?;
+    let times = statement.query_map([COUNT_MAX], |row| row.get(0).map(Time))?;
+    Ok(times.collect::<rusqlite::Result<_>>()?)
 }
 
 /// `process` as it was known before that time: one that exits later was running, and so was one
@@ -100,28 +123,29 @@ const COLUMNS: &str = "process_id, process_key, host, parent_process_id, parent_
 
 /// The rows of `processes` that meet a condition.
 pub(crate) fn processes(
-    connection: &Connection,
+    reader: &Reader,
     condition: &str,
     parameters: impl Params,
 ) -> Result<Vec<Process>, Error> {
-    at_most(PROCESSES_MAX, connection, condition, parameters)
+    at_most(PROCESSES_MAX, reader, condition, parameters)
 }
 
 /// No more of them than can be shown: in a segment of somebody else's making there may be no end.
 fn at_most(
     count_max: usize,
-    connection: &Connection,
+    reader: &Reader,
     condition: &str,
     parameters: impl Params,
 ) -> Result<Vec<Process>, Error> {
     let sql = format!("SELECT {COLUMNS} FROM processes WHERE {condition}");
-    let mut statement = connection.prepare(&sql)?;
+    let mut statement = reader.connection().prepare(&sql)?;
     let mut rows = statement.query(parameters)?;
     let mut processes = Vec::new();
     while let Some(row) = rows.next()? {
         if processes.len() >= count_max {
             return Err(TooMany.into());
         }
+        reader.keep(row)?;
         processes.push(process(row)?);
     }
     Ok(processes)
@@ -173,6 +197,7 @@ fn process(row: &Row<'_>) -> rusqlite::Result<Process> {
         existing: row.get::<_, Option<bool>>("existing")?.unwrap_or(false),
         program,
         is_kernel,
+        kernel_name: None,
         session_id: row.get("session_id")?,
         exec_count: maybe_u64("exec_count")?.unwrap_or(0),
         end,
@@ -216,20 +241,24 @@ mod tests {
     /// A view without end filled the memory before anybody counted.
     #[test]
     fn processes_without_end_are_too_many() {
-        let connection = Connection::open_in_memory().unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let guard = Guard::default();
+        let reader = Reader::open(directory.path(), &Window::default(), &guard).unwrap();
         let columns = COLUMNS.split(", ").skip(1);
         let columns: Vec<String> = columns.map(|name| format!("NULL AS {name}")).collect();
-        connection
+        reader
+            .connection()
             .execute_batch(&format!(
-                "CREATE VIEW processes AS WITH RECURSIVE n(n) AS \
+                "PRAGMA query_only = OFF; DROP VIEW temp.processes; \
+                 CREATE TEMP VIEW processes AS WITH RECURSIVE n(n) AS \
                  (SELECT 1 UNION ALL SELECT n + 1 FROM n) \
                  SELECT n AS process_id, {} FROM n",
                 columns.join(", ")
             ))
             .unwrap();
-        let all = at_most(10, &connection, "true", ());
+        let all = at_most(10, &reader, "true", ());
         assert!(matches!(all, Err(Error::TooMany(TooMany))));
-        let few = at_most(10, &connection, "true LIMIT 10", ());
+        let few = at_most(10, &reader, "true LIMIT 10", ());
         assert_eq!(few.unwrap().len(), 10);
     }
 }

@@ -254,6 +254,8 @@ fn doctor_tells_every_tier_as_json() {
         "lockdown",
         "capabilities",
         "data_directory",
+        "store",
+        "log",
         "systemd",
     ] {
         let facts = report["facts"].as_array().unwrap();

@@ -314,3 +314,86 @@ fn check_unprivileged(recording: Option<Recording>) {
     let (code, said) = recording.end();
     assert_eq!(code, Some(0), "{said}");
 }
+
+/// The program in a pid namespace of its own; `None` where this user may not make one.
+fn in_a_pid_namespace(arguments: &[&str]) -> Option<std::process::Output> {
+    let unshare = ["--pid", "--fork", "--mount-proc"];
+    let may = Command::new("unshare").args(unshare).arg("true").output();
+    if !may.is_ok_and(|output| output.status.success()) {
+        let is_ci = std::env::var_os("CI").is_some_and(|value| value == "true");
+        assert!(
+            !is_ci,
+            "this test needs root and unshare, and CI must run it"
+        );
+        return None;
+    }
+    let mut command = Command::new("unshare");
+    command.args(unshare).arg(env!("CARGO_BIN_EXE_systrail"));
+    let command = command.args(arguments).env_remove("NOTIFY_SOCKET");
+    Some(command.output().expect("the program"))
+}
+
+/// The snapshot had the same process under both its ids, host processes were given command lines of
+/// what has their id in the namespace, and the agent called itself 1, which is the host's init.
+#[test]
+fn in_a_pid_namespace_of_its_own_no_process_is_taken_for_another() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let log = directory.path().join("log.jsonl");
+    let log = log.to_str().expect("UTF-8");
+    let arguments = [
+        "run",
+        "--source",
+        "ebpf",
+        "--events",
+        "process",
+        "--duration",
+        "300ms",
+        "--no-store",
+        "--log",
+        log,
+    ];
+    let Some(output) = in_a_pid_namespace(&arguments) else {
+        return;
+    };
+    let said = said(&output);
+    if output.status.code() == Some(4) {
+        return;
+    }
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(said.contains("a pid namespace of its own"), "{said}");
+    let text = fs::read_to_string(log).expect("the log");
+    let lines = text.lines();
+    let events: Vec<serde_json::Value> = lines
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    assert_eq!(events[0]["kind"], "sensor_start");
+    assert_eq!(events[0]["missing"]["process_id"], "unavailable");
+    let existing = |event: &&serde_json::Value| event["existing"] == true;
+    let ours: Vec<_> = events
+        .iter()
+        .filter(existing)
+        .filter(|event| event["image"] == env!("CARGO_BIN_EXE_systrail"))
+        .collect();
+    assert_eq!(ours.len(), 1, "{ours:?}");
+    assert_ne!(ours[0]["process_id"], 1);
+    assert_eq!(ours[0]["missing"]["command_line"], "gone");
+}
+
+/// It recorded with the ids of its namespace, and 0 for whatever is outside.
+#[test]
+fn perf_events_are_refused_in_a_pid_namespace_of_their_own() {
+    let arguments = [
+        "run",
+        "--source",
+        "perf",
+        "--no-log",
+        "--no-store",
+        "--duration",
+        "300ms",
+    ];
+    if let Some(output) = in_a_pid_namespace(&arguments) {
+        let said = said(&output);
+        assert_eq!(output.status.code(), Some(4), "{said}");
+        assert!(said.contains("--pid=host"), "{said}");
+    }
+}

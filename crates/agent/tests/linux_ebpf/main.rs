@@ -130,6 +130,26 @@ fn a_thread_that_execs_becomes_the_process() {
     assert_eq!(kinds, [Kind::THREAD_START, Kind::THREAD_EXIT]);
 }
 
+#[test]
+fn an_exec_that_is_refused_tells_nothing_and_ends_no_thread() {
+    if !is_root() {
+        return;
+    }
+    let (recorded, id, output) = record_role("exec nothing from a thread");
+    assert_eq!(output.status.code(), Some(7));
+    let thread_id = role::number(&output);
+    // That of this program itself.
+    let _ = recorded.one(id, Kind::PROCESS_EXEC);
+    let _ = recorded.one(id, Kind::PROCESS_EXIT);
+    check_threads_are_paired(&recorded, id);
+    let starts = recorded.of_kind(id, Kind::THREAD_START);
+    assert!(
+        starts
+            .iter()
+            .any(|(header, _)| header.thread_id == thread_id)
+    );
+}
+
 /// Every thread of the process started once and ended once, and its first thread did neither.
 fn check_threads_are_paired(recorded: &Recorded, process_id: u32) {
     let mut threads: HashMap<u32, (u32, u32)> = HashMap::new();

@@ -51,6 +51,7 @@ extern "C" fn play() {
         "exit 7" => exit(7),
         "abort" => std::process::abort(),
         "exec from a thread" => exec_from_a_thread(),
+        "exec nothing from a thread" => exec_nothing_from_a_thread(),
         "all threads exit at once" => all_threads_exit_at_once(),
         "leader exits first" => leader_exits_first(),
         "clone parent" => clone_parent(),
@@ -72,6 +73,19 @@ fn exec_from_a_thread() {
         panic!("{error}");
     });
     thread.join().unwrap();
+}
+
+fn exec_nothing_from_a_thread() {
+    let thread = std::thread::spawn(|| {
+        say(nix::unistd::gettid().as_raw().unsigned_abs());
+        // Not there, no program, nothing that can be run.
+        for path in [c"/nothing/here", c"/proc/self/comm", c"/"] {
+            let refused = nix::unistd::execv(path, &[path]).unwrap_err();
+            assert_ne!(refused as i32, 0);
+        }
+    });
+    thread.join().unwrap();
+    exit(7);
 }
 
 fn all_threads_exit_at_once() {

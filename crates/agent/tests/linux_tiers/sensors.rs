@@ -264,27 +264,69 @@ fn an_exec_by_another_thread_ends_that_thread_and_goes_on_as_the_process() {
             have_ended(batches, [*id], &[])
         });
         check_account(&batches, &counters);
-        let (mut exits, mut threads, mut execs) = (0, HashMap::new(), 0);
-        for (header, event) in batches.iter().flat_map(records) {
-            if header.process_id != id {
-                continue;
-            }
-            match event {
-                Event::ThreadStart(_) => *threads.entry(header.thread_id).or_default() += 1,
-                Event::ThreadExit(_) => *threads.entry(header.thread_id).or_default() -= 1,
-                Event::ProcessExec(_) => execs += 1,
-                Event::ProcessExit(exit) => {
-                    exits += 1;
-                    assert_eq!(exit.exit_status, 0);
-                }
-                _ => {}
-            }
-        }
-        assert_eq!((exits, execs), (1, 2));
-        assert!(
-            threads.len() > 1,
-            "the test's thread and the one that execs"
-        );
-        assert!(threads.values().all(|open: &i32| *open == 0), "{threads:?}");
+        // The execs are that of this program itself and that of the thread.
+        check_one_life(&batches, id, 2);
     }
+}
+
+#[test]
+fn an_exec_that_is_refused_tells_nothing_and_ends_no_thread() {
+    if std::env::var_os(ROLE).is_some() {
+        let refused = || {
+            // Not there, no program, nothing that can be run.
+            for path in [c"/nothing/here", c"/proc/self/comm", c"/"] {
+                nix::unistd::execv(path, &[path]).unwrap_err();
+            }
+        };
+        std::thread::spawn(refused).join().unwrap();
+        return;
+    }
+    let Some(_machine) = machine() else {
+        return;
+    };
+    let directory = tempfile::tempdir().unwrap();
+    for open_fn in SENSORS {
+        let (settings, _waker) = settings(true, true);
+        let run_fn = || {
+            let name = "an_exec_that_is_refused_tells_nothing_and_ends_no_thread";
+            let mut child = this_program(name, "refused", directory.path())
+                .spawn()
+                .unwrap();
+            assert!(child.wait().unwrap().success());
+            child.id()
+        };
+        let (batches, counters, id) = record_until(open_fn, &settings, run_fn, |batches, id| {
+            have_ended(batches, [*id], &[])
+        });
+        check_account(&batches, &counters);
+        // The exec is that of this program itself.
+        check_one_life(&batches, id, 1);
+    }
+}
+
+/// Checks that the process had so many execs, one exit that was none of a failure, and at least two
+/// threads beside its first, each told to the end.
+fn check_one_life(batches: &[Batch], id: u32, execs_done: u32) {
+    let (mut exits, mut threads, mut execs) = (0, HashMap::new(), 0);
+    for (header, event) in batches.iter().flat_map(records) {
+        if header.process_id != id {
+            continue;
+        }
+        match event {
+            Event::ThreadStart(_) => *threads.entry(header.thread_id).or_default() += 1,
+            Event::ThreadExit(_) => *threads.entry(header.thread_id).or_default() -= 1,
+            Event::ProcessExec(_) => execs += 1,
+            Event::ProcessExit(exit) => {
+                exits += 1;
+                assert_eq!(exit.exit_status, 0);
+            }
+            _ => {}
+        }
+    }
+    assert_eq!((exits, execs), (1, execs_done));
+    assert!(
+        threads.len() > 1,
+        "the test's thread and the one that execs"
+    );
+    assert!(threads.values().all(|open: &i32| *open == 0), "{threads:?}");
 }

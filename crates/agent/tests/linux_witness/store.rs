@@ -4,7 +4,7 @@
 use std::fs;
 use std::process::{Command, Stdio};
 
-use agent::store::{self, Reader, Window};
+use agent::store::{self, Guard, Reader, Window};
 use agent::trail::json::write_line;
 
 use crate::real_build::write_package;
@@ -42,7 +42,7 @@ fn log_store_and_account_tell_the_same_of_a_build() {
     let log = fs::read(log_path(directory.path())).unwrap();
     assert!(lines == log, "the store and the log differ");
 
-    let reader = Reader::open(&store, &Window::default()).unwrap();
+    let reader = Reader::open(&store, &Window::default(), &Guard::default()).unwrap();
     let count = |sql: &str, kind: &str| -> u64 {
         let count: i64 = reader
             .connection()

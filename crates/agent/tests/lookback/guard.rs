@@ -1,12 +1,14 @@
-//! `systrail query` does no harm: it changes nothing, and ends by its time, its memory, Ctrl-C, or a
-//! reader that goes.
+//! Whoever asks the store does no harm and comes to none: a query changes nothing, and it, a tree and
+//! a story end by their time, their memory, Ctrl-C, or a reader that goes.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read as _;
+use std::os::unix::process::ExitStatusExt as _;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use agent::store::VIEWS;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -184,5 +186,101 @@ fn whoever_closes_the_pipe_has_seen_enough() {
         let ended = child.wait_with_output().unwrap();
         assert_eq!(ended.status.code(), Some(0), "{format}");
         assert_eq!(String::from_utf8_lossy(&ended.stderr), "", "{format}");
+    }
+}
+
+/// A small store, with a view of somebody else's making in the place of one of its own. `columns`
+/// stand for the first of the view's.
+fn with_view(name: &str, columns: &[&str], from: &str) -> Store {
+    let store = Store::small();
+    let view = VIEWS.iter().find(|view| view.name == name).unwrap();
+    let columns: Vec<String> = view
+        .columns
+        .iter()
+        .map(|column| {
+            let given = columns.iter().find_map(|given| {
+                let (name, expression) = given.split_once(" = ")?;
+                (name == column.name).then_some(expression)
+            });
+            format!("{} AS {}", given.unwrap_or("NULL"), column.name)
+        })
+        .collect();
+    for segment in agent::store::segments(store.directory.path()).unwrap() {
+        let connection = rusqlite::Connection::open(segment).unwrap();
+        let columns = columns.join(", ");
+        let sql = format!(
+            "DROP VIEW {name}; CREATE VIEW {name} AS {ENDLESS}SELECT {columns} FROM {from}"
+        );
+        connection.execute_batch(&sql).unwrap();
+    }
+    store
+}
+
+/// Numbers without end.
+const ENDLESS: &str = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) ";
+
+/// Neither was bounded: a store from elsewhere could keep them at work for ever.
+#[test]
+fn a_tree_and_a_story_of_a_store_without_end_end_in_time() {
+    let processes = with_view("processes", &["process_id = i"], "n WHERE random() IS NULL");
+    let events = with_view(
+        "events",
+        &["kind = 'sensor_start' || i"],
+        "n WHERE random() IS NULL",
+    );
+    for store in [&processes, &events] {
+        for command in ["tree", "show"] {
+            let began = Instant::now();
+            let who = if command == "show" {
+                "100"
+            } else {
+                "--until=2027-01-01"
+            };
+            let said = store.refused(1, &[command, who, "--timeout=200ms"]);
+            assert!(
+                said.contains("longer than 200ms; give it more with --timeout"),
+                "{command}: {said}"
+            );
+            assert!(began.elapsed() < Duration::from_secs(30), "{command}");
+        }
+    }
+}
+
+#[test]
+fn a_tree_and_a_story_keep_no_values_that_are_too_large() {
+    let large = ["process_id = 100", "command_line = hex(zeroblob(60000000))"];
+    let store = with_view("processes", &large, "(SELECT 1)");
+    for arguments in [&["tree", "100"][..], &["show", "100"]] {
+        let said = store.refused(1, arguments);
+        assert!(said.contains("too much memory"), "{said}");
+    }
+}
+
+/// Processor time a process has used, in ticks.
+fn work_of(process_id: u32) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{process_id}/stat")).unwrap();
+    let (_, fields) = stat.rsplit_once(')').unwrap();
+    fields.split_whitespace().nth(11).unwrap().parse().unwrap()
+}
+
+#[test]
+fn ctrl_c_ends_a_tree_and_a_story() {
+    /// Ticks after which it is surely reading the store.
+    const AT_WORK: u64 = 20;
+    let store = with_view("processes", &["process_id = i"], "n WHERE random() IS NULL");
+    for command in ["tree", "show"] {
+        let mut child = systrail()
+            .args([command, "100", "--store", store.path()])
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        while work_of(child.id()) < AT_WORK {
+            assert_eq!(child.try_wait().unwrap(), None, "{command}");
+            std::thread::yield_now();
+        }
+        let id = Pid::from_raw(child.id().try_into().unwrap());
+        kill(id, Signal::SIGINT).unwrap();
+        let ended = child.wait().unwrap();
+        assert_eq!(ended.signal(), Some(Signal::SIGINT as i32), "{command}");
     }
 }

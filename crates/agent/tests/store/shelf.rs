@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use agent::sink::store::{Settings, Store};
 use agent::sink::{Sink as _, Tally};
 use agent::store::keeper::Retention;
-use agent::store::{self, Reader, Window};
+use agent::store::{self, Guard, Reader, Window};
 use agent::trail::{Body, Event, ThreadExit, Time};
 use event::ProcessKey;
 
@@ -119,7 +119,7 @@ pub(crate) fn segments(path: &Path) -> Vec<PathBuf> {
 }
 
 pub(crate) fn reader(path: &Path) -> Reader {
-    Reader::open(path, &Window::default()).unwrap()
+    Reader::open(path, &Window::default(), &Guard::default()).unwrap()
 }
 
 /// The only value of the only row.

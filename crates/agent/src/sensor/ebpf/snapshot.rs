@@ -12,16 +12,26 @@ use crate::sensor::existing::{Existing, ExistingImage};
 use crate::sensor::proc;
 use crate::sensor::snapshot;
 use crate::sys::clock;
-use crate::sys::processes::START_TICK_NS;
+use crate::sys::processes::{self, START_TICK_NS};
 
 /// Reads every process there is now, and what it has mapped where `images` says so: by iterators
 /// where they load, from `/proc` otherwise.
 pub(super) fn take(object: &mut Object, images: bool) -> io::Result<Vec<Existing>> {
     let now = || clock::now().0;
+    let is_told = processes::are_told();
+    if !is_told {
+        tracing::warn!(
+            "a pid namespace of its own: what runs outside it already is not told, nor what /proc \
+             alone knows of it; run it in the host's (--pid=host)"
+        );
+    }
     match iterate(object, images) {
         Ok(Some(existing)) => return Ok(existing),
         Ok(None) => {}
         Err(error) => tracing::warn!(%error, "the iterators broke off; reading /proc instead"),
+    }
+    if !is_told {
+        return Ok(Vec::new());
     }
     snapshot::take(images, now)
 }
@@ -64,6 +74,9 @@ fn iterate(object: &mut Object, images: bool) -> io::Result<Option<Vec<Existing>
 /// Adds what `/proc` has and the iterator did not visit: the kernel may keep it from showing a
 /// process. One that started meanwhile is in the stream, and is dropped where the two are joined.
 fn add_unvisited(existing: &mut Vec<Existing>, images: bool) -> io::Result<()> {
+    if !processes::are_told() {
+        return Ok(());
+    }
     let visited: HashSet<u32> = existing.iter().map(|process| process.process_id).collect();
     for id in proc::process_ids()? {
         if !visited.contains(&id)
@@ -122,6 +135,9 @@ fn read_command_line(existing: &mut Existing) {
         return;
     }
     let read = || {
+        if !processes::are_told() {
+            return Err(io::Error::from(io::ErrorKind::NotFound));
+        }
         let process = proc::Process::open(existing.process_id)?;
         let is_it = process.stat()?.start_tick == existing.start_time / START_TICK_NS;
         if is_it {

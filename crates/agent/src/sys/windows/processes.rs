@@ -67,6 +67,16 @@ pub struct Image {
     pub path: Vec<u8>,
 }
 
+/// Whether the system tells of processes under the ids that events have.
+pub const fn are_told() -> bool {
+    true
+}
+
+/// This process's own id as events have it.
+pub fn own_id() -> Option<u32> {
+    Some(std::process::id())
+}
+
 /// When the process that has this id now started, in ticks.
 pub fn start_tick(process_id: u32) -> Option<u64> {
     let process = Process::open(process_id).ok()?;

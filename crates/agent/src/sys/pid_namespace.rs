@@ -1,0 +1,44 @@
+//! Which pid namespace the agent is in, and of which one `/proc` tells.
+//!
+//! The ids of events are those of the initial namespace. In a container `/proc`, perf events and
+//! the agent's own id may be those of another one, in which the same number is another process.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::sync::OnceLock;
+
+/// The inode of the initial pid namespace (`PROC_PID_INIT_INO` in `linux/proc_ns.h`).
+const INITIAL: &str = "pid:[4026531836]";
+
+/// `kthreadd`, the parent of all kernel threads, which no other namespace has.
+const KTHREADD: u32 = 2;
+
+/// Whether the agent is in the initial namespace.
+pub fn is_initial() -> bool {
+    fs::read_link("/proc/self/ns/pid").is_ok_and(|link| link.as_os_str() == OsStr::new(INITIAL))
+}
+
+/// Whether `/proc` tells of the processes of the initial namespace, under their ids there. A
+/// container may have the host's `/proc` in a namespace of its own.
+pub fn is_proc_initial() -> bool {
+    static ANSWER: OnceLock<bool> = OnceLock::new();
+    // Only a `/proc` of the initial namespace shows a process that is in it.
+    *ANSWER.get_or_init(|| is_initial() || has_kernel_threads())
+}
+
+/// The agent's own id in the initial namespace, where it can be known.
+pub fn own_id() -> Option<u32> {
+    if is_initial() {
+        return Some(std::process::id());
+    }
+    // What `/proc` calls whoever reads it.
+    let own = fs::read_link("/proc/self").ok()?;
+    own.to_str()?.parse().ok().filter(|_| is_proc_initial())
+}
+
+fn has_kernel_threads() -> bool {
+    let kthreadd = crate::sensor::proc::Process::open(KTHREADD);
+    kthreadd
+        .and_then(|process| process.stat())
+        .is_ok_and(|stat| stat.is_kernel)
+}
