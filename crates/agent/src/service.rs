@@ -2,6 +2,7 @@
 
 pub mod cause;
 pub mod driver_file;
+pub mod ending;
 pub mod start_failure;
 
 #[cfg(target_os = "linux")]

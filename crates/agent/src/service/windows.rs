@@ -13,7 +13,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use windows_service::service::{Service, ServiceAccess, ServiceState};
+use windows_service::service::{Service, ServiceAccess, ServiceExitCode, ServiceState};
 use windows_service::service_manager::{ServiceManager, ServiceManagerAccess};
 
 pub use self::agent::{AGENT, Agent, Running, run_as_service};
@@ -269,9 +269,12 @@ fn start(service: &Service, name: &'static str) -> Result<bool, Error> {
                 });
             }
             _ => {
+                let end = match status.exit_code {
+                    ServiceExitCode::ServiceSpecific(code) => format!("exit code {code}"),
+                    ServiceExitCode::Win32(code) => format!("error {code}"),
+                };
                 let source = io::Error::other(format!(
-                    "it ended again at once ({:?}); the Application event log says why",
-                    status.exit_code
+                    "it ended again at once ({end}); the Application event log says why"
                 ));
                 return Err(Error::Windows {
                     action: ACTION,

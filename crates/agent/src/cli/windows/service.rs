@@ -2,9 +2,12 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use agent::account::Account;
 use agent::config;
+use agent::service::ending::{self, Ending};
 use agent::service::windows::{
     AGENT, Agent, DRIVER, Driver, Installed, Parameters, StartAt, beside_this_program,
     run_as_service,
@@ -175,6 +178,8 @@ fn run(arguments: &RunArguments) -> Result<Exit, Failure> {
     speak_to_event_log()?;
     let waker = Waker::new()?;
     let (arguments, ended) = (arguments.clone(), waker.clone());
+    let is_asked_to_stop = Arc::<AtomicBool>::default();
+    let asked = Arc::clone(&is_asked_to_stop);
     let job = move |running| {
         service_manager::attach(running);
         let result = record::run_until_woken(&arguments, &waker);
@@ -182,9 +187,17 @@ fn run(arguments: &RunArguments) -> Result<Exit, Failure> {
             console::fail(&error);
             exit
         });
+        // All is written and closed; what is left is how the service manager sees it.
+        if ending::of(exit.code(), asked.load(Ordering::SeqCst)) == Ending::Gone {
+            std::process::exit(exit.code().into());
+        }
         exit.code()
     };
-    run_as_service(job, move || ended.wake())?;
+    let stop = move || {
+        is_asked_to_stop.store(true, Ordering::SeqCst);
+        ended.wake();
+    };
+    run_as_service(job, stop)?;
     Ok(Exit::Done)
 }
 

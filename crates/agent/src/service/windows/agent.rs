@@ -28,7 +28,8 @@ pub const AGENT: &str = "SysTrailAgent";
 /// How long a start and a stop may take before the service manager calls them hung.
 const PENDING_TIME_MAX: Duration = Duration::from_secs(30);
 
-/// How long after a crash it is started again: the first time, the second, and from then on.
+/// How long after a crash it is started again: the first time, the second, and from then on. What
+/// counts as one says [`ending`](crate::service::ending).
 const RESTART_DELAYS: [Duration; 3] = [
     Duration::from_secs(1),
     Duration::from_secs(10),
@@ -158,9 +159,9 @@ fn complete(service: &Service) {
                 .map_err(cause_of),
         ),
         (
-            "it is not started again after a failure that is no crash",
+            "it may be started again after an end that a restart does not cure",
             service
-                .set_failure_actions_on_non_crash_failures(true)
+                .set_failure_actions_on_non_crash_failures(false)
                 .map_err(cause_of),
         ),
     ];
@@ -247,7 +248,8 @@ static JOB: Mutex<Option<Job>> = Mutex::new(None);
 static RUNNING: OnceLock<Running> = OnceLock::new();
 
 /// Does the job as the service manager asks for, and returns when it is done. Fails when it was not
-/// the service manager that started this process.
+/// the service manager that started this process. Once `main_fn` has given its exit code the service
+/// has stopped, and stays so; one that is to be started again ends the process in `main_fn`.
 pub fn run_as_service(
     main_fn: impl FnOnce(Running) -> u8 + Send + 'static,
     stop_fn: impl Fn() + Send + Sync + 'static,
