@@ -62,10 +62,10 @@ pub(crate) const TESTS: &[Test] = &[
 ];
 
 /// What the registry knows of services; two of them are compared by what only one has.
-struct Machine(Vec<String>);
+pub(crate) struct Machine(Vec<String>);
 
 impl Machine {
-    fn now() -> std::io::Result<Self> {
+    pub(crate) fn now() -> std::io::Result<Self> {
         registry::services().map(Self)
     }
 
@@ -74,7 +74,7 @@ impl Machine {
         self.0.iter().any(|line| line.contains(name))
     }
 
-    fn is_as_before(&self) -> Outcome {
+    pub(crate) fn is_as_before(&self) -> Outcome {
         let now = Self::now()?;
         let only = |these: &Self, those: &Self| -> Vec<String> {
             let is_missing = |line: &&String| !those.0.contains(line);
@@ -192,7 +192,7 @@ fn ends_with_its_console(kernel: &Kernel) -> Outcome {
     Ok(())
 }
 
-fn expect_end(output: &std::process::Output, code: i32, word: &str) -> Outcome {
+pub(crate) fn expect_end(output: &std::process::Output, code: i32, word: &str) -> Outcome {
     let said = agent::said(output);
     ensure(
         output.status.code() == Some(code) && said.contains(word),
@@ -204,7 +204,7 @@ fn expect_end(output: &std::process::Output, code: i32, word: &str) -> Outcome {
 const PROCESS_ABORTED: u32 = 1067;
 
 /// The name of the agent's service.
-const AGENT_SERVICE: &str = "SysTrailAgent";
+pub(crate) const AGENT_SERVICE: &str = "SysTrailAgent";
 
 /// Both services, installed by the agent; removed when it is dropped.
 struct Serving;

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use agent::config::{self, Config, Source};
-use agent::service::windows::Launch;
+use agent::service::windows::{Launch, Origin, Stay};
 use agent::sys::{directory, privilege};
 use clap::Args;
 
@@ -17,6 +17,9 @@ pub(super) struct LaunchArguments {
     /// Leave the driver installed and running at the end; it then queues events for the next agent
     #[arg(long)]
     keep: bool,
+    /// Take the driver from beside this program even where others could exchange it
+    #[arg(long)]
+    allow_writable: bool,
 }
 
 /// What was done to the machine for a recording.
@@ -31,7 +34,13 @@ pub(super) fn begin(config: &Config, arguments: LaunchArguments) -> Result<Launc
     let is_for_driver = matches!(config.source, Source::Auto | Source::Driver);
     // Who is no administrator is told so when the device is opened.
     let launch = if is_for_driver && privilege::is_elevated().unwrap_or(true) {
-        Launch::begin(config.flush_interval).map_err(Failure::no_sensor)?
+        let stay = if arguments.keep {
+            Stay::Kept
+        } else {
+            Stay::Recording
+        };
+        let origin = origin(arguments.allow_writable);
+        Launch::begin(config.flush_interval, origin, stay).map_err(Failure::no_sensor)?
     } else {
         Launch::default()
     };
@@ -42,6 +51,15 @@ pub(super) fn begin(config: &Config, arguments: LaunchArguments) -> Result<Launc
         launch,
         keep: arguments.keep,
     })
+}
+
+/// What `--allow-writable` says.
+pub(super) const fn origin(is_writable_allowed: bool) -> Origin {
+    if is_writable_allowed {
+        Origin::Anywhere
+    } else {
+        Origin::Protected
+    }
 }
 
 /// Sees to it that only the system and administrators may enter the data directory, where `path` is

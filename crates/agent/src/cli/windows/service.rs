@@ -18,7 +18,7 @@ use clap::{Args, Subcommand};
 
 use super::console::{self, Tone, say};
 use super::record::{self, RunArguments};
-use super::{Exit, Failure, report, service_manager};
+use super::{Exit, Failure, launch, report, service_manager};
 
 /// What to do with the services.
 #[derive(Debug, Subcommand)]
@@ -58,6 +58,9 @@ pub(super) struct Install {
     /// The driver's file; systrail.sys beside this program when not given
     #[arg(long, value_name = "FILE")]
     driver: Option<PathBuf>,
+    /// Install both even from where others than administrators could exchange them
+    #[arg(long)]
+    allow_writable: bool,
 }
 
 /// Does `systrail service`.
@@ -85,10 +88,11 @@ fn install(arguments: &Install) -> Result<String, Failure> {
         Some(file) => file.clone(),
         None => beside_this_program()?,
     };
-    let driver = Driver::install(&file, StartAt::Boot, Parameters::default())?;
+    let origin = launch::origin(arguments.allow_writable);
+    let driver = Driver::install(&file, origin, StartAt::Boot, Parameters::default())?;
     let account = account_path();
     let run = ["service", "run", "--summary", &account.to_string_lossy()];
-    let agent = match Agent::install(&program, &run) {
+    let agent = match Agent::install(&program, origin, &run) {
         Ok(agent) => agent,
         Err(error) => {
             // Both or none: a driver alone would only fill its queue.

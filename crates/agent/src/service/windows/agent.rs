@@ -18,7 +18,7 @@ use windows_service::service_dispatcher;
 use windows_service::service_manager::ServiceManagerAccess;
 
 use super::{
-    DRIVER, EXISTS, Error, Installed, cause_of, manager, open, open_installed, start, stop,
+    DRIVER, EXISTS, Error, Installed, Origin, cause_of, manager, open, open_installed, start, stop,
 };
 use crate::sys::{directory, event_log, machine, service_config};
 
@@ -48,8 +48,9 @@ pub struct Agent;
 impl Agent {
     /// Installs the service, which runs `program` with `arguments`, or brings it up to date; and
     /// makes the data directory, which only the system and administrators may enter.
-    pub fn install(program: &Path, arguments: &[&str]) -> Result<Installed, Error> {
+    pub fn install(program: &Path, origin: Origin, arguments: &[&str]) -> Result<Installed, Error> {
         const ACTION: &str = "installing";
+        let program = origin.take(program)?;
         let data = machine::data_directory();
         directory::protect(&data).map_err(|source| Error::Io {
             what: data.display().to_string(),
@@ -61,7 +62,7 @@ impl Agent {
             service_type: ServiceType::OWN_PROCESS,
             start_type: ServiceStartType::AutoStart,
             error_control: ServiceErrorControl::Normal,
-            executable_path: program.to_owned(),
+            executable_path: program,
             launch_arguments: arguments.iter().map(OsString::from).collect(),
             dependencies: vec![ServiceDependency::Service(DRIVER.into())],
             account_name: None,
