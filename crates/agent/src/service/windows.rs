@@ -5,6 +5,7 @@
 //! there are told as what they are.
 
 mod agent;
+pub mod data;
 mod driver;
 mod launch;
 mod place;

@@ -225,7 +225,7 @@ impl Drop for Serving {
 
 /// Where the service keeps what it records: `C:\ProgramData\SysTrail`, on Wine 8 as on Windows. The
 /// agent asks the registry, and this the environment.
-fn data_directory() -> Result<PathBuf, std::env::VarError> {
+pub(crate) fn data_directory() -> Result<PathBuf, std::env::VarError> {
     let data = std::env::var("ProgramData")?;
     Ok(Path::new(&data).join("SysTrail"))
 }

@@ -3,12 +3,12 @@
 
 use crate::agent;
 use crate::kernel::{DRIVER_SERVICE, Kernel};
-use crate::launch_tests::{AGENT_SERVICE, Machine, expect_end};
+use crate::launch_tests::{AGENT_SERVICE, Machine, data_directory, expect_end};
 use crate::sys::security::open_to_everybody;
 use crate::sys::service::Service;
 use crate::{Outcome, Test, ensure};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub(crate) const TESTS: &[Test] = &[
     Test {
@@ -22,6 +22,14 @@ pub(crate) const TESTS: &[Test] = &[
     Test {
         name: "place_that_others_may_write_to_is_warned_of_by_run_and_refused_by_run_that_keeps",
         run_fn: warns,
+    },
+    Test {
+        name: "place_for_data_that_others_prepared_is_refused",
+        run_fn: refuses_prepared_data,
+    },
+    Test {
+        name: "place_of_a_configuration_that_others_may_change_is_refused",
+        run_fn: refuses_prepared_configuration,
     },
 ];
 
@@ -116,4 +124,61 @@ fn warns(kernel: &Kernel) -> Outcome {
     expect_end(&output, 0, "recording")?;
     let said = agent::said(&output);
     ensure(!said.contains(WARNING), format!("it says {said}"))
+}
+
+/// The data directory and what is in it, gone when dropped.
+struct Data(PathBuf);
+
+impl Data {
+    /// Puts a configuration there, which has the agent write to `C:\systrail\planted.jsonl`.
+    fn planted() -> Result<Self, Box<dyn std::error::Error>> {
+        let data = Self(data_directory()?);
+        if data.0.exists() {
+            fs::remove_dir_all(&data.0)?;
+        }
+        fs::create_dir(&data.0)?;
+        fs::write(data.configuration(), format!("[log]\npath = '{PLANTED}'\n"))?;
+        Ok(data)
+    }
+
+    fn configuration(&self) -> PathBuf {
+        self.0.join("systrail.toml")
+    }
+}
+
+impl Drop for Data {
+    fn drop(&mut self) {
+        // A test that failed half way must not fail the next one.
+        let _outcome = fs::remove_dir_all(&self.0);
+    }
+}
+
+const PLANTED: &str = r"C:\systrail\planted.jsonl";
+
+/// A service took a directory over that somebody had made before it, with the configuration in it:
+/// closing a directory changes nothing about the files that are there, nor who has them open.
+fn refuses_prepared_data(_kernel: &Kernel) -> Outcome {
+    let before = Machine::now()?;
+    let data = Data::planted()?;
+    open_to_everybody(&data.0.to_string_lossy())?;
+    let output = agent::command(&["service", "install"])?;
+    expect_end(&output, 1, "can be trusted")?;
+    before.is_as_before()?;
+    refuses_to_run()
+}
+
+fn refuses_prepared_configuration(_kernel: &Kernel) -> Outcome {
+    let data = Data::planted()?;
+    open_to_everybody(&data.configuration().to_string_lossy())?;
+    refuses_to_run()
+}
+
+fn refuses_to_run() -> Outcome {
+    let run = ["run", "--no-store", "--duration", "1s"];
+    let output = agent::command(&run)?;
+    expect_end(&output, 2, "may change")?;
+    ensure(
+        !Path::new(PLANTED).exists(),
+        "it wrote where it was told to",
+    )
 }

@@ -1,11 +1,11 @@
 //! The launch routine of this system: the driver is installed and started where it does not run, and
 //! put back as it was when the recording has ended.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use agent::config::{self, Config, Source};
-use agent::service::windows::{Launch, Origin, Stay};
-use agent::sys::{directory, privilege};
+use agent::service::windows::{Launch, Origin, Stay, data};
+use agent::sys::privilege;
 use clap::Args;
 
 use super::Failure;
@@ -62,13 +62,25 @@ pub(super) const fn origin(is_writable_allowed: bool) -> Origin {
     }
 }
 
+/// Where the system's configuration is read. It is refused where others could change it: an
+/// administrator's program would write where they say.
+pub(super) fn configuration_at(path: &Path) -> Result<PathBuf, Failure> {
+    // Who is no administrator lends no rights to it.
+    if !privilege::is_elevated().unwrap_or(true) {
+        return Ok(path.to_owned());
+    }
+    data::trusted(path)
+        .map_err(|error| anyhow::anyhow!("configuration {}: {error}", path.display()))
+        .map_err(Failure::usage)
+}
+
 /// Sees to it that only the system and administrators may enter the data directory, where `path` is
 /// in it. Anybody may make a directory there, so it may be somebody else's.
 pub(super) fn prepare_data(path: &Path) -> Result<(), Failure> {
     let directory = config::data_directory();
     // Who is no administrator keeps data for himself.
     if path.starts_with(&directory) && privilege::is_elevated().unwrap_or(false) {
-        directory::protect(&directory)
+        data::protect(&directory)
             .map_err(|error| anyhow::anyhow!("{}: {error}", directory.display()))?;
     }
     Ok(())

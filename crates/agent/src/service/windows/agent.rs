@@ -18,9 +18,10 @@ use windows_service::service_dispatcher;
 use windows_service::service_manager::ServiceManagerAccess;
 
 use super::{
-    DRIVER, EXISTS, Error, Installed, Origin, cause_of, manager, open, open_installed, start, stop,
+    DRIVER, EXISTS, Error, Installed, Origin, cause_of, data, manager, open, open_installed, start,
+    stop,
 };
-use crate::sys::{directory, event_log, machine, service_config};
+use crate::sys::{event_log, machine, service_config};
 
 /// The name of the agent's service.
 pub const AGENT: &str = "SysTrailAgent";
@@ -51,9 +52,9 @@ impl Agent {
     pub fn install(program: &Path, origin: Origin, arguments: &[&str]) -> Result<Installed, Error> {
         const ACTION: &str = "installing";
         let program = origin.take(program)?;
-        let data = machine::data_directory();
-        directory::protect(&data).map_err(|source| Error::Io {
-            what: data.display().to_string(),
+        let directory = machine::data_directory();
+        data::protect(&directory).map_err(|source| Error::Io {
+            what: directory.display().to_string(),
             source,
         })?;
         let info = ServiceInfo {

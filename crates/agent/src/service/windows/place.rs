@@ -40,7 +40,7 @@ impl Origin {
 
 /// The path that the file is at now, by its drive letter. A link on the way could be led elsewhere
 /// later, wherever the file is.
-fn without_links(file: &Path) -> io::Result<PathBuf> {
+pub(super) fn without_links(file: &Path) -> io::Result<PathBuf> {
     let path = file.canonicalize()?;
     let mut parts = path.components();
     let Some(Component::Prefix(prefix)) = parts.next() else {
@@ -93,19 +93,21 @@ pub(super) fn exposure_of(file: &Path) -> io::Result<Option<Exposure>> {
             1 => Part::Directory,
             _ => Part::Above,
         };
-        if let Some(exposure) = look(place, part)? {
-            return Ok(Some(exposure));
+        let exposure = exposure_by(place, &security::at(place)?, part);
+        if exposure.is_some() {
+            return Ok(exposure);
         }
     }
     Ok(None)
 }
 
-fn look(place: &Path, part: Part) -> io::Result<Option<Exposure>> {
-    let verdict = write_access::check(&security::of_file(place)?, part);
-    Ok(verdict.err().map(|exposed| Exposure {
+/// What others could change of `place`, by its descriptor.
+pub(super) fn exposure_by(place: &Path, descriptor: &[u8], part: Part) -> Option<Exposure> {
+    let verdict = write_access::check(descriptor, part);
+    verdict.err().map(|exposed| Exposure {
         place: place.to_owned(),
         exposed,
-    }))
+    })
 }
 
 fn name(sid: &[u8]) -> String {
