@@ -107,8 +107,9 @@ pub enum Error {
     /// Others may change what would run as SYSTEM or in the kernel.
     #[error(
         "{} is not taken from where it is: {exposure}, and whoever does so chooses what runs with \
-         all rights; move systrail.exe and systrail.sys to %ProgramFiles%\\SysTrail, or take that \
-         right away with icacls; --allow-writable takes the risk",
+         all rights; copy systrail.exe and systrail.sys to %ProgramFiles%\\SysTrail (a file that is \
+         moved keeps its owner), or take that right away with icacls; --allow-writable takes the \
+         risk",
         file.file_name().unwrap_or(file.as_os_str()).display()
     )]
     Exposed {
