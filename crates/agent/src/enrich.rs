@@ -262,6 +262,9 @@ impl Enricher {
             let lacking = ["creator_process_id", "creator_thread_id"];
             missing.extend(lacking.map(|field| (field.into(), missing::UNAVAILABLE.into())));
         }
+        if header.flags.contains(Flags::START_ADDRESS_UNAVAILABLE) {
+            missing.push(("start_address".into(), missing::UNAVAILABLE.into()));
+        }
         Enriched {
             missing,
             ..self.about(header, body)

@@ -2,7 +2,9 @@
 
 pub mod cause;
 pub mod driver_file;
+pub mod ending;
 pub mod start_failure;
+pub mod write_access;
 
 #[cfg(target_os = "linux")]
 pub mod linux;

@@ -52,5 +52,8 @@ pub mod privilege;
 #[path = "sys/windows/registry.rs"]
 pub mod registry;
 #[cfg(windows)]
+#[path = "sys/windows/security.rs"]
+pub mod security;
+#[cfg(windows)]
 #[path = "sys/windows/service_config.rs"]
 pub mod service_config;

@@ -341,6 +341,41 @@ fn a_creating_thread_the_sensor_cannot_name_is_missing() {
     assert!(missing.contains(&"creator_thread_id"), "{missing:?}");
 }
 
+/// The field was not there, and nothing said that Windows has one.
+#[test]
+fn a_start_address_that_could_not_be_had_is_missing() {
+    let started = |flags, start_address| {
+        let header = Header {
+            time: TICK,
+            process_id: 10,
+            thread_id: 11,
+            flags,
+            ..Header::default()
+        };
+        let start = thread::Start {
+            creator_process_id: 10,
+            creator_thread_id: 10,
+            start_address,
+        };
+        step(header, event::Event::ThreadStart(start))
+    };
+    let script = vec![
+        started(Flags::START_ADDRESS_UNAVAILABLE, 0),
+        started(Flags::NONE, 7),
+        started(Flags::NONE, 0),
+    ];
+    let (events, _account) = record(vec![script]);
+    let told = events[1..4].iter().map(|event| {
+        let Body::ThreadStart(start) = &event.body else {
+            panic!("{event:?}")
+        };
+        let is_missing = |(name, _): &(_, _)| name == "start_address";
+        (start.start_address, event.missing.iter().any(is_missing))
+    });
+    let told: Vec<_> = told.collect();
+    assert_eq!(told, [(None, true), (Some(7), false), (None, false)]);
+}
+
 #[test]
 fn tells_a_loss_where_it_happened_and_balances() {
     let script = vec![

@@ -17,14 +17,18 @@ impl ThreadNotify for Sensor {
         // The question needs a handle, which the kernel gives at PASSIVE_LEVEL only.
         let start_address = thread
             .filter(|_thread| irql::is_passive())
-            .and_then(|thread| thread.start_address().ok())
-            .unwrap_or(0);
+            .and_then(|thread| thread.start_address().ok());
+        let flags = if start_address.is_some() {
+            Flags::NONE
+        } else {
+            Flags::START_ADDRESS_UNAVAILABLE
+        };
         let event = Event::ThreadStart(Start {
             creator_process_id: current_process_id(),
             creator_thread_id: current_thread_id(),
-            start_address,
+            start_address: start_address.unwrap_or(0),
         });
-        let header = header(process_id, thread_id, start_time, Flags::NONE);
+        let header = header(process_id, thread_id, start_time, flags);
         self.record(header, &event, &Extension::None, Room::Common);
     }
 

@@ -87,6 +87,8 @@ impl Flags {
     pub const UTF_16: Self = Self(1 << 12);
     /// An [`Extension`] follows the body.
     pub const EXTENDED: Self = Self(1 << 13);
+    /// Where the thread begins to run could not be had, on a system that tells it (Windows).
+    pub const START_ADDRESS_UNAVAILABLE: Self = Self(1 << 14);
 
     /// Whether every flag of `other` is set in `self`.
     #[inline]

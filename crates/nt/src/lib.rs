@@ -19,6 +19,7 @@
     clippy::unwrap_used
 )]
 
+mod critical_region;
 pub mod csq;
 pub mod device;
 pub mod driver;

@@ -8,6 +8,7 @@
 
 #![expect(unsafe_code, reason = "lands the kernel's notify calls")]
 
+use crate::critical_region::CriticalRegion;
 use crate::process::{Process, id};
 use crate::{Result, Status, string, sys};
 use core::ptr;
@@ -299,6 +300,9 @@ unsafe extern "system" fn thread_routine<T: ThreadNotify>(
     let Some(target) = (unsafe { target::<T>(&THREAD_TARGET) }) else {
         return;
     };
+    // The kernel calls the other two in a critical region, and promises none for this one. Whoever
+    // suspended the thread half way would keep what it has begun, a record, from being finished.
+    let _region = CriticalRegion::enter();
     if is_start == 0 {
         target.thread_exit(id(process_id), id(thread_id));
     } else {

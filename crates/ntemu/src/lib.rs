@@ -23,6 +23,7 @@
 )]
 
 mod contract;
+mod critical_region;
 mod device;
 mod error_log;
 mod fault;

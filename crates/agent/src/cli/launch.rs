@@ -1,7 +1,7 @@
 //! The launch routine of this system: the sensors load what they need themselves, and take it with
 //! them when they go.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use agent::config::Config;
 use clap::Args;
@@ -26,6 +26,15 @@ pub(super) const fn begin(
     _arguments: LaunchArguments,
 ) -> Result<Launched, Failure> {
     Ok(Launched)
+}
+
+/// Where the system's configuration is read: `/etc` is root's.
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "its twin for another system can fail"
+)]
+pub(super) fn configuration_at(path: &Path) -> Result<PathBuf, Failure> {
+    Ok(path.to_owned())
 }
 
 /// Where a sink keeps data is made by the sink, for its user alone.

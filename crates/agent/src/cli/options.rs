@@ -13,7 +13,7 @@ use agent::sys::users;
 use clap::Args;
 
 use super::console::{self, say};
-use super::{Exit, Failure};
+use super::{Exit, Failure, launch};
 
 /// The flags `run` and `watch` share.
 #[derive(Clone, Debug, Args)]
@@ -186,11 +186,11 @@ pub(super) fn is_same_file(left: &Path, right: &Path) -> bool {
 pub(super) fn load(named: Option<&Path>) -> Result<Config, Failure> {
     let default = config::default_path();
     let path = match named {
-        Some(path) => path,
-        None if default.exists() => &default,
+        Some(path) => path.to_owned(),
+        None if default.exists() => launch::configuration_at(&default)?,
         None => return Ok(Config::default()),
     };
-    let (config, findings) = read(path).map_err(Failure::usage)?;
+    let (config, findings) = read(&path).map_err(Failure::usage)?;
     for finding in &findings {
         console::line(format_args!("{}:{finding}", path.display()));
     }

@@ -32,6 +32,7 @@ impl DevicePaths {
 
     /// The name people use for `path`.
     pub fn dos_path(&mut self, path: &str) -> String {
+        let path = without_global_root(path);
         if let Some(path) = self.known(path) {
             return path;
         }
@@ -48,18 +49,17 @@ impl DevicePaths {
         if !path.starts_with('\\') {
             return Some(path.to_owned());
         }
-        let in_dos_devices = [r"\??\", r"\DosDevices\", r"\\?\"]
-            .iter()
-            .find_map(|prefix| strip_prefix(path, prefix));
-        if let Some(rest) = in_dos_devices {
+        if let Some(rest) = in_dos_devices(path) {
             return Some(match strip_prefix(rest, r"UNC\") {
                 Some(share) => format!(r"\\{share}"),
-                None => rest.to_owned(),
+                None if begins_with_drive(rest) => rest.to_owned(),
+                // A name such as `Volume{...}` means nothing without what stands before it.
+                None => path.to_owned(),
             });
         }
         // The redirector's name of a share: \Device\Mup\server\share\x is \\server\share\x.
         if let Some(share) = strip_prefix(path, r"\Device\Mup\") {
-            return Some(format!(r"\\{share}"));
+            return Some(format!(r"\\{}", without_redirector(share)));
         }
         let system_root = self.volumes.system_root.as_deref();
         let system_root = system_root.map(|directory| (r"\SystemRoot", directory));
@@ -73,6 +73,43 @@ impl DevicePaths {
                 (rest.is_empty() || rest.starts_with('\\')).then(|| format!("{dos}{rest}"))
             })
     }
+}
+
+/// What stands behind the name of the directory in which the letters are.
+fn in_dos_devices(path: &str) -> Option<&str> {
+    [r"\??\", r"\DosDevices\", r"\\?\"]
+        .iter()
+        .find_map(|prefix| strip_prefix(path, prefix))
+}
+
+/// `\??\GLOBALROOT\Device\x` is the kernel's own `\Device\x`.
+fn without_global_root(mut path: &str) -> &str {
+    while let Some(rest) = in_dos_devices(path).and_then(|rest| strip_prefix(rest, "GLOBALROOT"))
+        && rest.starts_with('\\')
+    {
+        path = rest;
+    }
+    path
+}
+
+fn begins_with_drive(path: &str) -> bool {
+    match path.as_bytes() {
+        [letter, b':', rest @ ..] => {
+            letter.is_ascii_alphabetic() && matches!(rest, [] | [b'\\', ..])
+        }
+        _ => false,
+    }
+}
+
+/// A share that has a drive letter is named with its redirector and its letter before it:
+/// `;LanmanRedirector\;Z:00000000000215d7\server\share\x`.
+fn without_redirector(mut share: &str) -> &str {
+    while share.starts_with(';')
+        && let Some((_redirector, rest)) = share.split_once('\\')
+    {
+        share = rest;
+    }
+    share
 }
 
 /// The rest of `path` after `prefix`; the kernel's names do not tell case.
@@ -109,6 +146,16 @@ mod tests {
             (r"\??\UNC\server\share\a.exe", r"\\server\share\a.exe"),
             (r"\Device\Mup\server\share\a.exe", r"\\server\share\a.exe"),
             (r"C:\a.exe", r"C:\a.exe"),
+            (r"\??\c:", "c:"),
+            (
+                r"\Device\Mup\;LanmanRedirector\;Z:00000000000215d7\server\share\a.exe",
+                r"\\server\share\a.exe",
+            ),
+            (r"\??\GLOBALROOT\Device\HarddiskVolume3\a.exe", r"C:\a.exe"),
+            (
+                r"\??\GLOBALROOT\??\globalroot\SystemRoot\a.exe",
+                r"C:\Windows\a.exe",
+            ),
         ] {
             assert_eq!(paths.dos_path(kernel), dos);
         }
@@ -128,6 +175,27 @@ mod tests {
         ] {
             assert_eq!(paths.dos_path(path), path);
         }
+    }
+
+    /// A program that was started by such a name lost the half of it that says where it is, and what
+    /// was left looked like a path relative to nothing.
+    #[test]
+    fn a_name_that_is_neither_a_drive_nor_a_share_stays_whole() {
+        let mut paths = DevicePaths::new(volumes);
+        for path in [
+            r"\??\Volume{6b5c1b4e-0000-0000-0000-100000000000}\a.exe",
+            r"\??\pipe\a",
+            r"\??\Global\C:\a.exe",
+            r"\??\CC:\a",
+            r"\??\C:a",
+            r"\??\",
+            r"\??\GLOBALROOTx\a",
+        ] {
+            assert_eq!(paths.dos_path(path), path);
+        }
+        let shadow = r"\Device\HarddiskVolumeShadowCopy1\a.exe";
+        let global = format!(r"\??\GLOBALROOT{shadow}");
+        assert_eq!(paths.dos_path(&global), shadow);
     }
 
     #[test]

@@ -5,20 +5,23 @@
 //! there are told as what they are.
 
 mod agent;
+pub mod data;
 mod driver;
 mod launch;
+mod place;
 
 use std::ffi::OsStr;
 use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use windows_service::service::{Service, ServiceAccess, ServiceState};
+use windows_service::service::{Service, ServiceAccess, ServiceExitCode, ServiceState};
 use windows_service::service_manager::{ServiceManager, ServiceManagerAccess};
 
 pub use self::agent::{AGENT, Agent, Running, run_as_service};
 pub use self::driver::{DRIVER, Driver, DriverState, Parameters, StartAt, beside_this_program};
-pub use self::launch::Launch;
+pub use self::launch::{Launch, Stay};
+pub use self::place::{Exposure, Origin};
 
 use super::cause::{self, Cause};
 use super::driver_file::Unfit;
@@ -72,7 +75,7 @@ pub enum Error {
     },
     /// The driver was perhaps loaded, and what stands in the registry of that is not its own.
     #[error(
-        r"{error}; HKLM\{} is not what the driver writes there ({foreign}), so look into the System \
+        "{error}; HKLM\\{} is not what the driver writes there ({foreign}), so look into the System \
          event log",
         driver::start_failure_key()
     )]
@@ -100,6 +103,20 @@ pub enum Error {
         path: PathBuf,
         /// What is wrong with it.
         reason: Unfit,
+    },
+    /// Others may change what would run as SYSTEM or in the kernel.
+    #[error(
+        "{} is not taken from where it is: {exposure}, and whoever does so chooses what runs with \
+         all rights; copy systrail.exe and systrail.sys to %ProgramFiles%\\SysTrail (a file that is \
+         moved keeps its owner), or take that right away with icacls; --allow-writable takes the \
+         risk",
+        file.file_name().unwrap_or(file.as_os_str()).display()
+    )]
+    Exposed {
+        /// The program or the driver.
+        file: PathBuf,
+        /// It, or a directory above it.
+        exposure: Exposure,
     },
     /// There is a service of that name which is not ours.
     #[error(
@@ -269,9 +286,12 @@ fn start(service: &Service, name: &'static str) -> Result<bool, Error> {
                 });
             }
             _ => {
+                let end = match status.exit_code {
+                    ServiceExitCode::ServiceSpecific(code) => format!("exit code {code}"),
+                    ServiceExitCode::Win32(code) => format!("error {code}"),
+                };
                 let source = io::Error::other(format!(
-                    "it ended again at once ({:?}); the Application event log says why",
-                    status.exit_code
+                    "it ended again at once ({end}); the Application event log says why"
                 ));
                 return Err(Error::Windows {
                     action: ACTION,
@@ -325,4 +345,21 @@ fn stop(service: &Service, name: &'static str) -> Result<bool, Error> {
         std::thread::sleep(LOOK_INTERVAL);
     }
     Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A raw text kept the backslash and the line break with which its source went on.
+    #[test]
+    fn a_foreign_failure_is_told_in_one_line() {
+        let error = Error::StartUntold {
+            error: Box::new(Error::Busy),
+            foreign: Foreign::Values,
+        };
+        let text = error.to_string();
+        assert!(text.contains(r"; HKLM\SYSTEM\"), "{text}");
+        assert!(text.ends_with("look into the System event log"), "{text}");
+    }
 }

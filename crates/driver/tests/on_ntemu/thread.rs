@@ -1,7 +1,7 @@
 //! Thread start and exit.
 
 use crate::stream::{flushed, started, stop};
-use event::Event;
+use event::{Event, Flags};
 use ntemu::{SYSTEM_PROCESS_ID, StartProcess};
 
 #[test]
@@ -20,6 +20,7 @@ fn a_start_names_the_creator_and_the_start_address() {
     assert_eq!(start.creator_process_id, SYSTEM_PROCESS_ID);
     assert_eq!(start.creator_thread_id, 77);
     assert_eq!(start.start_address, 0x7ff6_1234_5678);
+    assert_eq!(header.flags, Flags::NONE);
     stop(machine, file);
 }
 
@@ -30,10 +31,27 @@ fn at_apc_level_the_start_address_is_left_out_and_no_handle_is_opened() {
     machine.start_thread_at_apc_level((100, 104), 100, 108);
 
     let records = flushed(&machine, &file);
-    let (_header, Event::ThreadStart(start)) = event::read(&records[1]).unwrap() else {
+    let (header, Event::ThreadStart(start)) = event::read(&records[1]).unwrap() else {
         panic!("no thread start");
     };
     assert_eq!((start.start_address, start.creator_thread_id), (0, 104));
+    assert_eq!(header.flags, Flags::START_ADDRESS_UNAVAILABLE);
+    stop(machine, file);
+}
+
+/// The kernel promises no critical region for these routines. A thread that was suspended between
+/// reserving a record and submitting it kept the reader from everything behind that record.
+#[test]
+fn a_thread_cannot_be_suspended_while_it_writes_a_record() {
+    let (machine, file) = started();
+    machine.start_process(&StartProcess::default());
+    machine.count_calls();
+    machine.start_thread((SYSTEM_PROCESS_ID, 77), 100, 108, 1);
+    machine.start_thread_at_apc_level((100, 104), 100, 112);
+    machine.exit_thread(100, 108);
+    for function in ["KeEnterCriticalRegion", "KeLeaveCriticalRegion"] {
+        assert_eq!(machine.calls(function), 3, "{function}");
+    }
     stop(machine, file);
 }
 

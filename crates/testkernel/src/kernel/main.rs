@@ -12,6 +12,7 @@
 )]
 
 mod contract;
+mod critical_region;
 mod device;
 mod error_log;
 mod irp;

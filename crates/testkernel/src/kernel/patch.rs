@@ -9,7 +9,8 @@
 use crate::contract::{PASSIVE_LEVEL, at_irql, breach};
 use crate::target::{ROUTINES, Target};
 use crate::{
-    device, error_log, irp, lock as spin, notify, object, pool, registry, security, target, timer,
+    critical_region, device, error_log, irp, lock as spin, notify, object, pool, registry,
+    security, target, timer,
 };
 use nt::sys::{DRIVER_DISPATCH, DRIVER_OBJECT, IMAGE_INFO, NTSTATUS, UNICODE_STRING};
 use std::ffi::c_void;
@@ -175,10 +176,12 @@ fn function(name: &str) -> Option<*const ()> {
         "IofCompleteRequest" => irp::complete as *const (),
         "KeAcquireSpinLockRaiseToDpc" => spin::acquire as *const (),
         "KeCancelTimer" => timer::cancel_timer as *const (),
+        "KeEnterCriticalRegion" => critical_region::enter_region as *const (),
         "KeFlushQueuedDpcs" => timer::flush_queued_dpcs as *const (),
         "KeInitializeDpc" => timer::initialize_dpc as *const (),
         "KeInitializeTimer" => timer::initialize_timer as *const (),
         "KeInsertQueueDpc" => timer::insert_queue_dpc as *const (),
+        "KeLeaveCriticalRegion" => critical_region::leave_region as *const (),
         "KeQuerySystemTimePrecise" => timer::query_system_time_precise as *const (),
         "KeReleaseSpinLock" => spin::release as *const (),
         "KeSetTimer" => timer::set_timer as *const (),

@@ -5,8 +5,9 @@ use crate::agent::{self, Agent, LOG};
 use crate::agent_tests::{
     Installed, balances, balances_in, done, logged_exactly, no_reads_are_left,
 };
-use crate::kernel::{DRIVER_SERVICE, Kernel};
+use crate::kernel::{DRIVER_SERVICE, Kernel, STOPPED};
 use crate::sys::console::{CLOSE, CTRL_BREAK, LOG_OFF, SHUT_DOWN};
+use crate::sys::process::Process;
 use crate::sys::registry;
 use crate::sys::service::Service;
 use crate::{Outcome, Test, ensure, witness};
@@ -47,16 +48,24 @@ pub(crate) const TESTS: &[Test] = &[
         run_fn: is_installed_again,
     },
     Test {
+        name: "service_that_a_restart_does_not_cure_says_so_and_stays_stopped",
+        run_fn: stays_stopped,
+    },
+    Test {
+        name: "service_that_fails_is_gone_without_a_word_so_that_it_is_restarted",
+        run_fn: is_gone,
+    },
+    Test {
         name: "service_without_a_driver_is_not_installed",
         run_fn: installs_both_or_none,
     },
 ];
 
 /// What the registry knows of services; two of them are compared by what only one has.
-struct Machine(Vec<String>);
+pub(crate) struct Machine(Vec<String>);
 
 impl Machine {
-    fn now() -> std::io::Result<Self> {
+    pub(crate) fn now() -> std::io::Result<Self> {
         registry::services().map(Self)
     }
 
@@ -65,7 +74,7 @@ impl Machine {
         self.0.iter().any(|line| line.contains(name))
     }
 
-    fn is_as_before(&self) -> Outcome {
+    pub(crate) fn is_as_before(&self) -> Outcome {
         let now = Self::now()?;
         let only = |these: &Self, those: &Self| -> Vec<String> {
             let is_missing = |line: &&String| !those.0.contains(line);
@@ -183,13 +192,19 @@ fn ends_with_its_console(kernel: &Kernel) -> Outcome {
     Ok(())
 }
 
-fn expect_end(output: &std::process::Output, code: i32, word: &str) -> Outcome {
+pub(crate) fn expect_end(output: &std::process::Output, code: i32, word: &str) -> Outcome {
     let said = agent::said(output);
     ensure(
         output.status.code() == Some(code) && said.contains(word),
         format!("it ended with {} and said {said}", output.status),
     )
 }
+
+/// What the service manager says of a process that is gone without a word: `ERROR_PROCESS_ABORTED`.
+const PROCESS_ABORTED: u32 = 1067;
+
+/// The name of the agent's service.
+pub(crate) const AGENT_SERVICE: &str = "SysTrailAgent";
 
 /// Both services, installed by the agent; removed when it is dropped.
 struct Serving;
@@ -210,7 +225,7 @@ impl Drop for Serving {
 
 /// Where the service keeps what it records: `C:\ProgramData\SysTrail`, on Wine 8 as on Windows. The
 /// agent asks the registry, and this the environment.
-fn data_directory() -> Result<PathBuf, std::env::VarError> {
+pub(crate) fn data_directory() -> Result<PathBuf, std::env::VarError> {
     let data = std::env::var("ProgramData")?;
     Ok(Path::new(&data).join("SysTrail"))
 }
@@ -263,6 +278,68 @@ fn is_installed_again(kernel: &Kernel) -> Outcome {
     no_reads_are_left(kernel)?;
     ensure(!kernel.report()?.is_loaded, "the driver still runs")?;
     says(&["service", "uninstall"], "were not installed")
+}
+
+/// The configuration of the service; removed when it is dropped.
+struct Configuration(PathBuf);
+
+impl Configuration {
+    fn new(text: &str) -> Result<Self, Box<dyn std::error::Error>> {
+        let file = data_directory()?.join("systrail.toml");
+        std::fs::write(&file, text)?;
+        Ok(Self(file))
+    }
+}
+
+impl Drop for Configuration {
+    fn drop(&mut self) {
+        // A test that failed half way must not fail the next one.
+        let _outcome = std::fs::remove_file(&self.0);
+    }
+}
+
+/// How the service ended, as the service manager tells it: its own word, and its own exit code.
+fn ends_with(exit_codes: (u32, u32)) -> Outcome {
+    let output = agent::command(&["service", "start"])?;
+    expect_end(&output, 1, "ended again at once")?;
+    let told = Service::open(AGENT_SERVICE)?.exit_codes()?;
+    ensure(told == exit_codes, format!("it ended with {told:?}"))
+}
+
+/// The service was started again every minute for ever in both cases.
+fn stays_stopped(_kernel: &Kernel) -> Outcome {
+    /// `ERROR_SERVICE_SPECIFIC_ERROR`
+    const OWN_CODE: u32 = 1066;
+    let _serving = Serving::new()?;
+    let configuration = Configuration::new("[no such section]\n")?;
+    ends_with((OWN_CODE, 2))?;
+    drop(configuration);
+    agent::succeed(&["driver", "start"])?;
+    let first = Agent::record(&[])?;
+    ends_with((OWN_CODE, 4))?;
+    done(&first.interrupt()?)
+}
+
+/// The service manager takes a process that is gone without having said that it has stopped for one
+/// that crashed. Wine's does not notice it, so the service seems to run on.
+fn is_gone(kernel: &Kernel) -> Outcome {
+    const TIME_MAX: Duration = Duration::from_secs(10);
+    const READS_FAIL: &str = "MmMapLockedPagesSpecifyCache";
+    let _serving = Serving::new()?;
+    says(&["service", "start"], "started")?;
+    let service = Service::open(AGENT_SERVICE)?;
+    let process = Process::open(service.process_id()?)?;
+    kernel.reset()?;
+    kernel.fail(READS_FAIL, 1)?;
+    witness::run(kernel, "cmd /c exit 8")?;
+    let exit_code = process.wait(TIME_MAX)?;
+    ensure(exit_code == 1, format!("it ended with {exit_code}"))?;
+    let state = service.state()?;
+    let has_said_stopped = state == STOPPED && service.exit_codes()?.0 != PROCESS_ABORTED;
+    ensure(!has_said_stopped, "it has said that it has stopped")?;
+    // Wine would ask the process that is gone to stop.
+    service.delete()?;
+    Ok(())
 }
 
 fn installs_both_or_none(_kernel: &Kernel) -> Outcome {

@@ -17,6 +17,7 @@ mod fact;
 mod kernel;
 mod launch_tests;
 mod part;
+mod place_tests;
 mod read_tests;
 mod reader;
 mod start_tests;
@@ -69,6 +70,7 @@ fn test(filter: &str) -> io::Result<ExitCode> {
         start_tests::TESTS,
         agent_tests::TESTS,
         launch_tests::TESTS,
+        place_tests::TESTS,
     ];
     for test in tests.into_iter().flatten() {
         if !test.name.contains(filter) {

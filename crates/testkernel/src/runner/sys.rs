@@ -6,6 +6,7 @@ pub(crate) mod device;
 mod handle;
 pub(crate) mod process;
 pub(crate) mod registry;
+pub(crate) mod security;
 pub(crate) mod service;
 
 use std::io;

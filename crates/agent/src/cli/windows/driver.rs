@@ -11,7 +11,7 @@ use agent::sys::registry::Value;
 use clap::{Args, Subcommand};
 use event::Kind;
 
-use super::{Exit, Failure, console};
+use super::{Exit, Failure, console, launch};
 
 /// What to do with the driver.
 #[derive(Debug, Subcommand)]
@@ -52,6 +52,9 @@ pub(super) struct Install {
     /// The longest an event waits in it, 1ms to 1s
     #[arg(long, value_name = "TIME", value_parser = flush_interval)]
     flush_interval: Option<Duration>,
+    /// Install it even from where others than administrators could exchange it
+    #[arg(long)]
+    allow_writable: bool,
 }
 
 /// The bounds of `QueueLimit`.
@@ -107,7 +110,8 @@ fn install(arguments: &Install) -> Result<String, Failure> {
         queue_limit: arguments.queue_limit,
         flush_interval: arguments.flush_interval,
     };
-    let done = match Driver::install(&file, start_at, parameters)? {
+    let origin = launch::origin(arguments.allow_writable);
+    let done = match Driver::install(&file, origin, start_at, parameters)? {
         Installed::New => "installed",
         Installed::Again => "brought up to date; what changed counts from its next start",
     };

@@ -1,11 +1,11 @@
 //! The launch routine of this system: the driver is installed and started where it does not run, and
 //! put back as it was when the recording has ended.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use agent::config::{self, Config, Source};
-use agent::service::windows::Launch;
-use agent::sys::{directory, privilege};
+use agent::service::windows::{Launch, Origin, Stay, data};
+use agent::sys::privilege;
 use clap::Args;
 
 use super::Failure;
@@ -17,6 +17,9 @@ pub(super) struct LaunchArguments {
     /// Leave the driver installed and running at the end; it then queues events for the next agent
     #[arg(long)]
     keep: bool,
+    /// Take the driver from beside this program even where others could exchange it
+    #[arg(long)]
+    allow_writable: bool,
 }
 
 /// What was done to the machine for a recording.
@@ -31,7 +34,13 @@ pub(super) fn begin(config: &Config, arguments: LaunchArguments) -> Result<Launc
     let is_for_driver = matches!(config.source, Source::Auto | Source::Driver);
     // Who is no administrator is told so when the device is opened.
     let launch = if is_for_driver && privilege::is_elevated().unwrap_or(true) {
-        Launch::begin(config.flush_interval).map_err(Failure::no_sensor)?
+        let stay = if arguments.keep {
+            Stay::Kept
+        } else {
+            Stay::Recording
+        };
+        let origin = origin(arguments.allow_writable);
+        Launch::begin(config.flush_interval, origin, stay).map_err(Failure::no_sensor)?
     } else {
         Launch::default()
     };
@@ -44,13 +53,34 @@ pub(super) fn begin(config: &Config, arguments: LaunchArguments) -> Result<Launc
     })
 }
 
+/// What `--allow-writable` says.
+pub(super) const fn origin(is_writable_allowed: bool) -> Origin {
+    if is_writable_allowed {
+        Origin::Anywhere
+    } else {
+        Origin::Protected
+    }
+}
+
+/// Where the system's configuration is read. It is refused where others could change it: an
+/// administrator's program would write where they say.
+pub(super) fn configuration_at(path: &Path) -> Result<PathBuf, Failure> {
+    // Who is no administrator lends no rights to it.
+    if !privilege::is_elevated().unwrap_or(true) {
+        return Ok(path.to_owned());
+    }
+    data::trusted(path)
+        .map_err(|error| anyhow::anyhow!("configuration {}: {error}", path.display()))
+        .map_err(Failure::usage)
+}
+
 /// Sees to it that only the system and administrators may enter the data directory, where `path` is
 /// in it. Anybody may make a directory there, so it may be somebody else's.
 pub(super) fn prepare_data(path: &Path) -> Result<(), Failure> {
     let directory = config::data_directory();
     // Who is no administrator keeps data for himself.
     if path.starts_with(&directory) && privilege::is_elevated().unwrap_or(false) {
-        directory::protect(&directory)
+        data::protect(&directory)
             .map_err(|error| anyhow::anyhow!("{}: {error}", directory.display()))?;
     }
     Ok(())

@@ -2,9 +2,12 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use agent::account::Account;
 use agent::config;
+use agent::service::ending::{self, Ending};
 use agent::service::windows::{
     AGENT, Agent, DRIVER, Driver, Installed, Parameters, StartAt, beside_this_program,
     run_as_service,
@@ -15,7 +18,7 @@ use clap::{Args, Subcommand};
 
 use super::console::{self, Tone, say};
 use super::record::{self, RunArguments};
-use super::{Exit, Failure, report, service_manager};
+use super::{Exit, Failure, launch, report, service_manager};
 
 /// What to do with the services.
 #[derive(Debug, Subcommand)]
@@ -55,6 +58,9 @@ pub(super) struct Install {
     /// The driver's file; systrail.sys beside this program when not given
     #[arg(long, value_name = "FILE")]
     driver: Option<PathBuf>,
+    /// Install both even from where others than administrators could exchange them
+    #[arg(long)]
+    allow_writable: bool,
 }
 
 /// Does `systrail service`.
@@ -82,10 +88,11 @@ fn install(arguments: &Install) -> Result<String, Failure> {
         Some(file) => file.clone(),
         None => beside_this_program()?,
     };
-    let driver = Driver::install(&file, StartAt::Boot, Parameters::default())?;
+    let origin = launch::origin(arguments.allow_writable);
+    let driver = Driver::install(&file, origin, StartAt::Boot, Parameters::default())?;
     let account = account_path();
     let run = ["service", "run", "--summary", &account.to_string_lossy()];
-    let agent = match Agent::install(&program, &run) {
+    let agent = match Agent::install(&program, origin, &run) {
         Ok(agent) => agent,
         Err(error) => {
             // Both or none: a driver alone would only fill its queue.
@@ -175,6 +182,8 @@ fn run(arguments: &RunArguments) -> Result<Exit, Failure> {
     speak_to_event_log()?;
     let waker = Waker::new()?;
     let (arguments, ended) = (arguments.clone(), waker.clone());
+    let is_asked_to_stop = Arc::<AtomicBool>::default();
+    let asked = Arc::clone(&is_asked_to_stop);
     let job = move |running| {
         service_manager::attach(running);
         let result = record::run_until_woken(&arguments, &waker);
@@ -182,9 +191,17 @@ fn run(arguments: &RunArguments) -> Result<Exit, Failure> {
             console::fail(&error);
             exit
         });
+        // All is written and closed; what is left is how the service manager sees it.
+        if ending::of(exit.code(), asked.load(Ordering::SeqCst)) == Ending::Gone {
+            std::process::exit(exit.code().into());
+        }
         exit.code()
     };
-    run_as_service(job, move || ended.wake())?;
+    let stop = move || {
+        is_asked_to_stop.store(true, Ordering::SeqCst);
+        ended.wake();
+    };
+    run_as_service(job, stop)?;
     Ok(Exit::Done)
 }
 

@@ -34,6 +34,11 @@ pub fn open(error: io::Error) -> Error {
             "only the system and administrators may open the driver",
             "start systrail from a prompt that was opened with \"Run as administrator\"",
         ),
+        // The kernel lets nobody in any more, and unloads it when the last is out.
+        Some(code::NO_SUCH_DEVICE) => unavailable(
+            "the driver is being stopped, which ends when nobody has it open any more",
+            "end the agent that has it open, then start the driver again",
+        ),
         Some(code::SHARING_VIOLATION) => unavailable(
             "another agent reads the driver, and only one can",
             "stop it first: `systrail service stop`, or Ctrl-C where it runs",
@@ -126,6 +131,7 @@ mod tests {
             (2, "not running"),
             (5, "administrators"),
             (32, "another agent"),
+            (433, "being stopped"),
         ] {
             let (is_unavailable, text) = cause(&open(io::Error::from_raw_os_error(number)));
             assert!(is_unavailable && text.contains(words), "{text}");

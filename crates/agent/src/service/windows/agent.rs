@@ -18,9 +18,10 @@ use windows_service::service_dispatcher;
 use windows_service::service_manager::ServiceManagerAccess;
 
 use super::{
-    DRIVER, EXISTS, Error, Installed, cause_of, manager, open, open_installed, start, stop,
+    DRIVER, EXISTS, Error, Installed, Origin, cause_of, data, manager, open, open_installed, start,
+    stop,
 };
-use crate::sys::{directory, event_log, machine, service_config};
+use crate::sys::{event_log, machine, service_config};
 
 /// The name of the agent's service.
 pub const AGENT: &str = "SysTrailAgent";
@@ -28,7 +29,8 @@ pub const AGENT: &str = "SysTrailAgent";
 /// How long a start and a stop may take before the service manager calls them hung.
 const PENDING_TIME_MAX: Duration = Duration::from_secs(30);
 
-/// How long after a crash it is started again: the first time, the second, and from then on.
+/// How long after a crash it is started again: the first time, the second, and from then on. What
+/// counts as one says [`ending`](crate::service::ending).
 const RESTART_DELAYS: [Duration; 3] = [
     Duration::from_secs(1),
     Duration::from_secs(10),
@@ -47,11 +49,12 @@ pub struct Agent;
 impl Agent {
     /// Installs the service, which runs `program` with `arguments`, or brings it up to date; and
     /// makes the data directory, which only the system and administrators may enter.
-    pub fn install(program: &Path, arguments: &[&str]) -> Result<Installed, Error> {
+    pub fn install(program: &Path, origin: Origin, arguments: &[&str]) -> Result<Installed, Error> {
         const ACTION: &str = "installing";
-        let data = machine::data_directory();
-        directory::protect(&data).map_err(|source| Error::Io {
-            what: data.display().to_string(),
+        let program = origin.take(program)?;
+        let directory = machine::data_directory();
+        data::protect(&directory).map_err(|source| Error::Io {
+            what: directory.display().to_string(),
             source,
         })?;
         let info = ServiceInfo {
@@ -60,7 +63,7 @@ impl Agent {
             service_type: ServiceType::OWN_PROCESS,
             start_type: ServiceStartType::AutoStart,
             error_control: ServiceErrorControl::Normal,
-            executable_path: program.to_owned(),
+            executable_path: program,
             launch_arguments: arguments.iter().map(OsString::from).collect(),
             dependencies: vec![ServiceDependency::Service(DRIVER.into())],
             account_name: None,
@@ -158,9 +161,9 @@ fn complete(service: &Service) {
                 .map_err(cause_of),
         ),
         (
-            "it is not started again after a failure that is no crash",
+            "it may be started again after an end that a restart does not cure",
             service
-                .set_failure_actions_on_non_crash_failures(true)
+                .set_failure_actions_on_non_crash_failures(false)
                 .map_err(cause_of),
         ),
     ];
@@ -247,7 +250,8 @@ static JOB: Mutex<Option<Job>> = Mutex::new(None);
 static RUNNING: OnceLock<Running> = OnceLock::new();
 
 /// Does the job as the service manager asks for, and returns when it is done. Fails when it was not
-/// the service manager that started this process.
+/// the service manager that started this process. Once `main_fn` has given its exit code the service
+/// has stopped, and stays so; one that is to be started again ends the process in `main_fn`.
 pub fn run_as_service(
     main_fn: impl FnOnce(Running) -> u8 + Send + 'static,
     stop_fn: impl Fn() + Send + Sync + 'static,

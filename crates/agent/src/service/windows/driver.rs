@@ -12,7 +12,7 @@ use windows_service::service::{
 };
 use windows_service::service_manager::ServiceManagerAccess;
 
-use super::{EXISTS, Error, Installed, manager, open, open_installed, start, stop};
+use super::{EXISTS, Error, Installed, Origin, manager, open, open_installed, start, stop};
 use crate::service::driver_file;
 use crate::service::start_failure::{Foreign, StartFailure};
 use crate::sys::device::Control;
@@ -122,11 +122,12 @@ impl Driver {
     /// Installs the driver from `file`, or brings its service up to date.
     pub fn install(
         file: &Path,
+        origin: Origin,
         start_at: StartAt,
         parameters: Parameters,
     ) -> Result<Installed, Error> {
         const ACTION: &str = "installing";
-        let file = checked(file)?;
+        let file = checked(file, origin)?;
         let info = ServiceInfo {
             name: DRIVER.into(),
             display_name: "SysTrail driver".into(),
@@ -317,19 +318,24 @@ impl Parameters {
     }
 }
 
-/// The whole path of a file that is our driver.
-fn checked(file: &Path) -> Result<PathBuf, Error> {
+/// The whole path of a file that is our driver. Where it stands comes first: what others may change
+/// is not looked into.
+fn checked(file: &Path, origin: Origin) -> Result<PathBuf, Error> {
     let at_file = |source| Error::DriverFile {
         path: file.to_owned(),
         source,
     };
-    // An absolute path without the `\\?\` that `canonicalize` would put before it.
-    let path = std::path::absolute(file).map_err(at_file)?;
-    let mut bytes = Vec::new();
-    File::open(&path)
-        .and_then(|file| file.take(driver_file::SIZE_MAX).read_to_end(&mut bytes))
-        .map_err(at_file)?;
-    driver_file::check(&bytes).map_err(|reason| Error::Unfit {
+    let bytes_of = |path: &Path| {
+        let mut bytes = Vec::new();
+        File::open(path)?
+            .take(driver_file::SIZE_MAX)
+            .read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    // One that is not there is told as such, whatever may be said of the place.
+    std::fs::metadata(file).map_err(at_file)?;
+    let path = origin.take(file)?;
+    driver_file::check(&bytes_of(&path).map_err(at_file)?).map_err(|reason| Error::Unfit {
         path: path.clone(),
         reason,
     })?;

@@ -3,7 +3,16 @@
 
 use std::time::Duration;
 
-use super::{Driver, Error, Installed, Parameters, StartAt, beside_this_program};
+use super::{Driver, Error, Installed, Origin, Parameters, StartAt, beside_this_program};
+
+/// How long what is installed stays so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stay {
+    /// Until the recording ends.
+    Recording,
+    /// For good.
+    Kept,
+}
 
 /// What was done so that the driver runs.
 #[derive(Debug, Default)]
@@ -16,7 +25,12 @@ impl Launch {
     /// Installs the driver where it is not, from the file beside this program and with
     /// `flush_interval`, and starts it where it does not run. What one step did is undone when the
     /// next fails.
-    pub fn begin(flush_interval: Duration) -> Result<Self, Error> {
+    ///
+    /// A driver that is to stay is taken from a protected place alone, if `origin` says so. One that
+    /// goes with the recording is taken from anywhere, with a warning: this program stands in the
+    /// same place and runs with an administrator's rights already, so who could exchange the driver
+    /// could as well have exchanged the program that would refuse it.
+    pub fn begin(flush_interval: Duration, origin: Origin, stay: Stay) -> Result<Self, Error> {
         let state = Driver::state()?;
         let mut launch = Self::default();
         if state.is_running {
@@ -27,8 +41,7 @@ impl Launch {
                 queue_limit: None,
                 flush_interval: Some(flush_interval),
             };
-            let file = beside_this_program()?;
-            let installed = Driver::install(&file, StartAt::Demand, parameters)?;
+            let installed = install(origin, stay, parameters)?;
             // One that another agent has installed in between is not ours to remove.
             launch.has_installed = installed == Installed::New;
         }
@@ -72,6 +85,17 @@ impl Launch {
             Driver::uninstall()?;
         }
         Ok(())
+    }
+}
+
+fn install(origin: Origin, stay: Stay, parameters: Parameters) -> Result<Installed, Error> {
+    let file = beside_this_program()?;
+    match Driver::install(&file, origin, StartAt::Demand, parameters) {
+        Err(exposed @ Error::Exposed { .. }) if stay == Stay::Recording => {
+            tracing::warn!("the driver is loaded all the same: {exposed}");
+            Driver::install(&file, Origin::Anywhere, StartAt::Demand, parameters)
+        }
+        installed => installed,
     }
 }
 

@@ -1,10 +1,11 @@
-//! A directory that only the system and administrators may enter.
+//! A directory that only the system and administrators may enter: made so, and set so.
 
 #![expect(unsafe_code, reason = "sets who may enter")]
 
-use std::fs;
+use std::fs::File;
 use std::io;
 use std::os::windows::fs::MetadataExt as _;
+use std::os::windows::io::AsRawHandle as _;
 use std::path::Path;
 use std::ptr::null_mut;
 
@@ -14,33 +15,66 @@ use windows_sys::Win32::Security::Authorization::{
 };
 use windows_sys::Win32::Security::{
     DACL_SECURITY_INFORMATION, OWNER_SECURITY_INFORMATION, PROTECTED_DACL_SECURITY_INFORMATION,
-    PSECURITY_DESCRIPTOR, SetFileSecurityW,
+    PSECURITY_DESCRIPTOR, SECURITY_ATTRIBUTES, SetKernelObjectSecurity,
 };
-use windows_sys::Win32::Storage::FileSystem::FILE_ATTRIBUTE_REPARSE_POINT;
+use windows_sys::Win32::Storage::FileSystem::{
+    CreateDirectoryW, FILE_ATTRIBUTE_REPARSE_POINT, FILE_READ_ATTRIBUTES, READ_CONTROL, WRITE_DAC,
+    WRITE_OWNER,
+};
 
 use super::call::{check, wide};
+use super::security;
 
 /// Owned by administrators; full access for SYSTEM and administrators, here and below, and nothing
 /// from the directory above, where everybody may write.
 const SECURITY: &str = "O:BAD:PAI(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)";
 
-/// Makes the directory where it is not there, and sets who may enter. A directory somebody else has
-/// made before becomes the administrators'; a link to another place is refused.
-pub fn protect(path: &Path) -> io::Result<()> {
-    fs::create_dir_all(path)?;
-    let metadata = fs::symlink_metadata(path)?;
-    if metadata.file_attributes() & FILE_ATTRIBUTE_REPARSE_POINT != 0 {
-        return Err(io::Error::other(
-            "it is a link to another place; remove it, for what is recorded must not go there",
-        ));
-    }
+/// Makes the directory, which from its first moment nobody else may enter. Fails with
+/// [`AlreadyExists`](io::ErrorKind::AlreadyExists) where something has its name.
+pub fn create(path: &Path) -> io::Result<()> {
     let descriptor = Descriptor::new(SECURITY)?;
+    let attributes = SECURITY_ATTRIBUTES {
+        nLength: u32::try_from(size_of::<SECURITY_ATTRIBUTES>()).unwrap_or(u32::MAX),
+        lpSecurityDescriptor: descriptor.0,
+        bInheritHandle: 0,
+    };
     let path = wide(path);
-    let parts = OWNER_SECURITY_INFORMATION
-        | DACL_SECURITY_INFORMATION
-        | PROTECTED_DACL_SECURITY_INFORMATION;
     // SAFETY: a text ended by a NUL, and a descriptor that the system made.
-    check(unsafe { SetFileSecurityW(path.as_ptr(), parts, descriptor.0) })
+    check(unsafe { CreateDirectoryW(path.as_ptr(), &raw const attributes) })
+}
+
+/// A directory that is there, open: what is asked of it and set is of this one, whatever its name
+/// stands for meanwhile.
+#[derive(Debug)]
+pub struct Directory(File);
+
+impl Directory {
+    /// Opens it; a link itself, and not where it leads.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let access = READ_CONTROL | WRITE_DAC | WRITE_OWNER | FILE_READ_ATTRIBUTES;
+        security::open(path, access).map(Self)
+    }
+
+    /// Whether it is a link to another place.
+    pub fn is_link(&self) -> io::Result<bool> {
+        let attributes = self.0.metadata()?.file_attributes();
+        Ok(attributes & FILE_ATTRIBUTE_REPARSE_POINT != 0)
+    }
+
+    /// Its owner, and who may do what with it.
+    pub fn security(&self) -> io::Result<Vec<u8>> {
+        security::of(&self.0)
+    }
+
+    /// Lets nobody in but the system and administrators.
+    pub fn close_to_others(&self) -> io::Result<()> {
+        let descriptor = Descriptor::new(SECURITY)?;
+        let parts = OWNER_SECURITY_INFORMATION
+            | DACL_SECURITY_INFORMATION
+            | PROTECTED_DACL_SECURITY_INFORMATION;
+        // SAFETY: an open handle, and a descriptor that the system made.
+        check(unsafe { SetKernelObjectSecurity(self.0.as_raw_handle(), parts, descriptor.0) })
+    }
 }
 
 /// A security descriptor in the system's memory.
@@ -74,24 +108,13 @@ impl Drop for Descriptor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
     use windows_sys::Win32::Security::Authorization::ConvertSecurityDescriptorToStringSecurityDescriptorW;
-    use windows_sys::Win32::Security::GetFileSecurityW;
 
     /// Who may enter, in the system's words.
-    fn security(path: &Path) -> String {
-        let (path, mut descriptor) = (wide(path), [0_u64; 128]);
-        let (mut needed, mut told) = (0, null_mut());
-        // SAFETY: a text ended by a NUL, and a buffer with the size it has.
-        let read = unsafe {
-            GetFileSecurityW(
-                path.as_ptr(),
-                DACL_SECURITY_INFORMATION,
-                descriptor.as_mut_ptr().cast(),
-                1_024,
-                &raw mut needed,
-            )
-        };
-        check(read).unwrap();
+    fn security_at(path: &Path) -> String {
+        let mut descriptor = security::at(path).unwrap();
+        let mut told = null_mut();
         // SAFETY: the descriptor that the system wrote.
         let converted = unsafe {
             ConvertSecurityDescriptorToStringSecurityDescriptorW(
@@ -116,12 +139,25 @@ mod tests {
     }
 
     #[test]
-    fn only_the_system_and_administrators_may_enter_a_protected_directory() {
+    fn only_the_system_and_administrators_may_enter_what_was_made_or_closed() {
         let place = std::env::temp_dir().join(format!("systrail-{}", std::process::id()));
-        let below = place.join("below");
-        protect(&below).unwrap();
-        let text = security(&below);
-        fs::remove_dir_all(&place).unwrap();
+        create(&place).unwrap();
+        let again = create(&place).unwrap_err();
+        let made = security_at(&place);
+        fs::remove_dir(&place).unwrap();
+        assert_eq!(again.kind(), io::ErrorKind::AlreadyExists);
+        is_closed(&made);
+        fs::create_dir(&place).unwrap();
+        let directory = Directory::open(&place).unwrap();
+        directory.close_to_others().unwrap();
+        let closed = security_at(&place);
+        let is_link = directory.is_link();
+        fs::remove_dir(&place).unwrap();
+        is_closed(&closed);
+        assert!(!is_link.unwrap());
+    }
+
+    fn is_closed(text: &str) {
         let entries: Vec<&str> = text.split('(').skip(1).collect();
         let has = |who: &str| entries.iter().any(|entry| entry.ends_with(who));
         assert!(text.starts_with("D:"), "{text}");

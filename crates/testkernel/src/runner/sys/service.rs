@@ -7,9 +7,10 @@ use std::io;
 use std::ptr;
 use windows_sys::Win32::System::Services::{
     CloseServiceHandle, ControlService, CreateServiceW, DeleteService, OpenSCManagerW,
-    OpenServiceW, QueryServiceStatus, SC_HANDLE, SC_MANAGER_ALL_ACCESS, SERVICE_ALL_ACCESS,
-    SERVICE_CONTROL_STOP, SERVICE_DEMAND_START, SERVICE_ERROR_NORMAL, SERVICE_KERNEL_DRIVER,
-    SERVICE_STATUS, StartServiceW,
+    OpenServiceW, QueryServiceStatus, QueryServiceStatusEx, SC_HANDLE, SC_MANAGER_ALL_ACCESS,
+    SC_STATUS_PROCESS_INFO, SERVICE_ALL_ACCESS, SERVICE_CONTROL_STOP, SERVICE_DEMAND_START,
+    SERVICE_ERROR_NORMAL, SERVICE_KERNEL_DRIVER, SERVICE_STATUS, SERVICE_STATUS_PROCESS,
+    StartServiceW,
 };
 
 /// A service, open.
@@ -89,10 +90,38 @@ impl Service {
 
     /// `SERVICE_STOPPED` and so on.
     pub(crate) fn state(&self) -> io::Result<u32> {
+        Ok(self.status()?.dwCurrentState)
+    }
+
+    /// Why it has stopped: Windows' number, and its own.
+    pub(crate) fn exit_codes(&self) -> io::Result<(u32, u32)> {
+        let status = self.status()?;
+        Ok((status.dwWin32ExitCode, status.dwServiceSpecificExitCode))
+    }
+
+    /// The process it runs in.
+    pub(crate) fn process_id(&self) -> io::Result<u32> {
+        let mut status = SERVICE_STATUS_PROCESS::default();
+        let size = u32::try_from(size_of_val(&status)).map_err(io::Error::other)?;
+        let mut needed = 0;
+        // SAFETY: the service is open, and the structure has the size it has.
+        check(unsafe {
+            QueryServiceStatusEx(
+                self.0.0,
+                SC_STATUS_PROCESS_INFO,
+                (&raw mut status).cast(),
+                size,
+                &raw mut needed,
+            )
+        })?;
+        Ok(status.dwProcessId)
+    }
+
+    fn status(&self) -> io::Result<SERVICE_STATUS> {
         let mut status = SERVICE_STATUS::default();
         // SAFETY: the service is open, and there is room for its status.
         check(unsafe { QueryServiceStatus(self.0.0, &raw mut status) })?;
-        Ok(status.dwCurrentState)
+        Ok(status)
     }
 
     pub(crate) fn delete(&self) -> io::Result<()> {
