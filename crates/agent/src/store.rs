@@ -17,6 +17,7 @@ mod reader;
 mod recent;
 mod rows;
 mod segment;
+mod table;
 mod views;
 mod writer;
 
