@@ -91,7 +91,7 @@ impl Writer {
             source,
         })?;
         let connection = open_file(&path)?;
-        let mut writer = Self::new(connection, &path);
+        let mut writer = Self::new(connection, &path, true);
         let begun = writer.initialise(now, live);
         begun.map_err(|source| ReadError::Sqlite { path, source })?;
         Ok(writer)
@@ -111,7 +111,7 @@ impl Writer {
         match segment::check(&connection, "main", path) {
             Ok(()) => {}
             Err(ReadError::Blank { .. }) => {
-                let mut writer = Self::new(connection, path);
+                let mut writer = Self::new(connection, path, true);
                 writer.initialise(now, live).map_err(sqlite_error)?;
                 return Ok(Some(writer));
             }
@@ -128,17 +128,17 @@ impl Writer {
         if is_ended || version != VERSION {
             return Ok(None);
         }
-        let mut writer = Self::new(connection, path);
+        let mut writer = Self::new(connection, path, false);
         writer.next_id = writer.last_id().map_err(sqlite_error)?.saturating_add(1);
         Ok(Some(writer))
     }
 
-    fn new(connection: Connection, path: &Path) -> Self {
+    fn new(connection: Connection, path: &Path, is_new: bool) -> Self {
         connection.set_prepared_statement_cache_capacity(64);
         Self {
             connection,
             path: path.to_path_buf(),
-            known: Known::new(),
+            known: Known::new(is_new),
             next_id: 1,
             stretch: None,
         }
