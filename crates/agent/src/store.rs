@@ -19,6 +19,7 @@ mod reader;
 mod recent;
 mod rows;
 mod segment;
+mod table;
 mod views;
 mod writer;
 

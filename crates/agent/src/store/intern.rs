@@ -83,12 +83,14 @@ impl<'c> Statements<'c> {
 }
 
 impl Known {
-    pub(super) fn new() -> Self {
+    /// `is_new` says that the segment has no rows yet. Until something is forgotten, what is not
+    /// remembered need not be looked for there.
+    pub(super) fn new(is_new: bool) -> Self {
         Self {
-            texts: Recent::new(TEXTS_SIZE_MAX),
-            processes: Recent::new(COUNT_MAX),
-            programs: Recent::new(COUNT_MAX),
-            images: Recent::new(COUNT_MAX),
+            texts: Recent::new(TEXTS_SIZE_MAX, is_new),
+            processes: Recent::new(COUNT_MAX, is_new),
+            programs: Recent::new(COUNT_MAX, is_new),
+            images: Recent::new(COUNT_MAX, is_new),
             load_counts: HashMap::default(),
             buffer: Vec::new(),
         }
@@ -122,7 +124,12 @@ impl Known {
             return Ok(id);
         }
         let hash = hash(bytes);
-        let id = match find_text(&mut statements.find_text, hash, shown, raw)? {
+        let found = if self.texts.is_whole() {
+            None
+        } else {
+            find_text(&mut statements.find_text, hash, shown, raw)?
+        };
+        let id = match found {
             Some(id) => id,
             None => statements.add_text.insert((hash, shown, raw))?,
         };
@@ -149,11 +156,11 @@ impl Known {
             .and_then(|digits| str::from_utf8(digits).ok());
         // What has no key is no process by itself, only somebody's parent, and need not be found.
         let found = match key {
-            None => None,
-            Some(key) => statements
+            Some(key) if !self.processes.is_whole() => statements
                 .find_process
                 .query_row((key, process_id), |row| row.get(0))
                 .optional()?,
+            _ => None,
         };
         let id = match found {
             Some(id) => id,
@@ -195,6 +202,7 @@ impl Known {
         );
         let id = found_or_added(
             statements.connection,
+            self.programs.is_whole(),
             "SELECT id FROM program WHERE image IS ?1 AND command IS ?2 AND user IS ?3 \
              AND user_id IS ?4 AND script IS ?5 AND image_deleted = ?6 \
              AND command_line IS ?7 AND arguments IS ?8",
@@ -296,6 +304,7 @@ impl Known {
         );
         let id = found_or_added(
             statements.connection,
+            self.images.is_whole(),
             "SELECT id FROM image WHERE image IS ?1 AND image_size = ?2 \
              AND image_deleted = ?3 AND kernel_image = ?4 AND existing = ?5 AND notes IS ?6",
             "INSERT INTO image(image, image_size, image_deleted, kernel_image, existing, \
@@ -338,17 +347,23 @@ fn find_text(
     Ok(None)
 }
 
-/// The row that `find` finds for these values, or that `add` adds.
+/// The row that `find` finds for these values, or that `add` adds. It is not looked for where it
+/// `is_new`.
 fn found_or_added(
     connection: &Connection,
+    is_new: bool,
     find: &str,
     add: &str,
     values: impl Params + Copy,
 ) -> Result<i64> {
-    let found = connection
-        .prepare_cached(find)?
-        .query_row(values, |row| row.get(0))
-        .optional()?;
+    let found = if is_new {
+        None
+    } else {
+        connection
+            .prepare_cached(find)?
+            .query_row(values, |row| row.get(0))
+            .optional()?
+    };
     match found {
         Some(id) => Ok(id),
         None => connection.prepare_cached(add)?.insert(values),

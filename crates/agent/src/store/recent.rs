@@ -15,17 +15,26 @@ pub(super) struct Recent<K, V> {
     weight: usize,
     /// When it weighs this much, it becomes the older one.
     weight_max: usize,
+    /// Whether nothing there ever was is missing here.
+    is_whole: bool,
 }
 
 impl<K: Eq + Hash, V: Copy> Recent<K, V> {
-    /// Remembers at least `weight_max`, at most twice that.
-    pub(super) fn new(weight_max: usize) -> Self {
+    /// Remembers at least `weight_max`, at most twice that. `is_whole` says that there is nothing yet
+    /// that could be remembered.
+    pub(super) fn new(weight_max: usize, is_whole: bool) -> Self {
         Self {
             young: HashMap::default(),
             old: HashMap::default(),
             weight: 0,
             weight_max,
+            is_whole,
         }
+    }
+
+    /// Whether a key that is not remembered was never there: nothing was forgotten.
+    pub(super) const fn is_whole(&self) -> bool {
+        self.is_whole
     }
 
     /// The value of `key`, with what it weighs, where it is remembered.
@@ -45,7 +54,8 @@ impl<K: Eq + Hash, V: Copy> Recent<K, V> {
     /// Remembers a value.
     pub(super) fn insert(&mut self, key: K, value: V, weight: usize) {
         if self.weight.saturating_add(weight) > self.weight_max {
-            self.old = std::mem::take(&mut self.young);
+            let forgotten = std::mem::replace(&mut self.old, std::mem::take(&mut self.young));
+            self.is_whole &= forgotten.is_empty();
             self.weight = 0;
         }
         self.weight = self.weight.saturating_add(weight);
@@ -59,7 +69,7 @@ mod tests {
 
     #[test]
     fn keeps_what_is_asked_for_and_forgets_the_rest() {
-        let mut recent = Recent::new(10);
+        let mut recent = Recent::new(10, true);
         for number in 0..1_000_u32 {
             recent.insert(number, number, 1);
             assert_eq!(recent.get(&0, 1), Some(0), "asked for each time");
@@ -67,5 +77,17 @@ mod tests {
         }
         assert_eq!(recent.get(&999, 1), Some(999));
         assert_eq!(recent.get(&500, 1), None);
+    }
+
+    #[test]
+    fn is_whole_until_it_forgets() {
+        let mut recent = Recent::new(10, true);
+        for number in 0..20_u32 {
+            recent.insert(number, number, 1);
+            assert!(recent.is_whole(), "{number} of two generations of ten");
+        }
+        recent.insert(20, 20, 1);
+        assert!(!recent.is_whole());
+        assert!(!Recent::<u32, u32>::new(10, false).is_whole());
     }
 }

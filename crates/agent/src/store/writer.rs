@@ -15,6 +15,7 @@ use rusqlite::{CachedStatement, Connection, OpenFlags, Result};
 use super::intern::{Known, Statements};
 use super::live::{Live, Process};
 use super::segment::{APPLICATION_ID, EVENT_TABLES};
+use super::table::Table;
 use super::{ReadError, VERSION, directory, segment, views};
 use crate::trail::{
     Body, Event, ImageLoad, Lost, ProcessExit, ProcessStart, Program, SensorStop, ThreadStart, Time,
@@ -90,7 +91,7 @@ impl Writer {
             source,
         })?;
         let connection = open_file(&path)?;
-        let mut writer = Self::new(connection, &path);
+        let mut writer = Self::new(connection, &path, true);
         let begun = writer.initialise(now, live);
         begun.map_err(|source| ReadError::Sqlite { path, source })?;
         Ok(writer)
@@ -110,7 +111,7 @@ impl Writer {
         match segment::check(&connection, "main", path) {
             Ok(()) => {}
             Err(ReadError::Blank { .. }) => {
-                let mut writer = Self::new(connection, path);
+                let mut writer = Self::new(connection, path, true);
                 writer.initialise(now, live).map_err(sqlite_error)?;
                 return Ok(Some(writer));
             }
@@ -127,17 +128,17 @@ impl Writer {
         if is_ended || version != VERSION {
             return Ok(None);
         }
-        let mut writer = Self::new(connection, path);
+        let mut writer = Self::new(connection, path, false);
         writer.next_id = writer.last_id().map_err(sqlite_error)?.saturating_add(1);
         Ok(Some(writer))
     }
 
-    fn new(connection: Connection, path: &Path) -> Self {
+    fn new(connection: Connection, path: &Path, is_new: bool) -> Self {
         connection.set_prepared_statement_cache_capacity(64);
         Self {
             connection,
             path: path.to_path_buf(),
-            known: Known::new(),
+            known: Known::new(is_new),
             next_id: 1,
             stretch: None,
         }
@@ -188,7 +189,7 @@ impl Writer {
         mut written_fn: impl FnMut(&Event),
     ) -> Result<()> {
         let mut batch = Batch {
-            rows: Inserts::prepare(&self.connection)?,
+            tables: Tables::new(&self.connection)?,
             statements: Statements::prepare(&self.connection)?,
             known: &mut self.known,
         };
@@ -212,7 +213,7 @@ impl Writer {
             self.next_id = id.saturating_add(1);
             written_fn(event);
         }
-        Ok(())
+        batch.tables.finish()
     }
 
     /// Ends the segment: nobody will go on with it.
@@ -333,42 +334,44 @@ fn carry(connection: &Connection, known: &mut Known, live: &Live) -> Result<()> 
 
 /// Events on their way into the tables.
 struct Batch<'w> {
-    rows: Inserts<'w>,
+    tables: Tables<'w>,
     statements: Statements<'w>,
     known: &'w mut Known,
 }
 
-/// A statement for each table of events.
-struct Inserts<'c> {
-    process_start: CachedStatement<'c>,
-    process_exec: CachedStatement<'c>,
-    process_exit: CachedStatement<'c>,
-    thread_start: CachedStatement<'c>,
-    thread_exit: CachedStatement<'c>,
-    image_load: CachedStatement<'c>,
+/// The tables of events. A mark is a row with texts, and rare.
+struct Tables<'c> {
+    process_start: Table<'c, 10>,
+    process_exec: Table<'c, 5>,
+    process_exit: Table<'c, 9>,
+    thread_start: Table<'c, 9>,
+    thread_exit: Table<'c, 5>,
+    image_load: Table<'c, 5>,
     mark: CachedStatement<'c>,
 }
 
-impl<'c> Inserts<'c> {
-    fn prepare(connection: &'c Connection) -> Result<Self> {
-        let prepare = |sql| connection.prepare_cached(sql);
+impl<'c> Tables<'c> {
+    fn new(connection: &'c Connection) -> Result<Self> {
         Ok(Self {
-            process_start: prepare(
-                "INSERT INTO process_start VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
-            )?,
-            process_exec: prepare("INSERT INTO process_exec VALUES (?1, ?2, ?3, ?4, ?5)")?,
-            process_exit: prepare(
-                "INSERT INTO process_exit VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-            )?,
-            thread_start: prepare(
-                "INSERT INTO thread_start VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-            )?,
-            thread_exit: prepare("INSERT INTO thread_exit VALUES (?1, ?2, ?3, ?4, ?5)")?,
-            image_load: prepare("INSERT INTO image_load VALUES (?1, ?2, ?3, ?4, ?5)")?,
-            mark: prepare(
+            process_start: Table::new(connection, "process_start"),
+            process_exec: Table::new(connection, "process_exec"),
+            process_exit: Table::new(connection, "process_exit"),
+            thread_start: Table::new(connection, "thread_start"),
+            thread_exit: Table::new(connection, "thread_exit"),
+            image_load: Table::new(connection, "image_load"),
+            mark: connection.prepare_cached(
                 "INSERT INTO mark VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
             )?,
         })
+    }
+
+    fn finish(self) -> Result<()> {
+        self.process_start.finish()?;
+        self.process_exec.finish()?;
+        self.process_exit.finish()?;
+        self.thread_start.finish()?;
+        self.thread_exit.finish()?;
+        self.image_load.finish()
     }
 }
 
@@ -389,8 +392,9 @@ impl Batch<'_> {
             Body::ThreadStart(start) => self.thread_start(common, event.process_id, start, notes),
             Body::ThreadExit(exit) => {
                 let (id, time, process) = common;
-                let row = (id, time, process, exit.thread_id, notes);
-                self.rows.thread_exit.execute(row).map(drop)
+                let thread_id = Some(exit.thread_id.into());
+                let row = [Some(id), Some(time), Some(process), thread_id, notes];
+                self.tables.thread_exit.add(row)
             }
             Body::ImageLoad(load) => self.image_load(common, load, notes),
             Body::Lost(lost) => self.lost(common, event, lost, notes),
@@ -408,19 +412,19 @@ impl Batch<'_> {
         notes: Option<i64>,
     ) -> Result<()> {
         let parent = (start.parent_process_id, start.parent_process_key);
-        let row = (
-            id,
-            time,
-            process,
+        let row = [
+            Some(id),
+            Some(time),
+            Some(process),
             self.known.maybe_process(&mut self.statements, parent)?,
-            self.known.program(&mut self.statements, &start.program)?,
-            start.creator_process_id,
-            start.creator_thread_id,
-            start.session_id,
-            start.existing,
+            Some(self.known.program(&mut self.statements, &start.program)?),
+            start.creator_process_id.map(i64::from),
+            start.creator_thread_id.map(i64::from),
+            start.session_id.map(i64::from),
+            Some(start.existing.into()),
             notes,
-        );
-        self.rows.process_start.execute(row).map(drop)
+        ];
+        self.tables.process_start.add(row)
     }
 
     fn process_exec(
@@ -430,8 +434,8 @@ impl Batch<'_> {
         notes: Option<i64>,
     ) -> Result<()> {
         let program = self.known.program(&mut self.statements, program)?;
-        let row = (id, time, process, program, notes);
-        self.rows.process_exec.execute(row).map(drop)
+        let row = [Some(id), Some(time), Some(process), Some(program), notes];
+        self.tables.process_exec.add(row)
     }
 
     fn process_exit(
@@ -443,18 +447,18 @@ impl Batch<'_> {
         let image = self
             .known
             .maybe_text(&mut self.statements, exit.image.as_ref())?;
-        let row = (
-            id,
-            time,
-            process,
-            exit.exit_code,
-            exit.signal,
-            exit.core_dumped,
+        let row = [
+            Some(id),
+            Some(time),
+            Some(process),
+            exit.exit_code.map(i64::from),
+            exit.signal.map(i64::from),
+            Some(exit.core_dumped.into()),
             image,
             exit.run_time_ns.map(u64::cast_signed),
             notes,
-        );
-        self.rows.process_exit.execute(row).map(drop)
+        ];
+        self.tables.process_exit.add(row)
     }
 
     fn thread_start(
@@ -465,18 +469,18 @@ impl Batch<'_> {
         notes: Option<i64>,
     ) -> Result<()> {
         let offset = |id: u32| i64::from(id) - i64::from(process_id);
-        let row = (
-            id,
-            time,
-            process,
-            start.thread_id,
+        let row = [
+            Some(id),
+            Some(time),
+            Some(process),
+            Some(start.thread_id.into()),
             start.creator_process_id.map(offset),
             start.creator_thread_id.map(offset),
-            start.remote,
+            Some(start.remote.into()),
             start.start_address.map(u64::cast_signed),
             notes,
-        );
-        self.rows.thread_start.execute(row).map(drop)
+        ];
+        self.tables.thread_start.add(row)
     }
 
     fn image_load(
@@ -486,8 +490,15 @@ impl Batch<'_> {
         notes: Option<i64>,
     ) -> Result<()> {
         let image = self.known.image(&mut self.statements, load, notes)?;
-        let row = (id, time, process, image, load.image_base.cast_signed());
-        self.rows.image_load.execute(row).map(drop)
+        let image_base = load.image_base.cast_signed();
+        let row = [
+            Some(id),
+            Some(time),
+            Some(process),
+            Some(image),
+            Some(image_base),
+        ];
+        self.tables.image_load.add(row)
     }
 
     fn lost(
@@ -504,7 +515,7 @@ impl Batch<'_> {
         let row = (
             id, time, process, kind, lost_kind, count, reason, NONE, NONE, NONE, notes,
         );
-        self.rows.mark.execute(row).map(drop)
+        self.tables.mark.execute(row).map(drop)
     }
 
     fn sensor_stop(
@@ -532,6 +543,6 @@ impl Batch<'_> {
         let row = (
             id, time, process, kind, NONE, NONE, NONE, source, version, account, notes,
         );
-        self.rows.mark.execute(row).map(drop)
+        self.tables.mark.execute(row).map(drop)
     }
 }
