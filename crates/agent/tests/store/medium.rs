@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use agent::sink::store::{Error, Settings, Store};
+use agent::sink::store::{Error, Store};
 use agent::sink::{FLUSH_INTERVAL_MS, Sink as _};
 use agent::store::{self, ReadError, Window};
 use agent::trail::{Body, Event, Lost};
@@ -258,20 +258,21 @@ fn retention_drops_whole_segments_while_events_come_and_holds_nothing_up() {
     settings.segment_size = 1 << 20;
     settings.retention.keep_size = Some(4 << 20);
     let mut shelf = Shelf::open(settings);
-    let mut slowest = Duration::ZERO;
+    let flush_interval = Duration::from_millis(FLUSH_INTERVAL_MS);
+    let mut slow_count = 0;
     let mut dropped = Vec::new();
     let mut known = Vec::new();
     while dropped.len() < 50 {
         let began = Instant::now();
         shelf.write(2_048);
-        slowest = slowest.max(began.elapsed());
+        slow_count += usize::from(began.elapsed() >= flush_interval);
         let now = segments(&shelf.path);
         dropped.extend(known.into_iter().filter(|segment| !now.contains(segment)));
         known = now;
         assert!(shelf.sequence < 20_000_000, "nothing is dropped");
     }
-    let flush_interval = Duration::from_millis(FLUSH_INTERVAL_MS);
-    assert!(slowest < flush_interval, "a write took {slowest:?}");
+    // Now and then a busy machine is slow by itself; whoever waits for the keeper waits at each drop.
+    assert!(slow_count < dropped.len() / 5, "{slow_count} slow writes");
     let (path, sequence) = (shelf.path.clone(), shelf.sequence);
     let tally = shelf.close();
     assert_eq!((tally.written(), tally.lost_total()), (sequence, 0));
