@@ -1,6 +1,7 @@
 //! The perf sensor and the proc connector against what their witness did.
 
 use std::collections::HashMap;
+use std::io::{Read as _, Write as _};
 use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
@@ -140,9 +141,15 @@ fn a_program_that_runs_is_told_with_image_arguments_and_user() {
         let waiting = |user_id| {
             let mut command = Command::new("/bin/cat");
             command.args(["-", "\u{e9}\n"]).uid(user_id);
-            command.stdin(Stdio::piped()).spawn().unwrap()
+            command.stdin(Stdio::piped()).stdout(Stdio::piped());
+            command.spawn().unwrap()
         };
         let mut before = waiting(0);
+        // A spawn comes back in the middle of the exec, when the kernel closes the files that ask
+        // for it. A program that answers has begun.
+        before.stdin.as_mut().unwrap().write_all(b"?").unwrap();
+        let answered = before.stdout.as_mut().unwrap().read_exact(&mut [0]);
+        answered.unwrap();
         let mut batches = vec![Batch::default()];
         sensor.start(&mut batches[0]).unwrap();
         let mut during = waiting(65534);
