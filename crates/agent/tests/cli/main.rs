@@ -123,7 +123,7 @@ fn wrong_arguments_end_with_2_and_say_what_is_allowed() {
             &["run", "--summary", "/no/such/directory/x"],
             "no directory",
         ),
-        (&["doctor", "--format", "csv"], "table, json"),
+        (&["doctor", "--format", "xml"], "table, json, jsonl, csv"),
         (&["query"], "<SQL>"),
         (
             &["query", "x", "--format", "xml"],
@@ -271,4 +271,41 @@ fn doctor_reads_like_its_json() {
     for word in ["ebpf", "perf", "connector", "capabilities"] {
         assert!(printed.contains(word), "{printed}");
     }
+}
+
+/// Both were refused, though they are promised for `doctor` as for `query` and `tree`.
+#[test]
+fn doctor_tells_a_row_for_the_source_each_tier_and_each_fact() {
+    let whole = output(["doctor", "--format", "json"]);
+    let report: serde_json::Value = serde_json::from_slice(&whole.stdout).unwrap();
+    let lists = [&report["tiers"], &report["facts"]];
+    let all = lists.into_iter().flat_map(|list| list.as_array().unwrap());
+    let mut expected = vec!["source"];
+    expected.extend(all.map(|one| one["name"].as_str().unwrap()));
+
+    let lines = output(["doctor", "--format", "jsonl"]);
+    assert_eq!(lines.status.code(), whole.status.code());
+    let lines = printed(&lines);
+    let rows = lines
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap());
+    let rows: Vec<serde_json::Value> = rows.collect();
+    let names: Vec<_> = rows
+        .iter()
+        .map(|row| row["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(names, expected);
+    assert!(
+        rows.iter()
+            .all(|row| row["state"].is_string() && row["value"].is_string())
+    );
+    assert_eq!(rows[0]["advice"], report["advice"]);
+
+    let csv = output(["doctor", "--format", "csv"]);
+    assert_eq!(csv.status.code(), whole.status.code());
+    let csv = printed(&csv);
+    let mut lines = csv.lines();
+    assert_eq!(lines.next(), Some("name,state,value,advice"));
+    let names: Vec<_> = lines.map(|line| line.split(',').next().unwrap()).collect();
+    assert_eq!(names, expected);
 }
