@@ -153,6 +153,25 @@ fn wrong_arguments_end_with_2_and_say_what_is_allowed() {
     }
 }
 
+/// The refusal was that of a word nobody knows, from a command that is documented.
+#[test]
+fn driver_says_that_it_is_for_windows_and_what_there_is_here() {
+    for arguments in [&["driver"][..], &["driver", "install", "--boot"]] {
+        let output = output(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        for word in ["Windows", "systrail doctor", "systrail service"] {
+            assert!(said(&output).contains(word), "{}", said(&output));
+        }
+    }
+    for listed in [&["--help"][..], &["completions", "bash"]] {
+        let listed = printed(&output(listed));
+        assert!(
+            !listed.contains("systrail driver") && !listed.contains("  driver"),
+            "{listed}"
+        );
+    }
+}
+
 #[test]
 fn a_full_disk_behind_standard_output_ends_with_1_and_is_named() {
     let commands: [&[&str]; 3] = [&["doctor"], &["tree"], &["query", "--examples"]];
