@@ -230,7 +230,9 @@ fn config_check_tells_findings_on_standard_output() {
         doubtful.as_os_str(),
     ]);
     assert_eq!(checked.status.code(), Some(0));
-    assert!(printed(&checked).contains("doubtful.toml:1:1: warning: this rule can never fire"));
+    let told = printed(&checked);
+    assert!(told.contains("doubtful.toml:1:1: warning: this rule can never fire"));
+    assert!(told.ends_with("valid, 0 errors, 1 warning\n"), "{told}");
 
     let bad = file(
         directory.path(),

@@ -235,7 +235,10 @@ fn what_is_no_event_is_told_and_passed_over() {
     let output = output([Path::new("tree"), Path::new("--log"), &log]);
     assert_eq!(output.status.code(), Some(0));
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains("line 1 is passed over") && said.contains("passed over 1 lines"));
+    assert!(
+        said.contains("line 1 is passed over")
+            && said.contains("passed over 1 line that is no event")
+    );
     assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), 2);
 }
 
