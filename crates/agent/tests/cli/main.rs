@@ -211,6 +211,41 @@ fn a_configuration_that_is_not_there_ends_with_2() {
     assert!(said(&output).contains("/no/such/file.toml: No such file"));
 }
 
+/// A named pipe was waited for, until somebody wrote it.
+#[test]
+fn a_configuration_is_a_regular_file_or_open_already() {
+    let directory = tempfile::tempdir().unwrap();
+    let pipe = directory.path().join("pipe");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    for path in [&pipe, directory.path()] {
+        let path = path.to_str().unwrap();
+        for arguments in [["run", "--config", path], ["config", "check", path]] {
+            let output = output(arguments);
+            assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+            let said = said(&output);
+            assert!(
+                said.contains(&format!("{path}: not a regular file")),
+                "{said}"
+            );
+        }
+    }
+    let check = r#"echo 'sorce = "perf"' > "$1/text"; cat "$1/text" | "$0" config check /dev/stdin
+        "$0" config check <(cat "$1/text"); "$0" config check /dev/null"#;
+    let mut shell = Command::new("bash");
+    shell.args(["-c", check, env!("CARGO_BIN_EXE_systrail")]);
+    let checked = shell.arg(directory.path()).output().expect("bash");
+    let printed = printed(&checked);
+    assert_eq!(
+        printed.matches("unknown key `sorce`").count(),
+        2,
+        "{printed}"
+    );
+    assert!(
+        printed.ends_with("/dev/null: valid, 0 errors, 0 warnings\n"),
+        "{printed}"
+    );
+}
+
 #[test]
 fn config_check_tells_findings_on_standard_output() {
     let directory = tempfile::tempdir().unwrap();
