@@ -36,6 +36,7 @@ mod driver;
 
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{Parser, Subcommand};
 
 /// Records what this machine runs, straight from the kernel: process starts, execs and exits,
@@ -163,7 +164,7 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
 /// Does what the arguments say.
 pub(crate) fn main() -> Exit {
     // Help and version end here with 0, wrong arguments with 2.
-    let arguments = Arguments::parse();
+    let arguments = Arguments::try_parse().unwrap_or_else(|error| explained(error).exit());
     console::log_to_standard_error();
     let result = match arguments.command {
         Command::Run(arguments) => record::run(&arguments),
@@ -184,4 +185,18 @@ pub(crate) fn main() -> Exit {
         console::fail(&error);
         exit
     })
+}
+
+/// What clap refuses, with a tip where the command is one of another system. It is no hidden command
+/// here, for those are still offered by the scripts of `systrail completions`.
+fn explained(mut error: clap::Error) -> clap::Error {
+    let refused = error.get(ContextKind::InvalidSubcommand);
+    let is_driver = matches!(refused, Some(ContextValue::String(name)) if name == "driver");
+    if is_driver && !cfg!(windows) {
+        let tip = "it is for Windows; here nothing is to be installed for the kernel: `systrail \
+                   doctor` says how it is observed, `systrail service` installs the recorder";
+        let tip = ContextValue::StyledStrs(vec![tip.into()]);
+        let _no_tip_before = error.insert(ContextKind::Suggested, tip);
+    }
+    error
 }

@@ -341,6 +341,12 @@ pub enum ReadError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// Opening it could wait for ever.
+    #[error("configuration {}: not a regular file; name one, or pipe it to /dev/stdin", path.display())]
+    NotAFile {
+        /// What is there.
+        path: PathBuf,
+    },
     /// More than [`FILE_SIZE_MAX`].
     #[error("configuration {}: larger than {FILE_SIZE_MAX} bytes, the most that is read", path.display())]
     TooLarge {
@@ -365,6 +371,13 @@ pub fn read_text(path: &Path) -> Result<String, ReadError> {
         path: path_buf(),
         source,
     };
+    let metadata = std::fs::metadata(path).map_err(io_error)?;
+    // Opening a named pipe waits for who writes it. In these places are devices, and names for what is
+    // open already, such as the pipe of `--config <(command)`: those do not wait.
+    let is_open = path.starts_with("/dev") || path.starts_with("/proc");
+    if !metadata.is_file() && !is_open {
+        return Err(ReadError::NotAFile { path: path_buf() });
+    }
     let file = std::fs::File::open(path).map_err(io_error)?;
     let mut bytes = Vec::new();
     file.take(FILE_SIZE_MAX + 1)

@@ -6,11 +6,13 @@
 mod data;
 #[cfg_attr(windows, path = "doctor/windows/facts.rs")]
 mod facts;
+mod row;
 
 use std::path::Path;
 
 use serde::Serialize;
 
+pub use self::row::{write_csv, write_json_lines};
 use crate::config::Config;
 use crate::sensor::choice::{Refusal, TIERS, Tier};
 use crate::sensor::{Error, Settings};
@@ -47,6 +49,20 @@ pub struct TierReport {
     pub images: Option<&'static str>,
     /// What it cannot give even where it runs.
     pub lacks: &'static [&'static str],
+}
+
+impl TierReport {
+    /// Whether it runs, in words.
+    pub fn verdict(&self) -> String {
+        match (self.runs, self.images) {
+            (true, Some(images)) => format!("runs here, image loads from {images}"),
+            (true, None) => "runs here".to_owned(),
+            (false, _) => {
+                let cause = self.cause.as_deref().unwrap_or("unknown");
+                format!("does not run here: {cause}")
+            }
+        }
+    }
 }
 
 /// Whether something stands in the way.

@@ -1,8 +1,9 @@
-//! Sizes and durations as people write them: `64 MiB`, `50ms`, `1h 30m`.
+//! Sizes, durations and counts as people write them: `64 MiB`, `50ms`, `1h 30m`, `1 event`.
 //!
 //! One form for the command line and the configuration file. A number without a unit is refused
 //! where the unit matters: nobody should have to guess whether `50` is seconds.
 
+use std::fmt::Display;
 use std::time::Duration;
 
 /// Why a text is no size or duration.
@@ -127,13 +128,19 @@ pub fn show_duration(duration: Duration) -> String {
         )
 }
 
+/// How many there are of what `noun` names one of; its plural must be regular.
+pub fn show_count<N: Copy + Display + From<u8> + PartialEq>(count: N, noun: &str) -> String {
+    let plural = if count == N::from(1) { "" } else { "s" };
+    format!("{count} {noun}{plural}")
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
     use proptest::prelude::{any, proptest};
 
-    use super::{Invalid, duration, show_duration, show_size, size};
+    use super::{Invalid, duration, show_count, show_duration, show_size, size};
 
     #[test]
     fn durations_are_whole_numbers_with_units() {
@@ -173,6 +180,12 @@ mod tests {
         assert!(matches!(size("1.5 MiB"), Err(Invalid::NotWhole(_))));
         assert!(matches!(size("64"), Err(Invalid::NoUnit(..))));
         assert!(matches!(size("99999999 TiB"), Err(Invalid::TooLarge(_))));
+    }
+
+    #[test]
+    fn one_is_no_plural() {
+        let shown = [0_u64, 1, 2].map(|count| show_count(count, "line"));
+        assert_eq!(shown, ["0 lines", "1 line", "2 lines"]);
     }
 
     proptest! {

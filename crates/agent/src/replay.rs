@@ -14,6 +14,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::trail::Event;
 use crate::trail::json::{self, LINE_SIZE_MAX, LineError};
 
+/// The byte-order mark of UTF-8, which some editors and shells put before a text.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// Why a log cannot be read, or a line of it is no event.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -195,6 +198,9 @@ impl<R: BufRead> Iterator for Events<R> {
             match self.next_line() {
                 Ok(Some(size)) => {
                     self.line_number += 1;
+                    if self.line_number == 1 && self.line.starts_with(BYTE_ORDER_MARK) {
+                        self.line.drain(..BYTE_ORDER_MARK.len());
+                    }
                     // An empty line says nothing, right or wrong.
                     if !self.line.trim_ascii().is_empty() {
                         return Some(self.read_event(size));

@@ -8,6 +8,7 @@ pub mod store;
 pub mod stream;
 pub mod terminal;
 
+use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use event::Kind;
@@ -50,6 +51,26 @@ pub enum WhenBehind {
 
 /// The longest time from a write to its flush, for every sink.
 pub const FLUSH_INTERVAL_MS: u64 = 500;
+
+/// Whether the path itself is wrong, so that another try would end the same: a state of the medium,
+/// such as a full disk, may pass.
+pub fn is_wrong_path(error: &io::Error) -> bool {
+    use io::ErrorKind::{
+        AlreadyExists, InvalidFilename, InvalidInput, IsADirectory, NotADirectory, NotFound,
+        PermissionDenied,
+    };
+    matches!(
+        error.kind(),
+        // The first is a file where a directory must be made.
+        AlreadyExists
+            | InvalidFilename
+            | InvalidInput
+            | IsADirectory
+            | NotADirectory
+            | NotFound
+            | PermissionDenied
+    )
+}
 
 /// What one sink did, shared with the pipeline, which tells losses in the stream and in the account.
 #[derive(Debug, Default)]

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use agent::config::{Severity, default_path};
+use agent::quantity::show_count;
 use clap::Subcommand;
 
 use super::{Exit, Failure, console, options};
@@ -45,7 +46,9 @@ pub(super) fn main(command: &Command) -> Result<Exit, Failure> {
         .map(|finding| format!("{shown}:{finding}\n"))
         .collect();
     lines.push(format!(
-        "{shown}: {verdict}, {errors} errors, {warnings} warnings\n"
+        "{shown}: {verdict}, {}, {}\n",
+        show_count(errors, "error"),
+        show_count(warnings, "warning")
     ));
     console::result(&lines.concat())?;
     Ok(if errors == 0 { Exit::Done } else { Exit::Usage })

@@ -1,7 +1,10 @@
 //! `systrail doctor`: the examination, for a person or a script.
 
+use std::io::{self, IsTerminal as _};
+
 use agent::config::{self, Config};
-use agent::doctor::{Report, State, TierReport, examine};
+use agent::doctor::{self, Report, State, TierReport, examine};
+use agent::shown;
 use clap::Args;
 
 use super::console::say;
@@ -13,10 +16,12 @@ use super::{Exit, Failure, console, options};
 #[command(after_help = "\
 Examples:
   sudo systrail doctor                          what root gets here
-  systrail doctor --format json | jq .source    which sensor `run` takes")]
+  systrail doctor --format json | jq .source    which sensor `run` takes
+  systrail doctor --format csv > machine.csv    name, state, value and advice, a line each")]
 pub(super) struct Arguments {
     /// How to print it
-    #[arg(long, value_name = "FORMAT", value_parser = ["table", "json"], default_value = "table")]
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    #[arg(value_parser = ["table", "json", "jsonl", "csv"])]
     format: String,
 }
 
@@ -27,16 +32,27 @@ pub(super) fn main(arguments: &Arguments) -> Result<Exit, Failure> {
         Config::default()
     });
     let report = examine(&config, &config::data_directory())?;
-    let text = if arguments.format == "json" {
-        format!("{}\n", serde_json::to_string_pretty(&report)?)
-    } else {
-        table(&report)
-    };
-    console::result(&text)?;
+    console::result(&text(&report, &arguments.format)?)?;
     Ok(if report.source.is_some() {
         Exit::Done
     } else {
         Exit::NoSensor
+    })
+}
+
+fn text(report: &Report, format: &str) -> anyhow::Result<String> {
+    let mut text = Vec::new();
+    match format {
+        "json" => return Ok(format!("{}\n", serde_json::to_string_pretty(report)?)),
+        "jsonl" => doctor::write_json_lines(report, &mut text)?,
+        "csv" => doctor::write_csv(report, &mut text)?,
+        _ => return Ok(table(report)),
+    }
+    let text = String::from_utf8(text)?;
+    Ok(if format == "csv" && io::stdout().is_terminal() {
+        shown::safe(&text)
+    } else {
+        text
     })
 }
 
@@ -68,21 +84,9 @@ fn table(report: &Report) -> String {
 }
 
 fn tier_lines(tier: &TierReport) -> Vec<String> {
-    let name = tier.name;
-    let mut lines = Vec::new();
-    if tier.runs {
-        let images = tier
-            .images
-            .map(|images| format!(", image loads from {images}"))
-            .unwrap_or_default();
-        lines.push(format!("ok {name} runs here{images}"));
-    } else {
-        let cause = tier.cause.as_deref().unwrap_or("unknown");
-        lines.push(format!("!! {name} does not run here: {cause}"));
-        if let Some(cure) = &tier.cure {
-            lines.push(format!("     {cure}"));
-        }
-    }
+    let mark = if tier.runs { "ok" } else { "!!" };
+    let mut lines = vec![format!("{mark} {} {}", tier.name, tier.verdict())];
+    lines.extend(tier.cure.iter().map(|cure| format!("     {cure}")));
     lines.extend(tier.lacks.iter().map(|lack| format!("     without {lack}")));
     lines
 }

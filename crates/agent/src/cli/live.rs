@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use agent::account::Account;
+use agent::quantity::show_count;
 
 use super::console;
 
@@ -31,8 +32,8 @@ impl LiveLine {
         let lost: u64 = kinds.iter().map(|(_, count)| count.lost).sum();
         let unwritten: u64 = account.sinks.iter().map(|sink| sink.lost).sum();
         self.measure(delivered, now);
-        let rate = self.rate;
-        let mut text = format!("{rate:.0} events/s  {delivered} events  {lost} lost");
+        let (rate, events) = (self.rate, show_count(delivered, "event"));
+        let mut text = format!("{rate:.0} events/s  {events}  {lost} lost");
         if unwritten > 0 {
             text = format!("{text}  {unwritten} not written");
         }

@@ -62,11 +62,10 @@ impl Log {
         if let Some(error) = self.broke_off.take() {
             return Err(error);
         }
-        if self.invalid_count > 0 {
-            say!(
-                "passed over {} lines that are no events",
-                self.invalid_count
-            );
+        match self.invalid_count {
+            0 => {}
+            1 => say!("passed over 1 line that is no event"),
+            count => say!("passed over {count} lines that are no events"),
         }
         Ok(())
     }

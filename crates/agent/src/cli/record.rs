@@ -120,6 +120,9 @@ impl Recording {
         if let Log::File(log) = &self.log {
             keep_from_summary(log, options.summary.as_deref())?;
         }
+        if let Some(path) = &options.summary {
+            report::check_summary(path)?;
+        }
         let settings = self.pipeline_settings()?;
         let launched = launch::begin(&self.config, launch)?;
         let sensor = self.open_sensor(waker)?;
@@ -211,22 +214,29 @@ impl Recording {
 }
 
 /// The log file with the configuration's limits.
-pub(super) fn open_log(path: PathBuf, config: &Config) -> Result<LogFile, log_file::OpenError> {
+pub(super) fn open_log(path: PathBuf, config: &Config) -> Result<LogFile, Failure> {
     let log = &config.log;
-    LogFile::open(log_file::Settings {
+    let opened = LogFile::open(log_file::Settings {
         path,
         rotate_size: Some(log.rotate_size),
         rotate_age: Some(log.rotate_age),
         keep_files: Some(usize::try_from(log.keep_files).unwrap_or(usize::MAX)),
         keep_age: log.keep_age,
         keep_size: log.keep_size,
+    });
+    opened.map_err(|error| {
+        if error.is_wrong_path() {
+            Failure::usage(error)
+        } else {
+            error.into()
+        }
     })
 }
 
 /// The store with the configuration's limits.
-pub(super) fn open_store(path: PathBuf, config: &Config) -> Result<Store, store::Error> {
+pub(super) fn open_store(path: PathBuf, config: &Config) -> Result<Store, Failure> {
     let settings = &config.store;
-    Store::open(store::Settings {
+    let opened = Store::open(store::Settings {
         path,
         segment_size: settings.segment_size,
         segment_age: settings.segment_age,
@@ -234,6 +244,13 @@ pub(super) fn open_store(path: PathBuf, config: &Config) -> Result<Store, store:
             keep_age: Some(settings.keep_age),
             keep_size: Some(settings.keep_size),
         },
+    });
+    opened.map_err(|error| {
+        if error.is_wrong_path() {
+            Failure::usage(error)
+        } else {
+            error.into()
+        }
     })
 }
 

@@ -8,7 +8,7 @@ use agent::config::{self, Config, OnLoss};
 use agent::pipeline::{self, Status};
 use agent::replay::pace::Pace;
 use agent::sink::Sink;
-use agent::sink::store::{self, Store};
+use agent::sink::store::Store;
 use agent::sink::stream::Stream;
 use agent::sys::wake::Waker;
 use clap::Args;
@@ -64,6 +64,9 @@ pub(super) fn main(arguments: &Arguments) -> Result<Exit, Failure> {
     if let Some(log) = &arguments.log {
         options::keep_from_summary(log, arguments.summary.as_deref())?;
     }
+    if let Some(path) = &arguments.summary {
+        report::check_summary(path)?;
+    }
     let waker = Waker::new()?;
     let _signals = stop::on_signals(&waker)?;
     // A line of progress would be drawn over by events on the same terminal.
@@ -114,7 +117,7 @@ fn open_sinks(arguments: &Arguments, waker: &Waker) -> Result<Vec<Box<dyn Sink>>
 }
 
 /// The store as `run` writes it, but without retention: what is replayed is old, and wanted.
-fn open_store(directory: &Path) -> Result<Store, store::Error> {
+fn open_store(directory: &Path) -> Result<Store, Failure> {
     let mut config = Config::default();
     config.store.keep_age = config::LOG_AGE.most;
     config.store.keep_size = u64::MAX;

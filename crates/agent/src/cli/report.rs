@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use agent::account::{Account, Count};
+use agent::sink::is_wrong_path;
 
-use super::console;
+use super::{Failure, console};
 
 /// Prints the account as the last lines of standard error.
 pub(super) fn print(account: &Account) {
@@ -62,6 +63,33 @@ pub(super) fn aligned<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
         .collect()
 }
 
+/// Refuses a path to which the account could not be written: when done it would be too late, and the
+/// account lost to whoever asked for it.
+pub(super) fn check_summary(path: &Path) -> Result<(), Failure> {
+    let tried = if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
+        // Opening a pipe would wait for its reader, and be seen by it.
+        Ok(())
+    } else if is_open_already(path) {
+        File::options().append(true).open(path).map(drop)
+    } else if path.is_symlink() {
+        let mut options = File::options();
+        options.append(true).create(true).open(path).map(drop)
+    } else {
+        Unfinished::create(path).map(drop)
+    };
+    match tried {
+        Err(error) if is_wrong_path(&error) => {
+            let path = path.display();
+            let cure = "name a file in a directory that can be written";
+            Err(Failure::usage(anyhow::anyhow!(
+                "summary {path}: {error}; {cure}"
+            )))
+        }
+        // A disk that is full now may have room in the end.
+        _ => Ok(()),
+    }
+}
+
 /// Writes the account as JSON. A regular file is replaced as a whole or not at all, and a link to one
 /// stays a link.
 pub(super) fn write_summary(path: &Path, account: &Account) -> anyhow::Result<()> {
@@ -88,10 +116,7 @@ fn is_open_already(path: &Path) -> bool {
 }
 
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.new", std::process::id()));
-    let new = Unfinished(path.with_file_name(name));
-    let mut file = File::create_new(&new.0)?;
+    let (new, mut file) = Unfinished::create(path)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&new.0, path)
@@ -99,6 +124,17 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 /// A file that goes away unless it was renamed.
 struct Unfinished(PathBuf);
+
+impl Unfinished {
+    /// A new file, to be renamed to `path`.
+    fn create(path: &Path) -> io::Result<(Self, File)> {
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".{}.new", std::process::id()));
+        let new = path.with_file_name(name);
+        let file = File::create_new(&new)?;
+        Ok((Self(new), file))
+    }
+}
 
 impl Drop for Unfinished {
     fn drop(&mut self) {

@@ -7,7 +7,7 @@ use agent::moment;
 use agent::shown;
 use agent::store::Window;
 use agent::trail::Time;
-use agent::tree::{self, Forest, Style, Tree, Who};
+use agent::tree::{self, Forest, NotOne, Style, Tree, Who};
 use clap::Args;
 
 use super::log::Log;
@@ -59,13 +59,29 @@ pub(super) fn main(arguments: &Arguments) -> Result<Exit, Failure> {
     if let Some(who) = arguments.who {
         forest = forest.under(|one| who.is(one.process_id, one.process_key));
         if forest.is_empty() {
-            return Err(tree::NotOne::Nobody(who).into());
+            return Err(arguments.nobody(who).into());
         }
     }
     let mut out = BufWriter::new(io::stdout().lock());
     let printed = print(&forest, &arguments.format, now, &mut out).and_then(|()| out.flush());
     console::printed(printed)?;
     Ok(Exit::Done)
+}
+
+impl Arguments {
+    /// Whether the trail is asked, and not the machine as it is now.
+    const fn asks_for_trail(&self) -> bool {
+        self.at.is_some() || self.trail.asks_for_trail()
+    }
+
+    /// Why there is no process of that name.
+    const fn nobody(&self, who: Who) -> NotOne {
+        if self.asks_for_trail() {
+            NotOne::Nobody(who)
+        } else {
+            NotOne::NotRunning(who)
+        }
+    }
 }
 
 /// The tree, and the moment of which it is.
@@ -82,7 +98,7 @@ fn read(arguments: &Arguments) -> Result<(Tree, Time), Failure> {
         let now = now.or_else(|| tree.end()).unwrap_or_default();
         return Ok((tree, now));
     }
-    if at.is_some() || arguments.trail.asks_for_trail() {
+    if arguments.asks_for_trail() {
         let guard = arguments.timeout.guard();
         let _deadline = arguments.timeout.start_deadline(&guard);
         let (directory, window) = arguments.trail.store(&guard)?;

@@ -294,7 +294,13 @@ impl<'t> Reader<'t> {
 
     /// A path that means the same whatever the working directory, which for a service is `/`.
     pub(super) fn absolute_path(&mut self, value: &Value<'_>) -> Option<PathBuf> {
-        let path = PathBuf::from(self.string(value)?);
+        let text = self.string(value)?;
+        // To the system a path ends there, so opening it would fail.
+        if text.contains('\0') {
+            self.refuse_with(value, "a path cannot have a NUL character in it");
+            return None;
+        }
+        let path = PathBuf::from(text);
         if path.is_absolute() && path.file_name().is_some() {
             return Some(path);
         }

@@ -193,6 +193,19 @@ fn a_relative_log_path_is_refused() {
     assert!(finding("[log]\npath = \"trail.jsonl\"").contains("absolute path"));
 }
 
+/// It was valid, and the run then failed.
+#[test]
+fn a_path_with_a_nul_in_it_is_refused() {
+    for key in ["log", "store"] {
+        let text = format!("[{key}]\npath = \"/var/lib/a\\u0000b\"");
+        let told = finding(&text);
+        assert!(
+            told.contains(&format!("{key}.path")) && told.contains("NUL"),
+            "{told}"
+        );
+    }
+}
+
 #[test]
 fn broken_toml_is_refused_with_its_place() {
     let found = finding("source = \"auto\"\nevents = [\"process\"\n");

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Fact, State};
 use crate::config::Config;
-use crate::quantity::show_size;
+use crate::quantity::{show_count, show_size};
 use crate::shown::date_and_time;
 use crate::store::{self, Guard, Limits, Overview, ReadError};
 
@@ -110,9 +110,8 @@ fn store(on: bool, directory: &Path) -> Fact {
 }
 
 fn add_overview(findings: &mut Findings, directory: &Path, overview: &Overview) {
-    let (count, size) = (overview.segment_count, rounded(overview.size));
-    let plural = if count == 1 { "" } else { "s" };
-    findings.is_so(format!("{count} segment{plural} of {size}"));
+    let segments = show_count(overview.segment_count, "segment");
+    findings.is_so(format!("{segments} of {}", rounded(overview.size)));
     if let Some(time) = overview.newest {
         findings.is_so(format!("newest event {} UTC", date_and_time(time)));
     }

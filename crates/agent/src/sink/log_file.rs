@@ -21,7 +21,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::lines::Lines;
 use super::outage::{Outage, RETRY_MAX};
-use super::{Sink, Tally};
+use super::{Sink, Tally, is_wrong_path};
 use crate::trail::Event;
 use crate::trail::json;
 pub(super) use file::Lock;
@@ -71,6 +71,15 @@ pub enum OpenError {
 }
 
 impl OpenError {
+    /// Whether the path is wrong, and not what is at it or around it now.
+    pub fn is_wrong_path(&self) -> bool {
+        match self {
+            Self::Locked { .. } => false,
+            Self::NotAFile { .. } => true,
+            Self::Io { source, .. } => is_wrong_path(source),
+        }
+    }
+
     /// Whether this is a state of the medium that passes, not a wrong setting.
     fn may_pass(&self) -> bool {
         matches!(

@@ -21,7 +21,7 @@ use jiff::Timestamp;
 use super::log_file::{self, Lock};
 use super::outage::Outage;
 use super::owed::Owed;
-use super::{Sink, Tally};
+use super::{Sink, Tally, is_wrong_path};
 use crate::store::keeper::{self, Keeper, Retention};
 use crate::store::{self, Live, ReadError, WAL_SIZE, Writer};
 use crate::trail::{Event, Time};
@@ -63,6 +63,18 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether the path is wrong, and not what is at it or around it now.
+    pub fn is_wrong_path(&self) -> bool {
+        match self {
+            Self::Io { source, .. }
+            | Self::Segment(
+                store::OpenError::Io { source, .. }
+                | store::OpenError::Segment(ReadError::Io { source, .. }),
+            ) => is_wrong_path(source),
+            Self::Locked { .. } | Self::Segment(_) => false,
+        }
+    }
+
     /// Whether this is a state of the medium that passes, not a wrong setting.
     fn may_pass(&self) -> bool {
         match self {

@@ -60,6 +60,9 @@ pub enum NotOne {
     /// The trail has none of that name.
     #[error("the trail has no {}", name(*.0))]
     Nobody(Who),
+    /// The machine runs none of that name now.
+    #[error("no {} runs now; look for one that has ended with --since, --store or --log", name(*.0))]
+    NotRunning(Who),
     /// None of that name was there then.
     #[error("it was not there at that time; these were at others:\n{0}")]
     NotThen(String),

@@ -123,7 +123,7 @@ fn wrong_arguments_end_with_2_and_say_what_is_allowed() {
             &["run", "--summary", "/no/such/directory/x"],
             "no directory",
         ),
-        (&["doctor", "--format", "csv"], "table, json"),
+        (&["doctor", "--format", "xml"], "table, json, jsonl, csv"),
         (&["query"], "<SQL>"),
         (
             &["query", "x", "--format", "xml"],
@@ -150,6 +150,25 @@ fn wrong_arguments_end_with_2_and_say_what_is_allowed() {
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
         assert!(said(&output).contains(expected), "{}", said(&output));
         assert_eq!(printed(&output), "", "{arguments:?}");
+    }
+}
+
+/// The refusal was that of a word nobody knows, from a command that is documented.
+#[test]
+fn driver_says_that_it_is_for_windows_and_what_there_is_here() {
+    for arguments in [&["driver"][..], &["driver", "install", "--boot"]] {
+        let output = output(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        for word in ["Windows", "systrail doctor", "systrail service"] {
+            assert!(said(&output).contains(word), "{}", said(&output));
+        }
+    }
+    for listed in [&["--help"][..], &["completions", "bash"]] {
+        let listed = printed(&output(listed));
+        assert!(
+            !listed.contains("systrail driver") && !listed.contains("  driver"),
+            "{listed}"
+        );
     }
 }
 
@@ -192,6 +211,41 @@ fn a_configuration_that_is_not_there_ends_with_2() {
     assert!(said(&output).contains("/no/such/file.toml: No such file"));
 }
 
+/// A named pipe was waited for, until somebody wrote it.
+#[test]
+fn a_configuration_is_a_regular_file_or_open_already() {
+    let directory = tempfile::tempdir().unwrap();
+    let pipe = directory.path().join("pipe");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    for path in [&pipe, directory.path()] {
+        let path = path.to_str().unwrap();
+        for arguments in [["run", "--config", path], ["config", "check", path]] {
+            let output = output(arguments);
+            assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+            let said = said(&output);
+            assert!(
+                said.contains(&format!("{path}: not a regular file")),
+                "{said}"
+            );
+        }
+    }
+    let check = r#"echo 'sorce = "perf"' > "$1/text"; cat "$1/text" | "$0" config check /dev/stdin
+        "$0" config check <(cat "$1/text"); "$0" config check /dev/null"#;
+    let mut shell = Command::new("bash");
+    shell.args(["-c", check, env!("CARGO_BIN_EXE_systrail")]);
+    let checked = shell.arg(directory.path()).output().expect("bash");
+    let printed = printed(&checked);
+    assert_eq!(
+        printed.matches("unknown key `sorce`").count(),
+        2,
+        "{printed}"
+    );
+    assert!(
+        printed.ends_with("/dev/null: valid, 0 errors, 0 warnings\n"),
+        "{printed}"
+    );
+}
+
 #[test]
 fn config_check_tells_findings_on_standard_output() {
     let directory = tempfile::tempdir().unwrap();
@@ -211,7 +265,9 @@ fn config_check_tells_findings_on_standard_output() {
         doubtful.as_os_str(),
     ]);
     assert_eq!(checked.status.code(), Some(0));
-    assert!(printed(&checked).contains("doubtful.toml:1:1: warning: this rule can never fire"));
+    let told = printed(&checked);
+    assert!(told.contains("doubtful.toml:1:1: warning: this rule can never fire"));
+    assert!(told.ends_with("valid, 0 errors, 1 warning\n"), "{told}");
 
     let bad = file(
         directory.path(),
@@ -271,4 +327,41 @@ fn doctor_reads_like_its_json() {
     for word in ["ebpf", "perf", "connector", "capabilities"] {
         assert!(printed.contains(word), "{printed}");
     }
+}
+
+/// Both were refused, though they are promised for `doctor` as for `query` and `tree`.
+#[test]
+fn doctor_tells_a_row_for_the_source_each_tier_and_each_fact() {
+    let whole = output(["doctor", "--format", "json"]);
+    let report: serde_json::Value = serde_json::from_slice(&whole.stdout).unwrap();
+    let lists = [&report["tiers"], &report["facts"]];
+    let all = lists.into_iter().flat_map(|list| list.as_array().unwrap());
+    let mut expected = vec!["source"];
+    expected.extend(all.map(|one| one["name"].as_str().unwrap()));
+
+    let lines = output(["doctor", "--format", "jsonl"]);
+    assert_eq!(lines.status.code(), whole.status.code());
+    let lines = printed(&lines);
+    let rows = lines
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap());
+    let rows: Vec<serde_json::Value> = rows.collect();
+    let names: Vec<_> = rows
+        .iter()
+        .map(|row| row["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(names, expected);
+    assert!(
+        rows.iter()
+            .all(|row| row["state"].is_string() && row["value"].is_string())
+    );
+    assert_eq!(rows[0]["advice"], report["advice"]);
+
+    let csv = output(["doctor", "--format", "csv"]);
+    assert_eq!(csv.status.code(), whole.status.code());
+    let csv = printed(&csv);
+    let mut lines = csv.lines();
+    assert_eq!(lines.next(), Some("name,state,value,advice"));
+    let names: Vec<_> = lines.map(|line| line.split(',').next().unwrap()).collect();
+    assert_eq!(names, expected);
 }

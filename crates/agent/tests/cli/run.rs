@@ -238,21 +238,64 @@ fn metrics_are_served_while_it_records() {
     assert_eq!(recording.end().0, Some(0));
 }
 
+/// A directory as `--summary` was a wrong argument, and one as `--log` a failure while running.
 #[test]
-fn a_log_that_cannot_be_opened_ends_with_1_and_says_which() {
-    let output = output([
-        "run",
-        "--no-store",
-        "--duration",
-        "10ms",
-        "--log",
-        "/proc/no/such.jsonl",
-    ]);
-    if output.status.code() == Some(4) {
-        return;
+fn a_path_that_cannot_be_what_it_is_named_for_ends_with_2_and_is_said() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().to_str().unwrap();
+    let plain = file(directory.path(), "plain", "");
+    let plain = plain.to_str().unwrap();
+    let cases: [(&[&str], String); 3] = [
+        (&["--no-store", "--log", path], format!("log {path}")),
+        (
+            &["--no-store", "--log", "/proc/no/such.jsonl"],
+            "log /proc/no".to_owned(),
+        ),
+        (&["--no-log", "--store", plain], format!("store {plain}")),
+    ];
+    for (arguments, expected) in cases {
+        let output = output(["run", "--duration", "10ms"].iter().chain(arguments));
+        if output.status.code() == Some(4) {
+            return;
+        }
+        let said = said(&output);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains(&expected), "{said}");
     }
-    assert_eq!(output.status.code(), Some(1));
-    assert!(said(&output).contains("log /proc/no"), "{}", said(&output));
+}
+
+#[test]
+fn a_log_that_another_recording_writes_ends_with_1() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = directory.path().join("trail.jsonl");
+    let arguments = ["--log", log.to_str().unwrap()];
+    let Some(recording) = Recording::start(run(&arguments)) else {
+        return;
+    };
+    let output = run(&arguments).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert!(said(&output).contains("another process"));
+    recording.signal(Signal::SIGTERM);
+    assert_eq!(recording.end().0, Some(0));
+}
+
+/// It was noticed when the recording was over, and the account was lost.
+#[test]
+fn a_summary_that_cannot_be_written_is_refused_before_anything_is_recorded() {
+    let directory = tempfile::tempdir().unwrap();
+    // Nobody, and not root either, can make a file there.
+    let link = directory.path().join("link");
+    std::os::unix::fs::symlink("/proc", &link).unwrap();
+    for parent in [Path::new("/proc"), &link] {
+        let summary = parent.join("account.json");
+        let summary = summary.to_str().unwrap();
+        let arguments = ["--no-log", "--duration", "10ms", "--summary", summary];
+        let output = run(&arguments).output().unwrap();
+        let said = said(&output);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains(&format!("summary {summary}: ")), "{said}");
+        assert!(!said.contains("source"), "{said}");
+    }
 }
 
 #[test]

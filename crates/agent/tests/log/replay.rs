@@ -40,6 +40,17 @@ fn gives_back_what_was_written() {
     assert_eq!(events.unwrap(), full_events());
 }
 
+/// An editor or a shell had put it there, and the first event was passed over.
+#[test]
+fn a_byte_order_mark_at_the_beginning_costs_no_event() {
+    const MARK: &[u8] = b"\xef\xbb\xbf";
+    let log = log();
+    assert_eq!(read(&[MARK, &log].concat()), (9, vec![]));
+    // Anywhere else it is part of a line, which is then no event.
+    assert_eq!(read(&[MARK, MARK, &log].concat()), (8, vec![1]));
+    assert_eq!(read(&[&log, MARK, &log].concat()), (17, vec![10]));
+}
+
 #[test]
 fn a_log_cut_at_any_byte_gives_every_whole_line() {
     let log = log();

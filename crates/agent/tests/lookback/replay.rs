@@ -49,6 +49,16 @@ fn a_log_replays_to_the_same_bytes() {
 }
 
 #[test]
+fn a_byte_order_mark_is_no_part_of_the_log_compressed_or_not() {
+    let marked = [b"\xef\xbb\xbf", &*trail()].concat();
+    for bytes in [gzip(&marked), zstd(&marked), marked] {
+        let (copy, code, said) = replay(&bytes);
+        assert_eq!(code, Some(0), "{said}");
+        assert_eq!(copy, trail(), "{said}");
+    }
+}
+
+#[test]
 fn compressed_logs_are_told_by_their_content() {
     let halves = trail();
     let middle = halves.len() / 2;

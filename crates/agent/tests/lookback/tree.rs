@@ -142,7 +142,7 @@ fn a_process_is_shown_with_what_it_started() {
     let of_key = printed(["tree", "a0000000001003e9", "--log", TRAIL]);
     assert_eq!(of_key.lines().count(), 2);
     let said = refused(1, ["tree", "4711", "--log", TRAIL]);
-    assert!(said.contains("no process 4711"), "{said}");
+    assert!(said.contains("the trail has no process 4711"), "{said}");
     let said = refused(2, ["tree", "make", "--log", TRAIL]);
     assert!(
         said.contains("a process id or a key of 16 hex digits"),
@@ -164,6 +164,17 @@ fn the_machine_as_it_is_now_has_this_test_under_its_parent() {
         .iter()
         .find(|row| row["process_key"] == this["parent_process_key"]);
     assert_eq!(parent.unwrap()["process_id"], this["parent_process_id"]);
+}
+
+/// It blamed a trail that was not asked.
+#[test]
+fn of_a_process_that_does_not_run_it_says_so_and_where_else_to_look() {
+    for command in ["tree", "show"] {
+        // More than any system's largest process id.
+        let said = refused(1, [command, "4294967295"]);
+        assert!(said.contains("no process 4294967295 runs now"), "{said}");
+        assert!(said.contains("--store") && said.contains("--log"), "{said}");
+    }
 }
 
 #[test]
@@ -224,7 +235,10 @@ fn what_is_no_event_is_told_and_passed_over() {
     let output = output([Path::new("tree"), Path::new("--log"), &log]);
     assert_eq!(output.status.code(), Some(0));
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains("line 1 is passed over") && said.contains("passed over 1 lines"));
+    assert!(
+        said.contains("line 1 is passed over")
+            && said.contains("passed over 1 line that is no event")
+    );
     assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), 2);
 }
 

@@ -168,8 +168,10 @@ fn counters(state: &DriverState) -> Vec<String> {
     };
     let mut lines = vec![
         format!(
-            "protocol {}, flush interval {} ms, {} reads waiting",
-            welcome.protocol_version, welcome.flush_interval_ms, counters.reads_pended
+            "protocol {}, flush interval {} ms, {} waiting",
+            welcome.protocol_version,
+            welcome.flush_interval_ms,
+            quantity::show_count(counters.reads_pended, "read"),
         ),
         format!(
             "queue {} of {} bytes, peak {}",
