@@ -87,8 +87,10 @@ impl Recorder {
     }
 
     fn wait_until_recording(&mut self) {
-        let begins = self.is_recording_within(Duration::from_mins(1));
-        assert!(begins, "the recorder does not begin: {:#?}", self.heard);
+        if !self.is_recording_within(Duration::from_mins(1)) {
+            let (heard, doing) = (&self.heard, doing(&mut self.child));
+            panic!("the recorder does not begin: {heard:#?}\n{doing}");
+        }
     }
 
     /// Whether it says in that time that it records.
@@ -163,6 +165,21 @@ pub(crate) fn log_path(directory: &Path) -> PathBuf {
 
 fn summary_path(directory: &Path) -> PathBuf {
     directory.join("summary.json")
+}
+
+/// How a process ended, or what each of its threads does and waits for in the kernel.
+fn doing(child: &mut Child) -> String {
+    if let Ok(Some(status)) = child.try_wait() {
+        return format!("it ended with {status}");
+    }
+    let tasks = format!("/proc/{}/task", child.id());
+    let mut text = String::new();
+    for task in fs::read_dir(tasks).into_iter().flatten().flatten() {
+        for file in ["comm", "stat", "syscall", "stack"] {
+            text += &fs::read_to_string(task.path().join(file)).unwrap_or_default();
+        }
+    }
+    text
 }
 
 /// Reads lines on a thread of its own, so that the recorder never waits for a test.
