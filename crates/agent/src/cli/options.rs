@@ -1,6 +1,7 @@
 //! What `run` and `watch` are told: defaults, overridden by the configuration file, overridden by
 //! the command line.
 
+use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -178,8 +179,18 @@ pub(super) fn keep_from_summary(log: &Path, summary: Option<&Path>) -> Result<()
 
 /// Whether two paths lead to one file, be it there or not.
 pub(super) fn is_same_file(left: &Path, right: &Path) -> bool {
-    let resolved = |path: &Path| path.canonicalize().or_else(|_| std::path::absolute(path));
     matches!((resolved(left), resolved(right)), (Ok(left), Ok(right)) if left == right)
+}
+
+/// The path without links; of a file that is not there yet, in a directory without links.
+fn resolved(path: &Path) -> io::Result<PathBuf> {
+    path.canonicalize().or_else(|_not_there| {
+        let path = std::path::absolute(path)?;
+        match (path.parent(), path.file_name()) {
+            (Some(directory), Some(name)) => Ok(directory.canonicalize()?.join(name)),
+            _ => Ok(path),
+        }
+    })
 }
 
 /// The configuration of the file named, of the default file where it is there, or the default.

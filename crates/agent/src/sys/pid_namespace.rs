@@ -3,8 +3,9 @@
 //! The ids of events are those of the initial namespace. In a container `/proc`, perf events and
 //! the agent's own id may be those of another one, in which the same number is another process.
 
-use std::ffi::OsStr;
 use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 /// The inode of the initial pid namespace (`PROC_PID_INIT_INO` in `linux/proc_ns.h`).
@@ -15,7 +16,7 @@ const KTHREADD: u32 = 2;
 
 /// Whether the agent is in the initial namespace.
 pub fn is_initial() -> bool {
-    fs::read_link("/proc/self/ns/pid").is_ok_and(|link| link.as_os_str() == OsStr::new(INITIAL))
+    is_of_initial(&fs::read_link("/proc/self/ns/pid"))
 }
 
 /// Whether `/proc` tells of the processes of the initial namespace, under their ids there. A
@@ -36,9 +37,34 @@ pub fn own_id() -> Option<u32> {
     own.to_str()?.parse().ok().filter(|_| is_proc_initial())
 }
 
+/// Whether that link is of the initial namespace. A kernel that was built without pid namespaces has
+/// no such link, and only the one namespace.
+fn is_of_initial(link: &io::Result<PathBuf>) -> bool {
+    match link {
+        Ok(link) => link.as_os_str() == INITIAL,
+        Err(error) => {
+            error.kind() == io::ErrorKind::NotFound && Path::new("/proc/self/ns").exists()
+        }
+    }
+}
+
 fn has_kernel_threads() -> bool {
     let kthreadd = crate::sensor::proc::Process::open(KTHREADD);
     kthreadd
         .and_then(|process| process.stat())
         .is_ok_and(|stat| stat.is_kernel)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Such a kernel was taken for a container, and perf events were refused on it.
+    #[test]
+    fn a_kernel_without_pid_namespaces_is_in_the_initial_one() {
+        assert!(is_of_initial(&Err(io::ErrorKind::NotFound.into())));
+        assert!(!is_of_initial(&Err(io::ErrorKind::PermissionDenied.into())));
+        assert!(is_of_initial(&Ok(INITIAL.into())));
+        assert!(!is_of_initial(&Ok("pid:[4026532201]".into())));
+    }
 }

@@ -301,13 +301,23 @@ fn a_summary_that_cannot_be_written_is_refused_before_anything_is_recorded() {
 #[test]
 fn a_summary_does_not_take_the_place_of_the_log() {
     let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("trail.jsonl");
-    let path = path.to_str().unwrap();
-    let arguments = ["--log", path, "--summary", path, "--duration", "10ms"];
-    let output = run(&arguments).output().unwrap();
-    assert_eq!(output.status.code(), Some(2), "{}", said(&output));
-    assert!(said(&output).contains("name another file"));
-    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+    let below = directory.path().join("below");
+    fs::create_dir(&below).unwrap();
+    let link = directory.path().join("link");
+    std::os::unix::fs::symlink(&below, &link).unwrap();
+    let log = below.join("trail.jsonl");
+    for summary in [
+        &log,
+        &link.join("trail.jsonl"),
+        &link.join("../below/trail.jsonl"),
+    ] {
+        let (log, summary) = (log.to_str().unwrap(), summary.to_str().unwrap());
+        let arguments = ["--log", log, "--summary", summary, "--duration", "10ms"];
+        let output = run(&arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+        assert!(said(&output).contains("name another file"));
+        assert_eq!(fs::read_dir(&below).unwrap().count(), 0);
+    }
 }
 
 #[test]

@@ -256,26 +256,11 @@ fn an_exec_by_another_thread_ends_that_thread_and_goes_on_as_the_process() {
     let Some(_machine) = machine() else {
         return;
     };
-    let directory = tempfile::tempdir().unwrap();
-    for open_fn in SENSORS {
-        let (settings, _waker) = settings(true, true);
-        let run_fn = || {
-            let name = "an_exec_by_another_thread_ends_that_thread_and_goes_on_as_the_process";
-            let mut child = this_program(name, "exec", directory.path())
-                .spawn()
-                .unwrap();
-            assert!(child.wait().unwrap().success());
-            child.id()
-        };
-        let (batches, counters, id) = record_until(open_fn, &settings, run_fn, |batches, id| {
-            // The last thread to end need not be the last whose end is told.
-            have_ended(batches, [*id], &[])
-                && threads_of(batches, *id).values().all(|open| *open == 0)
-        });
-        check_account(&batches, &counters);
-        // The execs are that of this program itself and that of the thread.
-        check_one_life(&batches, id, 2);
-    }
+    // The execs are that of this program itself and that of the thread.
+    check_role(
+        "an_exec_by_another_thread_ends_that_thread_and_goes_on_as_the_process",
+        2,
+    );
 }
 
 #[test]
@@ -293,12 +278,20 @@ fn an_exec_that_is_refused_tells_nothing_and_ends_no_thread() {
     let Some(_machine) = machine() else {
         return;
     };
+    // The exec is that of this program itself.
+    check_role(
+        "an_exec_that_is_refused_tells_nothing_and_ends_no_thread",
+        1,
+    );
+}
+
+/// Runs this program in a role of the test `name`, and checks what each sensor tells of it.
+fn check_role(name: &str, execs_done: u32) {
     let directory = tempfile::tempdir().unwrap();
     for open_fn in SENSORS {
         let (settings, _waker) = settings(true, true);
         let run_fn = || {
-            let name = "an_exec_that_is_refused_tells_nothing_and_ends_no_thread";
-            let mut child = this_program(name, "refused", directory.path())
+            let mut child = this_program(name, "exec", directory.path())
                 .spawn()
                 .unwrap();
             assert!(child.wait().unwrap().success());
@@ -310,8 +303,7 @@ fn an_exec_that_is_refused_tells_nothing_and_ends_no_thread() {
                 && threads_of(batches, *id).values().all(|open| *open == 0)
         });
         check_account(&batches, &counters);
-        // The exec is that of this program itself.
-        check_one_life(&batches, id, 1);
+        check_one_life(&batches, id, execs_done);
     }
 }
 

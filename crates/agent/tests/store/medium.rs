@@ -251,6 +251,37 @@ fn a_segment_that_is_taken_away_costs_what_was_not_committed() {
     assert_eq!(u64::try_from(kept), Ok(tally.written()));
 }
 
+/// A row waits for others of its table, so the one that is refused may have been given long before.
+#[test]
+fn a_row_that_is_refused_costs_what_was_not_committed_and_all_of_it_is_counted() {
+    // The first and the last of the rows inserted together, one after those, the last of all.
+    for refused in [1, 16, 17, 20] {
+        let directory = tempfile::tempdir().unwrap();
+        let mut shelf = Shelf::in_directory(directory.path());
+        shelf.write(10);
+        let connection = rusqlite::Connection::open(&segments(&shelf.path)[0]).unwrap();
+        let trigger = format!(
+            "CREATE TRIGGER refuse BEFORE INSERT ON thread_exit WHEN NEW.id = {} \
+             BEGIN SELECT RAISE(ABORT, 'refused'); END",
+            10 + refused
+        );
+        connection.execute_batch(&trigger).unwrap();
+        shelf.write(20);
+        let (written, lost) = (shelf.tally.written(), shelf.tally.lost_total());
+        assert_eq!((written, lost), (10, 20), "row {refused}");
+        connection.execute_batch("DROP TRIGGER refuse").unwrap();
+        shelf.write_until_recovered();
+        let (path, sequence) = (shelf.path.clone(), shelf.sequence);
+        let tally = shelf.close();
+        assert_eq!(tally.written() + tally.lost_total(), sequence);
+        assert_eq!(
+            u64::try_from(sequences(&path).len()),
+            Ok(tally.written()),
+            "row {refused}"
+        );
+    }
+}
+
 #[test]
 fn retention_drops_whole_segments_while_events_come_and_holds_nothing_up() {
     let directory = tempfile::tempdir().unwrap();
