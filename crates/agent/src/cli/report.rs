@@ -131,8 +131,15 @@ impl Unfinished {
         let mut name = path.file_name().unwrap_or_default().to_owned();
         name.push(format!(".{}.new", std::process::id()));
         let new = path.with_file_name(name);
-        let file = File::create_new(&new)?;
-        Ok((Self(new), file))
+        let file = match File::create_new(&new) {
+            // Left by one that was killed and had this id, as in a container every recorder has.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                fs::remove_file(&new)?;
+                File::create_new(&new)
+            }
+            created => created,
+        };
+        Ok((Self(new), file?))
     }
 }
 
@@ -191,6 +198,17 @@ mod tests {
     }
 
     #[cfg(unix)]
+    #[test]
+    fn a_summary_is_written_where_one_with_this_id_was_killed_before() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("account.json");
+        let left = format!("account.json.{}.new", std::process::id());
+        std::fs::write(directory.path().join(left), "half").unwrap();
+        write_summary(&path, &Account::default()).unwrap();
+        let names = std::fs::read_dir(directory.path()).unwrap();
+        assert_eq!(names.count(), 1, "the summary alone");
+    }
+
     #[test]
     fn a_summary_goes_to_where_a_link_leads() {
         let directory = tempfile::tempdir().unwrap();
