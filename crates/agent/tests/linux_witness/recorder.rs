@@ -172,9 +172,12 @@ fn doing(child: &mut Child) -> String {
     if let Ok(Some(status)) = child.try_wait() {
         return format!("it ended with {status}");
     }
-    let tasks = format!("/proc/{}/task", child.id());
-    let mut text = String::new();
-    for task in fs::read_dir(tasks).into_iter().flatten().flatten() {
+    let entries = |name| fs::read_dir(format!("/proc/{}/{name}", child.id()));
+    // Which maps and programs it has loaded.
+    let files = entries("fd").into_iter().flatten().flatten();
+    let files: Vec<_> = files.map(|fd| fs::read_link(fd.path())).collect();
+    let mut text = format!("{files:?}\n");
+    for task in entries("task").into_iter().flatten().flatten() {
         for file in ["comm", "stat", "syscall", "stack"] {
             text += &fs::read_to_string(task.path().join(file)).unwrap_or_default();
         }

@@ -9,7 +9,7 @@ use aya::maps::{Array, MapData, MapError, PerCpuArray, RingBuf};
 use aya::programs::fentry::FEntryLink;
 use aya::programs::tp_btf::BtfTracePointLink;
 use aya::programs::{BtfTracePoint, FEntry, Iter, ProgramError};
-use aya::{Btf, Ebpf, EbpfLoader};
+use aya::{Btf, Ebpf, EbpfLoader, VerifierLogLevel};
 use event::Kind;
 
 use super::btf::{self, Types};
@@ -308,6 +308,10 @@ fn load_maps(
     let mut loader = EbpfLoader::new();
     loader
         .btf(Some(btf))
+        // Why a program is refused, and no more. With the state at every instruction the library
+        // asks again and again with a larger buffer, up to ten times, whenever the first attempt
+        // failed because a signal was pending.
+        .verifier_log_level(VerifierLogLevel::STATS)
         .map_max_entries("PROCESS_EVENTS", settings.process_buffer_size)
         .map_max_entries("EVENTS", settings.event_buffer_size)
         .map_max_entries("EXEC_SCRATCH", u32::try_from(cpu_count).unwrap_or(u32::MAX));
