@@ -15,9 +15,13 @@ use nix::unistd::Pid;
 use serde::{Deserialize, Deserializer};
 
 use crate::raw;
+use crate::witness::is_emulated;
 
 /// What the recorder says when every event from then on is seen.
 const RECORDING: &str = "systrail: recording";
+
+/// The longest a recorder may take to begin where nothing is emulated.
+const BEGIN_TIME_MAX: Duration = Duration::from_mins(1);
 
 /// A recorder that runs. Dropping it kills it.
 pub(crate) struct Recorder {
@@ -87,7 +91,8 @@ impl Recorder {
     }
 
     fn wait_until_recording(&mut self) {
-        if !self.is_recording_within(Duration::from_mins(1)) {
+        let time = BEGIN_TIME_MAX * if is_emulated() { 4 } else { 1 };
+        if !self.is_recording_within(time) {
             let (heard, doing) = (&self.heard, doing(&mut self.child));
             panic!("the recorder does not begin: {heard:#?}\n{doing}");
         }
