@@ -197,7 +197,6 @@ mod tests {
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
     }
 
-    #[cfg(unix)]
     #[test]
     fn a_summary_is_written_where_one_with_this_id_was_killed_before() {
         let directory = tempfile::tempdir().unwrap();
@@ -209,6 +208,7 @@ mod tests {
         assert_eq!(names.count(), 1, "the summary alone");
     }
 
+    #[cfg(unix)]
     #[test]
     fn a_summary_goes_to_where_a_link_leads() {
         let directory = tempfile::tempdir().unwrap();
