@@ -132,21 +132,24 @@ impl Work {
     }
 
     fn look(&mut self) {
-        let Some(written) = self.written.path() else {
-            return;
-        };
-        let current = self.current.as_ref();
-        let is_new = current.is_none_or(|(path, _)| *path != written);
+        let written = self.written.path();
+        let current = self.current.as_ref().map(|(path, _)| path.as_path());
+        let is_new = written.as_deref() != current;
         if is_new {
             self.current = None;
         }
-        if let Err(error) = self.checkpoint(&written) {
+        if let Some(path) = &written
+            && let Err(error) = self.checkpoint(path)
+        {
             // The writer meets the same trouble and says so.
             tracing::debug!(%error, "the write-ahead log could not be copied");
         }
         if is_new || self.retention_due <= Instant::now() {
             self.retention_due = Instant::now() + RETENTION_INTERVAL;
-            self.settle_older(&written);
+            if let Some(path) = &written {
+                self.settle_older(path);
+            }
+            // Also where nothing is written yet: the disk may be full of what is beyond the limits.
             self.retain();
         }
     }
@@ -332,5 +335,27 @@ mod tests {
             let wal = directory::beside(&path, "-wal");
             assert!(!wal.exists(), "{} is left", wal.display());
         }
+    }
+
+    /// A disk that is full of old segments lets no new one be begun.
+    #[test]
+    fn what_is_beyond_the_limits_goes_also_before_anything_is_written() {
+        let directory = tempfile::tempdir().unwrap();
+        for second in [1, 2] {
+            let time = Time(second * 1_000_000_000);
+            Writer::create(directory.path(), time, &Live::default()).unwrap();
+        }
+        let mut work = Work {
+            written: Written::default(),
+            directory: directory.path().to_path_buf(),
+            retention: Retention {
+                keep_size: Some(1),
+                ..Retention::default()
+            },
+            current: None,
+            retention_due: Instant::now(),
+        };
+        work.look();
+        assert_eq!(directory::segments(directory.path()).unwrap().len(), 1);
     }
 }
