@@ -17,7 +17,7 @@ use rusqlite::{Batch, Connection, ErrorCode};
 pub use self::examples::{EXAMPLES, Example};
 pub use self::output::{Format, Output};
 use crate::nearest::nearest;
-use crate::store::{Guard, ReadError, Reader, Stopped, VIEWS, Window};
+use crate::store::{Guard, ReadError, Reader, Stopped, VIEWS, Window, code_of};
 use crate::tree::stored;
 
 /// The longest query.
@@ -129,11 +129,7 @@ impl Query {
             return Error::Stopped(stopped);
         }
         let message = message_of(&error);
-        let code = match &error {
-            rusqlite::Error::SqlInputError { error, .. } => Some(error.code),
-            other => other.sqlite_error_code(),
-        };
-        match code {
+        match code_of(&error) {
             Some(ErrorCode::AuthorizationForStatementDenied | ErrorCode::ReadOnly) => {
                 Error::NotReading(message)
             }

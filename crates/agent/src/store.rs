@@ -30,6 +30,7 @@ use crate::trail::Time;
 
 pub use directory::{begin_of, segments, set_aside};
 pub use events::{Events, events};
+pub(crate) use guard::code_of;
 pub use guard::{Guard, Limits, Stopped};
 pub use live::Live;
 pub use overview::{Overview, overview};

@@ -233,11 +233,7 @@ impl Guard {
 
     /// Whether `error` of SQLite is that the query was stopped, and why it was.
     pub(crate) fn stopped(&self, error: &rusqlite::Error) -> Option<Stopped> {
-        let code = match error {
-            rusqlite::Error::SqlInputError { error, .. } => Some(error.code),
-            other => other.sqlite_error_code(),
-        };
-        match code? {
+        match code_of(error)? {
             ErrorCode::OperationInterrupted => match self.shared.stopped.load(Ordering::Relaxed) {
                 INTERRUPTED => Some(Stopped::Interrupted),
                 TIMED_OUT => Some(Stopped::TimedOut(self.shared.timeout.unwrap_or_default())),
@@ -258,6 +254,14 @@ impl Guard {
             },
             _ => error,
         }
+    }
+}
+
+/// SQLite's code, also where the error came while a text was compiled.
+pub(crate) fn code_of(error: &rusqlite::Error) -> Option<ErrorCode> {
+    match error {
+        rusqlite::Error::SqlInputError { error, .. } => Some(error.code),
+        other => other.sqlite_error_code(),
     }
 }
 
