@@ -5,7 +5,6 @@
 
 #![deny(unsafe_code)]
 
-pub mod account;
 pub mod clock;
 pub mod config;
 pub mod doctor;
@@ -27,5 +26,6 @@ pub mod sink;
 pub mod store;
 pub mod story;
 pub mod sys;
-pub mod trail;
 pub mod tree;
+
+pub use trail::{self, account};

@@ -6,7 +6,7 @@ use jiff::civil::DateTime;
 use jiff::tz::Offset;
 
 use crate::trail::Time;
-use crate::trail::hazard::is_hazard;
+use crate::trail::control_characters::is_control;
 
 /// A line under construction.
 #[derive(Debug)]
@@ -113,7 +113,7 @@ impl<'o> Row<'o> {
 pub fn safe(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for character in text.chars() {
-        if character != '\n' && is_hazard(character) {
+        if character != '\n' && is_control(character) {
             safe.extend(character.escape_default());
         } else {
             safe.push(character);
@@ -143,7 +143,7 @@ enum Shown {
 
 impl Shown {
     fn of(character: char) -> Self {
-        if is_hazard(character) || is_hidden(character) {
+        if is_control(character) || is_hidden(character) {
             Self::Escaped
         } else {
             Self::AsItIs {
@@ -156,7 +156,7 @@ impl Shown {
 /// JSON text in which the characters a terminal or a line splitter would act on are escaped; the
 /// line feeds of its layout stay. Correct for any JSON: outside of strings it has no such character.
 pub fn safe_json(text: String) -> String {
-    let is_wanted = |character| character != '\n' && is_hazard(character);
+    let is_wanted = |character| character != '\n' && is_control(character);
     if !text.contains(is_wanted) {
         return text;
     }

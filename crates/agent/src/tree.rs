@@ -21,7 +21,7 @@ pub use self::draw::{Style, draw, heading, state};
 pub use self::forest::{Forest, Visit};
 pub use self::row::{Row, write_csv, write_dot, write_json, write_json_lines};
 pub use self::who::{NotOne, Who};
-use crate::trail::{Body, Event, ProcessStart, Program, Time};
+use crate::trail::{Body, Event, ProcessStart, Program, Time, missing};
 
 /// The most processes a tree holds. The next one is [`TooMany`]: half a tree would be wrong about
 /// who has no parent.
@@ -293,7 +293,7 @@ fn apply_start(process: &mut Process, event: &Event, start: &ProcessStart) {
     let is_kernel = event
         .missing
         .iter()
-        .any(|(field, reason)| field == "image" && reason == crate::trail::missing::KERNEL_THREAD);
+        .any(|(field, reason)| field == "image" && reason == missing::KERNEL_THREAD);
     process.is_kernel |= is_kernel;
     process.session_id = start.session_id.or(process.session_id);
     if !is_repeated || start.program.command_line.is_some() {

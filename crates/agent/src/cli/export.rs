@@ -153,7 +153,7 @@ fn written(result: io::Result<()>) -> Result<(), End> {
 
 #[cfg(test)]
 mod tests {
-    use agent::trail::hazard::is_hazard;
+    use agent::trail::control_characters::is_control;
     use agent::trail::json;
 
     use super::*;
@@ -173,10 +173,10 @@ mod tests {
             assert!(printer.begin().is_ok() && printer.print(&event).is_ok());
             let text = String::from_utf8(printer.out).unwrap();
             assert!(text.contains("evil"), "{name}: {text}");
-            let hazard = text
+            let control = text
                 .chars()
-                .find(|&character| character != '\n' && is_hazard(character));
-            assert_eq!(hazard, None, "{name}: {text:?}");
+                .find(|&character| character != '\n' && is_control(character));
+            assert_eq!(control, None, "{name}: {text:?}");
         }
     }
 }

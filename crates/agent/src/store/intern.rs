@@ -194,7 +194,7 @@ impl Known {
             row.image,
             row.command,
             row.user,
-            &row.user_id,
+            &UserIdColumn(row.user_id.as_ref()),
             row.script,
             row.image_deleted,
             row.command_line,
@@ -406,11 +406,15 @@ fn hash(bytes: &[u8]) -> i64 {
     bytes.iter().fold(OFFSET, add).cast_signed()
 }
 
-impl ToSql for UserId {
+/// A user id as the column has it: a number or a text.
+struct UserIdColumn<'a>(Option<&'a UserId>);
+
+impl ToSql for UserIdColumn<'_> {
     fn to_sql(&self) -> Result<ToSqlOutput<'_>> {
-        match self {
-            Self::Uid(uid) => uid.to_sql(),
-            Self::Sid(sid) => (**sid).to_sql(),
+        match self.0 {
+            None => Ok(ToSqlOutput::Borrowed(ValueRef::Null)),
+            Some(UserId::Uid(uid)) => uid.to_sql(),
+            Some(UserId::Sid(sid)) => (**sid).to_sql(),
         }
     }
 }

@@ -224,12 +224,12 @@ pub fn write_dot(forest: &Forest<'_>, out: &mut impl Write) -> io::Result<()> {
 
 /// Text inside a quoted string of dot. A backslash begins an escape there, so it is doubled.
 fn quoted(text: &str) -> String {
-    use crate::trail::hazard::is_hazard;
+    use crate::trail::control_characters::is_control;
     let mut quoted = String::with_capacity(text.len());
     for character in text.chars() {
         match character {
             '"' | '\\' => quoted.extend(['\\', character]),
-            hazard if is_hazard(hazard) => quoted.push('\u{fffd}'),
+            control if is_control(control) => quoted.push('\u{fffd}'),
             other => quoted.push(other),
         }
     }

@@ -267,7 +267,7 @@ fn rotates_before_the_size_is_exceeded() {
     let directory = tempfile::tempdir().unwrap();
     let line_size = {
         let mut line = Vec::new();
-        agent::trail::json::write_line(&numbered(10), &mut line);
+        trail::json::write_line(&numbered(10), &mut line);
         u64::try_from(line.len()).unwrap()
     };
     let mut log = Log::open(Settings {

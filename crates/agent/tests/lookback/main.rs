@@ -134,7 +134,7 @@ fn start_line(sequence: u64, process_id: u32, key: u64, parent: u64, command: &s
 fn assert_harmless(text: &str) {
     for character in text.chars().filter(|character| *character != '\n') {
         assert!(
-            !agent::trail::hazard::is_hazard(character),
+            !trail::control_characters::is_control(character),
             "{character:?} in {text:?}"
         );
     }

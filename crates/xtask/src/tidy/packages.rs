@@ -91,8 +91,14 @@ const TABLE: &[Edges] = &[
         foreign: Foreign::Only(&["aya-ebpf"]),
     },
     Edges {
-        package: "agent",
+        package: "systrail-trail",
         ours: &["event"],
+        // Others build it into their programs: each of these is their build time as well.
+        foreign: Foreign::Only(&["itoa", "jiff", "serde", "serde_json"]),
+    },
+    Edges {
+        package: "agent",
+        ours: &["event", "systrail-trail"],
         foreign: Foreign::Any,
     },
     Edges {

@@ -3,7 +3,8 @@
 //! `event::Event` is what a kernel wrote, borrowed from its bytes; [`Event`] is what a person reads
 //! later, complete by itself. `trail/json.rs` is its one JSON form.
 
-pub mod hazard;
+pub mod account;
+pub mod control_characters;
 pub mod json;
 
 use std::borrow::Cow;
@@ -11,7 +12,7 @@ use std::sync::Arc;
 
 use event::{Kind, ProcessKey};
 
-use crate::account::Account;
+use account::Account;
 
 /// A point in time: nanoseconds since the Unix epoch, UTC.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

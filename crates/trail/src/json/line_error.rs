@@ -1,30 +1,28 @@
 //! Why a line is not an event, in words that stay short whatever the line holds.
 
+use std::fmt;
+
 use super::LINE_SIZE_MAX;
 
 /// Why a line is not an event.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LineError {
     /// It is longer than any line can be.
-    #[error("line has {size} bytes, more than the {LINE_SIZE_MAX} an event can have")]
     TooLong {
         /// Bytes of the line.
         size: usize,
     },
     /// It is not one JSON object, or a field of it is twice there or nested where it must not be.
-    #[error("not an event: {message}")]
     Json {
         /// What the JSON reader says, with the column.
         message: String,
     },
     /// A field is not there.
-    #[error("`{field}` is not there")]
     Missing {
         /// The field.
         field: &'static str,
     },
     /// A field has a value it cannot have.
-    #[error("`{field}` is {found} where {expected} should be")]
     Wrong {
         /// The field.
         field: &'static str,
@@ -34,6 +32,26 @@ pub enum LineError {
         found: String,
     },
 }
+
+impl fmt::Display for LineError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLong { size } => write!(
+                formatter,
+                "line has {size} bytes, more than the {LINE_SIZE_MAX} an event can have"
+            ),
+            Self::Json { message } => write!(formatter, "not an event: {message}"),
+            Self::Missing { field } => write!(formatter, "`{field}` is not there"),
+            Self::Wrong {
+                field,
+                expected,
+                found,
+            } => write!(formatter, "`{field}` is {found} where {expected} should be"),
+        }
+    }
+}
+
+impl std::error::Error for LineError {}
 
 /// `text`, cut to what a message can hold; a hostile line may bring megabytes.
 pub(super) fn cut(mut text: String) -> String {

@@ -8,7 +8,7 @@
 /// control characters and DEL, the line and paragraph separators (Python and JavaScript end lines
 /// there), and the marks, embeddings, overrides and isolates that reorder text on the screen
 /// (Unicode's `Bidi_Control`).
-pub const fn is_hazard(character: char) -> bool {
+pub const fn is_control(character: char) -> bool {
     matches!(
         character,
         '\0'..='\x1f'

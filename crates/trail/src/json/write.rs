@@ -7,8 +7,8 @@ use event::{Kind, ProcessKey};
 use jiff::Timestamp;
 use jiff::tz::Offset;
 
-use crate::trail::hazard::is_hazard;
-use crate::trail::{
+use crate::control_characters::is_control;
+use crate::{
     Body, Event, ImageLoad, Lost, ProcessExit, ProcessStart, Program, SensorStop, Text,
     ThreadStart, Time, UserId,
 };
@@ -39,12 +39,12 @@ pub fn write_line(event: &Event, out: &mut Vec<u8>) {
 
 /// Appends the event's `truncated` and `missing` as an object of their own; nothing when there is
 /// neither.
-pub(crate) fn write_notes(event: &Event, out: &mut Vec<u8>) {
+pub fn write_notes(event: &Event, out: &mut Vec<u8>) {
     object(out, |out| notes(out, event));
 }
 
 /// Appends `arguments` and, where there is one, `arguments_raw` as an object of their own.
-pub(crate) fn write_arguments(list: &[Text], out: &mut Vec<u8>) {
+pub fn write_arguments(list: &[Text], out: &mut Vec<u8>) {
     object(out, |out| arguments(out, list));
 }
 
@@ -350,7 +350,7 @@ const fn hex(byte: u8) -> [u8; 2] {
 }
 
 /// The 16 hexadecimal digits of a number.
-pub(crate) fn hex_digits(number: u64) -> [u8; 16] {
+pub fn hex_digits(number: u64) -> [u8; 16] {
     let mut digits = [0; 16];
     let (pairs, _rest) = digits.as_chunks_mut();
     for (pair, byte) in pairs.iter_mut().zip(number.to_be_bytes()) {
@@ -405,8 +405,8 @@ fn character(out: &mut Vec<u8>, character: char) {
         '\n' => out.extend_from_slice(b"\\n"),
         '\r' => out.extend_from_slice(b"\\r"),
         '\t' => out.extend_from_slice(b"\\t"),
-        hazard if is_hazard(hazard) => {
-            let [.., high, low] = u32::from(hazard).to_be_bytes();
+        control if is_control(control) => {
+            let [.., high, low] = u32::from(control).to_be_bytes();
             out.extend_from_slice(b"\\u");
             out.extend_from_slice(&hex(high));
             out.extend_from_slice(&hex(low));

@@ -11,7 +11,7 @@ use jiff::tz::Offset;
 use super::fields::{Fields, Value, required, wrong};
 use super::line_error::{LineError, cut};
 use super::{Arguments, LINE_SIZE_MAX, Notes};
-use crate::trail::{
+use crate::{
     Body, Event, Field, ImageLoad, Lost, ProcessExec, ProcessExit, ProcessStart, Program,
     SensorStart, SensorStop, Text, ThreadExit, ThreadStart, Time, UserId,
 };
@@ -29,7 +29,7 @@ pub fn read_line(line: &[u8]) -> Result<Event, LineError> {
 }
 
 /// What [`write_notes`](super::write_notes) wrote.
-pub(crate) fn read_notes(object: &[u8]) -> Result<Notes, LineError> {
+pub fn read_notes(object: &[u8]) -> Result<Notes, LineError> {
     let mut fields = fields(object)?;
     Ok(Notes {
         truncated: fields.truncated()?,
@@ -38,7 +38,7 @@ pub(crate) fn read_notes(object: &[u8]) -> Result<Notes, LineError> {
 }
 
 /// What [`write_arguments`](super::write_arguments) wrote.
-pub(crate) fn read_arguments(object: &[u8]) -> Result<Option<Arguments>, LineError> {
+pub fn read_arguments(object: &[u8]) -> Result<Option<Arguments>, LineError> {
     fields(object)?.arguments()
 }
 

@@ -3,7 +3,7 @@
 //!
 //! The form is canonical. Fields have a fixed order, numbers and texts one way to be written; so a
 //! line that SysTrail wrote, read and written again, is the same bytes. A line holds no character a
-//! terminal or a line splitter would act on (see [`hazard`](super::hazard)): those are escaped.
+//! terminal or a line splitter would act on (see [`control_characters`](super::control_characters)): those are escaped.
 //!
 //! Writing is trusted to be fast, reading is trusted with anything: no line, however hostile, makes
 //! [`read_line`] panic or use memory out of proportion to the line.
@@ -14,10 +14,8 @@ mod read;
 mod write;
 
 pub use line_error::LineError;
-pub use read::read_line;
-pub(crate) use read::{read_arguments, read_notes};
-pub use write::write_line;
-pub(crate) use write::{hex_digits, write_arguments, write_notes};
+pub use read::{read_arguments, read_line, read_notes};
+pub use write::{hex_digits, write_arguments, write_line, write_notes};
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -25,13 +23,15 @@ use std::sync::Arc;
 use super::{Field, Text};
 
 /// The arguments of a program.
-pub(crate) type Arguments = Arc<[Text]>;
+pub type Arguments = Arc<[Text]>;
 
 /// What is to be said about the fields of an event themselves.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Notes {
-    pub(crate) truncated: Vec<Field>,
-    pub(crate) missing: Vec<(Field, Cow<'static, str>)>,
+pub struct Notes {
+    /// Fields whose text was cut.
+    pub truncated: Vec<Field>,
+    /// Fields that could not be had, and why.
+    pub missing: Vec<(Field, Cow<'static, str>)>,
 }
 
 /// The longest line that is read, line feed not counted. The longest that can be written comes from
