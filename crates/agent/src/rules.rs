@@ -12,6 +12,8 @@ mod pattern;
 
 use event::Kind;
 
+pub use event::Kinds;
+
 pub use self::coverage::{Reason, never_fires};
 pub use self::pattern::{InvalidPattern, PATTERN_SIZE_MAX, Pattern};
 
@@ -27,71 +29,6 @@ pub const RULES_MAX: usize = 1024;
 
 /// The most patterns in one condition.
 pub const PATTERNS_MAX: usize = 256;
-
-/// A set of observed kinds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Kinds(u8);
-
-impl Kinds {
-    /// No kind.
-    pub const NONE: Self = Self(0);
-    /// Every observed kind.
-    pub const ALL: Self = Self((1 << Kind::OBSERVED.len()) - 1);
-    /// Image loads.
-    pub const IMAGE_LOAD: Self = Self::NONE.with(Kind::IMAGE_LOAD);
-    /// Process starts, execs and exits.
-    pub const PROCESS: Self = Self::NONE
-        .with(Kind::PROCESS_START)
-        .with(Kind::PROCESS_EXEC)
-        .with(Kind::PROCESS_EXIT);
-    /// Thread starts and exits.
-    pub const THREAD: Self = Self::NONE.with(Kind::THREAD_START).with(Kind::THREAD_EXIT);
-
-    /// This set and `kind`; a kind no account is kept for changes nothing.
-    #[must_use]
-    pub const fn with(self, kind: Kind) -> Self {
-        match kind.index() {
-            Some(index) => Self(self.0 | 1 << index),
-            None => self,
-        }
-    }
-
-    /// Every kind of either set.
-    #[must_use]
-    pub const fn union(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-
-    /// Every kind of both sets.
-    #[must_use]
-    pub const fn intersection(self, other: Self) -> Self {
-        Self(self.0 & other.0)
-    }
-
-    /// Every kind of this set that is not in `other`.
-    #[must_use]
-    pub const fn without(self, other: Self) -> Self {
-        Self(self.0 & !other.0)
-    }
-
-    /// Whether `kind` is in it.
-    pub const fn contains(self, kind: Kind) -> bool {
-        match kind.index() {
-            Some(index) => self.0 & 1 << index != 0,
-            None => false,
-        }
-    }
-
-    /// Whether every kind of `other` is in it.
-    pub const fn covers(self, other: Self) -> bool {
-        other.0 & !self.0 == 0
-    }
-
-    /// Whether there is none.
-    pub const fn is_empty(self) -> bool {
-        self.0 == 0
-    }
-}
 
 /// The conditions of one rule. An empty list asks for nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]

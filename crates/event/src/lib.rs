@@ -38,7 +38,7 @@ pub mod wire;
 
 pub use extension::Extension;
 pub use key::ProcessKey;
-pub use kind::Kind;
+pub use kind::{ByKind, Kind, Kinds, Subject};
 
 use wire::{Invalid, Reader, Writer};
 

@@ -1,6 +1,8 @@
 //! What is written is read back, and bytes that were not written by us do no harm.
 
-use event::{Event, Flags, HEADER_SIZE, Header, Kind, image, loss, process, thread};
+use event::{
+    ByKind, Event, Flags, HEADER_SIZE, Header, Kind, Kinds, Subject, image, loss, process, thread,
+};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -197,10 +199,45 @@ fn kinds_have_one_name_and_one_place_each() {
     let kinds = (0..=u16::MAX)
         .map(Kind)
         .filter(|kind| kind.name().is_some());
-    assert_eq!(kinds.clone().count(), 9);
+    assert_eq!(kinds.clone().count(), Kind::ALL.len());
     for kind in kinds {
         assert_eq!(Kind::from_name(kind.name().unwrap()), Some(kind));
         assert_eq!(kind.index().is_some(), Kind::OBSERVED.contains(&kind));
+        assert!(Kind::ALL.contains(&kind) && kind.subject().is_some());
+        let about = kind.about().unwrap();
+        assert!(about.ends_with('.') && about.trim() == about, "{about:?}");
     }
     assert_eq!(Kind::from_name("kind_7"), None);
+    let unknown = Kind(7);
+    assert_eq!((unknown.subject(), unknown.about()), (None, None));
+}
+
+#[test]
+fn a_set_holds_observed_kinds_alone() {
+    assert_eq!(Kinds::ALL.iter().collect::<Vec<_>>(), Kind::OBSERVED);
+    assert_eq!(Kinds::NONE.with(Kind::LOST), Kinds::NONE);
+    let subjects = [Subject::Process, Subject::Thread, Subject::Image];
+    let of_all = subjects
+        .into_iter()
+        .map(Kinds::of)
+        .fold(Kinds::NONE, Kinds::union);
+    assert_eq!(of_all, Kinds::ALL);
+    assert!(Kinds::of(Subject::Recording).is_empty());
+    for kind in Kind::OBSERVED {
+        let rest = Kinds::ALL.without(Kinds::NONE.with(kind));
+        assert!(!rest.contains(kind) && rest.with(kind).covers(Kinds::ALL));
+    }
+}
+
+#[test]
+fn a_table_has_a_place_for_each_observed_kind() {
+    let mut table = ByKind::default();
+    for kind in Kind::ALL {
+        table.add(*kind, u64::from(kind.0));
+    }
+    let places = table.iter().map(|(kind, count)| (kind, *count));
+    let expected = Kind::OBSERVED.map(|kind| (kind, u64::from(kind.0)));
+    assert_eq!(places.collect::<Vec<_>>(), expected);
+    assert_eq!(table.count(Kind::LOST), 0);
+    assert_eq!(table.get(Kind(7)), None);
 }
