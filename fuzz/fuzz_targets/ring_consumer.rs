@@ -4,7 +4,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use ring_buffer::{Granule, Ring, Room, Word};
+use ring_buffer::{Granule, LossCounter, Ring, Room, Word};
 
 const COUNT: usize = 16;
 
@@ -15,7 +15,8 @@ fuzz_target!(|input: Input<'_>| {
     let (forged, steps) = input;
     let mut words = forged.map(Word::forged);
     let mut granules: [Granule; COUNT] = std::array::from_fn(|_index| Granule::new());
-    let ring = Ring::new(&mut words, &mut granules, 128).expect("a usable size");
+    let losses = [(); 4].map(|()| LossCounter::new());
+    let ring = Ring::new(&mut words, &mut granules, &losses, 128).expect("a usable size");
     for step in steps {
         match step {
             0..128 => produce(&ring, *step),

@@ -18,7 +18,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use event::{Flags, Header, Kind, loss};
+use event::{ByKind, Flags, Header, Kind, Kinds, loss};
 
 use crate::account::{Account, Counts};
 use crate::clock::Offset;
@@ -173,8 +173,8 @@ struct Recorder {
     clock: Offset,
     sequence: u64,
     counts: Counts,
-    /// Events of the snapshot, by [`Kind::index`]: produced by asking, not by the kernel's hooks.
-    snapshot: [u64; Kind::OBSERVED.len()],
+    /// Events of the snapshot: produced by asking, not by the kernel's hooks.
+    snapshot: ByKind<u64>,
     sensor_queues: Vec<crate::account::QueuePeak>,
     processes_peak: u64,
     began: Instant,
@@ -204,7 +204,7 @@ impl Recorder {
             clock: Offset::default(),
             sequence: 0,
             counts: Counts::default(),
-            snapshot: [0; Kind::OBSERVED.len()],
+            snapshot: ByKind::default(),
             sensor_queues: Vec::new(),
             processes_peak: 0,
             began: Instant::now(),
@@ -242,10 +242,9 @@ impl Recorder {
                 Err(error) => self.refuse(record, error),
             }
         }
-        let produced = message.counters.produced.iter().zip(&self.snapshot);
-        for (kind, (streamed, existing)) in Kind::OBSERVED.into_iter().zip(produced) {
+        for (kind, streamed) in message.counters.produced.iter() {
             if let Some(count) = self.counts.of(kind) {
-                count.produced = streamed.saturating_add(*existing);
+                count.produced = streamed.saturating_add(self.snapshot.count(kind));
             }
         }
         self.sensor_queues.clone_from(&message.queues);
@@ -266,10 +265,8 @@ impl Recorder {
             return;
         };
         let kind = enriched.body.kind();
-        if header.flags.contains(Flags::EXISTING)
-            && let Some(slot) = kind.index().and_then(|index| self.snapshot.get_mut(index))
-        {
-            *slot += 1;
+        if header.flags.contains(Flags::EXISTING) {
+            self.snapshot.add(kind, 1);
         }
         let kept = enriched.kept && (self.process_events || !is_process_event(kind));
         if let Some(count) = self.counts.of(kind) {
@@ -404,8 +401,5 @@ impl Recorder {
 }
 
 const fn is_process_event(kind: Kind) -> bool {
-    matches!(
-        kind,
-        Kind::PROCESS_START | Kind::PROCESS_EXEC | Kind::PROCESS_EXIT
-    )
+    Kinds::PROCESS.contains(kind)
 }

@@ -28,7 +28,7 @@ mod tasks;
 
 use std::time::Duration;
 
-use event::{Event, Extension, Header, Kind, extension, loss, wire};
+use event::{ByKind, Event, Extension, Header, Kind, extension, loss, wire};
 
 use crate::sys::wake::Waker;
 
@@ -88,30 +88,26 @@ pub struct Settings {
     pub waker: Waker,
 }
 
-/// Per kind, by [`Kind::index`]: what the sensor saw and what it lost of it.
+/// Per kind: what the sensor saw and what it lost of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Events that happened since the start. The snapshot is not among them: it happened before, and
     /// the pipeline counts what it is handed.
-    pub produced: [u64; Kind::OBSERVED.len()],
+    pub produced: ByKind<u64>,
     /// Events that could not be stored.
-    pub lost: [u64; Kind::OBSERVED.len()],
+    pub lost: ByKind<u64>,
 }
 
 impl Counters {
     /// Counts one event that was handed over.
     pub(crate) fn add_produced(&mut self, kind: Kind, count: u64) {
-        if let Some(counter) = kind.index().and_then(|index| self.produced.get_mut(index)) {
-            *counter += count;
-        }
+        self.produced.add(kind, count);
     }
 
     /// Counts events that were lost, and so produced.
     pub(crate) fn add_lost(&mut self, kind: Kind, count: u64) {
         self.add_produced(kind, count);
-        if let Some(counter) = kind.index().and_then(|index| self.lost.get_mut(index)) {
-            *counter += count;
-        }
+        self.lost.add(kind, count);
     }
 }
 

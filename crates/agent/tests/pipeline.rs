@@ -127,8 +127,8 @@ impl Script {
                 event::Event::Lost(lost) => (lost.kind, lost.count, lost.count),
                 event => (event::kind_and_size(&event).unwrap().0, 1, 0),
             };
-            self.counters.produced[kind.index().unwrap()] += produced;
-            self.counters.lost[kind.index().unwrap()] += lost;
+            self.counters.produced.add(kind, produced);
+            self.counters.lost.add(kind, lost);
         }
     }
 }

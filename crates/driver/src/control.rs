@@ -1,7 +1,6 @@
 //! Requests to the device: opening it, closing it, reading, and control requests.
 
 use crate::sensor::Sensor;
-use event::Kind;
 use event::control::{Code, Count, Counters, Hello, PROTOCOL_VERSION, Welcome};
 use event::wire::{Reader, Writer};
 use nt::Status;
@@ -94,11 +93,11 @@ impl Sensor {
             conditions: self.conditions(),
             ..Counters::default()
         };
-        for (index, count) in (0..Kind::OBSERVED.len()).zip(&mut counters.kinds) {
-            let delivered = self.account.delivered(index);
+        for (index, (kind, count)) in (0_usize..).zip(counters.kinds.iter_mut()) {
+            let delivered = self.account.delivered(kind);
             let lost = self.ring.lost(index);
             *count = Count {
-                produced: self.account.produced(index),
+                produced: self.account.produced(kind),
                 delivered,
                 lost,
             };

@@ -1,12 +1,12 @@
 //! How far the stream has come: the reads that wait, and the batch that is put together next.
 
-use crate::account::{Account, KINDS};
+use crate::account::Account;
 use core::fmt;
 use core::sync::atomic::AtomicBool;
 use event::control::Batch;
 use event::loss::{Lost, Reason};
 use event::wire::{Reader, Writer};
-use event::{Event, HEADER_SIZE, Header, Kind};
+use event::{ByKind, Event, HEADER_SIZE, Header, Kind};
 use nt::Status;
 use nt::csq::Queue;
 use nt::irp::{FileId, Read};
@@ -39,7 +39,7 @@ pub(crate) struct Stream {
     /// Batches completed.
     sequence: u64,
     /// Losses that the stream has told of, by kind.
-    told: [u64; KINDS],
+    told: ByKind<u64>,
 }
 
 /// How a read was served.
@@ -57,7 +57,7 @@ impl Delivery {
             starved: AtomicBool::new(false),
             stream: SpinLock::new(Stream {
                 sequence: 0,
-                told: [0; KINDS],
+                told: ByKind::new([0; Kind::OBSERVED.len()]),
             }),
         }
     }
@@ -89,8 +89,8 @@ impl fmt::Debug for Delivery {
 impl Stream {
     pub(crate) fn has_untold_losses(&self, ring: &Ring<'_>) -> bool {
         (0_usize..)
-            .zip(&self.told)
-            .any(|(kind, told)| ring.lost(kind) != *told)
+            .zip(self.told.iter())
+            .any(|(index, (_kind, told))| ring.lost(index) != *told)
     }
 
     /// Puts as many whole records into the read as fit, and no more than are delivered at once.
@@ -137,7 +137,7 @@ impl Stream {
     /// record goes and how many were written.
     fn tell_losses(&mut self, read: &mut Read, ring: &Ring<'_>) -> (usize, u32) {
         let (mut size, mut records) = (Batch::SIZE, 0_u32);
-        for ((index, kind), told) in (0_usize..).zip(Kind::OBSERVED).zip(&mut self.told) {
+        for (index, (kind, told)) in (0_usize..).zip(self.told.iter_mut()) {
             let lost = ring.lost(index);
             let count = lost.saturating_sub(*told);
             if count == 0 {
@@ -168,10 +168,10 @@ impl Stream {
     }
 }
 
-/// The index of the kind of a record this driver wrote. Reading the whole header for it would be
+/// The kind of a record this driver wrote. Reading the whole header for it would be
 /// half of what a record costs here.
-fn kind_of(record: &[u8]) -> Option<usize> {
+fn kind_of(record: &[u8]) -> Option<Kind> {
     let mut reader = Reader::new(record);
     let _size = reader.u32().ok()?;
-    Kind(reader.u16().ok()?).index()
+    reader.u16().ok().map(Kind)
 }

@@ -6,7 +6,6 @@ use event::image::{Load, Signature};
 use event::{Event, Extension, Flags};
 use nt::notify::{ImageLoad, ImageNotify};
 use nt::process::{Process, current_process_id, current_thread_id};
-use ring_buffer::Room;
 
 impl ImageNotify for Sensor {
     fn image_load(&'static self, load: &ImageLoad<'_>) {
@@ -41,6 +40,6 @@ impl ImageNotify for Sensor {
             ..fixed
         });
         let header = header(load.process_id(), current_thread_id(), start_time, flags);
-        self.record(header, &event, &extension, Room::Common);
+        self.record(header, &event, &extension);
     }
 }

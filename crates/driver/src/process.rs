@@ -6,7 +6,6 @@ use event::process::{Exit, Start, Token};
 use event::{Event, Extension, Flags};
 use nt::notify::{ProcessNotify, ProcessStart};
 use nt::process::{Process, create_time_ns, current_process_id, current_thread_id};
-use ring_buffer::Room;
 
 impl ProcessNotify for Sensor {
     fn process_start(&'static self, start: &ProcessStart<'_>) {
@@ -56,7 +55,7 @@ impl ProcessNotify for Sensor {
             ..fixed
         });
         let header = header(start.process_id(), 0, process.create_time_ns(), flags);
-        self.record(header, &event, &extension, Room::Kept);
+        self.record(header, &event, &extension);
     }
 
     fn process_exit(&'static self, process_id: u32, process: Process<'_>) {
@@ -70,7 +69,7 @@ impl ProcessNotify for Sensor {
             process.create_time_ns(),
             Flags::ORIGIN_UNAVAILABLE,
         );
-        self.record(header, &event, &Extension::None, Room::Kept);
+        self.record(header, &event, &Extension::None);
     }
 }
 

@@ -5,12 +5,14 @@ use crate::delivery::Delivery;
 use crate::settings::Settings;
 use event::control::Conditions;
 use event::extension::{size_extended, write_extended};
-use event::{Event, Extension, Flags, HEADER_SIZE, Header, RECORD_SIZE_MAX, kind_and_size};
+use event::{
+    Event, Extension, Flags, HEADER_SIZE, Header, Kind, RECORD_SIZE_MAX, Subject, kind_and_size,
+};
 use nt::irp::FileId;
 use nt::lock::SpinLock;
 use nt::pool::Region;
 use nt::timer::Deferred;
-use ring_buffer::{GRANULE_SIZE, Granule, Ring, Room, Word};
+use ring_buffer::{GRANULE_SIZE, Granule, LossCounter, Ring, Room, Word};
 
 /// A quarter of the room is kept for process events.
 const KEPT_DIVISOR: usize = 4;
@@ -41,8 +43,9 @@ impl Sensor {
         let count = room.checked_div(GRANULE_SIZE).unwrap_or(0);
         let words = region.slice(count, Word::new)?;
         let granules = region.slice(count, Granule::new)?;
+        let losses = region.slice(Kind::OBSERVED.len(), LossCounter::new)?;
         let kept = room.checked_div(KEPT_DIVISOR).unwrap_or(0);
-        let ring = Ring::new(words, granules, kept)
+        let ring = Ring::new(words, granules, losses, kept)
             .map_err(|_unusable| nt::Status::INSUFFICIENT_RESOURCES)?;
         region.place_with(|| Self {
             ring,
@@ -74,21 +77,15 @@ impl Sensor {
         reason = "a callback knows the kind of its event, and what remains is a row of stores"
     )]
     #[inline(always)]
-    pub(crate) fn record(
-        &self,
-        header: Header,
-        event: &Event<'_>,
-        extension: &Extension<'_>,
-        room: Room,
-    ) {
+    pub(crate) fn record(&self, header: Header, event: &Event<'_>, extension: &Extension<'_>) {
         let Some((kind, _size)) = kind_and_size(event) else {
             return;
         };
-        let (Some(kind), Some(size)) = (kind.index(), size_extended(event, extension)) else {
+        let (Some(index), Some(size)) = (kind.index(), size_extended(event, extension)) else {
             return;
         };
         self.account.count_produced(kind);
-        if let Ok(mut record) = self.ring.reserve(kind, room, size) {
+        if let Ok(mut record) = self.ring.reserve(index, room_of(kind), size) {
             let header = Header {
                 lost_before: record.lost_before(),
                 ..header
@@ -109,6 +106,14 @@ impl Sensor {
         } else {
             self.settings.refused
         }
+    }
+}
+
+/// Thread and image storms must not push out what happens to processes.
+const fn room_of(kind: Kind) -> Room {
+    match kind.subject() {
+        Some(Subject::Process) => Room::Kept,
+        _ => Room::Common,
     }
 }
 

@@ -6,7 +6,6 @@ use event::{Event, Extension, Flags};
 use nt::irql;
 use nt::notify::ThreadNotify;
 use nt::process::{Process, Thread, current_process_id, current_thread_id};
-use ring_buffer::Room;
 
 impl ThreadNotify for Sensor {
     fn thread_start(&'static self, process_id: u32, thread_id: u32) {
@@ -29,13 +28,13 @@ impl ThreadNotify for Sensor {
             start_address: start_address.unwrap_or(0),
         });
         let header = header(process_id, thread_id, start_time, flags);
-        self.record(header, &event, &Extension::None, Room::Common);
+        self.record(header, &event, &Extension::None);
     }
 
     fn thread_exit(&'static self, process_id: u32, thread_id: u32) {
         let start_time = Process::current().create_time_ns();
         let header = header(process_id, thread_id, start_time, Flags::NONE);
         let event = Event::ThreadExit(Exit);
-        self.record(header, &event, &Extension::None, Room::Common);
+        self.record(header, &event, &Extension::None);
     }
 }

@@ -17,7 +17,7 @@ fn perf_event_mmap(context: FEntryContext) -> Option<()> {
         return None;
     }
     let file = vma.file()?;
-    let ring = Ring::OTHERS;
+    let ring = Ring::of(Kind::IMAGE_LOAD);
     let header = header(Task::current(), ring.lost());
     ring.store(
         Kind::IMAGE_LOAD,

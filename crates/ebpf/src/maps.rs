@@ -3,7 +3,7 @@
 use aya_ebpf::bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, LruHashMap, PerCpuArray, RingBuf};
-use event::Kind;
+use event::{ByKind, Kind, Subject};
 
 use crate::kernel::{self, Parameter, Shared};
 use crate::record::Scratch;
@@ -38,15 +38,15 @@ const WAITING_FOR_MANY: u64 = 1;
 /// The agent sleeps until there is anything.
 const WAITING_FOR_ANY: u64 = 2;
 
-/// Per processor, by [`Kind::index`]: events that happened.
+/// Per processor and kind: events that happened.
 #[map]
 static PRODUCED: PerCpuArray<Counters> = PerCpuArray::with_max_entries(1, 0);
 
-/// Per processor, by [`Kind::index`]: events that could not be stored.
+/// Per processor and kind: events that could not be stored.
 #[map]
 static LOST: PerCpuArray<Counters> = PerCpuArray::with_max_entries(1, 0);
 
-type Counters = [Shared; Kind::OBSERVED.len()];
+type Counters = ByKind<Shared>;
 
 /// Processes whose exit was told, by process id and start time: on kernels that do not say which
 /// thread is the last, two threads may both find none left. The loader shrinks it on others.
@@ -111,18 +111,27 @@ pub(crate) struct Ring {
 
 impl Ring {
     /// The ring buffer of process events.
-    pub(crate) const PROCESSES: Self = Self {
+    const PROCESSES: Self = Self {
         buffer: &PROCESS_EVENTS,
         lost_index: CONTROL_PROCESS_EVENTS_LOST,
         wake_up_size: kernel::PROCESS_EVENTS_WAKE_UP_SIZE,
     };
 
-    /// The ring buffer of thread and image events.
-    pub(crate) const OTHERS: Self = Self {
+    /// The ring buffer of all others.
+    const OTHERS: Self = Self {
         buffer: &EVENTS,
         lost_index: CONTROL_EVENTS_LOST,
         wake_up_size: kernel::EVENTS_WAKE_UP_SIZE,
     };
+
+    /// The ring buffer of events of `kind`.
+    #[inline(always)]
+    pub(crate) const fn of(kind: Kind) -> Self {
+        match kind.subject() {
+            Some(Subject::Process) => Self::PROCESSES,
+            _ => Self::OTHERS,
+        }
+    }
 
     /// How many records it has lost so far; every record carries this number.
     #[inline(always)]
@@ -182,11 +191,7 @@ fn control(index: u32) -> u64 {
 /// A program may be preempted by another on its processor, so even this is an atomic addition.
 #[inline(always)]
 fn count(counters: &PerCpuArray<Counters>, kind: Kind) {
-    let counter = counters
-        .get(0)
-        .zip(kind.index())
-        .and_then(|(counters, index)| counters.get(index));
-    if let Some(counter) = counter {
+    if let Some(counter) = counters.get(0).and_then(|counters| counters.get(kind)) {
         counter.increment();
     }
 }

@@ -42,7 +42,7 @@ fn start(task: Task) {
         image: &[],
         command_line: &[],
     };
-    let ring = Ring::PROCESSES;
+    let ring = Ring::of(Kind::PROCESS_START);
     let mut header = header(task, ring.lost());
     if task.is_kernel_thread() {
         header.flags = Flags::KERNEL_PROCESS;
@@ -66,7 +66,7 @@ fn sched_process_exec(context: BtfTracePointContext) -> Option<()> {
     if old_pid != task.pid() {
         thread::exit(task, old_pid);
     }
-    let ring = Ring::PROCESSES;
+    let ring = Ring::of(Kind::PROCESS_EXEC);
     ring.store(Kind::PROCESS_EXEC, exec(task, program, ring.lost()));
     Some(())
 }
@@ -133,7 +133,7 @@ fn exit(task: Task) {
         exit_status: task.exit_status(),
         parent_process_id: task.parent().tgid(),
     };
-    let ring = Ring::PROCESSES;
+    let ring = Ring::of(Kind::PROCESS_EXIT);
     let mut buffer = Buffer([0; HEADER_SIZE.wrapping_add(process::Exit::SIZE)]);
     let record = event::write(
         header(task, ring.lost()),

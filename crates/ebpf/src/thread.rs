@@ -18,7 +18,7 @@ pub(crate) fn start(task: Task) {
         creator_thread_id: creator.pid(),
         start_address: 0,
     };
-    let ring = Ring::OTHERS;
+    let ring = Ring::of(Kind::THREAD_START);
     let mut buffer = Buffer([0; HEADER_SIZE.wrapping_add(thread::Start::SIZE)]);
     let record = event::write(
         header(task, ring.lost()),
@@ -34,7 +34,7 @@ pub(crate) fn exit(task: Task, thread_id: u32) {
     if !are_wanted() {
         return;
     }
-    let ring = Ring::OTHERS;
+    let ring = Ring::of(Kind::THREAD_EXIT);
     let header = Header {
         thread_id,
         ..header(task, ring.lost())

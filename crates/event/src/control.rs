@@ -1,8 +1,8 @@
 //! How the agent and the Windows driver talk: names, control requests, and the batches that a read
 //! returns. `docs/WIRE.md` draws the records inside a batch, `docs/DRIVER.md` the rest.
 
-use crate::Kind;
 use crate::wire::{Invalid, Reader, Writer};
+use crate::{ByKind, Kind};
 
 /// The device's name in the kernel's name space.
 pub const DEVICE_NAME: &str = r"\Device\SysTrail";
@@ -165,7 +165,7 @@ pub struct Count {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// By kind, in the order of [`Kind::OBSERVED`].
-    pub kinds: [Count; Kind::OBSERVED.len()],
+    pub kinds: ByKind<Count>,
     /// Bytes of queue room in use, bookkeeping and alignment included.
     pub queue_used: u64,
     /// The most bytes of queue room that were in use at any time.
@@ -186,7 +186,7 @@ impl Counters {
 
     /// Writes the answer.
     pub fn write(&self, writer: &mut Writer<'_>) {
-        for count in &self.kinds {
+        for (_kind, count) in self.kinds.iter() {
             writer.u64(count.produced);
             writer.u64(count.delivered);
             writer.u64(count.lost);
@@ -202,7 +202,7 @@ impl Counters {
     /// Reads the answer.
     pub fn read(reader: &mut Reader<'_>) -> Result<Self, Invalid> {
         let mut counters = Self::default();
-        for count in &mut counters.kinds {
+        for (_kind, count) in counters.kinds.iter_mut() {
             *count = Count {
                 produced: reader.u64()?,
                 delivered: reader.u64()?,

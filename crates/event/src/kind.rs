@@ -220,7 +220,9 @@ impl Kinds {
     }
 }
 
-/// A value for each observed kind: what tables of counters are made of.
+/// A value for each observed kind: what tables of counters are made of. In memory it is the array
+/// of its values, as the eBPF maps have it.
+#[repr(transparent)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ByKind<T>([T; OBSERVED_COUNT]);
 
@@ -236,7 +238,7 @@ impl<T> ByKind<T> {
     }
 
     /// The value of `kind`; `None` for a kind no account is kept for.
-    #[inline]
+    #[inline(always)]
     pub fn get(&self, kind: Kind) -> Option<&T> {
         self.0.get(kind.index()?)
     }
@@ -268,6 +270,13 @@ impl ByKind<u64> {
     /// The number of `kind`; 0 for a kind no account is kept for.
     pub fn count(&self, kind: Kind) -> u64 {
         self.get(kind).copied().unwrap_or(0)
+    }
+
+    /// All numbers together.
+    pub fn sum(&self) -> u64 {
+        self.0
+            .iter()
+            .fold(0, |sum, count| u64::saturating_add(sum, *count))
     }
 
     /// Adds to the number of `kind`; a kind no account is kept for changes nothing.

@@ -3,7 +3,7 @@
 use event::control::{Batch, Code, Conditions, Count, Counters, Hello, Welcome};
 use event::extension::{read_extension, size_extended, write_extended};
 use event::wire::{Reader, Writer};
-use event::{Event, Extension, Flags, Header, image, process};
+use event::{Event, Extension, Flags, Header, Kind, image, process};
 use proptest::prelude::*;
 
 #[test]
@@ -83,7 +83,8 @@ proptest! {
     #[test]
     fn counters_are_read_back(produced in any::<u64>(), used in any::<u64>(), conditions in any::<u32>()) {
         let mut counters = Counters { queue_used: used, conditions: Conditions(conditions), ..Counters::default() };
-        counters.kinds[5] = Count { produced, delivered: 1, lost: 2 };
+        let count = Count { produced, delivered: 1, lost: 2 };
+        *counters.kinds.get_mut(Kind::IMAGE_LOAD).unwrap() = count;
         let mut buffer = [0; Counters::SIZE];
         let mut writer = Writer::new(&mut buffer);
         counters.write(&mut writer);

@@ -59,8 +59,22 @@ pub const GRANULE_SIZE: usize = 64;
 /// Bytes of ring memory a granule of room costs, its word included.
 pub const GRANULE_COST: usize = GRANULE_SIZE + size_of::<u64>();
 
-/// How many kinds of records have a loss counter of their own; kinds above share the last one.
-pub const LOSS_COUNTERS: usize = 8;
+/// How many records of one kind were lost.
+#[derive(Debug)]
+pub struct LossCounter(AtomicU64);
+
+impl LossCounter {
+    /// Nothing was lost.
+    pub fn new() -> Self {
+        Self(AtomicU64::new(0))
+    }
+}
+
+impl Default for LossCounter {
+    fn default() -> Self {
+        Self::new()
+    }
+}
 
 /// The ring. `'m` is the life of its memory, which it has for itself.
 #[derive(Debug)]
@@ -68,14 +82,15 @@ pub struct Ring<'m> {
     room: room::Shared<'m>,
     /// Granules that `Room::Common` may not use.
     kept: u64,
-    lost: [AtomicU64; LOSS_COUNTERS],
+    lost: &'m [LossCounter],
     lost_total: AtomicU64,
     peak: AtomicU64,
 }
 
 impl<'m> Ring<'m> {
     /// A ring over `granules`, with `words` for its bookkeeping, that keeps `kept_size` bytes of
-    /// the room for [`Room::Kept`].
+    /// the room for [`Room::Kept`]. Each kind of records has one of `losses`; kinds above share the
+    /// last one.
     ///
     /// # Errors
     /// When the two slices differ in length, are empty, or the kept part is not smaller than the
@@ -83,6 +98,7 @@ impl<'m> Ring<'m> {
     pub fn new(
         words: &'m mut [Word],
         granules: &'m mut [Granule],
+        losses: &'m [LossCounter],
         kept_size: usize,
     ) -> Result<Self, Unusable> {
         let kept = room::granules_for(kept_size).ok_or(Unusable::Kept)?;
@@ -93,7 +109,7 @@ impl<'m> Ring<'m> {
         Ok(Self {
             room,
             kept,
-            lost: core::array::from_fn(|_kind| AtomicU64::new(0)),
+            lost: losses,
             lost_total: AtomicU64::new(0),
             peak: AtomicU64::new(0),
         })
@@ -115,7 +131,7 @@ impl<'m> Ring<'m> {
     /// How many records of `kind` were lost since the ring was made.
     pub fn lost(&self, kind: usize) -> u64 {
         self.loss_counter(kind)
-            .map_or(0, |counter| counter.load(Ordering::Acquire))
+            .map_or(0, |LossCounter(lost)| lost.load(Ordering::Acquire))
     }
 
     /// How many records were lost since the ring was made.
@@ -149,7 +165,7 @@ impl<'m> Ring<'m> {
         self.room.is_corrupt()
     }
 
-    fn loss_counter(&self, kind: usize) -> Option<&AtomicU64> {
+    fn loss_counter(&self, kind: usize) -> Option<&LossCounter> {
         self.lost.get(kind).or_else(|| self.lost.last())
     }
 

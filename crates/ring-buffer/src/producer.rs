@@ -2,7 +2,7 @@
 
 use crate::room::{Claim, size_of_granules};
 use crate::sync::Ordering;
-use crate::{Ring, word};
+use crate::{LossCounter, Ring, word};
 use core::fmt;
 use core::num::NonZeroU64;
 
@@ -97,8 +97,8 @@ pub(crate) fn record_size_max(count: NonZeroU64) -> usize {
 }
 
 fn count_lost(ring: &Ring<'_>, kind: usize) {
-    if let Some(counter) = ring.loss_counter(kind) {
-        counter.fetch_add(1, Ordering::Release);
+    if let Some(LossCounter(lost)) = ring.loss_counter(kind) {
+        lost.fetch_add(1, Ordering::Release);
     }
     ring.lost_total.fetch_add(1, Ordering::Release);
 }

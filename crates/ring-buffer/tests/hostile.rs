@@ -4,7 +4,10 @@
 #![cfg(not(loom))]
 
 use proptest::prelude::*;
-use ring_buffer::{GRANULE_SIZE, Granule, Ring, Room, Word};
+use ring_buffer::{GRANULE_SIZE, Granule, LossCounter, Ring, Room, Word};
+
+/// How many kinds of records have a loss counter.
+const KINDS: usize = 8;
 
 const COUNT: usize = 16;
 
@@ -51,7 +54,8 @@ proptest! {
     ) {
         let mut words: Vec<Word> = forged.into_iter().map(Word::forged).collect();
         let mut granules: Vec<Granule> = (0..COUNT).map(|_index| Granule::new()).collect();
-        let ring = Ring::new(&mut words, &mut granules, 0).unwrap();
+        let losses = [(); KINDS].map(|()| LossCounter::new());
+        let ring = Ring::new(&mut words, &mut granules, &losses, 0).unwrap();
         // Reserved and forgotten: the words at their place are the forged ones.
         for _turn in 0..reserved {
             std::mem::forget(ring.reserve(0, Room::Kept, 1).unwrap());
@@ -67,7 +71,8 @@ fn a_forged_word_stops_the_ring_and_every_further_record_counts_as_lost() {
         .map(|_index| Word::forged(claim(20 * 64, false)))
         .collect();
     let mut granules: Vec<Granule> = (0..COUNT).map(|_index| Granule::new()).collect();
-    let ring = Ring::new(&mut words, &mut granules, 0).unwrap();
+    let losses = [(); KINDS].map(|()| LossCounter::new());
+    let ring = Ring::new(&mut words, &mut granules, &losses, 0).unwrap();
     std::mem::forget(ring.reserve(3, Room::Kept, 64).unwrap());
 
     assert_eq!(consume_all(&ring), Vec::<Vec<u8>>::new());
@@ -82,7 +87,8 @@ fn a_forged_word_stops_the_ring_and_every_further_record_counts_as_lost() {
 fn sizes_that_are_none_are_refused_and_counted() {
     let mut words: Vec<Word> = (0..COUNT).map(|_index| Word::new()).collect();
     let mut granules: Vec<Granule> = (0..COUNT).map(|_index| Granule::new()).collect();
-    let ring = Ring::new(&mut words, &mut granules, 0).unwrap();
+    let losses = [(); KINDS].map(|()| LossCounter::new());
+    let ring = Ring::new(&mut words, &mut granules, &losses, 0).unwrap();
     for size in [0, ring.record_size_max() + 1, usize::MAX] {
         assert!(ring.reserve(100, Room::Kept, size).is_err());
     }

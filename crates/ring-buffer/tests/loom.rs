@@ -7,11 +7,14 @@
 
 use loom::sync::Arc;
 use loom::thread;
-use ring_buffer::{Granule, Ring, Room, Word};
+use ring_buffer::{Granule, LossCounter, Ring, Room, Word};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// What the smallest case has at least.
 const SCHEDULES_MIN: usize = 10;
+
+/// How many kinds of records have a loss counter.
+const KINDS: usize = 4;
 
 /// Runs `body_fn` in every schedule, of which there must be some.
 ///
@@ -33,7 +36,8 @@ fn explore(body_fn: impl Fn() + Send + Sync + 'static) {
 fn ring(granules: usize) -> Arc<Ring<'static>> {
     let words: Vec<Word> = (0..granules).map(|_index| Word::new()).collect();
     let granules: Vec<Granule> = (0..granules).map(|_index| Granule::new()).collect();
-    Arc::new(Ring::new(words.leak(), granules.leak(), 0).unwrap())
+    let losses: Vec<LossCounter> = (0..KINDS).map(|_kind| LossCounter::new()).collect();
+    Arc::new(Ring::new(words.leak(), granules.leak(), losses.leak(), 0).unwrap())
 }
 
 /// One record of `size` bytes, each of them `mark`. Whether there was room.

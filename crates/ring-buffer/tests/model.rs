@@ -4,8 +4,11 @@
 #![cfg(not(loom))]
 
 use proptest::prelude::*;
-use ring_buffer::{GRANULE_SIZE, Granule, Ring, Room, Word};
+use ring_buffer::{GRANULE_SIZE, Granule, LossCounter, Ring, Room, Word};
 use std::collections::VecDeque;
+
+/// How many kinds of records have a loss counter.
+const KINDS: usize = 8;
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
@@ -96,7 +99,8 @@ proptest! {
     ) {
         let mut words: Vec<Word> = (0..count).map(|_index| Word::new()).collect();
         let mut granules: Vec<Granule> = (0..count).map(|_index| Granule::new()).collect();
-        let ring = Ring::new(&mut words, &mut granules, kept * GRANULE_SIZE).unwrap();
+        let losses = [(); KINDS].map(|()| LossCounter::new());
+        let ring = Ring::new(&mut words, &mut granules, &losses, kept * GRANULE_SIZE).unwrap();
         let mut model = Model::default();
         for step in steps {
             play(&ring, &mut model, step);
@@ -113,7 +117,8 @@ proptest! {
 fn the_kept_part_takes_no_common_record() {
     let mut words: Vec<Word> = (0..16).map(|_index| Word::new()).collect();
     let mut granules: Vec<Granule> = (0..16).map(|_index| Granule::new()).collect();
-    let ring = Ring::new(&mut words, &mut granules, 4 * GRANULE_SIZE).unwrap();
+    let losses = [(); KINDS].map(|()| LossCounter::new());
+    let ring = Ring::new(&mut words, &mut granules, &losses, 4 * GRANULE_SIZE).unwrap();
     let fill = |kind, room| {
         (0..20)
             .filter(|_turn| ring.reserve(kind, room, 1).is_ok())
@@ -130,7 +135,8 @@ fn unusable_memory_is_refused() {
     let memory = |words: usize, granules: usize, kept| {
         let mut words: Vec<Word> = (0..words).map(|_index| Word::new()).collect();
         let mut granules: Vec<Granule> = (0..granules).map(|_index| Granule::new()).collect();
-        Ring::new(&mut words, &mut granules, kept)
+        let losses = [(); KINDS].map(|()| LossCounter::new());
+        Ring::new(&mut words, &mut granules, &losses, kept)
             .map(|_ring| ())
             .err()
     };

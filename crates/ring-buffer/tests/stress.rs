@@ -3,9 +3,12 @@
 
 #![cfg(not(loom))]
 
-use ring_buffer::{Granule, Ring, Room, Word};
+use ring_buffer::{Granule, LossCounter, Ring, Room, Word};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+
+/// How many kinds of records have a loss counter.
+const KINDS: usize = 8;
 
 const PRODUCERS: usize = 4;
 const RECORDS: u64 = if cfg!(miri) { 60 } else { 50_000 };
@@ -86,7 +89,8 @@ fn the_account_balances_with_many_producers() {
     let count = 256;
     let mut words: Vec<Word> = (0..count).map(|_index| Word::new()).collect();
     let mut granules: Vec<Granule> = (0..count).map(|_index| Granule::new()).collect();
-    let ring = Ring::new(&mut words, &mut granules, 1024).unwrap();
+    let losses = [(); KINDS].map(|()| LossCounter::new());
+    let ring = Ring::new(&mut words, &mut granules, &losses, 1024).unwrap();
     let done = AtomicBool::new(false);
 
     let (delivered, discarded) = thread::scope(|scope| {

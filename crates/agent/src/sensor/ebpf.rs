@@ -13,7 +13,7 @@ use std::io;
 use std::os::fd::AsFd as _;
 use std::time::Duration;
 
-use event::Kind;
+use event::{Kind, Kinds};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
 use self::object::{Object, Waiting};
@@ -75,9 +75,14 @@ impl Ebpf {
                 object.take_ring("PROCESS_EVENTS")?,
                 "process_events",
                 processes,
-                0..3,
+                Kinds::PROCESS,
             ),
-            Ring::new(object.take_ring("EVENTS")?, "events", others, 3..6),
+            Ring::new(
+                object.take_ring("EVENTS")?,
+                "events",
+                others,
+                Kinds::ALL.without(Kinds::PROCESS),
+            ),
         ];
         let images = if settings.images && !object.sees_images {
             Some(Images::open(settings)?)
@@ -293,12 +298,13 @@ impl Sensor for Ebpf {
             produced: self.object.produced()?,
             lost: self.told.per_kind(),
         };
-        for (produced, missed) in counters.produced.iter_mut().zip(self.told.missed()) {
-            *produced += missed;
+        for (kind, missed) in self.told.missed().iter() {
+            counters.produced.add(kind, *missed);
         }
-        if let (Some(images), Some(index)) = (&self.images, Kind::IMAGE_LOAD.index()) {
-            counters.produced[index] += images.rings.produced();
-            counters.lost[index] += images.rings.lost();
+        if let Some(images) = &self.images {
+            let kind = Kind::IMAGE_LOAD;
+            counters.produced.add(kind, images.rings.produced());
+            counters.lost.add(kind, images.rings.lost());
         }
         Ok(counters)
     }

@@ -23,8 +23,8 @@ mod snapshot;
 use std::io;
 use std::time::{Duration, Instant};
 
+use event::RECORD_SIZE_MAX;
 use event::control::{Counters as Counted, PROTOCOL_VERSION, Welcome};
-use event::{Kind, RECORD_SIZE_MAX};
 
 use super::existing::Existing;
 use super::{Batch, Counters, Error, Sensor, Settings, seam};
@@ -161,18 +161,18 @@ impl<D: Device> WindowsSensor<D> {
 
     /// Whether everything the driver had seen at `until` came out here, or was lost.
     fn has_all(&self, until: &Counted) -> bool {
-        let kinds = self.now.kinds.iter().zip(&until.kinds);
-        let is_handed_over = kinds
-            .clone()
-            .all(|(now, until)| now.delivered.saturating_add(now.lost) >= until.produced);
+        let kinds = self.now.kinds.iter().zip(until.kinds.iter());
+        let is_handed_over = kinds.clone().all(|((_kind, now), (_same, until))| {
+            now.delivered.saturating_add(now.lost) >= until.produced
+        });
         is_handed_over && self.stream.received() >= self.delivered()
     }
 
     /// Records of all kinds that the driver delivered to this reader.
     fn delivered(&self) -> u64 {
-        let kinds = self.now.kinds.iter().zip(&self.before.kinds);
+        let kinds = self.now.kinds.iter().zip(self.before.kinds.iter());
         kinds
-            .map(|(now, before)| now.delivered.saturating_sub(before.delivered))
+            .map(|((_kind, now), (_same, before))| now.delivered.saturating_sub(before.delivered))
             .sum()
     }
 
@@ -289,8 +289,8 @@ impl<D: Device> Sensor for WindowsSensor<D> {
             self.count()?;
         }
         let mut counters = Counters::default();
-        let kinds = self.now.kinds.iter().zip(&self.before.kinds);
-        for (kind, (now, before)) in Kind::OBSERVED.into_iter().zip(kinds) {
+        let kinds = self.now.kinds.iter().zip(self.before.kinds.iter());
+        for ((kind, now), (_same, before)) in kinds {
             if self.stream.is_wanted(kind) {
                 let delivered = now.delivered.saturating_sub(before.delivered);
                 let passed_over = self.stream.passed_over(kind);

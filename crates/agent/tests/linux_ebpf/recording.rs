@@ -139,15 +139,16 @@ impl Recorded {
 
     /// Of every kind, what happened was handed over or told as lost, to the event.
     fn check_balance(&self) {
-        for (index, kind) in Kind::OBSERVED.into_iter().enumerate() {
+        for kind in Kind::OBSERVED {
             let delivered = self
                 .all()
                 .filter(|(header, _)| header.kind == kind)
                 .filter(|(header, _)| !header.flags.contains(Flags::EXISTING))
                 .count() as u64;
             let lost = self.lost(kind);
-            assert_eq!(self.counters.lost[index], lost, "{kind}");
-            assert_eq!(self.counters.produced[index], delivered + lost, "{kind}");
+            assert_eq!(self.counters.lost.count(kind), lost, "{kind}");
+            let produced = self.counters.produced.count(kind);
+            assert_eq!(produced, delivered + lost, "{kind}");
         }
     }
 }

@@ -39,7 +39,7 @@ fn check_sees_everything(open_fn: OpenFn, images: bool) {
     let (settings, _waker) = settings(true, images);
     let (batches, counters, (witness, threads)) =
         record_programs_and_threads(open_fn, &settings, 60);
-    assert_eq!(counters.lost.iter().sum::<u64>(), 0);
+    assert_eq!(counters.lost.sum(), 0);
     check_account(&batches, &counters);
     check_order(&batches);
     check_processes(&batches, &witness, true);
@@ -84,7 +84,7 @@ fn the_seam_is_clean_under_load() {
             let (batches, counters, ()) = record(open_fn, &settings, || {
                 assert!(Command::new("/bin/true").status().unwrap().success());
             });
-            assert_eq!(counters.lost.iter().sum::<u64>(), 0);
+            assert_eq!(counters.lost.sum(), 0);
             check_account(&batches, &counters);
             check_lives(&batches);
         }
@@ -109,7 +109,7 @@ fn a_sensor_nobody_reads_loses_and_its_account_balances() {
         }
         sensor.stop(&mut batches[1]).unwrap();
         let counters = sensor.counters().unwrap();
-        assert!(counters.lost.iter().sum::<u64>() > 0, "nothing was lost");
+        assert!(counters.lost.sum() > 0, "nothing was lost");
         check_account(&batches, &counters);
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use agent::sensor::{Batch, Counters};
-use event::{Event, Flags, Header, Kind};
+use event::{ByKind, Event, Flags, Header};
 
 /// The records of a batch.
 pub(crate) fn records(batch: &Batch) -> impl Iterator<Item = (Header, Event<'_>)> {
@@ -22,20 +22,19 @@ pub(crate) fn lost_count(batch: &Batch) -> u64 {
 
 /// Whether everything produced, the snapshot aside, was handed over or told as lost, kind by kind.
 pub(crate) fn check_account(batches: &[Batch], counters: &Counters) {
-    let mut delivered = [0; Kind::OBSERVED.len()];
-    let mut lost = [0; Kind::OBSERVED.len()];
+    let (mut delivered, mut lost) = (ByKind::default(), ByKind::default());
     for (header, event) in batches.iter().flat_map(records) {
         match event {
-            Event::Lost(event) => lost[event.kind.index().unwrap()] += event.count,
+            Event::Lost(event) => lost.add(event.kind, event.count),
             _ if header.flags.contains(Flags::EXISTING) => {}
-            _ => delivered[header.kind.index().unwrap()] += 1,
+            _ => delivered.add(header.kind, 1),
         }
     }
     assert_eq!(lost, counters.lost);
-    for (index, kind) in Kind::OBSERVED.into_iter().enumerate() {
+    for (kind, produced) in counters.produced.iter() {
         assert_eq!(
-            counters.produced[index],
-            delivered[index] + lost[index],
+            *produced,
+            delivered.count(kind) + lost.count(kind),
             "{kind}"
         );
     }

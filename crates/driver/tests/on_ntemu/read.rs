@@ -223,8 +223,7 @@ fn what_is_lost_is_told_in_the_stream_and_the_account_balances() {
     exit_threads(&machine, produced);
 
     let mut records = flushed(&machine, &file);
-    let index = Kind::THREAD_EXIT.index().unwrap();
-    let count = counters(&file).kinds[index];
+    let count = *counters(&file).kinds.get(Kind::THREAD_EXIT).unwrap();
     assert_eq!(losses(&records), [(Kind::THREAD_EXIT, count.lost)]);
     assert_eq!(count.produced, u64::from(produced));
     assert_eq!(count.delivered + count.lost, u64::from(produced));

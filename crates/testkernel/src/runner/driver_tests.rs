@@ -223,20 +223,21 @@ fn tells_losses(kernel: &Kernel) -> Outcome {
     let seen = Reader::start()?.stop()?;
     driver.stop()?;
     let produced = u64::try_from(witnessed.len())?;
-    let told: u64 = seen.counters.kinds.iter().map(|count| count.produced).sum();
+    let kinds = &seen.counters.kinds;
+    let told: u64 = kinds.iter().map(|(_kind, count)| count.produced).sum();
     ensure(
         told == produced,
         format!("{produced} witnessed, {told} counted"),
     )?;
     balances(&seen.counters)?;
-    for (kind, count) in Kind::OBSERVED.iter().zip(&seen.counters.kinds) {
-        let lost = lost_of(&seen.facts, *kind);
+    for (kind, count) in kinds.iter() {
+        let lost = lost_of(&seen.facts, kind);
         ensure(
             lost == count.lost,
             format!("{lost} told as lost of {kind:?}, counted {count:?}"),
         )?;
     }
-    let lost: u64 = seen.counters.kinds.iter().map(|count| count.lost).sum();
+    let lost: u64 = kinds.iter().map(|(_kind, count)| count.lost).sum();
     ensure(lost > 0, "nothing was lost")?;
     // What was told is the beginning of what was witnessed: the newest is lost.
     let whole: Vec<&Fact> = seen

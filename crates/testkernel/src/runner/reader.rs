@@ -101,7 +101,7 @@ pub(crate) fn is_drained(counters: &Counters) -> bool {
     counters
         .kinds
         .iter()
-        .all(|count| count.produced == count.delivered + count.lost)
+        .all(|(_kind, count)| count.produced == count.delivered + count.lost)
 }
 
 fn read(device: &Device, is_over: &AtomicBool) -> io::Result<Seen> {

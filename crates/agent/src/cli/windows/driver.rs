@@ -9,7 +9,6 @@ use agent::service::windows::{
 };
 use agent::sys::registry::Value;
 use clap::{Args, Subcommand};
-use event::Kind;
 
 use super::{Exit, Failure, console, launch};
 
@@ -178,7 +177,7 @@ fn counters(state: &DriverState) -> Vec<String> {
             counters.queue_used, counters.queue_limit, counters.queue_peak
         ),
     ];
-    for (kind, count) in Kind::OBSERVED.into_iter().zip(&counters.kinds) {
+    for (kind, count) in counters.kinds.iter() {
         if count.produced > 0 {
             lines.push(format!(
                 "{kind}: {} produced, {} delivered, {} lost",

@@ -186,7 +186,7 @@ mod tests {
     fn lost(stream: &mut Stream, messages: &[Message]) -> u64 {
         stream.messages.extend_from_slice(messages);
         stream.write(&mut Batch::default());
-        stream.counters.lost.iter().sum()
+        stream.counters.lost.sum()
     }
 
     #[test]
@@ -219,7 +219,7 @@ mod tests {
             message(1, 1, exec),
         ];
         assert_eq!(lost(&mut stream, &messages), 0);
-        assert_eq!(stream.counters.produced.iter().sum::<u64>(), 1);
+        assert_eq!(stream.counters.produced.sum(), 1);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use aya::programs::fentry::FEntryLink;
 use aya::programs::tp_btf::BtfTracePointLink;
 use aya::programs::{BtfTracePoint, FEntry, Iter, ProgramError};
 use aya::{Btf, Ebpf, EbpfLoader, VerifierLogLevel};
-use event::Kind;
+use event::{ByKind, Kind};
 
 use super::btf::{self, Types};
 use crate::sensor::{Error, Settings};
@@ -97,8 +97,8 @@ pub(super) enum Waiting {
 const CONTROL_ENABLED: u32 = 0;
 const CONTROL_WAITING: u32 = 1;
 
-/// Numbers per observed kind.
-pub(super) type PerKind = [u64; Kind::OBSERVED.len()];
+/// Numbers per observed kind, as the maps have them.
+type PerKind = [u64; Kind::OBSERVED.len()];
 
 /// The loaded object. Dropping it detaches and unloads everything: nothing is pinned.
 ///
@@ -228,26 +228,24 @@ impl Object {
     }
 
     /// Events that happened so far.
-    pub(super) fn produced(&self) -> Result<PerKind, Error> {
+    pub(super) fn produced(&self) -> Result<ByKind<u64>, Error> {
         sum(&self.produced)
     }
 
     /// Of those, events that could not be stored.
-    pub(super) fn lost(&self) -> Result<PerKind, Error> {
+    pub(super) fn lost(&self) -> Result<ByKind<u64>, Error> {
         sum(&self.lost)
     }
 
     /// Events whose program did not run, because it ran on the same processor already when it was
     /// interrupted. A program that tells of several kinds has them all counted as its first: what
     /// it would have told is not known.
-    pub(super) fn missed(&self) -> PerKind {
-        let mut missed = PerKind::default();
+    pub(super) fn missed(&self) -> ByKind<u64> {
+        let mut missed = ByKind::default();
         let kinds = [Kind::PROCESS_START, Kind::PROCESS_EXEC, Kind::PROCESS_EXIT];
         let programs = TRACEPOINTS.into_iter().zip(kinds);
         for (name, kind) in programs.chain([(IMAGE_FUNCTION, Kind::IMAGE_LOAD)]) {
-            if let Some(index) = kind.index() {
-                missed[index] = self.misses(name).unwrap_or(0);
-            }
+            missed.add(kind, self.misses(name).unwrap_or(0));
         }
         missed
     }
@@ -363,11 +361,11 @@ fn take(ebpf: &mut Ebpf, name: &str) -> Result<aya::maps::Map, Error> {
     ebpf.take_map(name).ok_or_else(|| missing(name))
 }
 
-fn sum(map: &PerCpuArray<MapData, PerKind>) -> Result<PerKind, Error> {
-    let mut total = PerKind::default();
+fn sum(map: &PerCpuArray<MapData, PerKind>) -> Result<ByKind<u64>, Error> {
+    let mut total = ByKind::default();
     for counters in map.get(&0, 0).map_err(map_error)?.iter() {
-        for (total, count) in total.iter_mut().zip(counters) {
-            *total += count;
+        for (kind, count) in ByKind::new(*counters).iter() {
+            total.add(kind, *count);
         }
     }
     Ok(total)

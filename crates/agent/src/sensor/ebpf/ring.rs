@@ -1,13 +1,12 @@
 //! One of the programs' ring buffers: draining it, and telling what it lost where it lost it.
 
-use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use aya::maps::{MapData, RingBuf};
 use event::loss::{Lost, Reason};
-use event::{Header, Kind, wire};
+use event::{ByKind, Header, Kinds, wire};
 
-use super::object::{Object, PerKind};
+use super::object::Object;
 use crate::sensor::{Batch, Error};
 
 /// What the kernel puts before each record.
@@ -18,8 +17,8 @@ pub(super) struct Ring {
     buffer: RingBuf<MapData>,
     name: &'static str,
     size: u64,
-    /// Its kinds, by [`Kind::index`].
-    kinds: Range<usize>,
+    /// Its kinds.
+    kinds: Kinds,
     /// Events told as lost so far, of what `lost_before` counts.
     told: u64,
     /// Every record before this time was read.
@@ -31,28 +30,28 @@ pub(super) struct Ring {
 #[derive(Debug, Default)]
 pub(super) struct Told {
     /// Of what the programs could not store.
-    unstored: PerKind,
+    unstored: ByKind<u64>,
     /// Of what they were not run for.
-    missed: PerKind,
+    missed: ByKind<u64>,
 }
 
 impl Told {
     /// Everything told so far.
-    pub(super) fn per_kind(&self) -> PerKind {
-        std::array::from_fn(|index| self.unstored[index] + self.missed[index])
+    pub(super) fn per_kind(&self) -> ByKind<u64> {
+        ByKind::from_fn(|kind| self.unstored.count(kind) + self.missed.count(kind))
     }
 
     /// What was told of programs that did not run.
-    pub(super) const fn missed(&self) -> PerKind {
+    pub(super) const fn missed(&self) -> ByKind<u64> {
         self.missed
     }
 
     /// Tells the events for which programs did not run, `missed` in all.
-    pub(super) fn tell_missed(&mut self, time: u64, missed: &PerKind, batch: &mut Batch) {
-        for (index, kind) in Kind::OBSERVED.into_iter().enumerate() {
-            let untold = missed[index].saturating_sub(self.missed[index]);
+    pub(super) fn tell_missed(&mut self, time: u64, missed: &ByKind<u64>, batch: &mut Batch) {
+        for (kind, missed) in missed.iter() {
+            let untold = missed.saturating_sub(self.missed.count(kind));
             if untold > 0 {
-                self.missed[index] += untold;
+                self.missed.add(kind, untold);
                 batch.write_lost(
                     time,
                     Lost {
@@ -67,12 +66,12 @@ impl Told {
 }
 
 impl Ring {
-    /// A ring whose records are of the kinds with index `kinds`.
+    /// A ring whose records are of `kinds`.
     pub(super) const fn new(
         buffer: RingBuf<MapData>,
         name: &'static str,
         size: u32,
-        kinds: Range<usize>,
+        kinds: Kinds,
     ) -> Self {
         Self {
             buffer,
@@ -114,7 +113,7 @@ impl Ring {
             last_time = header.time;
             if header.lost_before > self.told {
                 let untold = header.lost_before - self.told;
-                self.told += tell(&self.kinds, untold, header.time, object, told, batch)?;
+                self.told += tell(self.kinds, untold, header.time, object, told, batch)?;
             }
             batch.push(&record).map_err(invalid)?;
             if batch.size() >= limit {
@@ -135,7 +134,7 @@ impl Ring {
         told: &mut Told,
         batch: &mut Batch,
     ) -> Result<(), Error> {
-        self.told += tell(&self.kinds, u64::MAX, time, object, told, batch)?;
+        self.told += tell(self.kinds, u64::MAX, time, object, told, batch)?;
         Ok(())
     }
 }
@@ -149,7 +148,7 @@ impl AsFd for Ring {
 /// Appends `lost` records for at most `count` events of `kinds` that are counted as lost and were
 /// not told. How many it told.
 fn tell(
-    kinds: &Range<usize>,
+    kinds: Kinds,
     mut count: u64,
     time: u64,
     object: &Object,
@@ -158,16 +157,16 @@ fn tell(
 ) -> Result<u64, Error> {
     let lost = object.lost()?;
     let mut sum = 0;
-    for index in kinds.clone() {
-        let untold = (lost[index] - told.unstored[index]).min(count);
+    for kind in kinds.iter() {
+        let untold = (lost.count(kind) - told.unstored.count(kind)).min(count);
         if untold == 0 {
             continue;
         }
-        told.unstored[index] += untold;
+        told.unstored.add(kind, untold);
         count -= untold;
         sum += untold;
         let lost = Lost {
-            kind: Kind::OBSERVED[index],
+            kind,
             reason: Reason::BUFFER_FULL,
             count: untold,
         };

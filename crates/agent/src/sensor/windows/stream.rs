@@ -5,7 +5,7 @@ use std::io;
 
 use event::control::Batch as Head;
 use event::wire::Reader;
-use event::{Event, HEADER_SIZE, Header, Kind};
+use event::{ByKind, Event, HEADER_SIZE, Header, Kind, Subject};
 
 use super::first_threads::FirstThreads;
 use crate::sensor::existing::Existing;
@@ -30,8 +30,8 @@ pub(super) struct Stream {
     images: bool,
     /// Records taken, losses not among them.
     received: u64,
-    lost: [u64; Kind::OBSERVED.len()],
-    passed_over: [u64; Kind::OBSERVED.len()],
+    lost: ByKind<u64>,
+    passed_over: ByKind<u64>,
     /// Processes the snapshot had, by id and start, and until when their starts may still come.
     existing: HashSet<(u32, u64)>,
     existing_until: u64,
@@ -47,8 +47,8 @@ impl Stream {
             threads,
             images,
             received: 0,
-            lost: [0; Kind::OBSERVED.len()],
-            passed_over: [0; Kind::OBSERVED.len()],
+            lost: ByKind::default(),
+            passed_over: ByKind::default(),
             existing: HashSet::new(),
             existing_until: 0,
             first_threads: FirstThreads::default(),
@@ -78,22 +78,22 @@ impl Stream {
 
     /// Whether events of the kind are to be recorded.
     pub(super) const fn is_wanted(&self, kind: Kind) -> bool {
-        match kind {
-            Kind::THREAD_START | Kind::THREAD_EXIT => self.threads,
-            Kind::IMAGE_LOAD => self.images,
+        match kind.subject() {
+            Some(Subject::Thread) => self.threads,
+            Some(Subject::Image) => self.images,
             _ => true,
         }
     }
 
     /// What was told as lost.
     pub(super) fn lost(&self, kind: Kind) -> u64 {
-        counter(&self.lost, kind)
+        self.lost.count(kind)
     }
 
     /// What was delivered and is not an event of its own: the snapshot told it already, or it is
     /// about the first thread of a process.
     pub(super) fn passed_over(&self, kind: Kind) -> u64 {
-        counter(&self.passed_over, kind)
+        self.passed_over.count(kind)
     }
 
     /// Takes the bytes of a completed read. Reads may complete on several processors at once, so a
@@ -164,7 +164,7 @@ impl Stream {
             if !self.is_wanted(lost.kind) {
                 return Ok(());
             }
-            count(&mut self.lost, lost.kind, lost.count);
+            self.lost.add(lost.kind, lost.count);
         } else if header.kind.index().is_some() {
             self.received += 1;
             if !self.is_wanted(header.kind) {
@@ -172,7 +172,7 @@ impl Stream {
             }
             let is_first_thread = self.threads && self.first_threads.take(header, record);
             if is_first_thread || self.is_told(header) {
-                count(&mut self.passed_over, header.kind, 1);
+                self.passed_over.add(header.kind, 1);
                 return Ok(());
             }
         }
@@ -209,16 +209,5 @@ fn broken(what: &'static str) -> Error {
     Error::Io {
         action: "reading from the driver",
         source: io::Error::new(io::ErrorKind::InvalidData, what),
-    }
-}
-
-fn counter(counters: &[u64; Kind::OBSERVED.len()], kind: Kind) -> u64 {
-    let counter = kind.index().and_then(|index| counters.get(index));
-    counter.copied().unwrap_or(0)
-}
-
-fn count(counters: &mut [u64; Kind::OBSERVED.len()], kind: Kind, count: u64) {
-    if let Some(counter) = kind.index().and_then(|index| counters.get_mut(index)) {
-        *counter = counter.saturating_add(count);
     }
 }

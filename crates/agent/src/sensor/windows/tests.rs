@@ -44,12 +44,12 @@ struct Scripted {
 impl Driver {
     fn produce(&mut self, record: Vec<u8>) {
         let header = Header::read(&mut event::wire::Reader::new(&record)).unwrap();
-        self.counters.kinds[header.kind.index().unwrap()].produced += 1;
+        self.counters.kinds.get_mut(header.kind).unwrap().produced += 1;
         self.queue.push_back(record);
     }
 
     fn lose(&mut self, kind: Kind, count: u64) {
-        let counter = &mut self.counters.kinds[kind.index().unwrap()];
+        let counter = self.counters.kinds.get_mut(kind).unwrap();
         counter.produced += count;
         counter.lost += count;
         self.untold.push((kind, count));
@@ -61,7 +61,7 @@ impl Driver {
             let mut records: Vec<Vec<u8>> = self.untold.drain(..).map(lost).collect();
             for record in self.queue.drain(..self.queue.len().min(2)) {
                 let header = Header::read(&mut event::wire::Reader::new(&record)).unwrap();
-                self.counters.kinds[header.kind.index().unwrap()].delivered += 1;
+                self.counters.kinds.get_mut(header.kind).unwrap().delivered += 1;
                 records.push(record);
             }
             self.counters.batches += 1;
@@ -259,7 +259,8 @@ impl Fixture {
             let existing = header.flags.contains(Flags::EXISTING);
             (header.kind, header.process_id, existing)
         });
-        let counts = std::array::from_fn(|kind| (counters.produced[kind], counters.lost[kind]));
+        let of = |kind| (counters.produced.count(kind), counters.lost.count(kind));
+        let counts = Kind::OBSERVED.map(of);
         (told.collect(), counts)
     }
 }
@@ -304,8 +305,8 @@ fn a_start_that_is_told_after_the_snapshot_had_the_process_is_told_once() {
 fn the_account_is_of_this_run_alone_and_losses_are_in_it() {
     let fixture = Fixture::started(true, |driver| {
         // Delivered to the agent before this one, and lost while there was none.
-        driver.counters.kinds[START].produced = 50;
-        driver.counters.kinds[START].delivered = 50;
+        let starts = driver.counters.kinds.get_mut(Kind::PROCESS_START).unwrap();
+        (starts.produced, starts.delivered) = (50, 50);
         driver.counters.batches = 7;
         driver.lose(Kind::THREAD_START, 5);
     });
