@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 
 use agent::sink::store::{Settings, Store};
 use agent::sink::{Sink as _, Tally};
-use agent::store::keeper::Retention;
+use agent::store::retention::Retention;
 use agent::store::{self, Guard, Live, Reader, Window, Writer};
 use agent::trail::{Time, json};
 use libfuzzer_sys::fuzz_target;

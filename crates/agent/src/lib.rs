@@ -13,7 +13,6 @@ pub mod export;
 pub mod host;
 pub mod metrics;
 pub mod moment;
-mod nearest;
 pub mod pipeline;
 pub mod quantity;
 pub mod query;
@@ -25,6 +24,7 @@ pub mod shown;
 pub mod sink;
 pub mod store;
 pub mod story;
+mod suggestion;
 pub mod sys;
 pub mod tree;
 

@@ -64,8 +64,7 @@ impl Server {
         listener.set_nonblocking(true)?;
         let stop = Waker::new()?;
         let stopped = stop.clone();
-        let thread = std::thread::Builder::new()
-            .name("metrics".to_owned())
+        let thread = crate::sys::thread::named("metrics")
             .spawn(move || serve(&listener, &status, &stopped))?;
         Ok(Self {
             address,

@@ -32,13 +32,13 @@ use crate::sys::wake::Waker;
 use crate::trail::{self, Body, Event, Time};
 
 mod feed;
-mod outlets;
+mod sink_queue;
 mod status;
 
 pub use status::Status;
 
 use feed::{Feed, Message};
-use outlets::Outlets;
+use sink_queue::SinkQueues;
 
 /// The version that `sensor_start` and `sensor_stop` tell.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -86,9 +86,9 @@ pub fn record(
     recording_fn: impl FnOnce(),
 ) -> Result<Account, Error> {
     let source = sensor.source();
-    let outlets = Outlets::open(sinks)?;
+    let queues = SinkQueues::open(sinks)?;
     let feed = Feed::start(sensor, waker.clone(), Arc::clone(status))?;
-    let mut recorder = Recorder::new(source, settings, outlets, Arc::clone(status));
+    let mut recorder = Recorder::new(source, settings, queues, Arc::clone(status));
     let result = recorder.run(&feed, recording_fn);
     // Whatever went wrong, the sensor thread ends and the sinks keep what they were given.
     waker.wake();
@@ -108,7 +108,7 @@ pub fn replay(
     mut pace: Option<Pace>,
 ) -> Result<Account, Error> {
     let began = Instant::now();
-    let mut outlets = Outlets::open(sinks)?;
+    let mut queues = SinkQueues::open(sinks)?;
     let mut counts = Counts::default();
     for event in events {
         let wait = pace
@@ -116,20 +116,20 @@ pub fn replay(
             .map_or(Duration::ZERO, |pace| pace.wait(event.time, Instant::now()));
         if !wait.is_zero() {
             // What was due before is seen before.
-            outlets.send();
+            queues.send();
             waker.wait(wait);
         }
         if waker.is_woken() {
             break;
         }
         count_replayed(&mut counts, &event);
-        if outlets.push(event) {
-            status.set(&account("replay", began, counts, &outlets));
+        if queues.push(event) {
+            status.set(&account("replay", began, counts, &queues));
             status.progress();
         }
     }
-    outlets.close();
-    let account = account("replay", began, counts, &outlets);
+    queues.close();
+    let account = account("replay", began, counts, &queues);
     status.set(&account);
     Ok(account)
 }
@@ -149,14 +149,14 @@ fn count_replayed(counts: &mut Counts, event: &Event) {
     }
 }
 
-fn account(source: &str, began: Instant, kinds: Counts, outlets: &Outlets) -> Account {
+fn account(source: &str, began: Instant, kinds: Counts, queues: &SinkQueues) -> Account {
     Account {
         source: source.to_owned(),
         duration_ns: u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX),
         balanced: kinds.is_balanced(),
         kinds,
-        queues: outlets.peaks(),
-        sinks: outlets.counts(),
+        queues: queues.peaks(),
+        sinks: queues.counts(),
     }
 }
 
@@ -168,7 +168,7 @@ struct Recorder {
     /// Its id and key, where they can be known.
     own_process: Option<(u32, event::ProcessKey)>,
     enricher: Enricher,
-    outlets: Outlets,
+    queues: SinkQueues,
     status: Arc<Status>,
     clock: Offset,
     sequence: u64,
@@ -184,7 +184,7 @@ impl Recorder {
     fn new(
         source: &'static str,
         settings: Settings,
-        outlets: Outlets,
+        queues: SinkQueues,
         status: Arc<Status>,
     ) -> Self {
         let enricher = Enricher::new(settings.boot_id, settings.rules, settings.limits);
@@ -199,7 +199,7 @@ impl Recorder {
             process_events: settings.process_events,
             own_process,
             enricher,
-            outlets,
+            queues,
             status,
             clock: Offset::default(),
             sequence: 0,
@@ -251,7 +251,7 @@ impl Recorder {
         let processes = u64::try_from(self.enricher.process_count().0).unwrap_or(u64::MAX);
         self.processes_peak = self.processes_peak.max(processes);
         self.tell_sink_losses(message.time);
-        self.outlets.send();
+        self.queues.send();
         self.status.set(&self.account());
     }
 
@@ -308,7 +308,7 @@ impl Recorder {
 
     /// Tells, in the stream, what sinks have lost since the last batch.
     fn tell_sink_losses(&mut self, time: u64) {
-        for loss in self.outlets.new_losses() {
+        for loss in self.queues.new_losses() {
             self.emit_lost(time, loss.kind, loss.count, loss.reason.into());
         }
     }
@@ -348,7 +348,7 @@ impl Recorder {
 
     fn emit(&mut self, time: Time, enriched: Enriched) {
         self.sequence += 1;
-        self.outlets.push(Event {
+        self.queues.push(Event {
             sequence: self.sequence,
             time,
             host: Arc::clone(&self.host),
@@ -368,7 +368,7 @@ impl Recorder {
     }
 
     fn account(&self) -> Account {
-        let mut account = account(self.source, self.began, self.counts, &self.outlets);
+        let mut account = account(self.source, self.began, self.counts, &self.queues);
         account.queues.extend(self.sensor_queues.iter().cloned());
         account.queues.push(crate::account::QueuePeak {
             name: "process_cache".to_owned(),
@@ -383,7 +383,7 @@ impl Recorder {
     /// what the closing lost.
     fn finish(mut self) -> Account {
         if self.status.is_recording() {
-            self.outlets.catch_up();
+            self.queues.catch_up();
             let (time, _offset) = crate::sys::clock::now();
             self.tell_sink_losses(time);
             let stop = trail::SensorStop {
@@ -393,7 +393,7 @@ impl Recorder {
             };
             self.emit_mark(time, Body::SensorStop(Box::new(stop)));
         }
-        self.outlets.close();
+        self.queues.close();
         let account = self.account();
         self.status.set(&account);
         account

@@ -16,8 +16,8 @@ use rusqlite::{Batch, Connection, ErrorCode};
 
 pub use self::examples::{EXAMPLES, Example};
 pub use self::output::{Format, Output};
-use crate::nearest::nearest;
 use crate::store::{Guard, ReadError, Reader, Stopped, VIEWS, Window, code_of};
+use crate::suggestion;
 use crate::tree::stored;
 
 /// The longest query.
@@ -157,7 +157,7 @@ fn hint(message: &str) -> String {
     let after = |prefix: &str| message.split_once(prefix).map(|(_, name)| name.trim());
     let views: Vec<&'static str> = VIEWS.iter().map(|view| view.name).collect();
     if let Some(table) = after("no such table: ") {
-        return match nearest(&table.to_lowercase(), &views) {
+        return match suggestion::closest(&table.to_lowercase(), &views) {
             Some(near) => format!("; did you mean {near}?"),
             None => format!("; there are {}", views.join(", ")),
         };
@@ -168,7 +168,7 @@ fn hint(message: &str) -> String {
         let column = column.rsplit('.').next().unwrap_or(column).to_lowercase();
         let columns = VIEWS.iter().flat_map(|view| view.columns);
         let columns: Vec<&'static str> = columns.map(|column| column.name).collect();
-        return match nearest(&column, &columns) {
+        return match suggestion::closest(&column, &columns) {
             Some(near) if near == column => {
                 let views: Vec<&str> = VIEWS
                     .iter()

@@ -12,6 +12,7 @@ pub mod machine;
 pub mod processes;
 #[cfg_attr(windows, path = "sys/windows/sockets.rs")]
 pub mod sockets;
+pub mod thread;
 #[cfg_attr(windows, path = "sys/windows/users.rs")]
 pub mod users;
 pub mod volumes;

@@ -18,7 +18,7 @@ use agent::enrich::{Enricher, Limits};
 use agent::rules::Rules;
 use agent::sink::store::{self, Store};
 use agent::sink::{Sink as _, Tally};
-use agent::store::keeper::Retention;
+use agent::store::retention::Retention;
 use agent::trail::{self, Time, json};
 use event::wire::{Invalid, Reader};
 use event::{Event, Extension, Header};

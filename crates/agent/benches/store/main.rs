@@ -3,7 +3,7 @@
 //! memory all that needs. `cargo xtask bench store` runs it; it prints one JSON object.
 //!
 //! Writing is timed in processor time of the writing thread, so that other work on the machine does
-//! not count; what the keeper's thread uses beside it is told apart.
+//! not count; what the retention thread uses beside it is told apart.
 
 mod day;
 
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use agent::sink::store::{Settings, Store};
 use agent::sink::{Sink as _, Tally};
-use agent::store::keeper::Retention;
+use agent::store::retention::Retention;
 use agent::store::{Guard, Reader, Window};
 use agent::trail::Time;
 use anyhow::Context as _;
@@ -81,7 +81,7 @@ fn write(count: u64, directory: &Path) -> anyhow::Result<serde_json::Value> {
     store.flush(&tally);
     thread_time += thread_time_now()?.saturating_sub(before);
     store.close(&tally);
-    let keeper_time = process_time()?
+    let retention_time = process_time()?
         .saturating_sub(began)
         .saturating_sub(thread_time + making_time);
     anyhow::ensure!(
@@ -92,7 +92,7 @@ fn write(count: u64, directory: &Path) -> anyhow::Result<serde_json::Value> {
     let size = size_of(directory)?;
     Ok(json!({
         "events_per_second": rate(count, thread_time),
-        "keeper_share": keeper_time.as_secs_f64() / thread_time.as_secs_f64(),
+        "retention_share": retention_time.as_secs_f64() / thread_time.as_secs_f64(),
         "bytes_per_event": ratio(size, count),
         "segments": agent::store::segments(directory)?.len(),
         "memory_peak_kib": memory_peak_kib()?,

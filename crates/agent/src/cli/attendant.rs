@@ -60,8 +60,7 @@ impl Attendant {
         let (stop, stopped) = crossbeam_channel::bounded(0);
         let (own_status, own_waker) = (Arc::clone(status), waker.clone());
         let must_end = duties.duration.is_some();
-        let thread = std::thread::Builder::new()
-            .name("attendant".to_owned())
+        let thread = agent::sys::thread::named("attendant")
             .spawn(move || attend(&duties, &own_status, &own_waker, &stopped));
         match thread {
             Ok(thread) => Some(Self {

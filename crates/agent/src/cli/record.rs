@@ -16,7 +16,7 @@ use agent::sink::log_file::{self, LogFile};
 use agent::sink::store::{self, Store};
 use agent::sink::stream::{self, Stream};
 use agent::sink::terminal::Terminal;
-use agent::store::keeper::Retention;
+use agent::store::retention::Retention;
 use agent::sys::wake::Waker;
 use clap::Args;
 

@@ -37,19 +37,17 @@ pub(super) fn on_signals_saying(waker: &Waker, last_word: &'static str) -> io::R
     let mut signals = Signals::new(wanted)?;
     let handle = signals.handle();
     let waker = waker.clone();
-    std::thread::Builder::new()
-        .name("signals".to_owned())
-        .spawn(move || {
-            for (count, _signal) in signals.forever().enumerate() {
-                if count == 0 {
-                    waker.wake();
-                    service_manager::stopping();
-                    continue;
-                }
-                say!("{last_word}");
-                std::process::exit(Exit::Failed.code().into());
+    agent::sys::thread::named("signals").spawn(move || {
+        for (count, _signal) in signals.forever().enumerate() {
+            if count == 0 {
+                waker.wake();
+                service_manager::stopping();
+                continue;
             }
-        })?;
+            say!("{last_word}");
+            std::process::exit(Exit::Failed.code().into());
+        }
+    })?;
     Ok(Listening { handle })
 }
 

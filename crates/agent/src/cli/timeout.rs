@@ -65,7 +65,7 @@ impl Deadline {
                 left = left.max(Duration::from_secs(1));
             }
         };
-        let thread = std::thread::Builder::new().name("deadline".to_owned());
+        let thread = agent::sys::thread::named("deadline");
         match thread.spawn(watch_fn) {
             Ok(_runs_on) => Some(Self { _done: done }),
             Err(error) => {

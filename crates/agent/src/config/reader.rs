@@ -13,8 +13,8 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::{Finding, Place, Range, Severity};
-use crate::nearest::nearest;
 use crate::quantity;
+use crate::suggestion;
 
 /// What a number must be beside in range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,7 +83,7 @@ impl<'d> Section<'d> {
             if self.known.contains(&name) {
                 continue;
             }
-            let advice = match nearest(name, &self.known) {
+            let advice = match suggestion::closest(name, &self.known) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => format!("known are {}", self.known.join(", ")),
             };
@@ -208,7 +208,7 @@ impl<'t> Reader<'t> {
             *target = choice;
             return;
         }
-        let advice = nearest(text, &known)
+        let advice = suggestion::closest(text, &known)
             .map(|near| format!("did you mean \"{near}\"? "))
             .unwrap_or_default();
         self.refuse_with(value, &format!("{advice}it must be {allowed}"));

@@ -222,7 +222,7 @@ mod tests {
     use super::*;
     use crate::sink::store::{Settings, Store};
     use crate::sink::{Sink as _, Tally};
-    use crate::store::keeper::Retention;
+    use crate::store::retention::Retention;
     use crate::trail::{Body, Event, ThreadExit, Time};
 
     fn recorder(directory: &Path) -> Store {

@@ -55,8 +55,7 @@ impl Feed {
             to_pipeline,
             from_pipeline,
         };
-        let thread = std::thread::Builder::new()
-            .name("systrail-sensor".to_owned())
+        let thread = crate::sys::thread::named("sensor")
             .spawn(move || reader.run())
             .map_err(|source| Error::Thread {
                 name: "sensor",

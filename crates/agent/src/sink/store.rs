@@ -22,7 +22,7 @@ use super::log_file::{self, Lock};
 use super::outage::Outage;
 use super::owed::Owed;
 use super::{Sink, Tally, is_wrong_path};
-use crate::store::keeper::{self, Keeper, Retention};
+use crate::store::retention::{self, Retention, RetentionThread};
 use crate::store::{self, Live, ReadError, WAL_SIZE, Writer};
 use crate::trail::{Event, Time};
 use uncommitted::Uncommitted;
@@ -97,8 +97,8 @@ impl Error {
 /// Events in one transaction at most.
 const UNCOMMITTED_COUNT_MAX: u64 = 65_536;
 
-/// When the write-ahead log has grown to this many bytes, the keeper does not keep up, and the
-/// writer copies it itself.
+/// When the write-ahead log has grown to this many bytes, the retention thread does not keep up, and
+/// the writer copies it itself.
 const WAL_SIZE_MAX: u64 = 64 << 20;
 
 /// The sink that keeps the store.
@@ -115,7 +115,7 @@ pub struct Store {
     owed: Owed,
     live: Live,
     outage: Outage,
-    keeper: Keeper,
+    retention: RetentionThread,
     /// The last field: the lock is given up when nothing more happens to the files.
     lock: Option<Lock>,
 }
@@ -130,7 +130,8 @@ impl Store {
             source,
         };
         let path = std::path::absolute(&settings.path).map_err(at_path)?;
-        let keeper = Keeper::start(path.clone(), settings.retention).map_err(at_path)?;
+        let retention =
+            RetentionThread::start(path.clone(), settings.retention).map_err(at_path)?;
         settings.path = path;
         let mut store = Self {
             settings,
@@ -142,7 +143,7 @@ impl Store {
             owed: Owed::default(),
             live: Live::default(),
             outage: Outage::default(),
-            keeper,
+            retention,
             lock: None,
         };
         match store.reopen() {
@@ -188,7 +189,7 @@ impl Store {
                     return Ok(());
                 }
                 Ok(None) => {}
-                Err(error) if error.is_corrupt() => keeper::set_aside(&path, &error),
+                Err(error) if error.is_corrupt() => retention::set_aside(&path, &error),
                 Err(error @ ReadError::Newer { .. }) => {
                     tracing::warn!(%error, "a new segment is begun beside it");
                 }
@@ -217,7 +218,7 @@ impl Store {
         let begun = begun.and_then(|begun| jiff::tz::Offset::UTC.to_timestamp(begun).ok());
         self.begun = begun.map_or_else(SystemTime::now, SystemTime::from);
         self.place = Place::of(writer.path());
-        self.keeper.look(writer.path());
+        self.retention.look(writer.path());
         self.writer = Some(writer);
         self.in_transaction = false;
     }
@@ -304,13 +305,13 @@ impl Store {
         }
     }
 
-    /// Has the keeper look where there is something to do, and begins a new segment when the
-    /// present one is large or old enough.
+    /// Has the retention thread look where there is something to do, and begins a new segment when
+    /// the present one is large or old enough.
     fn look_after(&mut self) {
         let Some(writer) = &self.writer else { return };
         let wal_size = writer.wal_size();
         if wal_size > WAL_SIZE {
-            self.keeper.look(writer.path());
+            self.retention.look(writer.path());
         }
         if wal_size > WAL_SIZE_MAX
             && let Err(error) = writer.checkpoint()
@@ -353,7 +354,7 @@ impl Store {
             && error.is_corrupt()
             && let Some(path) = path
         {
-            keeper::set_aside(&path, error);
+            retention::set_aside(&path, error);
         }
         if self.outage.fail() {
             tracing::warn!(
@@ -422,7 +423,7 @@ impl Sink for Store {
         }
         self.commit(tally);
         self.writer = None;
-        self.keeper.finish();
+        self.retention.finish();
     }
 }
 

@@ -27,7 +27,7 @@ const CACHE_SIZE_KIB: u32 = 16 * 1024;
 /// Bytes the write-ahead log keeps when it begins anew; a larger file has that much to copy.
 pub const WAL_SIZE: u64 = 8 << 20;
 
-/// How long the writer waits where another holds the segment; nobody but a keeper does.
+/// How long the writer waits where another holds the segment; nobody but the retention thread does.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A segment that is written.
@@ -273,7 +273,7 @@ fn open_file(path: &Path) -> std::result::Result<Connection, ReadError> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
-        // Closing must not wait for the disk; a keeper copies what is left.
+        // Closing must not wait for the disk; the retention thread copies what is left.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         let mode: String = connection.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
         if mode != "wal" {

@@ -302,7 +302,7 @@ fn retention_drops_whole_segments_while_events_come_and_holds_nothing_up() {
         known = now;
         assert!(shelf.sequence < 20_000_000, "nothing is dropped");
     }
-    // Now and then a busy machine is slow by itself; whoever waits for the keeper waits at each drop.
+    // Now and then a busy machine is slow by itself; whoever waits for that thread waits at each drop.
     assert!(slow_count < dropped.len() / 5, "{slow_count} slow writes");
     let (path, sequence) = (shelf.path.clone(), shelf.sequence);
     let tally = shelf.close();

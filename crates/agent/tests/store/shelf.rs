@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use agent::sink::store::{Settings, Store};
 use agent::sink::{Sink as _, Tally};
-use agent::store::keeper::Retention;
+use agent::store::retention::Retention;
 use agent::store::{self, Guard, Reader, Window};
 use agent::trail::{Body, Event, ThreadExit, Time};
 use event::ProcessKey;

@@ -39,7 +39,7 @@ struct Outcome {
 #[derive(Deserialize, Serialize)]
 struct Written {
     events_per_second: f64,
-    keeper_share: f64,
+    retention_share: f64,
     bytes_per_event: f64,
     segments: u64,
     memory_peak_kib: f64,
@@ -119,9 +119,9 @@ fn figures(outcome: &Outcome) -> Vec<Figure> {
             goal: Some(Goal::AtLeast(250_000.0)),
         },
         Figure {
-            name: "keeper's time beside it",
+            name: "retention thread's time beside it",
             unit: "%",
-            value: written.keeper_share * 100.0,
+            value: written.retention_share * 100.0,
             goal: None,
         },
         Figure {

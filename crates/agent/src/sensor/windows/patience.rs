@@ -54,9 +54,7 @@ where
         let mut looks = items.iter().skip(first).map(look_fn);
         while looks.next().is_some_and(|look| sender.send(look).is_ok()) {}
     };
-    std::thread::Builder::new()
-        .name("snapshot".to_owned())
-        .spawn(look_fn)?;
+    crate::sys::thread::named("snapshot").spawn(look_fn)?;
     Ok(answers)
 }
 

@@ -6,7 +6,7 @@ use std::io;
 use std::mem;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 
 /// Files that wait at most. More can only come of many rotations while the disk stands still; then
 /// whoever rotates waits for the disk.
@@ -45,9 +45,7 @@ impl Syncer {
     pub(super) fn start() -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let work = Arc::clone(&shared);
-        let thread = thread::Builder::new()
-            .name("systrail-sync".to_owned())
-            .spawn(move || work.run())?;
+        let thread = crate::sys::thread::named("sync").spawn(move || work.run())?;
         Ok(Self {
             shared,
             thread: Some(thread),

@@ -5,7 +5,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -16,7 +16,7 @@ use super::{ReadError, directory, segment};
 /// How often retention is looked at when no segment is ended.
 const RETENTION_INTERVAL: Duration = Duration::from_mins(10);
 
-/// How long the keeper waits for a reader that holds a segment; it comes back to it later.
+/// How long the thread waits for a reader that holds a segment; it comes back to it later.
 const BUSY_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// How much of a store is kept. A limit that is `None` does not exist.
@@ -30,7 +30,7 @@ pub struct Retention {
 
 /// The thread, and the way to wake it.
 #[derive(Debug)]
-pub struct Keeper {
+pub struct RetentionThread {
     written: Written,
     looks: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -57,7 +57,7 @@ impl Written {
     }
 }
 
-impl Keeper {
+impl RetentionThread {
     /// Starts the thread.
     pub fn start(directory: PathBuf, retention: Retention) -> io::Result<Self> {
         // One look that waits is enough: it will see all there is to see.
@@ -70,9 +70,7 @@ impl Keeper {
             current: None,
             retention_due: Instant::now(),
         };
-        let thread = thread::Builder::new()
-            .name("systrail-keeper".to_owned())
-            .spawn(move || work.run(&requested))?;
+        let thread = crate::sys::thread::named("retention").spawn(move || work.run(&requested))?;
         Ok(Self {
             written,
             looks: Some(looks),
@@ -100,7 +98,7 @@ impl Keeper {
     }
 }
 
-impl Drop for Keeper {
+impl Drop for RetentionThread {
     fn drop(&mut self) {
         self.finish();
     }
@@ -275,7 +273,7 @@ mod tests {
     use super::*;
     use crate::trail::Time;
 
-    /// While segments were begun faster than looks were answered, the keeper once looked after a
+    /// While segments were begun faster than looks were answered, the thread once looked after a
     /// segment that was written no more, took the one that was being made for damaged, and put it
     /// where no query finds it.
     #[test]
@@ -294,10 +292,10 @@ mod tests {
         let written = writer.unwrap().path().to_path_buf();
         let newer = half_made(3);
 
-        let mut keeper =
-            Keeper::start(directory.path().to_path_buf(), Retention::default()).unwrap();
-        keeper.look(&written);
-        keeper.finish();
+        let mut thread =
+            RetentionThread::start(directory.path().to_path_buf(), Retention::default()).unwrap();
+        thread.look(&written);
+        thread.finish();
 
         let left = directory::segments(directory.path()).unwrap();
         assert_eq!(left, [written, newer]);
@@ -315,14 +313,14 @@ mod tests {
         let (first, second) = (begin(1), begin(2));
         let (looks, requested) = bounded(1);
         let written = Written::default();
-        let keeper = Keeper {
+        let thread = RetentionThread {
             written: written.clone(),
             looks: Some(looks),
             thread: None,
         };
-        keeper.look(&first);
-        keeper.look(&second);
-        drop(keeper);
+        thread.look(&first);
+        thread.look(&second);
+        drop(thread);
         let mut work = Work {
             written,
             directory: directory.path().to_path_buf(),

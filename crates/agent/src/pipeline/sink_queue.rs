@@ -1,4 +1,4 @@
-//! The sinks' threads, and the chunks of events that go to them.
+//! A queue and a thread for each sink, and the chunks of events that go through them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,7 +24,7 @@ type Chunk = Arc<[Event]>;
 
 /// What goes to a sink's thread.
 #[derive(Debug)]
-enum Parcel {
+enum Message {
     /// Events to write.
     Events(Chunk),
     /// A request to flush, and to answer by dropping the sender.
@@ -43,15 +43,16 @@ pub(super) struct SinkLoss {
 /// Losses by [`Kind::index`].
 type Losses = [u64; Kind::OBSERVED.len()];
 
-/// All sinks. Events are pushed one by one and sent to every sink in chunks that all sinks share.
+/// The queues of all sinks. Events are pushed one by one and sent to every sink in chunks that all sinks share.
 #[derive(Debug)]
-pub(super) struct Outlets {
+pub(super) struct SinkQueues {
     pending: Vec<Event>,
-    outlets: Vec<Outlet>,
+    queues: Vec<SinkQueue>,
 }
 
+/// One sink's queue, and the thread that empties it.
 #[derive(Debug)]
-struct Outlet {
+struct SinkQueue {
     name: &'static str,
     when_behind: WhenBehind,
     tally: Arc<Tally>,
@@ -63,20 +64,20 @@ struct Outlet {
     /// Told in the stream already: lost because the sink was behind, and by the sink itself.
     told: [Losses; 2],
     peak: AtomicU64,
-    parcels: Option<Sender<Parcel>>,
+    messages: Option<Sender<Message>>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Outlets {
+impl SinkQueues {
     /// Starts a thread for each sink.
     pub(super) fn open(sinks: Vec<Box<dyn Sink>>) -> Result<Self, Error> {
-        let outlets = sinks
+        let queues = sinks
             .into_iter()
-            .map(Outlet::open)
+            .map(SinkQueue::open)
             .collect::<Result<_, _>>()?;
         Ok(Self {
             pending: Vec::with_capacity(CHUNK_COUNT_MAX),
-            outlets,
+            queues,
         })
     }
 
@@ -96,8 +97,8 @@ impl Outlets {
             return;
         }
         let chunk: Chunk = self.pending.drain(..).collect();
-        for outlet in &mut self.outlets {
-            outlet.send(&chunk);
+        for queue in &mut self.queues {
+            queue.send(&chunk);
         }
     }
 
@@ -105,13 +106,13 @@ impl Outlets {
     pub(super) fn catch_up(&mut self) {
         self.send();
         let (answer, answers) = bounded(0);
-        for parcels in self
-            .outlets
+        for messages in self
+            .queues
             .iter()
-            .filter_map(|outlet| outlet.parcels.as_ref())
+            .filter_map(|queue| queue.messages.as_ref())
         {
             // A sink whose thread is gone has nothing to catch up with.
-            let _sent = parcels.send(Parcel::CatchUp(answer.clone()));
+            let _sent = messages.send(Message::CatchUp(answer.clone()));
         }
         drop(answer);
         // Nobody ever answers: the channel ends when the last sink has dropped its sender.
@@ -121,62 +122,61 @@ impl Outlets {
     /// Sends what was pushed and waits until every sink has closed.
     pub(super) fn close(&mut self) {
         self.send();
-        for outlet in &mut self.outlets {
-            outlet.parcels = None;
+        for queue in &mut self.queues {
+            queue.messages = None;
         }
-        for outlet in &mut self.outlets {
-            if outlet
+        for queue in &mut self.queues {
+            if queue
                 .thread
                 .take()
                 .is_some_and(|thread| thread.join().is_err())
             {
-                tracing::error!(sink = outlet.name, "the sink's thread panicked");
+                tracing::error!(sink = queue.name, "the sink's thread panicked");
             }
         }
     }
 
     /// What sinks have lost since this was asked last.
     pub(super) fn new_losses(&mut self) -> Vec<SinkLoss> {
-        self.outlets
+        self.queues
             .iter_mut()
-            .flat_map(Outlet::new_losses)
+            .flat_map(SinkQueue::new_losses)
             .collect()
     }
 
     /// What each sink did.
     pub(super) fn counts(&self) -> Vec<SinkCount> {
-        let count = |outlet: &Outlet| {
-            let (written, lost) = (outlet.tally.written(), outlet.tally.lost_total());
+        let count = |queue: &SinkQueue| {
+            let (written, lost) = (queue.tally.written(), queue.tally.lost_total());
             SinkCount {
-                name: outlet.name.to_owned(),
+                name: queue.name.to_owned(),
                 written,
-                lost: lost.saturating_add(outlet.behind_total),
-                waiting: outlet.sent.saturating_sub(written).saturating_sub(lost),
+                lost: lost.saturating_add(queue.behind_total),
+                waiting: queue.sent.saturating_sub(written).saturating_sub(lost),
             }
         };
-        self.outlets.iter().map(count).collect()
+        self.queues.iter().map(count).collect()
     }
 
     /// The greatest fill of each sink's queue.
     pub(super) fn peaks(&self) -> Vec<QueuePeak> {
-        let peak = |outlet: &Outlet| QueuePeak {
-            name: format!("{}_queue", outlet.name),
-            peak: outlet.peak.load(Ordering::Relaxed),
+        let peak = |queue: &SinkQueue| QueuePeak {
+            name: format!("{}_queue", queue.name),
+            peak: queue.peak.load(Ordering::Relaxed),
             limit: u64::try_from(QUEUE_COUNT_MAX).unwrap_or(u64::MAX),
             unit: "batches".to_owned(),
         };
-        self.outlets.iter().map(peak).collect()
+        self.queues.iter().map(peak).collect()
     }
 }
 
-impl Outlet {
+impl SinkQueue {
     fn open(sink: Box<dyn Sink>) -> Result<Self, Error> {
-        let (parcels, from_pipeline) = bounded(QUEUE_COUNT_MAX);
+        let (messages, from_pipeline) = bounded(QUEUE_COUNT_MAX);
         let (name, when_behind) = (sink.name(), sink.when_behind());
         let tally = Arc::new(Tally::default());
         let shared = Arc::clone(&tally);
-        let thread = std::thread::Builder::new()
-            .name(format!("systrail-{name}"))
+        let thread = crate::sys::thread::named(name)
             .spawn(move || drain(sink, &from_pipeline, &shared))
             .map_err(|source| Error::Thread { name, source })?;
         Ok(Self {
@@ -188,19 +188,21 @@ impl Outlet {
             sent: 0,
             told: Default::default(),
             peak: AtomicU64::new(0),
-            parcels: Some(parcels),
+            messages: Some(messages),
             thread: Some(thread),
         })
     }
 
     fn send(&mut self, chunk: &Chunk) {
-        let Some(parcels) = &self.parcels else { return };
+        let Some(messages) = &self.messages else {
+            return;
+        };
         // A full queue holds no more while this one waits outside.
-        let waiting = parcels.len().saturating_add(1).min(QUEUE_COUNT_MAX);
-        let parcel = Parcel::Events(Arc::clone(chunk));
+        let waiting = messages.len().saturating_add(1).min(QUEUE_COUNT_MAX);
+        let message = Message::Events(Arc::clone(chunk));
         let refused = match self.when_behind {
-            WhenBehind::Wait => parcels.send(parcel).is_err(),
-            WhenBehind::Lose => parcels.try_send(parcel).is_err(),
+            WhenBehind::Wait => messages.send(message).is_err(),
+            WhenBehind::Lose => messages.try_send(message).is_err(),
         };
         if refused {
             self.lose(chunk);
@@ -247,21 +249,21 @@ impl Outlet {
 
 /// A sink's thread: writes what comes, and flushes at most [`FLUSH_INTERVAL_MS`] after a write.
 /// With nothing to write and nothing to flush it sleeps until something comes.
-fn drain(mut sink: Box<dyn Sink>, parcels: &Receiver<Parcel>, tally: &Tally) {
+fn drain(mut sink: Box<dyn Sink>, messages: &Receiver<Message>, tally: &Tally) {
     let mut flush_at: Option<Instant> = None;
     loop {
         let received = match flush_at {
-            None => parcels
+            None => messages
                 .recv()
                 .map_err(|_closed| RecvTimeoutError::Disconnected),
-            Some(deadline) => parcels.recv_deadline(deadline),
+            Some(deadline) => messages.recv_deadline(deadline),
         };
         match received {
-            Ok(Parcel::CatchUp(_answer)) => {
+            Ok(Message::CatchUp(_answer)) => {
                 sink.flush(tally);
                 flush_at = None;
             }
-            Ok(Parcel::Events(chunk)) => {
+            Ok(Message::Events(chunk)) => {
                 sink.write(&chunk, tally);
                 let soon = || Instant::now() + Duration::from_millis(FLUSH_INTERVAL_MS);
                 flush_at.get_or_insert_with(soon);

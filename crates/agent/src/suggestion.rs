@@ -4,7 +4,7 @@
 const NAME_SIZE_MAX: usize = 256;
 
 /// The known name a mistyped one most likely stands for.
-pub(crate) fn nearest(name: &str, known: &[&'static str]) -> Option<&'static str> {
+pub(crate) fn closest(name: &str, known: &[&'static str]) -> Option<&'static str> {
     // The names there are are short; comparing them with a megabyte would take its time.
     if name.len() > NAME_SIZE_MAX {
         return None;

@@ -1,0 +1,10 @@
+//! The agent's threads by name, as `ps -L`, `top -H` and a debugger show them.
+
+use std::thread::Builder;
+
+/// A thread to spawn, with the agent's prefix before `what` it does.
+///
+/// Linux cuts a name after 15 bytes, so two threads may not begin with the same six letters.
+pub fn named(what: &str) -> Builder {
+    Builder::new().name(format!("systrail-{what}"))
+}
