@@ -6,8 +6,8 @@
 use std::convert::Infallible;
 use std::io::Cursor;
 
-use agent::replay::{Events, compressed};
-use agent::tree::{Forest, Style, Tree, draw, write_dot, write_json};
+use systrail::replay::{Events, compressed};
+use systrail::tree::{Forest, Style, Tree, draw, write_dot, write_json};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|log: &[u8]| {

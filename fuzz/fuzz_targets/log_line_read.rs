@@ -3,7 +3,7 @@
 
 #![no_main]
 
-use agent::trail::json::{read_line, write_line};
+use systrail::trail::json::{read_line, write_line};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|line: &[u8]| {

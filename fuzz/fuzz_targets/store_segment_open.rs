@@ -6,11 +6,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-use agent::sink::store::{Settings, Store};
-use agent::sink::{Sink as _, Tally};
-use agent::store::retention::Retention;
-use agent::store::{self, Guard, Live, Reader, Window, Writer};
-use agent::trail::{Time, json};
+use systrail::sink::store::{Settings, Store};
+use systrail::sink::{Sink as _, Tally};
+use systrail::store::retention::Retention;
+use systrail::store::{self, Guard, Live, Reader, Window, Writer};
+use systrail::trail::{Time, json};
 use libfuzzer_sys::fuzz_target;
 
 const NAME: &str = "20261122T100000.000Z.sqlite";

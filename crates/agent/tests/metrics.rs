@@ -7,9 +7,9 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Sender};
 
-use agent::metrics::Server;
-use agent::pipeline::Status;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use systrail::metrics::Server;
+use systrail::pipeline::Status;
 
 /// Hands over what is logged.
 struct Told(Sender<String>);

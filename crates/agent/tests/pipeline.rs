@@ -5,14 +5,14 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 
-use agent::account::Account;
-use agent::pipeline::{self, Settings, Status};
-use agent::rules::Rules;
-use agent::sensor::{self, Batch, Counters, Sensor};
-use agent::sink::{Sink, Tally, WhenBehind};
-use agent::sys::wake::Waker;
-use agent::trail::{Body, Event};
 use event::{Flags, Header, Kind, loss, process, thread};
+use systrail::account::Account;
+use systrail::pipeline::{self, Settings, Status};
+use systrail::rules::Rules;
+use systrail::sensor::{self, Batch, Counters, Sensor};
+use systrail::sink::{Sink, Tally, WhenBehind};
+use systrail::sys::wake::Waker;
+use systrail::trail::{Body, Event};
 
 const TICK: u64 = 10_000_000;
 const BOOT_ID: [u8; 16] = [7; 16];
@@ -238,7 +238,7 @@ fn settings() -> Settings {
         boot_id: BOOT_ID,
         rules: Rules::default(),
         process_events: true,
-        limits: agent::enrich::Limits::default(),
+        limits: systrail::enrich::Limits::default(),
     }
 }
 

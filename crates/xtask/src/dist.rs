@@ -104,7 +104,7 @@ fn linux(out: &Path) -> Result<Vec<String>> {
         "systrail.service",
     ));
     let name = format!("systrail-{VERSION}-x86_64-linux");
-    let bill = bill(out, &name, TARGET, &["agent"], &mut contents)?;
+    let bill = bill(out, &name, TARGET, &["systrail"], &mut contents)?;
     let staged = archive::stage(out, &name, &contents)?;
     Ok(vec![archive::tarball(out, &staged)?, bill])
 }
@@ -133,7 +133,7 @@ fn windows(out: &Path, built: Option<&Path>, key: Option<&Key>) -> Result<Vec<St
         contents.push((key.certificate.clone(), "signed-with.pem"));
     }
     let name = format!("systrail-{VERSION}-x86_64-windows");
-    let bill = bill(out, &name, TARGET, &["agent", "driver"], &mut contents)?;
+    let bill = bill(out, &name, TARGET, &["systrail", "driver"], &mut contents)?;
     let staged = archive::stage(out, &name, &contents)?;
     Ok(vec![archive::zip(out, &staged)?, bill])
 }
@@ -179,7 +179,7 @@ fn agent(target: &str, flags: &[&str]) -> Result<PathBuf> {
     let directory = workspace::target().join("release-build");
     run_command(
         cargo()
-            .args(["build", "--release", "--locked", "--package", "agent"])
+            .args(["build", "--release", "--locked", "--package", "systrail"])
             .args(["--bin", "systrail", "--target", target, "--target-dir"])
             .arg(&directory)
             .env("CARGO_PROFILE_RELEASE_STRIP", "symbols")

@@ -39,7 +39,7 @@ pub(crate) fn clippy() -> Result<()> {
     run_command(
         cargo()
             .args(["clippy", "--locked", "--target", AGENT_TARGET])
-            .args(["--package", "agent", "--lib", "--bins"])
+            .args(["--package", "systrail", "--lib", "--bins"])
             .args(["--package", "testkernel", "--features", "testkernel/image"])
             .args(["--", "-D", "warnings"]),
     )

@@ -97,7 +97,7 @@ fn test_library(prefix: &Prefix) -> Result<Tally> {
     let mut command = cargo();
     prefix
         .environment(&mut command)
-        .args(["test", "--locked", "--package", "agent", "--lib"])
+        .args(["test", "--locked", "--package", "systrail", "--lib"])
         .args(["--target", TARGET])
         .env("CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUNNER", runner)
         .env_remove("RUSTFLAGS");
@@ -137,7 +137,7 @@ impl Shipped {
         let driver = image::run()?.image;
         run_command(
             cargo()
-                .args(["build", "--locked", "--package", "agent", "--quiet"])
+                .args(["build", "--locked", "--package", "systrail", "--quiet"])
                 .args(["--bin", "systrail", "--target", TARGET])
                 .env_remove("RUSTFLAGS"),
         )?;

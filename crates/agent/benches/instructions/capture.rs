@@ -1,11 +1,11 @@
 //! Records what a program and its descendants do, as wire records in a file.
 
-use agent::sensor::{Batch, Settings, ebpf};
-use agent::sys::wake::Waker;
 use event::{Event, Flags};
 use std::collections::BTreeSet;
 use std::process::Command;
 use std::time::Duration;
+use systrail::sensor::{Batch, Settings, ebpf};
+use systrail::sys::wake::Waker;
 
 /// Runs `program` and writes its records, and its descendants', to `file`. What else the machine
 /// does meanwhile is nobody's business and is left out, the snapshot included.

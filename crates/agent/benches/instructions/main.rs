@@ -14,17 +14,17 @@
 #[cfg(target_os = "linux")]
 mod capture;
 
-use agent::enrich::{Enricher, Limits};
-use agent::rules::Rules;
-use agent::sink::store::{self, Store};
-use agent::sink::{Sink as _, Tally};
-use agent::store::retention::Retention;
-use agent::trail::{self, Time, json};
 use event::wire::{Invalid, Reader};
 use event::{Event, Extension, Header};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
+use systrail::enrich::{Enricher, Limits};
+use systrail::rules::Rules;
+use systrail::sink::store::{self, Store};
+use systrail::sink::{Sink as _, Tally};
+use systrail::store::retention::Retention;
+use systrail::trail::{self, Time, json};
 
 static TRAIL: &[u8] = include_bytes!("build.trail");
 
@@ -100,7 +100,7 @@ fn enrich(
     caches: &mut Enricher,
     header: &Header,
     event: &Event<'_>,
-) -> Option<agent::enrich::Enriched> {
+) -> Option<systrail::enrich::Enriched> {
     caches.enrich(header, event, &Extension::None)
 }
 

@@ -3,11 +3,11 @@
 
 use std::sync::Arc;
 
-use agent::trail::{
+use event::ProcessKey;
+use systrail::trail::{
     Body, Event, ImageLoad, ProcessExec, ProcessExit, ProcessStart, Program, SensorStart, Text,
     ThreadExit, ThreadStart, Time, UserId,
 };
-use event::ProcessKey;
 
 /// 2026-11-22, in nanoseconds since the Unix epoch.
 pub(super) const MIDNIGHT: i64 = 1_795_305_600_000_000_000;

@@ -10,15 +10,15 @@ mod day;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use agent::sink::store::{Settings, Store};
-use agent::sink::{Sink as _, Tally};
-use agent::store::retention::Retention;
-use agent::store::{Guard, Reader, Window};
-use agent::trail::Time;
 use anyhow::Context as _;
 use day::Day;
 use nix::time::{ClockId, clock_gettime};
 use serde_json::json;
+use systrail::sink::store::{Settings, Store};
+use systrail::sink::{Sink as _, Tally};
+use systrail::store::retention::Retention;
+use systrail::store::{Guard, Reader, Window};
+use systrail::trail::Time;
 
 /// Events a chunk of the pipeline has.
 const CHUNK_COUNT: usize = 2_048;
@@ -94,7 +94,7 @@ fn write(count: u64, directory: &Path) -> anyhow::Result<serde_json::Value> {
         "events_per_second": rate(count, thread_time),
         "retention_share": retention_time.as_secs_f64() / thread_time.as_secs_f64(),
         "bytes_per_event": ratio(size, count),
-        "segments": agent::store::segments(directory)?.len(),
+        "segments": systrail::store::segments(directory)?.len(),
         "memory_peak_kib": memory_peak_kib()?,
     }))
 }

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use agent::pipeline::Status;
-use agent::sys::wake::Waker;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use systrail::pipeline::Status;
+use systrail::sys::wake::Waker;
 
 use super::console::{self, say};
 use super::live::LiveLine;
@@ -60,7 +60,7 @@ impl Attendant {
         let (stop, stopped) = crossbeam_channel::bounded(0);
         let (own_status, own_waker) = (Arc::clone(status), waker.clone());
         let must_end = duties.duration.is_some();
-        let thread = agent::sys::thread::named("attendant")
+        let thread = systrail::sys::thread::named("attendant")
             .spawn(move || attend(&duties, &own_status, &own_waker, &stopped));
         match thread {
             Ok(thread) => Some(Self {

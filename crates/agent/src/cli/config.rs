@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use agent::config::{Severity, default_path};
-use agent::quantity::show_count;
 use clap::Subcommand;
+use systrail::config::{Severity, default_path};
+use systrail::quantity::show_count;
 
 use super::{Exit, Failure, console, options};
 

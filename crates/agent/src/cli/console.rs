@@ -7,7 +7,7 @@ use std::fmt;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use agent::shown;
+use systrail::shown;
 use tracing_subscriber::fmt::MakeWriter;
 
 /// Says one line on standard error, after the program's name.

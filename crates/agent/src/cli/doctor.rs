@@ -2,10 +2,10 @@
 
 use std::io::{self, IsTerminal as _};
 
-use agent::config::{self, Config};
-use agent::doctor::{self, Report, State, TierReport, examine};
-use agent::shown;
 use clap::Args;
+use systrail::config::{self, Config};
+use systrail::doctor::{self, Report, State, TierReport, examine};
+use systrail::shown;
 
 use super::console::say;
 use super::{Exit, Failure, console, options};

@@ -2,11 +2,11 @@
 
 use std::io::{self, BufWriter, IsTerminal as _, Write};
 
-use agent::export::{self, Format};
-use agent::shown;
-use agent::store::{self, Guard};
-use agent::trail::{Event, Time};
 use clap::Args;
+use systrail::export::{self, Format};
+use systrail::shown;
+use systrail::store::{self, Guard};
+use systrail::trail::{Event, Time};
 
 use super::log::Log;
 use super::trail::TrailArguments;
@@ -153,8 +153,8 @@ fn written(result: io::Result<()>) -> Result<(), End> {
 
 #[cfg(test)]
 mod tests {
-    use agent::trail::control_characters::is_control;
-    use agent::trail::json;
+    use systrail::trail::control_characters::is_control;
+    use systrail::trail::json;
 
     use super::*;
 

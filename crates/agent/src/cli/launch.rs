@@ -3,8 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
-use agent::config::Config;
 use clap::Args;
+use systrail::config::Config;
 
 use super::Failure;
 

@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use agent::account::Account;
-use agent::quantity::show_count;
+use systrail::account::Account;
+use systrail::quantity::show_count;
 
 use super::console;
 

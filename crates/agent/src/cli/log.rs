@@ -5,9 +5,9 @@ use std::io::{self, IsTerminal as _};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use agent::quantity;
-use agent::replay::{self, Error, Events, Progress};
-use agent::trail::Event;
+use systrail::quantity;
+use systrail::replay::{self, Error, Events, Progress};
+use systrail::trail::Event;
 
 use super::console::{self, say};
 

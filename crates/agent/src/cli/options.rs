@@ -6,12 +6,12 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use agent::account::Account;
-use agent::config::{self, Config, FLUSH_INTERVAL, OnLoss, Severity, Source};
-use agent::quantity;
-use agent::rules::Kinds;
-use agent::sys::users;
 use clap::Args;
+use systrail::account::Account;
+use systrail::config::{self, Config, FLUSH_INTERVAL, OnLoss, Severity, Source};
+use systrail::quantity;
+use systrail::rules::Kinds;
+use systrail::sys::users;
 
 use super::console::{self, say};
 use super::{Exit, Failure, launch};

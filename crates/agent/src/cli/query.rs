@@ -4,11 +4,11 @@ use std::io::{self, IsTerminal as _, Read as _};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use agent::query::{self, EXAMPLES, Error, Format, Output, Query};
-use agent::store::{Guard, Limits, VIEWS};
-use agent::sys::wake::Waker;
-use agent::trail::Time;
 use clap::Args;
+use systrail::query::{self, EXAMPLES, Error, Format, Output, Query};
+use systrail::store::{Guard, Limits, VIEWS};
+use systrail::sys::wake::Waker;
+use systrail::trail::Time;
 
 use super::console::{self, say};
 use super::pager::Out;

@@ -4,21 +4,21 @@ use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use agent::config::Config;
-use agent::enrich;
-use agent::metrics::Server;
-use agent::pipeline::{self, Status};
-use agent::rules::Kinds;
-use agent::sensor::choice::{self, Choice};
-use agent::sensor::{self, Sensor};
-use agent::sink::Sink;
-use agent::sink::log_file::{self, LogFile};
-use agent::sink::store::{self, Store};
-use agent::sink::stream::{self, Stream};
-use agent::sink::terminal::Terminal;
-use agent::store::retention::Retention;
-use agent::sys::wake::Waker;
 use clap::Args;
+use systrail::config::Config;
+use systrail::enrich;
+use systrail::metrics::Server;
+use systrail::pipeline::{self, Status};
+use systrail::rules::Kinds;
+use systrail::sensor::choice::{self, Choice};
+use systrail::sensor::{self, Sensor};
+use systrail::sink::Sink;
+use systrail::sink::log_file::{self, LogFile};
+use systrail::sink::store::{self, Store};
+use systrail::sink::stream::{self, Stream};
+use systrail::sink::terminal::Terminal;
+use systrail::store::retention::Retention;
+use systrail::sys::wake::Waker;
 
 use super::attendant::{Attendant, Duties};
 use super::console::{self, say};
@@ -168,8 +168,8 @@ impl Recording {
     fn pipeline_settings(&self) -> Result<pipeline::Settings, Failure> {
         let count = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
         Ok(pipeline::Settings {
-            host: agent::host::name(),
-            boot_id: agent::host::boot_id()?,
+            host: systrail::host::name(),
+            boot_id: systrail::host::boot_id()?,
             rules: self.config.rules().map_err(Failure::usage)?,
             process_events: self.config.events.covers(Kinds::PROCESS),
             limits: enrich::Limits {

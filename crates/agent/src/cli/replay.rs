@@ -4,14 +4,14 @@ use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use agent::config::{self, Config, OnLoss};
-use agent::pipeline::{self, Status};
-use agent::replay::pace::Pace;
-use agent::sink::Sink;
-use agent::sink::store::Store;
-use agent::sink::stream::Stream;
-use agent::sys::wake::Waker;
 use clap::Args;
+use systrail::config::{self, Config, OnLoss};
+use systrail::pipeline::{self, Status};
+use systrail::replay::pace::Pace;
+use systrail::sink::Sink;
+use systrail::sink::store::Store;
+use systrail::sink::stream::Stream;
+use systrail::sys::wake::Waker;
 
 use super::log::Log;
 use super::options::{self, exit_of};

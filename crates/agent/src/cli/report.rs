@@ -5,8 +5,8 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use agent::account::{Account, Count};
-use agent::sink::is_wrong_path;
+use systrail::account::{Account, Count};
+use systrail::sink::is_wrong_path;
 
 use super::{Failure, console};
 
@@ -152,7 +152,7 @@ impl Drop for Unfinished {
 
 #[cfg(test)]
 mod tests {
-    use agent::account::{Account, SinkCount};
+    use systrail::account::{Account, SinkCount};
 
     use super::{table, write_summary};
 

@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use agent::account::Account;
-use agent::service::linux::{self, Installed, Service, State};
 use clap::{Args, Subcommand};
+use systrail::account::Account;
+use systrail::service::linux::{self, Installed, Service, State};
 
 use super::{Exit, Failure, console, report};
 

@@ -1,11 +1,11 @@
 //! `systrail show`: one process's whole story.
 
-use agent::moment;
-use agent::store::{ReadError, Window};
-use agent::story::{self, Collector, Story};
-use agent::trail::Time;
-use agent::tree::{NotOne, Style, Who, stored};
 use clap::Args;
+use systrail::moment;
+use systrail::store::{ReadError, Window};
+use systrail::story::{self, Collector, Story};
+use systrail::trail::Time;
+use systrail::tree::{NotOne, Style, Who, stored};
 
 use super::console::say;
 use super::log::Log;

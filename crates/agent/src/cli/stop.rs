@@ -2,9 +2,9 @@
 
 use std::io;
 
-use agent::sys::wake::Waker;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals};
+use systrail::sys::wake::Waker;
 
 use super::Exit;
 use super::console::say;
@@ -37,7 +37,7 @@ pub(super) fn on_signals_saying(waker: &Waker, last_word: &'static str) -> io::R
     let mut signals = Signals::new(wanted)?;
     let handle = signals.handle();
     let waker = waker.clone();
-    agent::sys::thread::named("signals").spawn(move || {
+    systrail::sys::thread::named("signals").spawn(move || {
         for (count, _signal) in signals.forever().enumerate() {
             if count == 0 {
                 waker.wake();

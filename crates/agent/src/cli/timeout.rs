@@ -3,9 +3,9 @@
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::time::Duration;
 
-use agent::quantity;
-use agent::store::{Guard, Limits};
 use clap::Args;
+use systrail::quantity;
+use systrail::store::{Guard, Limits};
 
 use super::Exit;
 use super::console::say;
@@ -65,7 +65,7 @@ impl Deadline {
                 left = left.max(Duration::from_secs(1));
             }
         };
-        let thread = agent::sys::thread::named("deadline");
+        let thread = systrail::sys::thread::named("deadline");
         match thread.spawn(watch_fn) {
             Ok(_runs_on) => Some(Self { _done: done }),
             Err(error) => {

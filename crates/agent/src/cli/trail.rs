@@ -3,10 +3,10 @@
 
 use std::path::{Path, PathBuf};
 
-use agent::moment;
-use agent::store::{self, Guard, Window};
-use agent::trail::Time;
 use clap::Args;
+use systrail::moment;
+use systrail::store::{self, Guard, Window};
+use systrail::trail::Time;
 
 use super::{Failure, options};
 

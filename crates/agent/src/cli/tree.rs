@@ -3,12 +3,12 @@
 use std::io::{self, BufWriter, IsTerminal as _, Write};
 use std::path::Path;
 
-use agent::moment;
-use agent::shown;
-use agent::store::Window;
-use agent::trail::Time;
-use agent::tree::{self, Forest, NotOne, Style, Tree, Who};
 use clap::Args;
+use systrail::moment;
+use systrail::shown;
+use systrail::store::Window;
+use systrail::trail::Time;
+use systrail::tree::{self, Forest, NotOne, Style, Tree, Who};
 
 use super::log::Log;
 use super::timeout::Timeout;

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use agent::account::Account;
+use systrail::account::Account;
 
 use crate::{file, output, said, systrail};
 

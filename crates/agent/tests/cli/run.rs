@@ -6,9 +6,9 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use agent::account::Account;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use systrail::account::Account;
 
 use crate::{file, output, printed, said, systrail};
 

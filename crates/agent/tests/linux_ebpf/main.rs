@@ -377,7 +377,7 @@ fn what_a_full_buffer_loses_is_told_to_the_event() {
     if !is_root() {
         return;
     }
-    let settings = agent::sensor::Settings {
+    let settings = systrail::sensor::Settings {
         process_buffer_size: 64 << 10,
         event_buffer_size: 64 << 10,
         ..settings()
@@ -400,7 +400,7 @@ fn a_thread_storm_takes_no_room_from_processes() {
     if !is_root() {
         return;
     }
-    let settings = agent::sensor::Settings {
+    let settings = systrail::sensor::Settings {
         event_buffer_size: 64 << 10,
         ..settings()
     };

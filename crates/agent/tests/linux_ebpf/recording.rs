@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use agent::sensor::{Batch, Counters, Sensor, Settings, ebpf};
-use agent::sys::wake::Waker;
 use event::{Event, Flags, Header, Kind, process};
+use systrail::sensor::{Batch, Counters, Sensor, Settings, ebpf};
+use systrail::sys::wake::Waker;
 
 /// Whether the test can run here. In CI it must.
 #[expect(clippy::print_stderr, reason = "a test that does not run says why")]

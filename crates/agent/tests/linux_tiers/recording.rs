@@ -3,8 +3,8 @@
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
-use agent::sensor::{Batch, Counters, Error, Sensor, Settings, connector, perf};
-use agent::sys::wake::Waker;
+use systrail::sensor::{Batch, Counters, Error, Sensor, Settings, connector, perf};
+use systrail::sys::wake::Waker;
 
 /// Opens a sensor.
 pub(crate) type OpenFn = fn(&Settings) -> Result<Box<dyn Sensor>, Error>;

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::process::Command;
 use std::time::Duration;
 
-use agent::sensor::Batch;
-use agent::sensor::perf_buffer::{Records, Rings, RingsSettings};
 use event::{Event, Kind};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use systrail::sensor::Batch;
+use systrail::sensor::perf_buffer::{Records, Rings, RingsSettings};
 
 use crate::machine;
 use crate::stream::{lost_count, records};
@@ -78,7 +78,7 @@ fn a_ring_nobody_drains_loses_exactly_what_it_says() {
     let Some(_machine) = machine() else {
         return;
     };
-    let now = || agent::sys::clock::now().0;
+    let now = || systrail::sys::clock::now().0;
     let mut witness = image_rings(8 << 20);
     let mut small = image_rings(0);
     witness.enable().unwrap();

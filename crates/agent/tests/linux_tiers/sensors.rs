@@ -10,8 +10,8 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use agent::sensor::{Batch, Counters, Error, Settings, connector, perf};
 use event::{Event, Flags, Header};
+use systrail::sensor::{Batch, Counters, Error, Settings, connector, perf};
 
 use crate::machine;
 use crate::recording::{OpenFn, SENSORS, record, record_until, settings};

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use agent::sensor::{Batch, Counters};
 use event::{ByKind, Event, Flags, Header};
+use systrail::sensor::{Batch, Counters};
 
 /// The records of a batch.
 pub(crate) fn records(batch: &Batch) -> impl Iterator<Item = (Header, Event<'_>)> {

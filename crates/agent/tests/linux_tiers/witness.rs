@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::Command;
 
-use agent::sensor::Batch;
 use event::{Event, Flags, Kind};
+use systrail::sensor::Batch;
 
 use crate::stream::records;
 

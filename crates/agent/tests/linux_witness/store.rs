@@ -4,8 +4,8 @@
 use std::fs;
 use std::process::{Command, Stdio};
 
-use agent::store::{self, Guard, Reader, Window};
-use agent::trail::json::write_line;
+use systrail::store::{self, Guard, Reader, Window};
+use systrail::trail::json::write_line;
 
 use crate::real_build::write_package;
 use crate::recorder::{Kind, Plan, Recorder, log_path};

@@ -3,15 +3,15 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use agent::account::{Account, Count, Counts, QueuePeak, SinkCount};
-use agent::trail::{
-    Body, Event, ImageLoad, Lost, ProcessExec, ProcessExit, ProcessStart, Program, SensorStart,
-    SensorStop, Text, ThreadExit, ThreadStart, Time, UserId,
-};
 use event::{Kind, ProcessKey};
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
 use proptest::prelude::*;
+use systrail::account::{Account, Count, Counts, QueuePeak, SinkCount};
+use systrail::trail::{
+    Body, Event, ImageLoad, Lost, ProcessExec, ProcessExit, ProcessStart, Program, SensorStart,
+    SensorStop, Text, ThreadExit, ThreadStart, Time, UserId,
+};
 
 /// An event of any kind.
 pub(crate) fn event() -> impl Strategy<Value = Event> {

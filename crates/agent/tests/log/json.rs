@@ -4,9 +4,9 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use agent::trail::json::{FIELDS, LINE_SIZE_MAX, LineError, read_line, write_line};
-use agent::trail::{Body, Event, Text, Time};
 use proptest::prelude::*;
+use systrail::trail::json::{FIELDS, LINE_SIZE_MAX, LineError, read_line, write_line};
+use systrail::trail::{Body, Event, Text, Time};
 
 use super::any_event::{event, full, full_events};
 

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant, SystemTime};
 
-use agent::replay;
-use agent::sink::log_file::{LogFile, OpenError, Settings};
-use agent::sink::{Sink as _, Tally};
-use agent::trail::{Body, Event, Lost, ThreadExit};
 use event::Kind;
+use systrail::replay;
+use systrail::sink::log_file::{LogFile, OpenError, Settings};
+use systrail::sink::{Sink as _, Tally};
+use systrail::trail::{Body, Event, Lost, ThreadExit};
 
 use super::any_event::{full, line_feeds};
 use super::disk::{Disk, mount};

@@ -3,8 +3,8 @@
 use std::io::{self, BufReader, Read};
 use std::path::Path;
 
-use agent::replay::{self, Error, Events};
-use agent::trail::json::{LINE_SIZE_MAX, LineError, write_line};
+use systrail::replay::{self, Error, Events};
+use systrail::trail::json::{LINE_SIZE_MAX, LineError, write_line};
 
 use super::any_event::{full_events, line_feeds};
 

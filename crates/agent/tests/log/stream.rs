@@ -4,9 +4,9 @@ use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use agent::sink::stream::Stream;
-use agent::sink::{Sink as _, Tally};
-use agent::trail::json;
+use systrail::sink::stream::Stream;
+use systrail::sink::{Sink as _, Tally};
+use systrail::trail::json;
 
 use super::any_event::{full_events, line_feeds};
 use super::warnings::warnings_of;

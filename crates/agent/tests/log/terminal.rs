@@ -3,10 +3,10 @@
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 
-use agent::sink::terminal::Terminal;
-use agent::sink::{Sink as _, Tally};
-use agent::trail::{Body, Event, ProcessExec, Program, Text};
 use proptest::prelude::*;
+use systrail::sink::terminal::Terminal;
+use systrail::sink::{Sink as _, Tally};
+use systrail::trail::{Body, Event, ProcessExec, Program, Text};
 
 use super::any_event::{event, full, full_events};
 

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
-use agent::export::MOVES;
-use agent::trail::json::FIELDS;
 use serde_json::{Map, Value};
+use systrail::export::MOVES;
+use systrail::trail::json::FIELDS;
 
 use super::{Store, TRAIL, assert_harmless, lines_of_json, printed};
 

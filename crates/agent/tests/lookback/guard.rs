@@ -8,9 +8,9 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use agent::store::VIEWS;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use systrail::store::VIEWS;
 
 use super::{Store, systrail};
 
@@ -205,7 +205,7 @@ fn with_view(name: &str, columns: &[&str], from: &str) -> Store {
             format!("{} AS {}", given.unwrap_or("NULL"), column.name)
         })
         .collect();
-    for segment in agent::store::segments(store.directory.path()).unwrap() {
+    for segment in systrail::store::segments(store.directory.path()).unwrap() {
         let connection = rusqlite::Connection::open(segment).unwrap();
         let columns = columns.join(", ");
         let sql = format!(

@@ -6,11 +6,11 @@ use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use agent::query::EXAMPLES;
-use agent::store::VIEWS;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
+use systrail::query::EXAMPLES;
+use systrail::store::VIEWS;
 
 use super::{Store, TRAIL, assert_harmless, lines_of_json, output, printed, refused, systrail};
 

@@ -5,11 +5,11 @@ use std::io::{Cursor, Write as _};
 use std::path::Path;
 use std::process::Stdio;
 
-use agent::replay::{Events, compressed};
-use agent::tree::{Forest, Tree};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use ruzstd::encoding::{CompressionLevel, compress_to_vec};
+use systrail::replay::{Events, compressed};
+use systrail::tree::{Forest, Tree};
 
 use super::{TRAIL, output, systrail};
 

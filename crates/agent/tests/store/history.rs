@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use agent::store::Reader;
-use agent::trail::{
+use event::ProcessKey;
+use systrail::store::Reader;
+use systrail::trail::{
     Body, Event, ProcessExec, ProcessExit, ProcessStart, Program, SensorStart, Text, ThreadExit,
     ThreadStart,
 };
-use event::ProcessKey;
 
 use super::shelf::{Shelf, ask, of_process, reader, segments, settings};
 

@@ -4,9 +4,9 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use agent::sink::store::Settings;
-use agent::store::{self, Window};
-use agent::trail::{Event, Time};
+use systrail::sink::store::Settings;
+use systrail::store::{self, Window};
+use systrail::trail::{Event, Time};
 
 use super::shelf::{Shelf, numbered, segments, settings};
 

@@ -5,11 +5,11 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use agent::sink::store::{Error, Store};
-use agent::sink::{FLUSH_INTERVAL_MS, Sink as _};
-use agent::store::{self, ReadError, Window};
-use agent::trail::{Body, Event, Lost};
 use event::Kind;
+use systrail::sink::store::{Error, Store};
+use systrail::sink::{FLUSH_INTERVAL_MS, Sink as _};
+use systrail::store::{self, ReadError, Window};
+use systrail::trail::{Body, Event, Lost};
 
 use super::any_event::full_events;
 use super::disk::{Disk, mount};

@@ -1,11 +1,11 @@
 //! What is written comes back as it was.
 
-use agent::sink::Sink as _;
-use agent::store::{self, Window};
-use agent::trail::json::write_line;
-use agent::trail::{Event, Time};
 use proptest::collection::vec;
 use proptest::prelude::*;
+use systrail::sink::Sink as _;
+use systrail::store::{self, Window};
+use systrail::trail::json::write_line;
+use systrail::trail::{Event, Time};
 
 use super::any_event::{event, full_events};
 use super::shelf::{Shelf, numbered, read_all, sequences, time};

@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use agent::sink::store::{Settings, Store};
-use agent::sink::{Sink as _, Tally};
-use agent::store::retention::Retention;
-use agent::store::{self, Guard, Reader, Window};
-use agent::trail::{Body, Event, ThreadExit, Time};
 use event::ProcessKey;
+use systrail::sink::store::{Settings, Store};
+use systrail::sink::{Sink as _, Tally};
+use systrail::store::retention::Retention;
+use systrail::store::{self, Guard, Reader, Window};
+use systrail::trail::{Body, Event, ThreadExit, Time};
 
 use super::any_event::full;
 

@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use agent::store::{VERSION, VIEWS};
-use agent::trail::json::write_line;
 use rusqlite::Connection;
+use systrail::store::{VERSION, VIEWS};
+use systrail::trail::json::write_line;
 
 use super::shelf::{Shelf, ask, read_all, reader, segments};
 

@@ -1,13 +1,13 @@
 //! The views say what the events said.
 
-use agent::store::{self, Reader};
-use agent::trail::json::{FIELDS, write_line};
-use agent::trail::{Body, Event, ImageLoad, Lost, Text};
 use event::Kind;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use rusqlite::types::ValueRef;
 use serde_json::{Map, Value};
+use systrail::store::{self, Reader};
+use systrail::trail::json::{FIELDS, write_line};
+use systrail::trail::{Body, Event, ImageLoad, Lost, Text};
 
 use super::any_event::{event, full_events};
 use super::shelf::{Shelf, ask, numbered, of_process, reader};

@@ -96,7 +96,7 @@ const IDLE_PERCENT_MAX: f64 = 0.1;
 /// Measures everything and writes it down.
 pub(crate) fn run(options: &Options) -> Result<()> {
     ensure!(options.runs > 0, "without runs there are no figures");
-    run_command(cargo().args(["build", "--release", "--locked", "--package", "agent"]))?;
+    run_command(cargo().args(["build", "--release", "--locked", "--package", "systrail"]))?;
     let mut report = Report::new("cargo xtask bench overhead")?;
     for load in WORKLOADS {
         slow_down(load, options.runs, &mut report)?;

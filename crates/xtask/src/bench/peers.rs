@@ -75,7 +75,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     ensure!(options.seconds > 0, "a rate needs at least a second");
     interrupt::take_signals()?;
     let begin = Instant::now();
-    run_command(cargo().args(["build", "--release", "--locked", "--package", "agent"]))?;
+    run_command(cargo().args(["build", "--release", "--locked", "--package", "systrail"]))?;
     let bench = Bench::prepare(options)?;
     let outcome = bench.compare(options)?;
     println!("\n{}", table::markdown(&outcome));

@@ -81,7 +81,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         .with_context(|| format!("cannot create {}", directory.display()))?;
     let output = read(
         cargo()
-            .args(["bench", "--quiet", "--locked", "--package", "agent"])
+            .args(["bench", "--quiet", "--locked", "--package", "systrail"])
             .args(["--bench", "store", "--"])
             .arg(options.events.to_string())
             .arg(&directory),

@@ -314,14 +314,14 @@ checksum = "ab"
         let edge = |name: &str, kind: Option<&str>| json!({ "pkg": name, "dep_kinds": [{ "kind": kind }] });
         json!({
             "packages": [
-                package("agent", true, "bin"),
+                package("systrail", true, "bin"),
                 package("linked", false, "lib"),
                 package("deeper", false, "lib"),
                 package("macros", false, "proc-macro"),
                 package("for-build", false, "lib"),
             ],
             "resolve": { "nodes": [
-                { "id": "agent", "deps": [
+                { "id": "systrail", "deps": [
                     edge("linked", None),
                     edge("macros", None),
                     edge("for-build", Some("build")),
@@ -335,34 +335,34 @@ checksum = "ab"
 
     #[test]
     fn what_is_linked_in_is_listed_and_nothing_else() {
-        let bill = Bill::of(&metadata(), LOCK, &["agent"]).unwrap();
+        let bill = Bill::of(&metadata(), LOCK, &["systrail"]).unwrap();
         let names: Vec<&str> = bill.components.iter().map(|it| it.name.as_str()).collect();
-        assert_eq!(names, ["agent", "deeper", "linked"]);
+        assert_eq!(names, ["deeper", "linked", "systrail"]);
     }
 
     #[test]
     fn the_bill_tells_licence_checksum_and_what_needs_what() {
-        let bill = Bill::of(&metadata(), LOCK, &["agent"]).unwrap();
+        let bill = Bill::of(&metadata(), LOCK, &["systrail"]).unwrap();
         let bill: Value = serde_json::from_str(&bill.cyclone_dx().unwrap()).unwrap();
-        let linked = &bill["components"][2];
+        let linked = &bill["components"][1];
         assert_eq!(linked["purl"], "pkg:cargo/linked@1.0.0");
         assert_eq!(linked["licenses"][0]["expression"], "MIT OR Apache-2.0");
         assert_eq!(linked["hashes"][0]["content"], "ab");
-        assert_eq!(bill["components"][0]["purl"], Value::Null);
+        assert_eq!(bill["components"][2]["purl"], Value::Null);
         assert_eq!(
-            bill["dependencies"][2]["dependsOn"][0],
+            bill["dependencies"][1]["dependsOn"][0],
             "pkg:cargo/deeper@1.0.0"
         );
     }
 
     #[test]
     fn a_root_that_does_not_exist_is_refused() {
-        assert!(Bill::of(&metadata(), LOCK, &["agent", "none"]).is_err());
+        assert!(Bill::of(&metadata(), LOCK, &["systrail", "none"]).is_err());
     }
 
     #[test]
     fn the_workspaces_own_bill_has_every_licence() {
-        let bill = Bill::read("x86_64-unknown-linux-gnu", &["agent"]).unwrap();
+        let bill = Bill::read("x86_64-unknown-linux-gnu", &["systrail"]).unwrap();
         let licences = bill.licences().unwrap();
         assert!(licences.contains("\nserde_core ") || licences.contains("\nserde "));
         assert!(licences.contains("Permission is hereby granted"));

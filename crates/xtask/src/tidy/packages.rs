@@ -97,7 +97,7 @@ const TABLE: &[Edges] = &[
         foreign: Foreign::Only(&["itoa", "jiff", "serde", "serde_json"]),
     },
     Edges {
-        package: "agent",
+        package: "systrail",
         ours: &["event", "systrail-trail"],
         foreign: Foreign::Any,
     },
@@ -123,9 +123,9 @@ const TEST_EDGES: &[(&str, &str)] = &[("driver", "ntemu")];
 
 /// Packages of others that only these of ours may name: each is the door to one kernel.
 const RESERVED: &[(&str, &[&str])] = &[
-    ("aya", &["agent"]),
+    ("aya", &["systrail"]),
     ("aya-ebpf", &["ebpf"]),
-    ("windows-sys", &["nt", "ntemu", "testkernel", "agent"]),
+    ("windows-sys", &["nt", "ntemu", "testkernel", "systrail"]),
 ];
 
 /// All rules of this file.
@@ -299,13 +299,16 @@ mod tests {
 
     #[test]
     fn the_table_allows_what_it_lists() {
-        let agent = package("agent", &[("event", None), ("aya", None), ("serde", None)]);
+        let agent = package(
+            "systrail",
+            &[("event", None), ("aya", None), ("serde", None)],
+        );
         assert_eq!(texts(vec![agent, package("event", &[])]), [""; 0]);
     }
 
     #[test]
     fn refuses_an_edge_between_ours_that_is_not_listed() {
-        let agent = package("agent", &[("nt", None)]);
+        let agent = package("systrail", &[("nt", None)]);
         assert_eq!(texts(vec![agent, package("nt", &[])]).len(), 1);
     }
 

@@ -81,7 +81,7 @@ mod tests {
     #[test]
     fn tells_tests_from_programs() {
         let messages = r#"{"reason":"build-script-executed"}
-{"reason":"compiler-artifact","target":{"name":"agent","kind":["lib"]},"executable":null}
+{"reason":"compiler-artifact","target":{"name":"systrail","kind":["lib"]},"executable":null}
 {"reason":"compiler-artifact","target":{"name":"systrail","kind":["bin"]},"executable":"/t/systrail"}
 {"reason":"compiler-artifact","target":{"name":"linux_ebpf","kind":["test"]},"executable":"/t/e-1"}
 {"reason":"build-finished","success":true}"#;

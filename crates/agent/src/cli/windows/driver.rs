@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use agent::quantity;
-use agent::service::windows::{
+use clap::{Args, Subcommand};
+use systrail::quantity;
+use systrail::service::windows::{
     DRIVER, Driver, DriverState, Installed, Parameters, StartAt, beside_this_program,
 };
-use agent::sys::registry::Value;
-use clap::{Args, Subcommand};
+use systrail::sys::registry::Value;
 
 use super::{Exit, Failure, console, launch};
 
@@ -69,7 +69,7 @@ fn queue_limit(text: &str) -> Result<u32, String> {
 
 fn flush_interval(text: &str) -> Result<Duration, String> {
     let interval = quantity::duration(text).map_err(|error| error.to_string())?;
-    if agent::config::FLUSH_INTERVAL.contains(&interval) {
+    if systrail::config::FLUSH_INTERVAL.contains(&interval) {
         return Ok(interval);
     }
     Err("it must be from 1ms to 1s".to_owned())

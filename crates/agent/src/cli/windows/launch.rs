@@ -3,10 +3,10 @@
 
 use std::path::{Path, PathBuf};
 
-use agent::config::{self, Config, Source};
-use agent::service::windows::{Launch, Origin, Stay, data};
-use agent::sys::privilege;
 use clap::Args;
+use systrail::config::{self, Config, Source};
+use systrail::service::windows::{Launch, Origin, Stay, data};
+use systrail::sys::privilege;
 
 use super::Failure;
 use super::console::say;

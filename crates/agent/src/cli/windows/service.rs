@@ -5,16 +5,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use agent::account::Account;
-use agent::config;
-use agent::service::ending::{self, Ending};
-use agent::service::windows::{
+use clap::{Args, Subcommand};
+use systrail::account::Account;
+use systrail::config;
+use systrail::service::ending::{self, Ending};
+use systrail::service::windows::{
     AGENT, Agent, DRIVER, Driver, Installed, Parameters, StartAt, beside_this_program,
     run_as_service,
 };
-use agent::sys::event_log::{EventLog, Level};
-use agent::sys::wake::Waker;
-use clap::{Args, Subcommand};
+use systrail::sys::event_log::{EventLog, Level};
+use systrail::sys::wake::Waker;
 
 use super::console::{self, Tone, say};
 use super::record::{self, RunArguments};

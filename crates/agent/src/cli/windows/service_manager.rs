@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use agent::service::windows::Running;
+use systrail::service::windows::Running;
 
 use super::console::say;
 

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-use agent::sys::console::{self, Said};
-use agent::sys::wake::Waker;
+use systrail::sys::console::{self, Said};
+use systrail::sys::wake::Waker;
 
 use super::Exit;
 use super::console::say;

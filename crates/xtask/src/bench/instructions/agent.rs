@@ -6,7 +6,7 @@ use super::{Case, Figure, Options, Subject};
 
 const SUBJECT: Subject = Subject {
     name: "agent",
-    package: "agent",
+    package: "systrail",
     cases: &[
         Case {
             name: "decode",

@@ -97,7 +97,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     ensure!(options.rounds > 0, "without rounds there are no figures");
     ensure!(options.seconds > 0, "a rate needs at least a second");
     interrupt::take_signals()?;
-    run_command(cargo().args(["build", "--release", "--locked", "--package", "agent"]))?;
+    run_command(cargo().args(["build", "--release", "--locked", "--package", "systrail"]))?;
     let bench = Bench {
         site: Site::build()?,
         load_group: Group::new("load")?,
