@@ -10,6 +10,8 @@ use std::process::Command;
 
 use anyhow::{Context as _, bail, ensure};
 
+use crate::workspace;
+
 const TARGET: &str = "bpfel-unknown-none";
 /// The committed object, from the top of the repository.
 const OBJECT: &str = "crates/ebpf/systrail.bpf.o";
@@ -31,8 +33,8 @@ const LINKER_CURE: &str = "LLVM_PREFIX=/usr/lib/llvm-22 cargo install bpf-linker
 pub(crate) fn run(check: bool) -> anyhow::Result<()> {
     require_toolchain()?;
     let linker = require_linker()?;
-    let top = top()?;
-    let built = build(&top, &linker)?;
+    let top = workspace::root();
+    let built = build(top, &linker)?;
     let committed = top.join(OBJECT);
     if !check {
         return std::fs::copy(&built, &committed)
@@ -99,12 +101,6 @@ fn build(top: &Path, linker: &Path) -> anyhow::Result<PathBuf> {
         .with_context(|| format!("running {CARGO}"))?;
     ensure!(status.success(), "building the eBPF object: {status}");
     Ok(target_dir.join(TARGET).join("release/ebpf"))
-}
-
-fn top() -> anyhow::Result<PathBuf> {
-    let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    top.canonicalize()
-        .with_context(|| format!("resolving {}", top.display()))
 }
 
 fn cargo_home() -> anyhow::Result<PathBuf> {
