@@ -1,10 +1,13 @@
 //! `cargo xtask bench`: what recording costs. Figures go to the terminal, to `target/bench` as JSON
 //! and into docs/BENCHMARKS.md, with the machine they were taken on.
 
+#[path = "../../bench-peers/src/disturbance.rs"]
 mod disturbance;
 pub(crate) mod instructions;
+#[path = "../../bench-peers/src/interrupt.rs"]
 mod interrupt;
 mod overhead;
+#[path = "../../bench-peers/src/peers.rs"]
 mod peers;
 mod recorder;
 mod report;
