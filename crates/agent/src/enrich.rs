@@ -52,9 +52,9 @@ pub struct Enriched {
     /// What happened.
     pub body: Body,
     /// Fields that were cut.
-    pub truncated: Vec<trail::Field>,
+    pub truncated: Vec<trail::Name>,
     /// Fields that could not be had.
-    pub missing: Vec<(trail::Field, trail::Field)>,
+    pub missing: Vec<(trail::Name, trail::Name)>,
     /// Whether the rules keep it.
     pub kept: bool,
 }

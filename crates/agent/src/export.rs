@@ -13,7 +13,7 @@ use std::io;
 
 use serde_json::{Map, Value};
 
-use crate::shown::safe_json;
+use crate::shown::escape_controls;
 use crate::trail::Event;
 use crate::trail::json::write_line;
 
@@ -66,7 +66,7 @@ pub fn write(event: &Event, format: Format, out: &mut Vec<u8>) -> io::Result<()>
         Format::Ecs => ecs::object(event, fields),
         _ => ocsf::object(event, fields),
     };
-    out.extend_from_slice(safe_json(serde_json::to_string(&object)?).as_bytes());
+    out.extend_from_slice(escape_controls(serde_json::to_string(&object)?).as_bytes());
     out.push(b'\n');
     Ok(())
 }

@@ -29,7 +29,7 @@ use crate::sensor::{self, Sensor};
 use crate::sink::Sink;
 use crate::sys::processes;
 use crate::sys::wake::Waker;
-use crate::trail::{self, Body, Event, Time};
+use crate::trail::{self, Body, Event, Further, Origin, Time};
 
 mod feed;
 mod sink_queue;
@@ -124,7 +124,7 @@ pub fn replay(
         }
         count_replayed(&mut counts, &event);
         if queues.push(event) {
-            status.set(&account("replay", began, counts, &queues));
+            status.set(&account("replay", began, counts.clone(), &queues));
             status.progress();
         }
     }
@@ -157,13 +157,14 @@ fn account(source: &str, began: Instant, kinds: Counts, queues: &SinkQueues) -> 
         kinds,
         queues: queues.peaks(),
         sinks: queues.counts(),
+        further: Further::default(),
     }
 }
 
 /// The state of the enriching thread.
 struct Recorder {
     source: &'static str,
-    host: Arc<str>,
+    origin: Arc<Origin>,
     process_events: bool,
     /// Its id and key, where they can be known.
     own_process: Option<(u32, event::ProcessKey)>,
@@ -195,7 +196,7 @@ impl Recorder {
         });
         Self {
             source,
-            host: settings.host,
+            origin: Origin::of_host(settings.host),
             process_events: settings.process_events,
             own_process,
             enricher,
@@ -313,7 +314,7 @@ impl Recorder {
         }
     }
 
-    fn emit_lost(&mut self, time: u64, kind: Kind, count: u64, reason: trail::Field) {
+    fn emit_lost(&mut self, time: u64, kind: Kind, count: u64, reason: trail::Name) {
         let lost = trail::Lost {
             lost_kind: kind,
             lost_count: count,
@@ -351,12 +352,13 @@ impl Recorder {
         self.queues.push(Event {
             sequence: self.sequence,
             time,
-            host: Arc::clone(&self.host),
+            origin: Arc::clone(&self.origin),
             process_id: enriched.process_id,
             process_key: enriched.process_key,
             body: enriched.body,
             truncated: enriched.truncated,
             missing: enriched.missing,
+            further: Further::default(),
         });
     }
 
@@ -368,7 +370,7 @@ impl Recorder {
     }
 
     fn account(&self) -> Account {
-        let mut account = account(self.source, self.began, self.counts, &self.queues);
+        let mut account = account(self.source, self.began, self.counts.clone(), &self.queues);
         account.queues.extend(self.sensor_queues.iter().cloned());
         account.queues.push(crate::account::QueuePeak {
             name: "process_cache".to_owned(),

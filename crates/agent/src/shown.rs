@@ -155,7 +155,7 @@ impl Shown {
 
 /// JSON text in which the characters a terminal or a line splitter would act on are escaped; the
 /// line feeds of its layout stay. Correct for any JSON: outside of strings it has no such character.
-pub fn safe_json(text: String) -> String {
+pub fn escape_controls(text: String) -> String {
     let is_wanted = |character| character != '\n' && is_control(character);
     if !text.contains(is_wanted) {
         return text;

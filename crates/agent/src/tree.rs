@@ -251,7 +251,7 @@ impl Tree {
 fn apply(process: &mut Process, event: &Event) {
     process.seen(event.time);
     if process.host.is_empty() {
-        process.host = Arc::clone(&event.host);
+        process.host = Arc::clone(&event.origin.host);
     }
     match &event.body {
         Body::ProcessStart(start) => apply_start(process, event, start),

@@ -389,8 +389,8 @@ fn tells_a_loss_where_it_happened_and_balances() {
     };
     assert_eq!((lost.lost_kind, lost.lost_count), (Kind::THREAD_START, 5));
     assert_eq!(lost.lost_reason, "buffer_full");
-    assert_eq!(account.kinds.thread_start.produced, 5);
-    assert_eq!(account.kinds.thread_start.lost, 5);
+    assert_eq!(account.kinds.get(Kind::THREAD_START).produced, 5);
+    assert_eq!(account.kinds.get(Kind::THREAD_START).lost, 5);
     assert!(account.balanced);
 }
 
@@ -406,7 +406,7 @@ fn counts_the_snapshot_as_produced() {
     assert_eq!(start.creator_process_id, None, "nobody remembers it");
     let missing = |field: &str| events[1].missing.iter().any(|(name, _)| name == field);
     assert!(missing("creator_process_id") && missing("creator_thread_id"));
-    assert_eq!(account.kinds.process_start.produced, 1);
+    assert_eq!(account.kinds.get(Kind::PROCESS_START).produced, 1);
     assert!(account.balanced);
 }
 
@@ -428,7 +428,7 @@ fn counts_process_events_that_nobody_asked_for_as_excluded() {
         kinds(&sink.events()),
         [Kind::SENSOR_START, Kind::THREAD_EXIT, Kind::SENSOR_STOP]
     );
-    assert_eq!(account.kinds.process_start.excluded, 1);
+    assert_eq!(account.kinds.get(Kind::PROCESS_START).excluded, 1);
     assert!(account.balanced);
 }
 
@@ -466,7 +466,7 @@ fn a_sink_that_must_not_be_waited_for_loses_and_the_trail_says_so() {
     let (status, gate) = (Arc::<Status>::default(), slow.clone());
     let watched = Arc::clone(&status);
     let opener = std::thread::spawn(move || {
-        while watched.account().kinds.thread_exit.delivered < 99 {
+        while watched.account().kinds.get(Kind::THREAD_EXIT).delivered < 99 {
             std::thread::yield_now();
         }
         gate.open_gate(true);

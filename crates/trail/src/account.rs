@@ -1,10 +1,13 @@
 //! The account: what was produced, delivered and lost, per kind, to the event.
 
-use event::Kind;
-use serde::{Deserialize, Serialize};
+mod form;
+
+use event::{ByKind, Kind};
+
+use crate::Further;
 
 /// Counters of one kind of event.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Count {
     /// Events the sensor saw happen.
     pub produced: u64,
@@ -13,7 +16,6 @@ pub struct Count {
     /// Events that did not, each told by a `lost` event.
     pub lost: u64,
     /// Of those delivered: left out by the configuration's rules, so in no sink.
-    #[serde(default)]
     pub excluded: u64,
 }
 
@@ -28,57 +30,39 @@ impl Count {
 }
 
 /// Counters of every observed kind, written as an object with the kinds' names.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Process starts.
-    pub process_start: Count,
-    /// Execs.
-    pub process_exec: Count,
-    /// Process exits.
-    pub process_exit: Count,
-    /// Thread starts.
-    pub thread_start: Count,
-    /// Thread exits.
-    pub thread_exit: Count,
-    /// Image loads.
-    pub image_load: Count,
+    known: ByKind<Count>,
+    /// Those of kinds a newer version knows, by their names.
+    newer: Vec<(Box<str>, Count)>,
 }
 
 impl Counts {
     /// The counters of `kind`, where an account is kept for it.
-    pub const fn of(&mut self, kind: Kind) -> Option<&mut Count> {
-        Some(match kind {
-            Kind::PROCESS_START => &mut self.process_start,
-            Kind::PROCESS_EXEC => &mut self.process_exec,
-            Kind::PROCESS_EXIT => &mut self.process_exit,
-            Kind::THREAD_START => &mut self.thread_start,
-            Kind::THREAD_EXIT => &mut self.thread_exit,
-            Kind::IMAGE_LOAD => &mut self.image_load,
-            _ => return None,
-        })
+    pub fn of(&mut self, kind: Kind) -> Option<&mut Count> {
+        self.known.get_mut(kind)
+    }
+
+    /// The counters of `kind`; zeros for a kind no account is kept for.
+    pub fn get(&self, kind: Kind) -> Count {
+        self.known.get(kind).copied().unwrap_or_default()
     }
 
     /// Every kind with its counters, in the order of [`Kind::OBSERVED`].
-    pub const fn by_kind(&self) -> [(Kind, Count); Kind::OBSERVED.len()] {
-        [
-            (Kind::PROCESS_START, self.process_start),
-            (Kind::PROCESS_EXEC, self.process_exec),
-            (Kind::PROCESS_EXIT, self.process_exit),
-            (Kind::THREAD_START, self.thread_start),
-            (Kind::THREAD_EXIT, self.thread_exit),
-            (Kind::IMAGE_LOAD, self.image_load),
-        ]
+    pub fn by_kind(&self) -> impl Iterator<Item = (Kind, Count)> + Clone {
+        self.known.iter().map(|(kind, count)| (kind, *count))
     }
 
     /// Whether every kind balances.
     pub fn is_balanced(&self) -> bool {
-        self.by_kind().iter().all(|(_, count)| count.is_balanced())
+        let newer = self.newer.iter().map(|(_, count)| count);
+        let mut all = self.known.iter().map(|(_, count)| count).chain(newer);
+        all.all(Count::is_balanced)
     }
 }
 
 /// The greatest fill of one queue.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct QueuePeak {
     /// Which queue.
     pub name: String,
@@ -91,7 +75,7 @@ pub struct QueuePeak {
 }
 
 /// What one sink did.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SinkCount {
     /// Which sink: `log`, `store`, `terminal`.
     pub name: String,
@@ -101,12 +85,11 @@ pub struct SinkCount {
     pub lost: u64,
     /// Events handed to it that it has done neither with yet: how far it lags behind. Not written:
     /// when a run has ended there is none.
-    #[serde(skip)]
     pub waiting: u64,
 }
 
 /// The account of a run: what `--summary` writes and `sensor_stop` carries.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Account {
     /// The sensor: `ebpf`, `perf`, `connector`, `driver`, `replay`.
     pub source: String,
@@ -120,4 +103,6 @@ pub struct Account {
     pub queues: Vec<QueuePeak>,
     /// Per sink.
     pub sinks: Vec<SinkCount>,
+    /// What a newer version said beyond that.
+    pub further: Further,
 }

@@ -15,12 +15,13 @@ mod write;
 
 pub use line_error::LineError;
 pub use read::{read_arguments, read_line, read_notes};
+pub(crate) use write::fields;
 pub use write::{hex_digits, write_arguments, write_line, write_notes};
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::{Field, Text};
+use crate::control_characters::is_control;
+use crate::{Further, Name, Text};
 
 /// The arguments of a program.
 pub type Arguments = Arc<[Text]>;
@@ -29,9 +30,11 @@ pub type Arguments = Arc<[Text]>;
 #[derive(Clone, Debug, Default)]
 pub struct Notes {
     /// Fields whose text was cut.
-    pub truncated: Vec<Field>,
+    pub truncated: Vec<Name>,
     /// Fields that could not be had, and why.
-    pub missing: Vec<(Field, Cow<'static, str>)>,
+    pub missing: Vec<(Name, Name)>,
+    /// What a newer version said.
+    pub further: Further,
 }
 
 /// The longest line that is read, line feed not counted. The longest that can be written comes from
@@ -39,47 +42,52 @@ pub struct Notes {
 /// once in `command_line` and once in `arguments`, and twice more as hex in their `_raw` fields.
 pub const LINE_SIZE_MAX: usize = 4 * 1024 * 1024;
 
-/// Every field a line can have. A field of another name is a newer version's and is passed over.
-pub const FIELDS: [&str; 41] = [
-    "sequence",
-    "time",
-    "kind",
-    "host",
-    "process_id",
-    "process_key",
-    "parent_process_id",
-    "parent_process_key",
-    "creator_process_id",
-    "creator_thread_id",
-    "image",
-    "image_raw",
-    "image_deleted",
-    "command_line",
-    "command_line_raw",
-    "arguments",
-    "arguments_raw",
-    "user",
-    "user_id",
-    "script",
-    "script_raw",
-    "session_id",
-    "existing",
-    "exit_code",
-    "signal",
-    "core_dumped",
-    "run_time_ns",
-    "thread_id",
-    "remote",
-    "start_address",
-    "image_base",
-    "image_size",
-    "kernel_image",
-    "lost_kind",
-    "lost_count",
-    "lost_reason",
-    "source",
-    "version",
-    "account",
-    "truncated",
-    "missing",
-];
+/// Appends `text` as a JSON string.
+pub(crate) fn push_string(out: &mut String, text: &str) {
+    let mut bytes = std::mem::take(out).into_bytes();
+    write::string(&mut bytes, text);
+    // Whole characters were appended to whole characters.
+    *out = String::from_utf8(bytes).unwrap_or_default();
+}
+
+/// Appends valid JSON without the blanks between its tokens, its texts escaped as ours are.
+pub(crate) fn push_compact(out: &mut String, json: &str) {
+    let (mut in_string, mut is_escaped) = (false, false);
+    for character in json.chars() {
+        if !in_string && character.is_ascii_whitespace() {
+            continue;
+        }
+        match character {
+            '"' if !is_escaped => in_string = !in_string,
+            _ => {}
+        }
+        is_escaped = in_string && character == '\\' && !is_escaped;
+        push_escaped(out, character);
+    }
+}
+
+/// JSON text in which the characters a terminal or a line splitter would act on are escaped; the
+/// line feeds of its layout stay. Correct for any JSON: outside of strings it has no such character.
+pub fn escape_controls(text: String) -> String {
+    if !text.contains(|character| character != '\n' && is_control(character)) {
+        return text;
+    }
+    let mut safe = String::with_capacity(text.len() + 16);
+    for character in text.chars() {
+        match character {
+            '\n' => safe.push('\n'),
+            other => push_escaped(&mut safe, other),
+        }
+    }
+    safe
+}
+
+fn push_escaped(out: &mut String, character: char) {
+    if is_control(character) {
+        // All of them are below U+FFFF.
+        let escape = format!("\\u{:04x}", u32::from(character));
+        out.push_str(&escape);
+    } else {
+        out.push(character);
+    }
+}

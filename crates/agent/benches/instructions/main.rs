@@ -24,7 +24,7 @@ use systrail::rules::Rules;
 use systrail::sink::store::{self, Store};
 use systrail::sink::{Sink as _, Tally};
 use systrail::store::retention::Retention;
-use systrail::trail::{self, Time, json};
+use systrail::trail::{self, Further, Origin, Time, json};
 
 static TRAIL: &[u8] = include_bytes!("build.trail");
 
@@ -43,7 +43,7 @@ fn main() -> ExitCode {
 /// Takes every record of the trail through every step, and gives how many there are.
 fn play() -> usize {
     let mut caches = Enricher::new([7; 16], Rules::default(), Limits::default());
-    let host: Arc<str> = Arc::from("host");
+    let origin = Origin::of_host("host");
     let mut lines = Vec::new();
     let mut events = Vec::new();
     for record in records(TRAIL) {
@@ -52,12 +52,13 @@ fn play() -> usize {
         let event = trail::Event {
             sequence: u64::try_from(events.len()).unwrap() + 1,
             time: Time(known.time.cast_signed()),
-            host: Arc::clone(&host),
+            origin: Arc::clone(&origin),
             process_id: known.process_id,
             process_key: known.process_key,
             body: known.body,
             truncated: known.truncated,
             missing: known.missing,
+            further: Further::default(),
         };
         json_line(&event, &mut lines);
         events.push(event);

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use event::ProcessKey;
 use systrail::trail::{
-    Body, Event, ImageLoad, ProcessExec, ProcessExit, ProcessStart, Program, SensorStart, Text,
-    ThreadExit, ThreadStart, Time, UserId,
+    Body, Event, Further, ImageLoad, Origin, ProcessExec, ProcessExit, ProcessStart, Program,
+    SensorStart, Text, ThreadExit, ThreadStart, Time, UserId,
 };
 
 /// 2026-11-22, in nanoseconds since the Unix epoch.
@@ -24,7 +24,7 @@ pub(super) struct Day {
     sequence: u64,
     step_ns: i64,
     random: u64,
-    host: Arc<str>,
+    origin: Arc<Origin>,
     user: Arc<str>,
     programs: Vec<Text>,
     libraries: Vec<Text>,
@@ -43,7 +43,7 @@ impl Day {
             sequence: 0,
             step_ns: step,
             random: 0x9e37_79b9_7f4a_7c15,
-            host: "builder".into(),
+            origin: Origin::of_host("builder"),
             user: "worker".into(),
             programs: (0..PROGRAM_COUNT)
                 .map(|n| text(format!("/usr/lib/toolchain-1.95/bin/program-{n}")))
@@ -218,12 +218,13 @@ impl Iterator for Day {
         Some(Event {
             sequence: self.sequence,
             time: Time(MIDNIGHT + offset),
-            host: Arc::clone(&self.host),
+            origin: Arc::clone(&self.origin),
             process_id,
             process_key: key(process_id),
             body,
             truncated: Vec::new(),
             missing: Vec::new(),
+            further: Further::default(),
         })
     }
 }

@@ -28,8 +28,8 @@ impl LiveLine {
 
     pub(super) fn draw(&mut self, account: &Account, now: Instant) {
         let kinds = account.kinds.by_kind();
-        let delivered: u64 = kinds.iter().map(|(_, count)| count.delivered).sum();
-        let lost: u64 = kinds.iter().map(|(_, count)| count.lost).sum();
+        let delivered: u64 = kinds.clone().map(|(_, count)| count.delivered).sum();
+        let lost: u64 = kinds.map(|(_, count)| count.lost).sum();
         let unwritten: u64 = account.sinks.iter().map(|sink| sink.lost).sum();
         self.measure(delivered, now);
         let (rate, events) = (self.rate, show_count(delivered, "event"));

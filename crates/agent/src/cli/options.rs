@@ -231,8 +231,8 @@ pub(super) fn exit_of(account: &Account, on_loss: OnLoss) -> Exit {
         say!("the account does not balance; this is a defect of systrail, please report it");
         return Exit::Failed;
     }
-    let kinds = account.kinds.by_kind();
-    let lost_by_sensor = kinds.iter().any(|(_, count)| count.lost > 0);
+    let mut kinds = account.kinds.by_kind();
+    let lost_by_sensor = kinds.any(|(_, count)| count.lost > 0);
     let lost_by_sink = account.sinks.iter().any(|sink| sink.lost > 0);
     if on_loss == OnLoss::Fail && (lost_by_sensor || lost_by_sink) {
         say!("events were lost, and --on-loss is fail");

@@ -152,7 +152,8 @@ impl Drop for Unfinished {
 
 #[cfg(test)]
 mod tests {
-    use systrail::account::{Account, SinkCount};
+    use event::Kind;
+    use systrail::account::{Account, Count, SinkCount};
 
     use super::{table, write_summary};
 
@@ -164,8 +165,11 @@ mod tests {
             balanced: true,
             ..Account::default()
         };
-        account.kinds.process_exec.produced = 12_345;
-        account.kinds.process_exec.delivered = 12_345;
+        *account.kinds.of(Kind::PROCESS_EXEC).unwrap() = Count {
+            produced: 12_345,
+            delivered: 12_345,
+            ..Count::default()
+        };
         account.sinks.push(SinkCount {
             name: "log".to_owned(),
             written: 3,

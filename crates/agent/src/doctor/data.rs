@@ -223,7 +223,7 @@ mod tests {
     use crate::sink::store::{Settings, Store};
     use crate::sink::{Sink as _, Tally};
     use crate::store::retention::Retention;
-    use crate::trail::{Body, Event, ThreadExit, Time};
+    use crate::trail::{Body, Event, Further, Origin, ThreadExit, Time};
 
     fn recorder(directory: &Path) -> Store {
         Store::open(Settings {
@@ -245,12 +245,13 @@ mod tests {
         let event = Event {
             sequence: 1,
             time: Time(1_795_276_799_000_000_000),
-            host: "host".into(),
+            origin: Origin::of_host("host"),
             process_id: 7,
             process_key: event::ProcessKey::default(),
             body: Body::ThreadExit(ThreadExit { thread_id: 8 }),
             truncated: Vec::new(),
             missing: Vec::new(),
+            further: Further::default(),
         };
         recorder.write(&[event], &tally);
         recorder.flush(&tally);

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{Report, State, TierReport};
 use crate::export::csv;
-use crate::shown::safe_json;
+use crate::shown::escape_controls;
 
 /// A line of the table, as its JSON object.
 #[derive(Debug, Serialize)]
@@ -26,7 +26,7 @@ const COLUMNS: [&str; 4] = ["name", "state", "value", "advice"];
 /// Writes a line a row.
 pub fn write_json_lines(report: &Report, out: &mut impl Write) -> io::Result<()> {
     for row in rows(report) {
-        writeln!(out, "{}", safe_json(serde_json::to_string(&row)?))?;
+        writeln!(out, "{}", escape_controls(serde_json::to_string(&row)?))?;
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use event::{Flags, Header, process};
 use super::image_path::{ImagePaths, path};
 use super::user::{Users, sid_text};
 use crate::sys::processes;
-use crate::trail::{self, Field, Text, UserId, missing};
+use crate::trail::{self, Name, Text, UserId, missing};
 
 /// The program of a process, with what is known to be wrong with each of its fields.
 #[derive(Clone, Debug, Default)]
@@ -15,14 +15,14 @@ pub struct Program {
     /// As the trail shows it.
     pub trail: trail::Program,
     /// Fields that were cut.
-    pub truncated: Vec<Field>,
+    pub truncated: Vec<Name>,
     /// Fields that could not be had.
-    pub missing: Vec<(Field, Field)>,
+    pub missing: Vec<(Name, Name)>,
 }
 
 impl Program {
     /// Why `field` is missing.
-    pub fn missing_reason(&self, field: &str) -> Option<Field> {
+    pub fn missing_reason(&self, field: &str) -> Option<Name> {
         self.missing
             .iter()
             .find(|(name, _)| name == field)
@@ -41,7 +41,7 @@ impl Program {
         self.missing.extend(
             fields
                 .iter()
-                .map(|field| (Field::from(*field), reason.into())),
+                .map(|field| (Name::from(*field), reason.into())),
         );
     }
 
@@ -77,7 +77,7 @@ impl Program {
         }
         if flags.contains(Flags::COMMAND_LINE_TRUNCATED) {
             self.truncated
-                .extend(fields.iter().map(|field| Field::from(*field)));
+                .extend(fields.iter().map(|field| Name::from(*field)));
         }
     }
 }

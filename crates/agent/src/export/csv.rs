@@ -5,16 +5,16 @@ use std::io;
 
 use serde_json::{Map, Value};
 
-use crate::trail::json::FIELDS;
+use crate::trail::schema;
 
 /// The names of the columns, as the first line.
 pub fn heading() -> String {
-    FIELDS.join(",") + "\n"
+    schema::names().join(",") + "\n"
 }
 
 /// Appends the fields of an event as a line.
 pub(super) fn write(fields: &Map<String, Value>, out: &mut Vec<u8>) -> io::Result<()> {
-    write_columns(&FIELDS, fields, out)
+    write_columns(schema::names(), fields, out)
 }
 
 /// Appends the fields with these names as a line.

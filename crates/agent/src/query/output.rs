@@ -6,7 +6,7 @@ use rusqlite::types::ValueRef;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
-use crate::shown::{Row, safe_json, width};
+use crate::shown::{Row, escape_controls, width};
 
 /// How rows are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,7 +134,7 @@ impl<'o> Output<'o> {
     fn object(&self, values: &[ValueRef<'_>]) -> io::Result<String> {
         let names = unique(&self.columns).into_iter();
         let object = Object(names.zip(values.iter().map(json)).collect());
-        Ok(safe_json(serde_json::to_string(&object)?))
+        Ok(escape_controls(serde_json::to_string(&object)?))
     }
 
     fn table_row(&mut self, values: &[ValueRef<'_>]) -> io::Result<()> {

@@ -146,7 +146,6 @@ fn what(row: &mut Row<'_>, body: &Body) {
                 .account
                 .kinds
                 .by_kind()
-                .iter()
                 .map(|(_, count)| count.lost)
                 .sum();
             row.text(&format!(

@@ -13,8 +13,8 @@ use rusqlite::{Connection, OptionalExtension as _, Row};
 use super::{ReadError, segment};
 use crate::trail::json::{self, Arguments, Notes};
 use crate::trail::{
-    Body, Event, ImageLoad, Lost, ProcessExec, ProcessExit, ProcessStart, Program, SensorStart,
-    SensorStop, Text, ThreadExit, ThreadStart, Time, UserId,
+    Body, Event, ImageLoad, Lost, Origin, ProcessExec, ProcessExit, ProcessStart, Program,
+    SensorStart, SensorStop, Text, ThreadExit, ThreadStart, Time, UserId,
 };
 
 /// Texts, programs and the like that are remembered at most, each; then all are forgotten.
@@ -45,7 +45,7 @@ type Identity = (Option<u32>, Option<ProcessKey>);
 struct Stretch {
     first_id: i64,
     sequence_offset: i64,
-    host: Arc<str>,
+    origin: Arc<Origin>,
 }
 
 /// Why a row gives no event.
@@ -203,7 +203,7 @@ fn read_stretches(connection: &Connection) -> rusqlite::Result<Vec<Stretch>> {
         Ok(Stretch {
             first_id: row.get(0)?,
             sequence_offset: row.get(1)?,
-            host: row.get(2)?,
+            origin: Origin::of_host(row.get::<_, Arc<str>>(2)?),
         })
     })?;
     stretches.collect()
@@ -219,7 +219,7 @@ impl Known {
             return Err(RowError::Wrong(format!("event {id} is in no stretch")));
         };
         let sequence = id.wrapping_add(stretch.sequence_offset).cast_unsigned();
-        let host = Arc::clone(&stretch.host);
+        let origin = Arc::clone(&stretch.origin);
         let process: i64 = row.get(2)?;
         let (Some(process_id), Some(process_key)) = self.process(connection, process)? else {
             return Err(RowError::Wrong(format!("event {id} is of no process")));
@@ -229,12 +229,13 @@ impl Known {
         Ok(Event {
             sequence,
             time: Time(row.get(1)?),
-            host,
+            origin,
             process_id,
             process_key,
             body,
             truncated: notes.truncated,
             missing: notes.missing,
+            further: notes.further,
         })
     }
 
@@ -278,10 +279,7 @@ impl Known {
             parent_process_key,
             creator_process_id: row.get(6)?,
             creator_thread_id: row.get(7)?,
-            program: Program {
-                script: None,
-                ..program
-            },
+            program,
             session_id: row.get(8)?,
             existing: row.get(9)?,
         })

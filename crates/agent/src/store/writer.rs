@@ -199,14 +199,14 @@ impl Writer {
             let follows = matches!(
                 &self.stretch,
                 Some(stretch) if stretch.next_sequence == event.sequence
-                    && *stretch.host == *event.host
+                    && *stretch.host == *event.origin.host
             );
             if !follows || matches!(event.body, Body::SensorStart(_)) {
                 let run_began = live.run_began().unwrap_or(event.time);
                 begin_stretch(&self.connection, id, event, run_began)?;
             }
             self.stretch = Some(Stretch {
-                host: Arc::clone(&event.host),
+                host: Arc::clone(&event.origin.host),
                 next_sequence: event.sequence.wrapping_add(1),
             });
             batch.write(id, event)?;
@@ -298,7 +298,7 @@ fn begin_stretch(connection: &Connection, id: i64, event: &Event, run_began: Tim
     let sql = "INSERT INTO stretch(first_id, sequence_offset, host, run_began) \
                VALUES (?1, ?2, ?3, ?4)";
     let offset = event.sequence.cast_signed().wrapping_sub(id);
-    let values = (id, offset, &*event.host, run_began.0);
+    let values = (id, offset, &*event.origin.host, run_began.0);
     connection.prepare_cached(sql)?.execute(values)?;
     Ok(())
 }

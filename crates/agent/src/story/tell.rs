@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use super::{Details, Exec, Image, List, Story, Thread};
-use crate::shown::{Row, date_and_time, run_time, safe_json, time_of_day};
+use crate::shown::{Row, date_and_time, escape_controls, run_time, time_of_day};
 use crate::trail::{Text, Time, UserId};
 use crate::tree::{self, End, Process, Style, state};
 
@@ -272,5 +272,9 @@ pub fn write_json<'s>(story: &'s Story, now: Time, out: &mut impl Write) -> io::
         threads: &story.details.threads,
         images: &story.details.images,
     };
-    writeln!(out, "{}", safe_json(serde_json::to_string_pretty(&object)?))
+    writeln!(
+        out,
+        "{}",
+        escape_controls(serde_json::to_string_pretty(&object)?)
+    )
 }

@@ -10,7 +10,7 @@ use crate::host;
 use crate::rules::Rules;
 use crate::sensor::{self, Batch, seam};
 use crate::sys::clock;
-use crate::trail::{Event, Time};
+use crate::trail::{Event, Further, Origin, Time};
 use crate::tree::Process;
 
 /// One `process_start` a process that runs now, parents before their children, as a recording that
@@ -20,7 +20,7 @@ pub fn events() -> io::Result<Vec<Event>> {
     let taken = sensor::processes_now()?;
     let mut batch = Batch::default();
     seam::join(taken, &Batch::default(), began, &mut batch).map_err(invalid)?;
-    let host = host::name();
+    let origin = Origin::of_host(host::name());
     let rules = Rules::new(&[], &[]).map_err(invalid)?;
     let mut enricher = Enricher::new(host::boot_id()?, rules, Limits::default());
     let mut events = Vec::new();
@@ -37,12 +37,13 @@ pub fn events() -> io::Result<Vec<Event>> {
         events.push(Event {
             sequence: u64::try_from(events.len()).map_or(u64::MAX, |count| count + 1),
             time: Time(time),
-            host: Arc::clone(&host),
+            origin: Arc::clone(&origin),
             process_id: told.process_id,
             process_key: told.process_key,
             body: told.body,
             truncated: told.truncated,
             missing: told.missing,
+            further: Further::default(),
         });
     }
     Ok(events)

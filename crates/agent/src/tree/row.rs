@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::draw::state;
 use super::{End, Forest, Process};
 use crate::export::csv;
-use crate::shown::{rfc_3339, safe_json};
+use crate::shown::{escape_controls, rfc_3339};
 use crate::trail::{Text, Time, UserId};
 
 /// A process as its JSON object.
@@ -108,7 +108,7 @@ impl<'p> Row<'p> {
     }
 
     fn json(&self) -> io::Result<String> {
-        Ok(safe_json(serde_json::to_string(self)?))
+        Ok(escape_controls(serde_json::to_string(self)?))
     }
 }
 

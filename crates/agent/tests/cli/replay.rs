@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use event::Kind;
 use systrail::account::Account;
 
 use crate::{file, output, said, systrail};
@@ -45,7 +46,7 @@ fn replay_passes_over_what_is_no_event_and_says_where() {
         whole
     );
     let account: Account = serde_json::from_slice(&fs::read(&summary).unwrap()).unwrap();
-    let count = account.kinds.thread_exit;
+    let count = account.kinds.get(Kind::THREAD_EXIT);
     assert_eq!((count.produced, count.delivered, count.lost), (4, 1, 3));
     assert_eq!(account.source, "replay");
 }

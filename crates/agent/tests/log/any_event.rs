@@ -9,8 +9,8 @@ use proptest::option;
 use proptest::prelude::*;
 use systrail::account::{Account, Count, Counts, QueuePeak, SinkCount};
 use systrail::trail::{
-    Body, Event, ImageLoad, Lost, ProcessExec, ProcessExit, ProcessStart, Program, SensorStart,
-    SensorStop, Text, ThreadExit, ThreadStart, Time, UserId,
+    Body, Event, Further, ImageLoad, Lost, Origin, ProcessExec, ProcessExit, ProcessStart, Program,
+    SensorStart, SensorStop, Text, ThreadExit, ThreadStart, Time, UserId,
 };
 
 /// An event of any kind.
@@ -23,7 +23,7 @@ pub(crate) fn event() -> impl Strategy<Value = Event> {
         Event {
             sequence,
             time: Time(time),
-            host: host.into(),
+            origin: Origin::of_host(host),
             process_id,
             process_key,
             body,
@@ -32,6 +32,7 @@ pub(crate) fn event() -> impl Strategy<Value = Event> {
                 .into_iter()
                 .map(|(field, reason)| (Cow::Owned(field), Cow::Owned(reason)))
                 .collect(),
+            further: Further::default(),
         }
     })
 }
@@ -41,12 +42,13 @@ pub(crate) fn full(body: Body) -> Event {
     Event {
         sequence: 42,
         time: Time(1_795_276_799_000_000_007),
-        host: "machine".into(),
+        origin: Origin::of_host("machine"),
         process_id: 4242,
         process_key: ProcessKey(0x0123_4567_89ab_cdef),
         body,
         truncated: vec!["arguments".into(), "command_line".into()],
         missing: vec![("user".into(), "unknown".into())],
+        further: Further::default(),
     }
 }
 
@@ -133,14 +135,13 @@ fn full_account() -> Account {
         lost: 2,
         excluded: 1,
     };
+    let mut kinds = Counts::default();
+    *kinds.of(Kind::PROCESS_START).unwrap() = count;
     Account {
         source: "ebpf".to_owned(),
         duration_ns: 1_000_000_000,
         balanced: true,
-        kinds: Counts {
-            process_start: count,
-            ..Counts::default()
-        },
+        kinds,
         queues: vec![QueuePeak {
             name: "process buffer".to_owned(),
             peak: 4096,
@@ -153,6 +154,7 @@ fn full_account() -> Account {
             lost: 0,
             waiting: 0,
         }],
+        further: Further::default(),
     }
 }
 
@@ -191,35 +193,40 @@ fn user_id() -> impl Strategy<Value = UserId> {
     ]
 }
 
-fn program() -> impl Strategy<Value = Program> {
-    let texts = (option::of(text()), option::of(text()), any::<bool>());
+/// Boxed: a strategy within strategies is a frame of the stack as large as all of them.
+fn program() -> BoxedStrategy<Program> {
+    let texts = (
+        option::of(text()),
+        option::of(text()),
+        option::of(text()),
+        any::<bool>(),
+    );
     let arguments = option::of(vec(text(), 0..4));
     let user = (option::of(string()), option::of(user_id()));
-    (texts, arguments, user).prop_map(|(texts, arguments, (user, user_id))| {
-        let (image, command_line, image_deleted) = texts;
-        Program {
-            image,
-            image_deleted,
-            command_line,
-            arguments: arguments.map(Into::into),
-            user: user.map(Into::into),
-            user_id,
-            script: None,
-        }
-    })
+    (texts, arguments, user)
+        .prop_map(|(texts, arguments, (user, user_id))| {
+            let (image, command_line, script, image_deleted) = texts;
+            Program {
+                image,
+                image_deleted,
+                command_line,
+                arguments: arguments.map(Into::into),
+                user: user.map(Into::into),
+                user_id,
+                script,
+            }
+        })
+        .boxed()
 }
 
-fn body() -> impl Strategy<Value = Body> {
+fn body() -> BoxedStrategy<Body> {
     prop_oneof![
-        process_start(),
-        (program(), option::of(text())).prop_map(|(program, script)| {
-            let program = Program { script, ..program };
-            Body::ProcessExec(Box::new(ProcessExec { program }))
-        }),
-        process_exit(),
-        thread_start(),
+        process_start().boxed(),
+        program().prop_map(|program| Body::from(ProcessExec { program })),
+        process_exit().boxed(),
+        thread_start().boxed(),
         any::<u32>().prop_map(|thread_id| Body::ThreadExit(ThreadExit { thread_id })),
-        image_load(),
+        image_load().boxed(),
         (kind(), any::<u64>(), string()).prop_map(|(lost_kind, lost_count, reason)| {
             Body::Lost(Lost {
                 lost_kind,
@@ -233,8 +240,9 @@ fn body() -> impl Strategy<Value = Body> {
                 version: version.into(),
             })
         }),
-        sensor_stop(),
+        sensor_stop().boxed(),
     ]
+    .boxed()
 }
 
 fn process_start() -> impl Strategy<Value = Body> {
@@ -306,7 +314,7 @@ fn sensor_stop() -> impl Strategy<Value = Body> {
                 excluded: numbers[3],
             };
             let mut account = full_account();
-            account.kinds.image_load = count;
+            *account.kinds.of(Kind::IMAGE_LOAD).unwrap() = count;
             account.queues[0].name = name;
             Body::SensorStop(Box::new(SensorStop {
                 source: source.into(),

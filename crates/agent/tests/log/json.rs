@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use proptest::prelude::*;
-use systrail::trail::json::{FIELDS, LINE_SIZE_MAX, LineError, read_line, write_line};
-use systrail::trail::{Body, Event, Text, Time};
+use systrail::trail::json::{LINE_SIZE_MAX, LineError, read_line, write_line};
+use systrail::trail::{Body, Event, Text, Time, schema};
 
 use super::any_event::{event, full, full_events};
 
@@ -45,7 +45,7 @@ proptest! {
         let line = line_of(&event);
         let value: serde_json::Value = serde_json::from_slice(&line).unwrap();
         for field in value.as_object().unwrap().keys() {
-            prop_assert!(FIELDS.contains(&field.as_str()), "{}", field);
+            prop_assert!(schema::names().contains(&field.as_str()), "{}", field);
         }
     }
 
@@ -96,14 +96,14 @@ fn every_known_field_is_in_a_line_of_some_kind() {
         let value: serde_json::Value = serde_json::from_slice(&line_of(&event)).unwrap();
         seen.extend(value.as_object().unwrap().keys().cloned());
     }
-    let known: BTreeSet<String> = FIELDS.iter().map(ToString::to_string).collect();
+    let known: BTreeSet<String> = schema::names().iter().map(ToString::to_string).collect();
     assert_eq!(seen, known);
 }
 
 #[test]
 fn every_field_is_in_the_document() {
     let document = include_str!("../../../../docs/EVENTS.md");
-    for field in FIELDS {
+    for field in schema::names() {
         assert!(document.contains(&format!("`{field}`")), "{field}");
     }
     let stop = line_of(full_events().last().unwrap());
@@ -207,10 +207,54 @@ fn names_the_field_that_is_wrong() {
     }
 }
 
+/// A log of a newer version, replayed, lost what it had and this version has not.
 #[test]
-fn passes_over_fields_of_newer_versions() {
-    let line = exit_line().replacen('{', "{\"newer\":{\"deep\":[[1,null]]},", 1);
-    assert_eq!(read_line(line.as_bytes()).unwrap(), full_events()[2]);
+fn keeps_fields_of_newer_versions() {
+    let newer = r#""newer":{ "deep" : [[1,null]], "text":"\\\" x" },"signal":9,"#;
+    let line = text_of(&full_events()[4]).replacen('{', &format!("{{{newer}"), 1);
+    let event = read_line(line.as_bytes()).unwrap();
+    let again = text_of(&event);
+    let kept = r#","newer":{"deep":[[1,null]],"text":"\\\" x"},"signal":9}"#;
+    assert!(again.ends_with(&format!("{kept}\n")), "{again}");
+    assert_eq!(read_line(again.as_bytes()).unwrap(), event);
+    assert_eq!(text_of(&read_line(again.as_bytes()).unwrap()), again);
+}
+
+#[test]
+fn keeps_what_a_newer_account_says() {
+    let stop = text_of(full_events().last().unwrap());
+    let line = stop
+        .replacen(
+            "\"kinds\":{",
+            "\"kinds\":{\"newer\":{\"produced\":7,\"delivered\":7,\"lost\":0},",
+            1,
+        )
+        .replacen("\"queues\":", "\"newer\":[1.5,\"\u{202e}\"],\"queues\":", 1);
+    let again = text_of(&read_line(line.as_bytes()).unwrap());
+    assert!(again.contains("\"newer\":{\"produced\":7,"), "{again}");
+    assert!(again.contains("\"newer\":[1.5,\"\\u202e\"]"), "{again}");
+}
+
+#[test]
+fn says_that_a_kind_is_a_newer_versions() {
+    for kind in ["file_create", "kind_77"] {
+        let error = error_with("process_exit", kind);
+        let LineError::UnknownKind { kind: told } = &error else {
+            panic!("{error}");
+        };
+        assert_eq!(told, &format!("{kind:?}"));
+        assert!(error.to_string().contains("newer systrail"), "{error}");
+    }
+}
+
+#[test]
+fn a_line_cannot_bring_unknown_fields_without_end() {
+    let mut line = exit_line();
+    for number in 0..300 {
+        line = line.replacen('{', &format!("{{\"newer{number}\":1,"), 1);
+    }
+    let error = read_line(line.as_bytes()).unwrap_err().to_string();
+    assert!(error.contains("unknown fields"), "{error}");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::fs;
 
 use serde_json::{Map, Value};
 use systrail::export::MOVES;
-use systrail::trail::json::FIELDS;
+use systrail::trail::schema;
 
 use super::{Store, TRAIL, assert_harmless, lines_of_json, printed};
 
@@ -251,7 +251,10 @@ fn json_lines_are_the_log_and_a_store_exports_what_it_was_given() {
 fn csv_has_a_column_a_field_and_a_row_an_event() {
     let csv = printed(["export", "--format", "csv", "--log", TRAIL]);
     let mut lines = csv.lines();
-    assert_eq!(lines.next().unwrap().split(',').collect::<Vec<_>>(), FIELDS);
+    assert_eq!(
+        lines.next().unwrap().split(',').collect::<Vec<_>>(),
+        schema::names()
+    );
     let make = csv
         .lines()
         .find(|line| line.contains("make -j2 all"))
@@ -303,7 +306,7 @@ fn the_guide_has_every_field_and_where_it_goes() {
             );
         }
     }
-    for field in FIELDS {
+    for field in schema::names() {
         assert!(
             GUIDE.contains(&format!("`{field}`")),
             "docs/EXPORT.md does not have {field}"

@@ -6,15 +6,15 @@ use proptest::prelude::*;
 use rusqlite::types::ValueRef;
 use serde_json::{Map, Value};
 use systrail::store::{self, Reader};
-use systrail::trail::json::{FIELDS, write_line};
-use systrail::trail::{Body, Event, ImageLoad, Lost, Text};
+use systrail::trail::json::write_line;
+use systrail::trail::{Body, Event, ImageLoad, Lost, Text, schema};
 
 use super::any_event::{event, full_events};
 use super::shelf::{Shelf, ask, numbered, of_process, reader};
 
 /// The rows of `events` as the lines of the log would have them.
 fn rows(reader: &Reader) -> Vec<Map<String, Value>> {
-    let columns = FIELDS.join(", ");
+    let columns = schema::names().join(", ");
     let sql = format!("SELECT {columns} FROM (SELECT time_text, * FROM events)");
     let sql = sql.replacen("time", "time_text", 1);
     let mut statement = reader.connection().prepare(&sql).unwrap();
@@ -22,7 +22,7 @@ fn rows(reader: &Reader) -> Vec<Map<String, Value>> {
     let mut found = Vec::new();
     while let Some(row) = rows.next().unwrap() {
         let mut fields = Map::new();
-        for (index, field) in FIELDS.iter().enumerate() {
+        for (index, field) in schema::names().iter().enumerate() {
             let value = match row.get_ref(index).unwrap() {
                 ValueRef::Null => continue,
                 ValueRef::Integer(number) if is_truth(field) => Value::Bool(number == 1),
@@ -147,7 +147,7 @@ fn a_view_has_the_columns_it_is_described_with() {
         .map(|column| column.name)
         .collect();
     let fields: Vec<_> = events.iter().filter(|name| **name != "time_text").collect();
-    assert_eq!(fields, FIELDS.iter().collect::<Vec<_>>());
+    assert_eq!(fields, schema::names().iter().collect::<Vec<_>>());
 }
 
 /// `exec_time` and `run_began` were bare numbers.

@@ -1,20 +1,36 @@
 //! A line as its fields: each of the known ones at most once, of the few types a field can have.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fmt;
+use std::sync::LazyLock;
 
 use serde::Deserialize;
-use serde::de::{self, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 
-use super::FIELDS;
 use super::line_error::{LineError, cut};
+use super::push_string;
 use crate::account::Account;
+use crate::{Further, SensorStop, schema};
 
-/// The known fields of a line, each there once.
+/// Fields a line may have that no version we know has. Each is added to those before it, so their
+/// number is bounded.
+const NEWER_COUNT_MAX: usize = 256;
+
+/// The fields of a line, each known one there once.
 #[derive(Default)]
 pub(super) struct Fields<'a> {
     values: Vec<(&'static str, Value<'a>)>,
     pub(super) account: Option<Account>,
+    further: Further,
+}
+
+/// The name of a field this version knows, of any kind.
+fn known(name: &str) -> Option<&'static str> {
+    static NAMES: LazyLock<HashSet<&'static str>> =
+        LazyLock::new(|| schema::names().iter().copied().collect());
+    NAMES.get(name).copied()
 }
 
 /// What a field may hold.
@@ -27,88 +43,83 @@ pub(super) enum Value<'a> {
 }
 
 impl<'a> Fields<'a> {
-    pub(super) fn take(&mut self, field: &'static str) -> Option<Value<'a>> {
-        let index = self.values.iter().position(|(name, _)| *name == field)?;
-        Some(self.values.swap_remove(index).1)
+    pub(super) fn take(&mut self, name: &'static str) -> Option<Value<'a>> {
+        let index = self.values.iter().position(|(known, _)| *known == name)?;
+        Some(self.values.remove(index).1)
     }
 
-    pub(super) fn number<N: TryFrom<u64>>(&mut self, field: &'static str) -> Result<N, LineError> {
-        required(field, self.maybe_number(field)?)
-    }
-
-    pub(super) fn maybe_number<N: TryFrom<u64>>(
-        &mut self,
-        field: &'static str,
-    ) -> Result<Option<N>, LineError> {
-        let Some(value) = self.take(field) else {
-            return Ok(None);
-        };
-        let number = match &value {
-            Value::Number(number) => N::try_from(*number).ok(),
-            _ => None,
-        };
-        match number {
-            Some(number) => Ok(Some(number)),
-            None => Err(wrong(field, number_expected::<N>(), &value)),
-        }
-    }
-
-    pub(super) fn truth(&mut self, field: &'static str) -> Result<bool, LineError> {
-        required(field, self.maybe_truth(field)?)
-    }
-
-    pub(super) fn maybe_truth(&mut self, field: &'static str) -> Result<Option<bool>, LineError> {
-        match self.take(field) {
-            Some(Value::Truth(truth)) => Ok(Some(truth)),
-            Some(other) => Err(wrong(field, "true or false", &other)),
-            None => Ok(None),
-        }
-    }
-
-    pub(super) fn text(&mut self, field: &'static str) -> Result<Cow<'a, str>, LineError> {
-        required(field, self.maybe_text(field)?)
-    }
-
-    pub(super) fn maybe_text(
-        &mut self,
-        field: &'static str,
-    ) -> Result<Option<Cow<'a, str>>, LineError> {
-        match self.take(field) {
+    pub(super) fn text(&mut self, name: &'static str) -> Result<Option<Cow<'a, str>>, LineError> {
+        match self.take(name) {
             Some(Value::Text(text)) => Ok(Some(text)),
-            Some(other) => Err(wrong(field, "a text", &other)),
+            Some(other) => Err(wrong(name, "a text", &other)),
             None => Ok(None),
         }
     }
 
     pub(super) fn list(
         &mut self,
-        field: &'static str,
+        name: &'static str,
     ) -> Result<Option<Vec<Cow<'a, str>>>, LineError> {
-        match self.take(field) {
+        match self.take(name) {
             Some(Value::List(list)) => Ok(Some(list)),
-            Some(other) => Err(wrong(field, "a list of texts", &other)),
+            Some(other) => Err(wrong(name, "a list of texts", &other)),
             None => Ok(None),
         }
     }
 
+    /// A text that `parse_fn` makes a value of; `expected` says what it can.
     pub(super) fn parsed<T>(
         &mut self,
-        field: &'static str,
+        name: &'static str,
         expected: &'static str,
-        parse_fn: impl Fn(&str) -> Option<T>,
+        parse_fn: impl FnOnce(&str) -> Option<T>,
     ) -> Result<Option<T>, LineError> {
-        let Some(text) = self.maybe_text(field)? else {
+        let Some(text) = self.text(name)? else {
             return Ok(None);
         };
         match parse_fn(&text) {
             Some(value) => Ok(Some(value)),
-            None => Err(wrong(field, expected, &text)),
+            None => Err(wrong(name, expected, &text)),
         }
+    }
+
+    /// What nobody has taken: fields of a newer version, and fields this version has for other
+    /// kinds.
+    pub(super) fn further(self) -> Further {
+        let mut further = self.further;
+        for (name, value) in &self.values {
+            further.add(name, &value.to_json());
+        }
+        further
     }
 }
 
-pub(super) fn required<T>(field: &'static str, value: Option<T>) -> Result<T, LineError> {
-    value.ok_or(LineError::Missing { field })
+impl Value<'_> {
+    fn to_json(&self) -> String {
+        let mut json = String::new();
+        match self {
+            Self::Truth(truth) => json.push_str(if *truth { "true" } else { "false" }),
+            Self::Number(number) => json.push_str(itoa::Buffer::new().format(*number)),
+            Self::Text(text) => push_string(&mut json, text),
+            Self::List(list) => {
+                for (index, text) in list.iter().enumerate() {
+                    json.push(if index == 0 { '[' } else { ',' });
+                    push_string(&mut json, text);
+                }
+                json.push_str(if list.is_empty() { "[]" } else { "]" });
+            }
+            Self::Object(pairs) => {
+                for (index, (name, text)) in pairs.iter().enumerate() {
+                    json.push(if index == 0 { '{' } else { ',' });
+                    push_string(&mut json, name);
+                    json.push(':');
+                    push_string(&mut json, text);
+                }
+                json.push_str(if pairs.is_empty() { "{}" } else { "}" });
+            }
+        }
+        json
+    }
 }
 
 pub(super) fn wrong(
@@ -120,13 +131,6 @@ pub(super) fn wrong(
         field,
         expected,
         found: cut(format!("{found:?}")),
-    }
-}
-
-fn number_expected<N>() -> &'static str {
-    match size_of::<N>() {
-        4 => "a whole number below 2^32",
-        _ => "a whole number below 2^64",
     }
 }
 
@@ -147,12 +151,20 @@ impl<'de> Visitor<'de> for FieldsVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut fields = Fields::default();
+        let mut newer_count = 0;
         while let Some(Name(name)) = map.next_key()? {
-            let Some(name) = FIELDS.into_iter().find(|field| *field == name) else {
-                map.next_value::<IgnoredAny>()?;
+            let Some(name) = known(&name) else {
+                newer_count += 1;
+                if newer_count > NEWER_COUNT_MAX {
+                    let message = format_args!("more than {NEWER_COUNT_MAX} unknown fields");
+                    return Err(de::Error::custom(message));
+                }
+                fields
+                    .further
+                    .add(&name, map.next_value::<&RawValue>()?.get());
                 continue;
             };
-            let is_account = name == "account";
+            let is_account = name == SensorStop::account.name;
             let is_there = fields.values.iter().any(|(field, _)| *field == name)
                 || is_account && fields.account.is_some();
             if is_there {

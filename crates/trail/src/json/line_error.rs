@@ -17,6 +17,11 @@ pub enum LineError {
         /// What the JSON reader says, with the column.
         message: String,
     },
+    /// It is of a kind this version does not know: a newer version's.
+    UnknownKind {
+        /// The kind, quoted and cut short.
+        kind: String,
+    },
     /// A field is not there.
     Missing {
         /// The field.
@@ -41,6 +46,10 @@ impl fmt::Display for LineError {
                 "line has {size} bytes, more than the {LINE_SIZE_MAX} an event can have"
             ),
             Self::Json { message } => write!(formatter, "not an event: {message}"),
+            Self::UnknownKind { kind } => write!(
+                formatter,
+                "`kind` is {kind}, which this version does not know; a newer systrail reads it"
+            ),
             Self::Missing { field } => write!(formatter, "`{field}` is not there"),
             Self::Wrong {
                 field,

@@ -2,19 +2,20 @@
 //! then checked to be what it should be, and the first that is not is named.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use event::{Kind, ProcessKey};
 use jiff::civil::DateTime;
 use jiff::tz::Offset;
 
-use super::fields::{Fields, Value, required, wrong};
+use super::fields::{Fields, Value, wrong};
 use super::line_error::{LineError, cut};
 use super::{Arguments, LINE_SIZE_MAX, Notes};
-use crate::{
-    Body, Event, Field, ImageLoad, Lost, ProcessExec, ProcessExit, ProcessStart, Program,
-    SensorStart, SensorStop, Text, ThreadExit, ThreadStart, Time, UserId,
-};
+use crate::account::Account;
+use crate::schema::{Declared as _, Field};
+use crate::visit::{Form as _, Key, Number, Source};
+use crate::{Body, Event, Name, Origin, Program, Text, Time, UserId, Whence};
 
 /// The event a line holds; a line feed at its end is allowed.
 ///
@@ -29,17 +30,24 @@ pub fn read_line(line: &[u8]) -> Result<Event, LineError> {
 }
 
 /// What [`write_notes`](super::write_notes) wrote.
+///
+/// # Errors
+/// Names the first field that is not what it should be.
 pub fn read_notes(object: &[u8]) -> Result<Notes, LineError> {
     let mut fields = fields(object)?;
     Ok(Notes {
         truncated: fields.truncated()?,
         missing: fields.missing()?,
+        further: fields.further(),
     })
 }
 
 /// What [`write_arguments`](super::write_arguments) wrote.
+///
+/// # Errors
+/// Names the first field that is not what it should be.
 pub fn read_arguments(object: &[u8]) -> Result<Option<Arguments>, LineError> {
-    fields(object)?.arguments()
+    fields(object)?.texts(&Program::arguments)
 }
 
 fn fields(object: &[u8]) -> Result<Fields<'_>, LineError> {
@@ -51,186 +59,119 @@ fn fields(object: &[u8]) -> Result<Fields<'_>, LineError> {
 
 impl Fields<'_> {
     fn event(mut self) -> Result<Event, LineError> {
-        let (kind, kind_text) = self.kind("kind")?;
+        let kind = self.known_kind()?;
+        let sequence = Number::read(&Event::sequence, &mut self)?;
+        let time = self.time()?;
+        let origin = shared(Whence::read(&mut self)?);
+        let process_id = Number::read(&Event::process_id, &mut self)?;
+        let process_key = Key::read(&Event::process_key, &mut self)?;
+        let Some(body) = Body::read(kind, &mut self)? else {
+            return Err(unknown_kind(&kind.to_string()));
+        };
         Ok(Event {
-            sequence: self.number("sequence")?,
-            time: self.time("time")?,
-            host: self.text("host")?.into(),
-            process_id: self.number("process_id")?,
-            process_key: self.key("process_key")?,
-            body: self.body(kind, &kind_text)?,
+            sequence,
+            time,
+            origin,
+            process_id,
+            process_key,
+            body,
             truncated: self.truncated()?,
             missing: self.missing()?,
+            further: self.further(),
         })
     }
 
-    fn body(&mut self, kind: Kind, kind_text: &str) -> Result<Body, LineError> {
-        Ok(match kind {
-            Kind::PROCESS_START => Body::ProcessStart(Box::new(self.process_start()?)),
-            Kind::PROCESS_EXEC => Body::ProcessExec(Box::new(self.process_exec()?)),
-            Kind::PROCESS_EXIT => Body::ProcessExit(self.process_exit()?),
-            Kind::THREAD_START => Body::ThreadStart(self.thread_start()?),
-            Kind::THREAD_EXIT => Body::ThreadExit(ThreadExit {
-                thread_id: self.number("thread_id")?,
-            }),
-            Kind::IMAGE_LOAD => Body::ImageLoad(self.image_load()?),
-            Kind::LOST => Body::Lost(Lost {
-                lost_kind: self.kind("lost_kind")?.0,
-                lost_count: self.number("lost_count")?,
-                lost_reason: Cow::Owned(self.text("lost_reason")?.into_owned()),
-            }),
-            Kind::SENSOR_START => Body::SensorStart(SensorStart {
-                source: Cow::Owned(self.text("source")?.into_owned()),
-                version: Cow::Owned(self.text("version")?.into_owned()),
-            }),
-            Kind::SENSOR_STOP => Body::SensorStop(Box::new(SensorStop {
-                source: Cow::Owned(self.text("source")?.into_owned()),
-                version: Cow::Owned(self.text("version")?.into_owned()),
-                account: self
-                    .account
-                    .take()
-                    .ok_or(LineError::Missing { field: "account" })?,
-            })),
-            _ => return Err(wrong("kind", "a kind of event", kind_text)),
-        })
+    /// The kind, of those this version knows.
+    fn known_kind(&mut self) -> Result<Kind, LineError> {
+        let field = &Event::kind;
+        let Some(text) = self.text(field.name)? else {
+            return Err(self.lacks(field));
+        };
+        Kind::from_name(&text).ok_or_else(|| unknown_kind(&text))
     }
 
-    fn process_start(&mut self) -> Result<ProcessStart, LineError> {
-        Ok(ProcessStart {
-            parent_process_id: self.maybe_number("parent_process_id")?,
-            parent_process_key: self.maybe_key("parent_process_key")?,
-            creator_process_id: self.maybe_number("creator_process_id")?,
-            creator_thread_id: self.maybe_number("creator_thread_id")?,
-            program: self.program()?,
-            session_id: self.maybe_number("session_id")?,
-            existing: self.truth("existing")?,
-        })
+    fn time(&mut self) -> Result<Time, LineError> {
+        let expected = "a time like 2026-11-22T15:59:59.000000000Z";
+        let time = self.parsed(Event::time.name, expected, |text| time_of(text.as_bytes()))?;
+        time.ok_or_else(|| self.lacks(&Event::time))
     }
 
-    fn process_exec(&mut self) -> Result<ProcessExec, LineError> {
-        let mut program = self.program()?;
-        program.script = self.maybe_system_text("script", "script_raw")?;
-        Ok(ProcessExec { program })
+    fn truncated(&mut self) -> Result<Vec<Name>, LineError> {
+        let fields = self.list(Event::truncated.name)?.unwrap_or_default();
+        Ok(fields.into_iter().map(owned).collect())
     }
 
-    fn program(&mut self) -> Result<Program, LineError> {
-        Ok(Program {
-            image: self.maybe_system_text("image", "image_raw")?,
-            image_deleted: self.maybe_truth("image_deleted")?.unwrap_or(false),
-            command_line: self.maybe_system_text("command_line", "command_line_raw")?,
-            arguments: self.arguments()?,
-            user: self.maybe_text("user")?.map(Into::into),
-            user_id: self.user_id()?,
-            script: None,
-        })
-    }
-
-    fn process_exit(&mut self) -> Result<ProcessExit, LineError> {
-        Ok(ProcessExit {
-            exit_code: self.maybe_number("exit_code")?,
-            signal: self.maybe_number("signal")?,
-            core_dumped: self.maybe_truth("core_dumped")?.unwrap_or(false),
-            image: self.maybe_system_text("image", "image_raw")?,
-            run_time_ns: self.maybe_number("run_time_ns")?,
-        })
-    }
-
-    fn thread_start(&mut self) -> Result<ThreadStart, LineError> {
-        Ok(ThreadStart {
-            thread_id: self.number("thread_id")?,
-            creator_process_id: self.maybe_number("creator_process_id")?,
-            creator_thread_id: self.maybe_number("creator_thread_id")?,
-            remote: self.truth("remote")?,
-            start_address: self.maybe_address("start_address")?,
-        })
-    }
-
-    fn image_load(&mut self) -> Result<ImageLoad, LineError> {
-        Ok(ImageLoad {
-            image: self.maybe_system_text("image", "image_raw")?,
-            image_deleted: self.maybe_truth("image_deleted")?.unwrap_or(false),
-            image_base: required("image_base", self.maybe_address("image_base")?)?,
-            image_size: self.number("image_size")?,
-            kernel_image: self.truth("kernel_image")?,
-            existing: self.truth("existing")?,
-        })
+    fn missing(&mut self) -> Result<Vec<(Name, Name)>, LineError> {
+        match self.take(Event::missing.name) {
+            Some(Value::Object(pairs)) => Ok(pairs
+                .into_iter()
+                .map(|(field, reason)| (owned(field), owned(reason)))
+                .collect()),
+            Some(other) => Err(wrong(Event::missing.name, "an object of texts", &other)),
+            None => Ok(Vec::new()),
+        }
     }
 }
 
-/// Fields of one meaning each.
-impl<'a> Fields<'a> {
-    fn kind(&mut self, field: &'static str) -> Result<(Kind, Cow<'a, str>), LineError> {
-        let text = self.text(field)?;
-        let kind = Kind::from_name(&text)
-            .or_else(|| kind_of_number(&text))
-            .ok_or_else(|| wrong(field, "a kind of event", &text))?;
-        Ok((kind, text))
+fn unknown_kind(kind: &str) -> LineError {
+    LineError::UnknownKind {
+        kind: cut(format!("{kind:?}")),
+    }
+}
+
+/// The origin of the line before, where it is the same: one allocation a run, not one an event.
+fn shared(whence: Whence) -> Arc<Origin> {
+    thread_local! {
+        static LAST: RefCell<Option<Arc<Origin>>> = const { RefCell::new(None) };
+    }
+    LAST.with_borrow_mut(|last| match last {
+        Some(last) if ***last == whence => Arc::clone(last),
+        _ => Arc::clone(last.insert(Arc::new(Origin::new(whence)))),
+    })
+}
+
+impl Source for Fields<'_> {
+    type Error = LineError;
+
+    fn number(&mut self, field: &'static Field) -> Result<Option<u64>, LineError> {
+        match self.take(field.name) {
+            Some(Value::Number(number)) => Ok(Some(number)),
+            Some(other) => Err(wrong(field.name, "a whole number", &other)),
+            None => Ok(None),
+        }
     }
 
-    fn time(&mut self, field: &'static str) -> Result<Time, LineError> {
-        let text = self.text(field)?;
-        time_of(text.as_bytes()).ok_or_else(|| {
-            let expected = "a time like 2026-11-22T15:59:59.000000000Z";
-            wrong(field, expected, &text)
-        })
+    fn truth(&mut self, field: &'static Field) -> Result<Option<bool>, LineError> {
+        match self.take(field.name) {
+            Some(Value::Truth(truth)) => Ok(Some(truth)),
+            Some(other) => Err(wrong(field.name, "true or false", &other)),
+            None => Ok(None),
+        }
     }
 
-    fn key(&mut self, field: &'static str) -> Result<ProcessKey, LineError> {
-        required(field, self.maybe_key(field)?)
+    fn text(&mut self, field: &'static Field) -> Result<Option<Cow<'_, str>>, LineError> {
+        Fields::text(self, field.name)
     }
 
-    fn maybe_key(&mut self, field: &'static str) -> Result<Option<ProcessKey>, LineError> {
-        self.parsed(field, "16 lower-case hex digits", |text| {
-            let lower_case = !text.bytes().any(|byte| byte.is_ascii_uppercase());
-            ProcessKey::from_hex(text).filter(|_| lower_case)
-        })
-    }
-
-    fn maybe_address(&mut self, field: &'static str) -> Result<Option<u64>, LineError> {
-        self.parsed(field, "an address like 0x7f00", |text| {
-            let digits = text.strip_prefix("0x")?;
-            let only_digits = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
-            u64::from_str_radix(digits, 16).ok().filter(|_| only_digits)
-        })
-    }
-
-    fn user_id(&mut self) -> Result<Option<UserId>, LineError> {
-        const EXPECTED: &str = "a uid or a SID";
-        Ok(match self.take("user_id") {
-            Some(Value::Number(number)) => Some(UserId::Uid(
-                u32::try_from(number)
-                    .map_err(|_too_large| wrong("user_id", EXPECTED, &Value::Number(number)))?,
-            )),
-            Some(Value::Text(sid)) => Some(UserId::Sid(sid.into())),
-            Some(other) => return Err(wrong("user_id", EXPECTED, &other)),
-            None => None,
-        })
-    }
-
-    fn maybe_system_text(
-        &mut self,
-        shown_field: &'static str,
-        raw_field: &'static str,
-    ) -> Result<Option<Text>, LineError> {
-        let raw = self.maybe_text(raw_field)?;
-        let Some(shown) = self.maybe_text(shown_field)? else {
+    fn system_text(&mut self, field: &'static Field) -> Result<Option<Text>, LineError> {
+        let raw = self.text(field.raw_name)?;
+        let Some(shown) = self.text(field.name)? else {
             return match raw {
-                Some(_) => Err(LineError::Missing { field: shown_field }),
+                Some(_) => Err(self.lacks(field)),
                 None => Ok(None),
             };
         };
         match raw {
-            Some(raw) => raw_text(raw_field, &raw, &shown).map(Some),
+            Some(raw) => raw_text(field.raw_name, &raw, &shown).map(Some),
             None => Ok(Some(Text::from(&*shown))),
         }
     }
 
-    fn arguments(&mut self) -> Result<Option<Arc<[Text]>>, LineError> {
-        const RAW: &str = "arguments_raw";
-        let raw = self.list(RAW)?;
-        let Some(shown) = self.list("arguments")? else {
+    fn texts(&mut self, field: &'static Field) -> Result<Option<Arguments>, LineError> {
+        let raw = self.list(field.raw_name)?;
+        let Some(shown) = self.list(field.name)? else {
             return match raw {
-                Some(_) => Err(LineError::Missing { field: "arguments" }),
+                Some(_) => Err(self.lacks(field)),
                 None => Ok(None),
             };
         };
@@ -238,30 +179,60 @@ impl<'a> Fields<'a> {
             return Ok(Some(shown.iter().map(|text| Text::from(&**text)).collect()));
         };
         if raw.len() != shown.len() {
-            let expected = "as many texts as in `arguments`";
-            return Err(wrong(RAW, expected, &Value::List(raw)));
+            let expected = "as many texts as in the list beside it";
+            return Err(wrong(field.raw_name, expected, &Value::List(raw)));
         }
-        let arguments = raw.iter().zip(&shown);
-        arguments
-            .map(|(raw, shown)| raw_text(RAW, raw, shown))
+        let texts = raw.iter().zip(&shown);
+        texts
+            .map(|(raw, shown)| raw_text(field.raw_name, raw, shown))
             .collect::<Result<_, _>>()
             .map(Some)
     }
 
-    fn truncated(&mut self) -> Result<Vec<Field>, LineError> {
-        let fields = self.list("truncated")?.unwrap_or_default();
-        Ok(fields.into_iter().map(owned).collect())
+    fn key(&mut self, field: &'static Field) -> Result<Option<ProcessKey>, LineError> {
+        self.parsed(field.name, "16 lower-case hex digits", |text| {
+            let lower_case = !text.bytes().any(|byte| byte.is_ascii_uppercase());
+            ProcessKey::from_hex(text).filter(|_| lower_case)
+        })
     }
 
-    fn missing(&mut self) -> Result<Vec<(Field, Cow<'static, str>)>, LineError> {
-        match self.take("missing") {
-            Some(Value::Object(pairs)) => Ok(pairs
-                .into_iter()
-                .map(|(field, reason)| (owned(field), owned(reason)))
-                .collect()),
-            Some(other) => Err(wrong("missing", "an object of texts", &other)),
-            None => Ok(Vec::new()),
-        }
+    fn address(&mut self, field: &'static Field) -> Result<Option<u64>, LineError> {
+        self.parsed(field.name, "an address like 0x7f00", |text| {
+            let digits = text.strip_prefix("0x")?;
+            let only_digits = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+            u64::from_str_radix(digits, 16).ok().filter(|_| only_digits)
+        })
+    }
+
+    fn user_id(&mut self, field: &'static Field) -> Result<Option<UserId>, LineError> {
+        const EXPECTED: &str = "a uid or a SID";
+        Ok(match self.take(field.name) {
+            Some(Value::Number(number)) => Some(UserId::Uid(
+                u32::try_from(number)
+                    .map_err(|_too_large| wrong(field.name, EXPECTED, &Value::Number(number)))?,
+            )),
+            Some(Value::Text(sid)) => Some(UserId::Sid(sid.into())),
+            Some(other) => return Err(wrong(field.name, EXPECTED, &other)),
+            None => None,
+        })
+    }
+
+    fn kind(&mut self, field: &'static Field) -> Result<Option<Kind>, LineError> {
+        self.parsed(field.name, "a kind of event", |text| {
+            Kind::from_name(text).or_else(|| kind_of_number(text))
+        })
+    }
+
+    fn account(&mut self, _field: &'static Field) -> Result<Option<Account>, LineError> {
+        Ok(self.account.take())
+    }
+
+    fn lacks(&self, field: &'static Field) -> LineError {
+        LineError::Missing { field: field.name }
+    }
+
+    fn too_large(&self, field: &'static Field, expected: &'static str, value: u64) -> LineError {
+        wrong(field.name, expected, &Value::Number(value))
     }
 }
 

@@ -7,249 +7,189 @@ use event::{Kind, ProcessKey};
 use jiff::Timestamp;
 use jiff::tz::Offset;
 
+use crate::account::Account;
 use crate::control_characters::is_control;
-use crate::{
-    Body, Event, ImageLoad, Lost, ProcessExit, ProcessStart, Program, SensorStop, Text,
-    ThreadStart, Time, UserId,
-};
-
-/// A field's name as it is written: after a comma, quoted, with the colon. One text, so that it is
-/// copied at once; no function makes one at compile time.
-macro_rules! field {
-    ($name:literal) => {
-        concat!(",\"", $name, "\":")
-    };
-}
+use crate::schema::{Declared, Field};
+use crate::visit::Visitor;
+use crate::{Event, Name, Origin, Text, Time, UserId};
 
 /// Appends the event as one line, line feed included.
 pub fn write_line(event: &Event, out: &mut Vec<u8>) {
-    out.extend_from_slice(b"{\"sequence\":");
-    digits(out, event.sequence);
-    name(out, field!("time"));
-    time(out, event.time);
-    name(out, field!("kind"));
-    kind(out, event.body.kind());
-    text(out, field!("host"), &event.host);
-    number(out, field!("process_id"), event.process_id);
-    key(out, field!("process_key"), event.process_key);
-    body(out, &event.body);
-    notes(out, event);
+    let begin = out.len();
+    event.visit(&mut Line(out));
+    if !event.further.is_empty() {
+        out.push(b',');
+        out.extend_from_slice(event.further.members().as_bytes());
+    }
+    open(out, begin);
     out.extend_from_slice(b"}\n");
 }
 
-/// Appends the event's `truncated` and `missing` as an object of their own; nothing when there is
-/// neither.
+/// Appends the event's `truncated` and `missing`, and what a newer version said, as an object of
+/// their own; nothing when there is neither.
 pub fn write_notes(event: &Event, out: &mut Vec<u8>) {
-    object(out, |out| notes(out, event));
+    let begin = out.len();
+    let mut line = Line(out);
+    line.names(&Event::truncated, &event.truncated);
+    line.reasons(&Event::missing, &event.missing);
+    if !event.further.is_empty() {
+        out.push(b',');
+        out.extend_from_slice(event.further.members().as_bytes());
+    }
+    close(out, begin);
 }
 
 /// Appends `arguments` and, where there is one, `arguments_raw` as an object of their own.
-pub fn write_arguments(list: &[Text], out: &mut Vec<u8>) {
-    object(out, |out| arguments(out, list));
+pub fn write_arguments(arguments: &[Text], out: &mut Vec<u8>) {
+    let begin = out.len();
+    Line(out).texts(&crate::Program::arguments, arguments);
+    close(out, begin);
+}
+
+/// Fields as a line has them, each after a comma.
+pub(crate) fn fields(fields: &impl Declared) -> Vec<u8> {
+    let mut out = Vec::new();
+    fields.visit(&mut Line(&mut out));
+    out
 }
 
 /// Fields begin with the comma after the field before; the first of an object has none before it.
-fn object(out: &mut Vec<u8>, fields_fn: impl FnOnce(&mut Vec<u8>)) {
-    let begin = out.len();
-    fields_fn(out);
+fn open(out: &mut [u8], begin: usize) {
     if let Some(comma) = out.get_mut(begin) {
         *comma = b'{';
+    }
+}
+
+/// Makes an object of the fields from `begin` on; nothing when there are none.
+fn close(out: &mut Vec<u8>, begin: usize) {
+    if out.len() > begin {
+        open(out, begin);
         out.push(b'}');
     }
 }
 
-fn body(out: &mut Vec<u8>, body: &Body) {
-    match body {
-        Body::ProcessStart(start) => process_start(out, start),
-        Body::ProcessExec(exec) => {
-            program(out, &exec.program);
-            maybe_system_text(out, SCRIPT, exec.program.script.as_ref());
+/// A line on its way, each field after a comma.
+struct Line<'o>(&'o mut Vec<u8>);
+
+impl Line<'_> {
+    fn name(&mut self, field: &'static Field) {
+        self.0.extend_from_slice(field.json.as_bytes());
+    }
+}
+
+impl Visitor<'_> for Line<'_> {
+    #[inline]
+    fn number(&mut self, field: &'static Field, value: u64) {
+        self.name(field);
+        digits(self.0, value);
+    }
+
+    #[inline]
+    fn time(&mut self, field: &'static Field, value: Time) {
+        self.name(field);
+        time(self.0, value);
+    }
+
+    #[inline]
+    fn truth(&mut self, field: &'static Field, value: bool) {
+        self.name(field);
+        self.0
+            .extend_from_slice(if value { b"true" } else { b"false" });
+    }
+
+    #[inline]
+    fn text(&mut self, field: &'static Field, value: &str) {
+        self.name(field);
+        string(self.0, value);
+    }
+
+    #[inline]
+    fn system_text(&mut self, field: &'static Field, value: &Text) {
+        self.name(field);
+        string(self.0, value.shown());
+        if let Some(bytes) = value.raw() {
+            self.0.extend_from_slice(field.raw_json.as_bytes());
+            hex_string(self.0, bytes);
         }
-        Body::ProcessExit(exit) => process_exit(out, exit),
-        Body::ThreadStart(start) => thread_start(out, start),
-        Body::ThreadExit(exit) => number(out, field!("thread_id"), exit.thread_id),
-        Body::ImageLoad(load) => image_load(out, load),
-        Body::Lost(loss) => lost(out, loss),
-        Body::SensorStart(start) => {
-            text(out, field!("source"), &start.source);
-            text(out, field!("version"), &start.version);
+    }
+
+    fn texts(&mut self, field: &'static Field, value: &[Text]) {
+        self.name(field);
+        list(self.0, value, |out, text| string(out, text.shown()));
+        if value.iter().any(|text| text.raw().is_some()) {
+            self.0.extend_from_slice(field.raw_json.as_bytes());
+            list(self.0, value, |out, text| hex_string(out, text.as_bytes()));
         }
-        Body::SensorStop(stop) => sensor_stop(out, stop),
     }
-}
 
-fn process_start(out: &mut Vec<u8>, start: &ProcessStart) {
-    maybe_number(out, field!("parent_process_id"), start.parent_process_id);
-    if let Some(parent) = start.parent_process_key {
-        key(out, field!("parent_process_key"), parent);
+    #[inline]
+    fn key(&mut self, field: &'static Field, value: ProcessKey) {
+        self.name(field);
+        self.0.push(b'"');
+        self.0.extend_from_slice(&hex_digits(value.0));
+        self.0.push(b'"');
     }
-    maybe_number(out, field!("creator_process_id"), start.creator_process_id);
-    maybe_number(out, field!("creator_thread_id"), start.creator_thread_id);
-    program(out, &start.program);
-    maybe_number(out, field!("session_id"), start.session_id);
-    truth(out, field!("existing"), start.existing);
-}
 
-/// What a process runs and for whom, all but the script.
-fn program(out: &mut Vec<u8>, program: &Program) {
-    maybe_system_text(out, IMAGE, program.image.as_ref());
-    when(out, field!("image_deleted"), program.image_deleted);
-    maybe_system_text(out, COMMAND_LINE, program.command_line.as_ref());
-    if let Some(list) = &program.arguments {
-        arguments(out, list);
+    /// `"0x"` and hex digits without leading zeros, because a JSON number loses bits in many
+    /// readers.
+    fn address(&mut self, field: &'static Field, value: u64) {
+        self.name(field);
+        self.0.extend_from_slice(b"\"0x");
+        let digits = hex_digits(value);
+        let begin = digits.iter().position(|digit| *digit != b'0');
+        self.0
+            .extend_from_slice(digits.get(begin.unwrap_or(15)..).unwrap_or_default());
+        self.0.push(b'"');
     }
-    if let Some(user) = &program.user {
-        text(out, field!("user"), user);
+
+    fn user_id(&mut self, field: &'static Field, value: &UserId) {
+        self.name(field);
+        match value {
+            UserId::Uid(uid) => digits(self.0, (*uid).into()),
+            UserId::Sid(sid) => string(self.0, sid),
+        }
     }
-    match &program.user_id {
-        Some(UserId::Uid(uid)) => number(out, field!("user_id"), *uid),
-        Some(UserId::Sid(sid)) => text(out, field!("user_id"), sid),
-        None => {}
+
+    #[inline]
+    fn kind(&mut self, field: &'static Field, value: Kind) {
+        self.name(field);
+        kind(self.0, value);
     }
-}
 
-fn arguments(out: &mut Vec<u8>, arguments: &[Text]) {
-    name(out, field!("arguments"));
-    list(out, arguments, |out, argument| {
-        string(out, argument.shown());
-    });
-    if arguments.iter().any(|argument| argument.raw().is_some()) {
-        name(out, field!("arguments_raw"));
-        list(out, arguments, |out, argument| {
-            hex_string(out, argument.as_bytes());
-        });
-    }
-}
-
-fn process_exit(out: &mut Vec<u8>, exit: &ProcessExit) {
-    maybe_number(out, field!("exit_code"), exit.exit_code);
-    maybe_number(out, field!("signal"), exit.signal);
-    when(out, field!("core_dumped"), exit.core_dumped);
-    maybe_system_text(out, IMAGE, exit.image.as_ref());
-    maybe_number(out, field!("run_time_ns"), exit.run_time_ns);
-}
-
-fn thread_start(out: &mut Vec<u8>, start: &ThreadStart) {
-    number(out, field!("thread_id"), start.thread_id);
-    maybe_number(out, field!("creator_process_id"), start.creator_process_id);
-    maybe_number(out, field!("creator_thread_id"), start.creator_thread_id);
-    truth(out, field!("remote"), start.remote);
-    if let Some(start_address) = start.start_address {
-        address(out, field!("start_address"), start_address);
-    }
-}
-
-fn image_load(out: &mut Vec<u8>, load: &ImageLoad) {
-    maybe_system_text(out, IMAGE, load.image.as_ref());
-    when(out, field!("image_deleted"), load.image_deleted);
-    address(out, field!("image_base"), load.image_base);
-    number(out, field!("image_size"), load.image_size);
-    truth(out, field!("kernel_image"), load.kernel_image);
-    truth(out, field!("existing"), load.existing);
-}
-
-fn lost(out: &mut Vec<u8>, lost: &Lost) {
-    name(out, field!("lost_kind"));
-    kind(out, lost.lost_kind);
-    number(out, field!("lost_count"), lost.lost_count);
-    text(out, field!("lost_reason"), &lost.lost_reason);
-}
-
-fn sensor_stop(out: &mut Vec<u8>, stop: &SensorStop) {
-    text(out, field!("source"), &stop.source);
-    text(out, field!("version"), &stop.version);
-    name(out, field!("account"));
-    let begin = out.len();
-    if serde_json::to_writer(&mut *out, &stop.account).is_err() {
+    fn account(&mut self, field: &'static Field, value: &Account) {
+        self.name(field);
         // Neither writing to memory nor an account, which has names for keys, can fail.
-        debug_assert!(false, "an account can always be written");
-        out.truncate(begin);
-        out.extend_from_slice(b"null");
+        let account = serde_json::to_string(value).unwrap_or_else(|_never| "null".to_owned());
+        // Names in it may be a hostile log's.
+        self.0
+            .extend_from_slice(super::escape_controls(account).as_bytes());
     }
-}
 
-/// What is to be said about the fields themselves.
-fn notes(out: &mut Vec<u8>, event: &Event) {
-    if !event.truncated.is_empty() {
-        name(out, field!("truncated"));
-        list(out, &event.truncated, |out, field| string(out, field));
-    }
-    for (index, (field, reason)) in event.missing.iter().enumerate() {
-        if index == 0 {
-            name(out, field!("missing"));
-            out.push(b'{');
-        } else {
-            out.push(b',');
+    fn names(&mut self, field: &'static Field, value: &[Name]) {
+        if !value.is_empty() {
+            self.name(field);
+            list(self.0, value, |out, name| string(out, name));
         }
-        string(out, field);
-        out.push(b':');
-        string(out, reason);
     }
-    if !event.missing.is_empty() {
-        out.push(b'}');
+
+    fn reasons(&mut self, field: &'static Field, value: &[(Name, Name)]) {
+        if value.is_empty() {
+            return;
+        }
+        self.name(field);
+        for (index, (name, reason)) in value.iter().enumerate() {
+            self.0.push(if index == 0 { b'{' } else { b',' });
+            string(self.0, name);
+            self.0.push(b':');
+            string(self.0, reason);
+        }
+        self.0.push(b'}');
     }
-}
 
-/// The fields of a text from the system: as shown, and as hex where it is not valid UTF-8.
-type SystemTextNames = (&'static str, &'static str);
-
-const IMAGE: SystemTextNames = (field!("image"), field!("image_raw"));
-const COMMAND_LINE: SystemTextNames = (field!("command_line"), field!("command_line_raw"));
-const SCRIPT: SystemTextNames = (field!("script"), field!("script_raw"));
-
-fn maybe_system_text(out: &mut Vec<u8>, (shown, raw): SystemTextNames, value: Option<&Text>) {
-    let Some(value) = value else { return };
-    text(out, shown, value.shown());
-    if let Some(bytes) = value.raw() {
-        name(out, raw);
-        hex_string(out, bytes);
+    #[inline]
+    fn origin(&mut self, origin: &Origin) {
+        self.0.extend_from_slice(origin.json());
     }
-}
-
-fn maybe_number(out: &mut Vec<u8>, field: &'static str, value: Option<impl Into<u64>>) {
-    if let Some(value) = value {
-        number(out, field, value);
-    }
-}
-
-fn number(out: &mut Vec<u8>, field: &'static str, value: impl Into<u64>) {
-    name(out, field);
-    digits(out, value.into());
-}
-
-fn text(out: &mut Vec<u8>, field: &'static str, value: &str) {
-    name(out, field);
-    string(out, value);
-}
-
-/// A field that is there only when it is so.
-fn when(out: &mut Vec<u8>, field: &'static str, value: bool) {
-    if value {
-        truth(out, field, value);
-    }
-}
-
-fn truth(out: &mut Vec<u8>, field: &'static str, value: bool) {
-    name(out, field);
-    out.extend_from_slice(if value { b"true" } else { b"false" });
-}
-
-fn key(out: &mut Vec<u8>, field: &'static str, key: ProcessKey) {
-    name(out, field);
-    out.push(b'"');
-    out.extend_from_slice(&hex_digits(key.0));
-    out.push(b'"');
-}
-
-/// An address: `"0x"` and hex digits without leading zeros, because a JSON number loses bits in
-/// many readers.
-fn address(out: &mut Vec<u8>, field: &'static str, address: u64) {
-    name(out, field);
-    out.extend_from_slice(b"\"0x");
-    let digits = hex_digits(address);
-    let begin = digits.iter().position(|digit| *digit != b'0');
-    out.extend_from_slice(digits.get(begin.unwrap_or(15)..).unwrap_or_default());
-    out.push(b'"');
 }
 
 fn kind(out: &mut Vec<u8>, kind: Kind) {
@@ -359,10 +299,6 @@ pub fn hex_digits(number: u64) -> [u8; 16] {
     digits
 }
 
-fn name(out: &mut Vec<u8>, field: &'static str) {
-    out.extend_from_slice(field.as_bytes());
-}
-
 /// Whether a byte stands for itself in a JSON string: printable ASCII without quote and backslash.
 #[expect(
     clippy::needless_bitwise_bool,
@@ -381,7 +317,8 @@ fn plain_size(bytes: &[u8]) -> usize {
     whole + rest.iter().take_while(|byte| is_plain(**byte)).count()
 }
 
-fn string(out: &mut Vec<u8>, text: &str) {
+/// Appends a text as a JSON string.
+pub(super) fn string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
     let mut rest = text;
     loop {

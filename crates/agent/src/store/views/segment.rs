@@ -91,6 +91,8 @@ fn of_program() -> Expressions {
         ),
         ("user", text("g.user")),
         ("user_id", "g.user_id".to_owned()),
+        ("script", text("g.script")),
+        ("script_raw", raw("g.script")),
     ]
 }
 
@@ -122,13 +124,6 @@ fn events() -> String {
             ("parent_process_key", "q.process_key".to_owned()),
         ],
     ];
-    let exec = [
-        of_program(),
-        vec![
-            ("script", text("g.script")),
-            ("script_raw", raw("g.script")),
-        ],
-    ];
     let exit = [
         flags(&["exit_code", "signal", "run_time_ns"]),
         vec![
@@ -157,7 +152,7 @@ fn events() -> String {
     ];
     [
         arm("process_start", PARENT, &start.concat()),
-        arm("process_exec", PROGRAM, &exec.concat()),
+        arm("process_exec", PROGRAM, &of_program()),
         arm("process_exit", "", &exit.concat()),
         arm("thread_start", "", &thread_start.concat()),
         arm("thread_exit", "", &plain(&["thread_id"])),

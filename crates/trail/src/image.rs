@@ -1,0 +1,23 @@
+//! Image load.
+
+use crate::Text;
+use crate::schema::fields;
+
+fields! {
+    /// A file was mapped executable.
+    #[derive(Clone, Debug, Default, PartialEq)]
+    pub struct ImageLoad {
+        /// full path of the file
+        image: Option<Text> => SystemText in Shared since 1, ecs "dll.path", ocsf "module.file.path";
+        /// the file had no name in any directory: deleted, or anonymous memory
+        image_deleted: bool => Flag in Shared since 1;
+        /// where the mapping begins
+        image_base: u64 => Address in Row since 1, ocsf "module.base_address";
+        /// bytes of the mapping
+        image_size: u64 => Number in Shared since 1, ocsf "module.file.size";
+        /// it is in the kernel's address space
+        kernel_image: bool => Truth in Shared since 1;
+        /// it was there before the sensor; part of the snapshot a run begins with
+        existing: bool => Truth in Shared since 1;
+    }
+}

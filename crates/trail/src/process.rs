@@ -1,0 +1,76 @@
+//! Process start, exec and exit.
+
+use std::sync::Arc;
+
+use event::ProcessKey;
+
+use crate::schema::fields;
+use crate::{Text, UserId};
+
+fields! {
+    /// The program a process runs and for whom. Shared, not copied, between the events of a process.
+    #[derive(Clone, Debug, Default, PartialEq)]
+    pub struct Program {
+        /// full path of the program as the kernel resolved it; for a script that of its interpreter
+        image: Option<Text> => SystemText in Shared since 1, ecs "process.executable", ocsf "process.file.path";
+        /// the program's file had no name in any directory: deleted, or anonymous memory
+        image_deleted: bool => Flag in Shared since 1;
+        /// the arguments as one text
+        command_line: Option<Text> => SystemText in Shared since 1, ecs "process.command_line", ocsf "process.cmd_line";
+        /// Linux: the arguments one by one
+        arguments: Option<Arc<[Text]>> => MaybeTexts in Shared since 1, ecs "process.args";
+        /// the user's name, set-user-id honoured
+        user: Option<Arc<str>> => PlainText in Shared since 1, ecs "user.name", ocsf "process.user.name";
+        /// Linux: the effective uid, a number; Windows: the SID, a text
+        user_id: Option<UserId> => User in Shared since 1, ecs "user.id", ocsf "process.user.uid";
+        /// the script the program, an interpreter, was started for, as an absolute path
+        script: Option<Text> => MaybeSystemText in Shared since 1;
+    }
+}
+
+fields! {
+    /// A process was created.
+    #[derive(Clone, Debug, Default, PartialEq)]
+    pub struct ProcessStart {
+        /// the process that will be told of the exit
+        parent_process_id: Option<u32> => Number in Parent since 1, ecs "process.parent.pid", ocsf "process.parent_process.pid";
+        /// its identity
+        parent_process_key: Option<ProcessKey> => Key in Parent since 1, ecs "process.parent.entity_id", ocsf "process.parent_process.uid";
+        /// the process that made the call; differs from the parent under `CLONE_PARENT`
+        creator_process_id: Option<u32> => Number in Row since 1;
+        /// the thread that made the call
+        creator_thread_id: Option<u32> => Number in Row since 1;
+        /// the program
+        program: Program => Group in Apart since 1;
+        /// the session
+        session_id: Option<u32> => Number in Row since 1, ocsf "process.session.uid";
+        /// it was there before the sensor; part of the snapshot a run begins with
+        existing: bool => Truth in Row since 1;
+    }
+}
+
+fields! {
+    /// A process replaced its program (Linux).
+    #[derive(Clone, Debug, Default, PartialEq)]
+    pub struct ProcessExec {
+        /// the program it runs now
+        program: Program => Group in Apart since 1;
+    }
+}
+
+fields! {
+    /// A process ended.
+    #[derive(Clone, Debug, Default, PartialEq)]
+    pub struct ProcessExit {
+        /// the exit code; for a process killed by a signal 128 + the signal, as shells have it
+        exit_code: Option<u32> => Number in Row since 1, ecs "process.exit_code", ocsf "exit_code";
+        /// Linux: the signal that killed it
+        signal: Option<u32> => MaybeNumber in Row since 1;
+        /// it left a core dump
+        core_dumped: bool => Flag in Row since 1;
+        /// the program it ran last
+        image: Option<Text> => SystemText in Row since 1, ecs "process.executable", ocsf "process.file.path";
+        /// nanoseconds from its start to its exit
+        run_time_ns: Option<u64> => Number in Row since 1, ecs "event.duration";
+    }
+}

@@ -1,0 +1,29 @@
+//! Thread start and exit.
+
+use crate::schema::fields;
+
+fields! {
+    /// A thread was created.
+    #[derive(Clone, Debug, Default, PartialEq)]
+    pub struct ThreadStart {
+        /// the thread, in the host's own numbering
+        thread_id: u32 => Number in Row since 1, ecs "process.thread.id", ocsf "process.tid";
+        /// the process that made the call
+        creator_process_id: Option<u32> => Number in Near since 1;
+        /// the thread that made the call
+        creator_thread_id: Option<u32> => Number in Near since 1;
+        /// the creator is another process
+        remote: bool => Truth in Row since 1;
+        /// Windows: where the thread begins to run
+        start_address: Option<u64> => MaybeAddress in Row since 1;
+    }
+}
+
+fields! {
+    /// A thread ended.
+    #[derive(Clone, Debug, Default, PartialEq)]
+    pub struct ThreadExit {
+        /// the thread, in the host's own numbering
+        thread_id: u32 => Number in Row since 1, ecs "process.thread.id", ocsf "process.tid";
+    }
+}
