@@ -10,8 +10,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
-
-use crate::command::{program, read};
+use xtask::command::{program, read};
 
 /// What the rules are told apart by.
 const KEY: &str = "systrail-bench";
@@ -110,7 +109,7 @@ impl Drop for Audit {
             auditctl(&["-e", &self.before.enabled.to_string()])
         };
         if let Err(error) = restore() {
-            eprintln!("xtask: the audit settings are not as they were: {error:#}");
+            eprintln!("bench-peers: the audit settings are not as they were: {error:#}");
         }
     }
 }
@@ -121,7 +120,7 @@ impl Drop for Rules {
             .and_then(|()| auditctl(&["-a", "never,task"]))
             .and_then(|()| auditctl(&["-e", "0"]));
         if let Err(error) = remove {
-            eprintln!("xtask: audit rules with the key {KEY} are left: {error:#}");
+            eprintln!("bench-peers: audit rules with the key {KEY} are left: {error:#}");
         }
     }
 }

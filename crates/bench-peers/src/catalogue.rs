@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use xtask::bench::executable;
+use xtask::command::{program, read};
 
 use super::seen::{BPFTRACE_SCRIPT, Format, Kind, SYSDIG_FIELDS, SYSDIG_FILTER};
-use crate::bench::recorder::executable;
-use crate::command::{program, read};
 
 /// One recorder.
 pub(super) struct Peer {

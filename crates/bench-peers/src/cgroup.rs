@@ -8,8 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-
-use crate::command::program;
+use xtask::command::program;
 
 /// How long processes may take to go after they were killed.
 const EMPTY_MAX: Duration = Duration::from_secs(5);
@@ -142,7 +141,7 @@ fn remove(group: &Path) -> Result<()> {
 impl Drop for Group {
     fn drop(&mut self) {
         if let Err(error) = remove(&self.path) {
-            eprintln!("xtask: {error:#}");
+            eprintln!("bench-peers: {error:#}");
         }
     }
 }

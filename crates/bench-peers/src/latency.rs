@@ -12,14 +12,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use serde::Serialize;
+use xtask::command::{program, read};
 
 use super::audit::Audit;
 use super::catalogue::Peer;
 use super::programs::{self, Programs};
 use super::session::Session;
 use super::site::{LATENCY_MARK, MARKS, Site, mark_name};
-use crate::bench::interrupt;
-use crate::command::{program, read};
+use crate::interrupt;
 
 /// How exact the figures are: the output is read this often.
 const LOOK: Duration = Duration::from_millis(1);

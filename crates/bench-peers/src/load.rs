@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde::Serialize;
+use xtask::command::{program, read};
 
 use super::cgroup::{Group, Time};
 use super::family::Counts;
 use super::seen::Kind;
 use super::site::{LIBRARIES, Site};
-use crate::bench::interrupt;
-use crate::command::{program, read};
+use crate::interrupt;
 
 /// The longest a workload may take before it counts as stuck.
 const LOAD_MAX: Duration = Duration::from_mins(3);
@@ -197,9 +197,9 @@ impl Load {
     }
 
     fn command(self, amount: Amount, site: &Site) -> Result<Command> {
-        let xtask = std::env::current_exe().context("cannot find this program")?;
+        let this = std::env::current_exe().context("cannot find this program")?;
         let ours = |name: &str, numbers: &[u32]| {
-            let mut command = program(&xtask);
+            let mut command = program(&this);
             command.args(["workload", name]);
             command.args(numbers.iter().map(u32::to_string));
             command

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use xtask::bench::sample::Sample;
 
 use super::catalogue::REFERENCE;
 use super::family::Counts;
 use super::latency::Latency;
 use super::seen::Kind;
-use crate::bench::sample::Sample;
 
 /// The row without a recorder.
 pub(super) const NONE: &str = "none";
@@ -233,7 +233,7 @@ pub(super) mod tests {
     }
 
     /// Two recorders and a workload of 1,000 execs.
-    pub(in crate::bench::peers) fn outcome() -> Outcome {
+    pub(crate) fn outcome() -> Outcome {
         Outcome {
             command: String::from("cargo xtask bench peers"),
             machine: String::from("a machine"),

@@ -5,43 +5,28 @@
 //! is taken within its round, so a machine that grows slower does so for all. Who cannot run here
 //! is listed with the reason.
 
-mod audit;
-mod catalogue;
-mod cgroup;
-mod family;
-mod latency;
-mod load;
-mod outcome;
-mod plot;
-mod programs;
-mod seen;
-mod session;
-mod site;
-mod table;
-mod tracefs;
-pub(super) mod tuning;
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
+use xtask::bench::report;
+use xtask::command::{cargo, run as run_command};
+use xtask::workspace;
 
-use self::audit::Audit;
-use self::catalogue::{PEERS, Peer};
-use self::cgroup::Group;
-use self::family::Counts;
-use self::latency::Latency;
-use self::load::{Amount, Load};
-use self::outcome::{Absent, Cell, Column, NONE, Outcome, Round, Row};
-use self::seen::Format;
-use self::session::Session;
-use self::site::Site;
-use self::tracefs::Tracefs;
-use super::{disturbance, interrupt, report};
-use crate::command::{cargo, run as run_command};
-use crate::workspace;
+use crate::audit::Audit;
+use crate::catalogue::{PEERS, Peer};
+use crate::cgroup::Group;
+use crate::family::Counts;
+use crate::latency::Latency;
+use crate::load::{Amount, Load};
+use crate::outcome::{Absent, Cell, Column, NONE, Outcome, Round, Row};
+use crate::seen::Format;
+use crate::session::Session;
+use crate::site::Site;
+use crate::tracefs::Tracefs;
+use crate::{disturbance, family, interrupt, latency, plot, table};
 
 /// Marked programs of one pass for the latency.
 const MARKED: u32 = 60;

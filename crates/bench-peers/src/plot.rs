@@ -10,9 +10,9 @@ use plotters::prelude::{
     BLACK, Cartesian2d, ChartBuilder, ChartContext, Color as _, DrawingAreaErrorKind,
     IntoDrawingArea as _, Palette as _, Palette99, SVGBackend, SeriesLabelPosition, WHITE,
 };
+use xtask::bench::sample::Sample;
 
 use super::outcome::{NONE, Outcome};
-use crate::bench::sample::Sample;
 
 const SIZE: (u32, u32) = (1100, 460);
 
@@ -226,11 +226,11 @@ fn error<E: std::error::Error + Send + Sync>(error: DrawingAreaErrorKind<E>) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::peers::outcome::tests::outcome;
+    use crate::outcome::tests::outcome;
 
     #[test]
     fn each_picture_names_every_recorder() -> Result<()> {
-        let directory = crate::workspace::target().join("plot test");
+        let directory = xtask::workspace::target().join("plot test");
         let drawn = draw(&outcome(), &directory)?;
         // Nobody was read along, so there is no picture of that.
         let files: Vec<&str> = drawn.iter().map(|(file, _)| file.as_str()).collect();

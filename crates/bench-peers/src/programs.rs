@@ -23,7 +23,7 @@ impl Accounting {
 impl Drop for Accounting {
     fn drop(&mut self) {
         if let Err(error) = fs::write(SWITCH, self.before.trim()) {
-            eprintln!("xtask: {SWITCH} is not as it was: {error}");
+            eprintln!("bench-peers: {SWITCH} is not as it was: {error}");
         }
     }
 }

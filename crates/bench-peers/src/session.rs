@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
+use xtask::command::{program, read};
 
 use super::audit::{self, Audit, Rules, Status};
 use super::catalogue::{Peer, Place, Ready, perf_script};
@@ -18,8 +19,7 @@ use super::cgroup::{Group, Time};
 use super::family::Counts;
 use super::seen::{Format, Kind, Seen};
 use super::site::{Site, mark_name, size};
-use crate::bench::interrupt;
-use crate::command::{program, read};
+use crate::interrupt;
 
 /// How long a recorder may take to begin, to end, and to come to rest after a workload.
 const START_MAX: Duration = Duration::from_secs(20);

@@ -6,10 +6,10 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
+use xtask::command::{program, run as run_command};
+use xtask::workspace;
 
 use super::family::MARK;
-use crate::command::{program, run as run_command};
-use crate::workspace;
 
 /// Libraries for one process to open.
 pub(super) const LIBRARIES: u32 = 500;

@@ -2,9 +2,10 @@
 
 use std::fmt::Write as _;
 
+use xtask::bench::sample::Sample;
+
 use super::outcome::{Column, NONE, Outcome, Row, float, in_context_ns};
 use super::seen::Kind;
-use crate::bench::sample::Sample;
 
 /// What stands where there is no figure.
 const NOTHING: &str = "-";
@@ -216,7 +217,7 @@ fn capital(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::peers::outcome::tests::outcome;
+    use crate::outcome::tests::outcome;
 
     #[test]
     fn a_recorder_that_cannot_run_is_in_the_table_with_its_reason() {

@@ -4,8 +4,7 @@
 use std::path::Path;
 
 use anyhow::Result;
-
-use crate::command::{program, read};
+use xtask::command::{program, read};
 
 const PLACE: &str = "/sys/kernel/tracing";
 
@@ -29,7 +28,7 @@ impl Drop for Tracefs {
         if self.is_ours
             && let Err(error) = read(program("umount").arg(PLACE))
         {
-            eprintln!("xtask: {error:#}");
+            eprintln!("bench-peers: {error:#}");
         }
     }
 }

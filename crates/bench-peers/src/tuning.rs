@@ -10,19 +10,19 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 use serde::Serialize;
+use xtask::bench::report;
+use xtask::bench::sample::Sample;
+use xtask::command::{cargo, run as run_command};
+use xtask::workspace;
 
 use self::crowd::Crowd;
 use super::catalogue::{PEERS, Peer};
 use super::cgroup::Group;
-use super::latency;
 use super::load::{Amount, Load};
 use super::outcome::float;
 use super::session::Session;
 use super::site::Site;
-use crate::bench::sample::Sample;
-use crate::bench::{disturbance, interrupt, report};
-use crate::command::{cargo, run as run_command};
-use crate::workspace;
+use super::{disturbance, interrupt, latency};
 
 const DOCUMENT: &str = "docs/TUNING.md";
 const COMMAND: &str = "cargo xtask bench tuning";
@@ -129,7 +129,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         };
         let given: Vec<String> = std::env::args().skip(1).collect();
         let section = format!(
-            "Command: `cargo xtask {}`. Machine: {}.\n\n{disturbance}{text}",
+            "Command: `cargo xtask bench {}`. Machine: {}.\n\n{disturbance}{text}",
             given.join(" "),
             report::machine()?
         );

@@ -1,21 +1,18 @@
 //! `cargo xtask bench`: what recording costs. Figures go to the terminal, to `target/bench` as JSON
 //! and into docs/BENCHMARKS.md, with the machine they were taken on.
 
-#[path = "../../bench-peers/src/disturbance.rs"]
-mod disturbance;
 pub(crate) mod instructions;
-#[path = "../../bench-peers/src/interrupt.rs"]
-mod interrupt;
 mod overhead;
-#[path = "../../bench-peers/src/peers.rs"]
 mod peers;
 mod recorder;
-mod report;
-mod sample;
+pub mod report;
+pub mod sample;
 mod store;
 
 use anyhow::Result;
 use clap::Subcommand;
+
+pub use self::recorder::executable;
 
 /// The benches.
 #[derive(Subcommand)]
@@ -29,9 +26,11 @@ pub(crate) enum Bench {
     /// Instructions of the eBPF programs
     Ebpf(instructions::Options),
     /// `systrail` beside auditd, bpftrace, execsnoop, forkstat, perf and sysdig
+    #[command(disable_help_flag = true)]
     Peers(peers::Options),
     /// What the settings change: rings, flush interval, events, rules; rates, processes, a soak
-    Tuning(peers::tuning::Options),
+    #[command(disable_help_flag = true)]
+    Tuning(peers::Options),
     /// How fast the store takes events, how large it is, how fast it answers
     Store(store::Options),
 }
@@ -43,8 +42,8 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
         Bench::Driver(options) => instructions::run_driver(options),
         Bench::Agent(options) => instructions::run_agent(options),
         Bench::Ebpf(options) => instructions::run_ebpf(options),
-        Bench::Peers(options) => peers::run(options),
-        Bench::Tuning(options) => peers::tuning::run(options),
+        Bench::Peers(options) => peers::run("peers", options),
+        Bench::Tuning(options) => peers::run("tuning", options),
         Bench::Store(options) => store::run(options),
     }
 }

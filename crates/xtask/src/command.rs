@@ -11,14 +11,14 @@ use crate::transcript::Transcript;
 use crate::workspace;
 
 /// A program to be started in the root of the repository.
-pub(crate) fn program(name: impl AsRef<OsStr>) -> Command {
+pub fn program(name: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(name);
     command.current_dir(workspace::root()).stdin(Stdio::null());
     command
 }
 
 /// The cargo that runs this task.
-pub(crate) fn cargo() -> Command {
+pub fn cargo() -> Command {
     program(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
 }
 
@@ -33,7 +33,7 @@ pub(crate) fn cargo_nightly() -> Command {
 }
 
 /// Runs it with its output where ours goes.
-pub(crate) fn run(command: &mut Command) -> Result<()> {
+pub fn run(command: &mut Command) -> Result<()> {
     let line = show(command);
     let status = command
         .status()
@@ -45,7 +45,7 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 }
 
 /// Runs it in silence and returns its standard output.
-pub(crate) fn read(command: &mut Command) -> Result<String> {
+pub fn read(command: &mut Command) -> Result<String> {
     let line = describe(command);
     let output = command
         .stderr(Stdio::inherit())

@@ -16,7 +16,7 @@ use clap::Subcommand;
 
 /// What to do, and how often.
 #[derive(Subcommand)]
-pub(crate) enum Workload {
+pub enum Workload {
     /// Start `/bin/true` and wait for it, with fork and exec
     Fork {
         /// How many times
@@ -67,7 +67,7 @@ pub(crate) enum Workload {
 }
 
 /// Runs it and prints the nanoseconds it took.
-pub(crate) fn run(workload: &Workload) -> Result<()> {
+pub fn run(workload: &Workload) -> Result<()> {
     let begin = Instant::now();
     match *workload {
         Workload::Rate {

@@ -13,7 +13,7 @@ const XTASK: &str = "crates/xtask/Cargo.toml";
 /// ends here, with the reason.
 ///
 /// It is found at run time: checkouts that share a target directory run one and the same xtask.
-pub(crate) fn root() -> &'static Path {
+pub fn root() -> &'static Path {
     static ROOT: OnceLock<PathBuf> = OnceLock::new();
     ROOT.get_or_init(|| {
         find().unwrap_or_else(|error| {
@@ -24,7 +24,7 @@ pub(crate) fn root() -> &'static Path {
 }
 
 /// Where cargo puts what it builds, and where tasks keep what they fetch.
-pub(crate) fn target() -> PathBuf {
+pub fn target() -> PathBuf {
     env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }
 

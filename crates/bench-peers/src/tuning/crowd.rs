@@ -3,10 +3,10 @@
 use std::process::{Child, Stdio};
 
 use anyhow::{Context as _, Result};
+use xtask::command::program;
 
 use super::super::site::Site;
-use crate::bench::interrupt;
-use crate::command::program;
+use crate::interrupt;
 
 /// How long they live if nobody ends them, in seconds: a bench that is killed leaves nothing for
 /// good.
@@ -42,7 +42,7 @@ impl Drop for Crowd {
         for process in &mut self.processes {
             let ended = process.kill().and_then(|()| process.wait());
             if let Err(error) = ended {
-                eprintln!("xtask: cannot end process {}: {error}", process.id());
+                eprintln!("bench-peers: cannot end process {}: {error}", process.id());
             }
         }
     }

@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use serde::Serialize;
+use xtask::bench::sample::Sample;
 
 use super::super::load::{Amount, Load};
 use super::super::outcome::float;
 use super::super::session::Session;
 use super::Bench;
-use crate::bench::interrupt;
-use crate::bench::sample::Sample;
+use crate::interrupt;
 
 /// Threads a second: each is a start and an exit.
 const THREADS: u32 = 1000;

@@ -207,7 +207,7 @@ impl Account {
 }
 
 /// The agent as users get it.
-pub(super) fn executable() -> PathBuf {
+pub fn executable() -> PathBuf {
     workspace::target().join("release/systrail")
 }
 

@@ -12,7 +12,7 @@ use crate::command::{program, read};
 use crate::workspace;
 
 /// The document of most benches, from the root.
-pub(crate) const DOCUMENT: &str = "docs/BENCHMARKS.md";
+pub const DOCUMENT: &str = "docs/BENCHMARKS.md";
 
 /// One thing that was measured, and the most it may be.
 #[derive(Serialize)]
@@ -129,7 +129,7 @@ impl Figure {
 }
 
 /// Replaces the section of a document that a command writes.
-pub(super) fn replace_section(document: &str, command: &str, section: &str) -> Result<()> {
+pub fn replace_section(document: &str, command: &str, section: &str) -> Result<()> {
     let path = workspace::root().join(document);
     let text = fs::read_to_string(&path).with_context(|| format!("cannot read {document}"))?;
     let text = with_section(&text, command, section)
@@ -147,7 +147,7 @@ fn with_section(document: &str, command: &str, section: &str) -> Option<String> 
 }
 
 /// What the figures were taken on, without the machine's name.
-pub(super) fn machine() -> Result<String> {
+pub fn machine() -> Result<String> {
     let cpus = fs::read_to_string("/proc/cpuinfo").context("cannot read /proc/cpuinfo")?;
     let model = cpus
         .lines()

@@ -5,29 +5,33 @@ use serde::Serialize;
 
 /// The figures of one kind, in the order they were taken.
 #[derive(Clone, Debug, Default, Serialize)]
-pub(super) struct Sample {
+pub struct Sample {
     values: Vec<f64>,
 }
 
 impl Sample {
-    pub(super) fn add(&mut self, value: f64) {
+    /// Takes one more.
+    pub fn add(&mut self, value: f64) {
         self.values.push(value);
     }
 
-    pub(super) const fn count(&self) -> usize {
+    /// How many were taken.
+    pub const fn count(&self) -> usize {
         self.values.len()
     }
 
-    pub(super) fn min(&self) -> f64 {
+    /// The least.
+    pub fn min(&self) -> f64 {
         self.sorted().first().copied().unwrap_or(f64::NAN)
     }
 
-    pub(super) fn max(&self) -> f64 {
+    /// The greatest.
+    pub fn max(&self) -> f64 {
         self.sorted().last().copied().unwrap_or(f64::NAN)
     }
 
     /// The middle, or the mean of the two middle ones.
-    pub(super) fn median(&self) -> f64 {
+    pub fn median(&self) -> f64 {
         let sorted = self.sorted();
         let middle = sorted.len() / 2;
         let at = |index: usize| sorted.get(index).copied().unwrap_or(f64::NAN);
@@ -39,7 +43,7 @@ impl Sample {
     }
 
     /// The value that so many of a hundred do not exceed: the nearest rank.
-    pub(super) fn percentile(&self, percent: usize) -> f64 {
+    pub fn percentile(&self, percent: usize) -> f64 {
         let sorted = self.sorted();
         let rank = (sorted.len() * percent).div_ceil(100);
         let index = rank.saturating_sub(1);
@@ -47,7 +51,8 @@ impl Sample {
     }
 
     /// Each value over the other sample's value of the same round.
-    pub(super) fn ratios(&self, to: &Self) -> Self {
+    #[must_use]
+    pub fn ratios(&self, to: &Self) -> Self {
         let pairs = self.values.iter().zip(&to.values);
         pairs.map(|(value, other)| value / other).collect()
     }

@@ -116,6 +116,11 @@ const TABLE: &[Edges] = &[
         ours: &[],
         foreign: Foreign::Any,
     },
+    Edges {
+        package: "bench-peers",
+        ours: &["xtask"],
+        foreign: Foreign::Any,
+    },
 ];
 
 /// What tests may use of ours beyond the table.

@@ -45,11 +45,11 @@ pub(super) fn flat_out(program: &Path, count: u32) -> Result<()> {
 
 /// Starts processes at once that start the program so often, one after the other.
 pub(super) fn tree(program: &Path, branches: u32, leaves: u32) -> Result<()> {
-    let xtask = env::current_exe().context("cannot find this program")?;
+    let this = env::current_exe().context("cannot find this program")?;
     let leaves = leaves.to_string();
     let branches: Vec<Child> = (0..branches)
         .map(|_| {
-            let mut command = quiet(&xtask);
+            let mut command = quiet(&this);
             command.args(["workload", "flat-out", &leaves]).arg(program);
             command.spawn().context("cannot start a branch")
         })
