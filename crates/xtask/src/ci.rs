@@ -8,7 +8,7 @@ use clap::Args;
 
 use crate::bench::instructions;
 use crate::tally::Tally;
-use crate::{ebpf, fuzz, image, layout, lint, loom, miri, sign, test, tidy, tsan, vm, wine};
+use crate::{deny, ebpf, fuzz, image, layout, lint, loom, miri, sign, test, tidy, tsan, vm, wine};
 
 /// Arguments of `cargo xtask ci`.
 #[derive(Args)]
@@ -35,7 +35,7 @@ const STEPS: &[Step] = &[
     },
     Step {
         name: "tidy",
-        run_fn: |_| tidy::run().map(|()| None),
+        run_fn: |_| rules().map(|()| None),
     },
     Step {
         name: "clippy",
@@ -86,6 +86,12 @@ const STEPS: &[Step] = &[
         run_fn: |options| fuzz::run(&fuzz::Options::all(options.fuzz_seconds)).map(|()| None),
     },
 ];
+
+/// The rules for what we wrote, then those for what others did.
+fn rules() -> Result<()> {
+    tidy::run()?;
+    deny::run()
+}
 
 /// The driver's declarations, then its image, and that it can be signed.
 fn driver() -> Result<()> {

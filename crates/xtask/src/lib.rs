@@ -12,6 +12,7 @@
 pub mod bench;
 mod ci;
 pub mod command;
+mod deny;
 mod dist;
 mod ebpf;
 mod fuzz;
@@ -57,6 +58,8 @@ enum Task {
     Lint,
     /// The rules that no compiler checks: dependency table, unsafe list, sizes, documents
     Tidy,
+    /// What others wrote and we build: licences, sources, duplicate versions (cargo-deny)
+    Deny,
     /// All tests of the workspace; as root also those against the running kernel
     Test(test::Options),
     /// Every interleaving of the ring buffer's small cases
@@ -110,6 +113,7 @@ fn run(task: Task) -> Result<()> {
         Task::Ci(options) => ci::run(&options),
         Task::Lint => lint::run(),
         Task::Tidy => tidy::run(),
+        Task::Deny => deny::run(),
         Task::Test(options) => test::run(&options),
         Task::Loom => loom::run().map(|_tally| ()),
         Task::Tsan => tsan::run().map(|_tally| ()),

@@ -47,8 +47,9 @@ const TARGETS: &[&str] = &["x86_64-pc-windows-gnu", crate::image::TARGET];
 /// Pinned, because the committed eBPF object is compared byte for byte with what it links.
 const BPF_LINKER: &str = "0.13.0";
 
-/// The tool that builds and starts fuzz targets.
-const CARGO_FUZZ: &str = "0.13.2";
+/// The tools that only start others or read manifests: what builds and starts fuzz targets, and what
+/// holds dependencies against deny.toml. Not optimised: this way they build in half the time.
+const CARGO_TOOLS: &[(&str, &str)] = &[("cargo-fuzz", "0.13.2"), ("cargo-deny", "0.20.2")];
 
 /// What `cargo xtask bench peers` compares with and works on. Nothing else needs it.
 const BENCH_PACKAGES: &[(&str, &str)] = &[
@@ -173,17 +174,21 @@ fn cargo_tools() -> Result<()> {
                 .env("LLVM_PREFIX", "/usr/lib/llvm-22"),
         )?;
     }
-    if !is_there("cargo-fuzz", CARGO_FUZZ) {
-        // Not optimised: it only starts other programs, and this way it builds in half the time.
-        run_command(
-            cargo()
-                .args(["install", "cargo-fuzz", "--locked", "--debug"])
-                .args(["--version", CARGO_FUZZ]),
-        )?;
+    for (name, version) in CARGO_TOOLS {
+        if !is_there(name, version) {
+            run_command(
+                cargo()
+                    .args(["install", name, "--locked", "--debug"])
+                    .args(["--version", version]),
+            )?;
+        }
     }
     if !crate::command::is_there("bpf-linker") {
         bail!("bpf-linker is installed and not found; put cargo's bin directory into PATH");
     }
-    println!("bpf-linker {BPF_LINKER} and cargo-fuzz {CARGO_FUZZ} are there");
+    println!("bpf-linker {BPF_LINKER} is there");
+    for (name, version) in CARGO_TOOLS {
+        println!("{name} {version} is there");
+    }
     Ok(())
 }

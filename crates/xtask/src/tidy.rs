@@ -9,13 +9,12 @@ mod documents;
 mod files;
 mod packages;
 mod source;
-mod third_party;
 
 use std::fmt;
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 
 use crate::command::{program, read};
 use crate::workspace;
@@ -121,13 +120,11 @@ impl Tree {
 pub(crate) fn run() -> Result<()> {
     let tree = Tree::read()?;
     let metadata = packages::Metadata::read()?;
-    let policy = third_party::Policy::read(&tree)?;
     let findings: Vec<Finding> = [
         files::check(&tree),
         source::check(&tree),
         documents::check(&tree),
         packages::check(&tree, &metadata),
-        third_party::check(&policy, &metadata),
     ]
     .into_iter()
     .flatten()
@@ -144,11 +141,4 @@ pub(crate) fn run() -> Result<()> {
         metadata.packages.len()
     );
     Ok(())
-}
-
-/// The text of a file every checkout has.
-fn required<'a>(tree: &'a Tree, path: &str) -> Result<&'a str> {
-    tree.file(path)
-        .map(|file| file.text.as_str())
-        .with_context(|| format!("there is no {path}"))
 }

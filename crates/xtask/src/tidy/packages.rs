@@ -16,11 +16,10 @@ pub(super) struct Metadata {
 /// A package, ours or not.
 #[derive(Debug, Deserialize)]
 pub(super) struct Package {
-    pub(super) name: String,
-    pub(super) version: String,
+    name: String,
+    version: String,
     /// Where it comes from; ours have none.
-    pub(super) source: Option<String>,
-    pub(super) license: Option<String>,
+    source: Option<String>,
     #[serde(default)]
     rust_version: Option<String>,
     #[serde(default)]
@@ -267,7 +266,6 @@ mod tests {
             name: name.to_owned(),
             version: String::from("0.1.0"),
             source: None,
-            license: None,
             rust_version: Some(String::from("1.95")),
             dependencies: dependencies
                 .iter()
