@@ -97,7 +97,7 @@ pub enum ReadError {
         path: PathBuf,
     },
     /// More segments than SQLite can see at once.
-    #[error("segment {} is older than the newest {limit}, the most that can be asked at once; bound the time with --since and --until", path.display())]
+    #[error("segment {} is older than the newest {limit}, the most that can be asked at once{}; bound the time with --since and --until", path.display(), build_limit(*limit))]
     BeyondLimit {
         /// The segment.
         path: PathBuf,
@@ -148,10 +148,51 @@ impl ReadError {
     }
 }
 
+/// How many segments SQLite sees at once where it is compiled as `.cargo/config.toml` says.
+const ATTACHED_MAX: usize = 125;
+
+/// What to do about a limit that is SQLite's own and not ours: Cargo has no way for a package to say
+/// how a dependency is compiled, so a build outside of this repository does not have the flag.
+const fn build_limit(limit: usize) -> &'static str {
+    if limit < ATTACHED_MAX {
+        " by this build of systrail (125 when built with LIBSQLITE3_FLAGS=-DSQLITE_MAX_ATTACHED=125)"
+    } else {
+        ""
+    }
+}
+
 /// Whether SQLite says that the file is no database or a damaged one.
 pub fn is_corruption(error: &rusqlite::Error) -> bool {
     matches!(
         error.sqlite_error_code(),
         Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase)
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::limits::Limit;
+
+    use super::*;
+
+    #[test]
+    fn sqlite_is_compiled_to_see_as_many_segments_as_it_can() {
+        let connection = rusqlite::Connection::open_in_memory().unwrap();
+        let limit = connection.limit(Limit::SQLITE_LIMIT_ATTACHED).unwrap();
+        assert_eq!(
+            usize::try_from(limit),
+            Ok(ATTACHED_MAX),
+            "Cargo reads .cargo/config.toml only where it is called inside of the repository"
+        );
+    }
+
+    #[test]
+    fn a_build_without_the_flag_says_what_would_lift_its_limit() {
+        let said = |limit| {
+            let path = PathBuf::from("1.sqlite");
+            ReadError::BeyondLimit { path, limit }.to_string()
+        };
+        assert!(said(10).contains("at once by this build of systrail (125 when built with LIB"));
+        assert!(said(ATTACHED_MAX).contains("at once; bound the time"));
+    }
 }

@@ -3,8 +3,8 @@
 //!
 //! A program is named after its hook. It decodes nothing, formats nothing and waits for nobody: it
 //! copies fields of kernel structures into a record and stores it, or counts it as lost. All reads
-//! of kernel memory are in `kernel.rs`. The built object is committed as `systrail.bpf.o`;
-//! `cargo xtask ebpf` rebuilds it.
+//! of kernel memory are in `kernel.rs`. `cargo xtask ebpf` builds the committed object,
+//! `crates/agent/assets/systrail.bpf.o`.
 
 #![no_std]
 #![no_main]

@@ -100,7 +100,7 @@ fn linux(out: &Path) -> Result<Vec<String>> {
     let mut contents = documents();
     contents.push((agent(TARGET, &[])?, "systrail"));
     contents.push((
-        workspace::root().join("packaging/linux/systrail.service"),
+        workspace::root().join("crates/agent/assets/systrail.service"),
         "systrail.service",
     ));
     let name = format!("systrail-{VERSION}-x86_64-linux");

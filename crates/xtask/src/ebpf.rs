@@ -14,7 +14,7 @@ use crate::workspace;
 
 const TARGET: &str = "bpfel-unknown-none";
 /// The committed object, from the top of the repository.
-const OBJECT: &str = "crates/ebpf/systrail.bpf.o";
+const OBJECT: &str = "crates/agent/assets/systrail.bpf.o";
 
 /// Debian's toolchain; the versions are those of its LLVM.
 const RUSTC: &str = "/usr/bin/rustc";

@@ -59,7 +59,7 @@ mod tests {
     /// systemd's unit says the same of the same codes.
     #[test]
     fn both_systems_restart_after_the_same_ends() {
-        let unit = include_str!("../../../../packaging/linux/systrail.service");
+        let unit = include_str!("../../assets/systrail.service");
         let [wrong, none] = NOT_CURED_BY_A_RESTART;
         assert!(unit.contains("\nRestart=on-failure\n"));
         assert!(unit.contains(&format!("\nRestartPreventExitStatus={wrong} {none}\n")));

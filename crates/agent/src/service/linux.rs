@@ -1,4 +1,4 @@
-//! The agent as a systemd unit: `packaging/linux/systrail.service` with this program's own path.
+//! The agent as a systemd unit: `assets/systrail.service` with this program's own path.
 //!
 //! systemd is asked through `systemctl`, as an administrator would, so that whatever it says is
 //! what the administrator knows.
@@ -18,7 +18,7 @@ const UNIT_DIRECTORY: &str = "etc/systemd/system";
 const WANTED_BY: &str = "etc/systemd/system/multi-user.target.wants";
 
 /// The unit as packages install it.
-const TEMPLATE: &str = include_str!("../../../../packaging/linux/systrail.service");
+const TEMPLATE: &str = include_str!("../../assets/systrail.service");
 
 /// The program of the template.
 const PACKAGED_PROGRAM: &str = "/usr/bin/systrail";

@@ -19,7 +19,7 @@ use crate::sys::rcu;
 /// The programs, built from `crates/ebpf` by `cargo xtask ebpf`.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(
     env!("CARGO_MANIFEST_DIR"),
-    "/../ebpf/systrail.bpf.o"
+    "/assets/systrail.bpf.o"
 ));
 
 /// The programs on tracepoints, named after them.

@@ -11,7 +11,7 @@ use object::{LittleEndian, Object as _, ObjectSymbol as _, SymbolKind};
 use super::{Options, judge, write_down};
 use crate::workspace;
 
-const OBJECT: &str = "crates/ebpf/systrail.bpf.o";
+const OBJECT: &str = "crates/agent/assets/systrail.bpf.o";
 const SUBJECT: &str = "ebpf";
 
 /// Bytes of an instruction.
