@@ -29,3 +29,6 @@ pub mod sys;
 pub mod tree;
 
 pub use trail::{self, account};
+
+/// The version of this program.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

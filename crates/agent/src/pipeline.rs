@@ -40,9 +40,6 @@ pub use status::Status;
 use feed::{Feed, Message};
 use sink_queue::SinkQueues;
 
-/// The version that `sensor_start` and `sensor_stop` tell.
-pub const VERSION: &str = env!("CARGO_PKG_VERSION");
-
 /// What a recording is told before it starts.
 #[derive(Debug)]
 pub struct Settings {
@@ -365,7 +362,7 @@ impl Recorder {
     fn sensor_start(&self) -> trail::SensorStart {
         trail::SensorStart {
             source: self.source.into(),
-            version: VERSION.into(),
+            version: crate::VERSION.into(),
         }
     }
 
@@ -390,7 +387,7 @@ impl Recorder {
             self.tell_sink_losses(time);
             let stop = trail::SensorStop {
                 source: self.source.into(),
-                version: VERSION.into(),
+                version: crate::VERSION.into(),
                 account: self.account(),
             };
             self.emit_mark(time, Body::SensorStop(Box::new(stop)));

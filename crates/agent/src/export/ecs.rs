@@ -3,7 +3,6 @@
 use serde_json::{Map, Value, json};
 
 use super::{Move, file_name, moved, set};
-use crate::pipeline;
 use crate::trail::{Body, Event};
 
 /// The version of the schema whose names are used.
@@ -66,7 +65,7 @@ pub(super) fn object(event: &Event, mut fields: Map<String, Value>) -> Value {
     set(&mut object, "event.module", "systrail");
     set(&mut object, "event.dataset", format!("systrail.{category}"));
     set(&mut object, "agent.type", "systrail");
-    set(&mut object, "agent.version", pipeline::VERSION);
+    set(&mut object, "agent.version", crate::VERSION);
     set(&mut object, "ecs.version", VERSION);
     if !fields.is_empty() {
         object.insert("systrail".to_owned(), Value::Object(fields));

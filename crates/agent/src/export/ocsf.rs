@@ -6,7 +6,6 @@
 use serde_json::{Map, Value, json};
 
 use super::{Move, file_name, moved, set};
-use crate::pipeline;
 use crate::trail::{Body, Event, UserId};
 
 /// The version of the schema whose names are used.
@@ -140,7 +139,7 @@ fn classify(event: &Event, class: &Class, object: &mut Map<String, Value>) {
     set(object, "metadata.profiles", json!(["datetime", "host"]));
     set(object, "metadata.product.name", "SysTrail");
     set(object, "metadata.product.vendor_name", "SysTrail");
-    set(object, "metadata.product.version", pipeline::VERSION);
+    set(object, "metadata.product.version", crate::VERSION);
     set(object, "device.type_id", 0);
 }
 

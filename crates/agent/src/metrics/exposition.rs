@@ -10,10 +10,7 @@ pub fn exposition(account: &Account, is_recording: bool) -> String {
     out.head("systrail_info", "gauge", "Version and sensor of the agent");
     out.sample(
         "systrail_info",
-        &[
-            ("version", crate::pipeline::VERSION),
-            ("source", &account.source),
-        ],
+        &[("version", crate::VERSION), ("source", &account.source)],
         1,
     );
     out.head("systrail_recording", "gauge", "Whether every event is seen");

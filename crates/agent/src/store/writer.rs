@@ -238,7 +238,7 @@ impl Writer {
         let mut add = transaction.prepare("INSERT INTO meta(name, value) VALUES (?1, ?2)")?;
         add.execute(("begin", now.0))?;
         add.execute(("host", &*crate::host::name()))?;
-        add.execute(("agent_version", crate::pipeline::VERSION))?;
+        add.execute(("agent_version", crate::VERSION))?;
         if let Ok(boot_id) = crate::host::boot_id() {
             let boot_id = format!("{:032x}", u128::from_be_bytes(boot_id));
             add.execute(("boot_id", boot_id))?;
