@@ -18,8 +18,6 @@ pub mod perf_buffer;
 #[cfg(target_os = "linux")]
 pub mod perf_record;
 #[cfg(target_os = "linux")]
-pub mod proc;
-#[cfg(target_os = "linux")]
 pub mod snapshot;
 #[cfg(target_os = "linux")]
 mod task_record;

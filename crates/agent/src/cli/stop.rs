@@ -53,11 +53,8 @@ pub(super) fn on_signals_saying(waker: &Waker, last_word: &'static str) -> io::R
 
 /// Whether the process was started with `signal` ignored.
 fn is_ignored(signal: i32) -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status
-        .lines()
-        .find_map(|line| line.strip_prefix("SigIgn:"))
-        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+    let mask = systrail::sys::proc::own_status("SigIgn")
+        .and_then(|mask| u64::from_str_radix(&mask, 16).ok())
         .unwrap_or(0);
     mask >> (signal - 1) & 1 == 1
 }

@@ -185,17 +185,7 @@ mod system {
     /// see whether it is free, could be in the way of a recorder that begins just then.
     pub(super) fn holder(lock: &Path) -> Option<u32> {
         let inode = std::fs::metadata(lock).ok()?.ino();
-        let locks = std::fs::read_to_string("/proc/locks").ok()?;
-        locks.lines().find_map(|line| {
-            // 1: FLOCK ADVISORY WRITE 4711 fe:00:123 0 EOF
-            let fields: Vec<&str> = line.split_ascii_whitespace().collect();
-            let [_, "FLOCK", _, _, process_id, file, ..] = fields[..] else {
-                return None;
-            };
-            // Not the device: some file systems have another one here.
-            let is_it = file.rsplit(':').next()?.parse() == Ok(inode);
-            is_it.then(|| process_id.parse().ok()).flatten()
-        })
+        crate::sys::proc::lock_holder(inode)
     }
 }
 

@@ -8,6 +8,7 @@ use std::path::Path;
 use nix::unistd::{AccessFlags, access};
 
 use super::{Fact, State};
+use crate::sys::proc;
 
 /// Everything that explains why a tier does or does not run.
 pub(super) fn gather(data_directory: &Path) -> Vec<Fact> {
@@ -45,7 +46,7 @@ fn line_of(path: &str) -> io::Result<String> {
 }
 
 fn kernel() -> Fact {
-    match line_of("/proc/sys/kernel/osrelease") {
+    match proc::kernel_setting("osrelease") {
         Ok(release) => fact("kernel", State::Info, release),
         Err(error) => fact("kernel", State::Info, format!("not told: {error}")),
     }
@@ -100,7 +101,8 @@ const CAPABILITIES: [(u32, &str); 7] = [
 ];
 
 fn capabilities() -> Fact {
-    let Some(mask) = status_field("CapEff:").and_then(|mask| u64::from_str_radix(&mask, 16).ok())
+    let Some(mask) =
+        proc::own_status("CapEff").and_then(|mask| u64::from_str_radix(&mask, 16).ok())
     else {
         return fact("capabilities", State::Info, "not told by /proc/self/status");
     };
@@ -122,15 +124,8 @@ fn capabilities() -> Fact {
     }
 }
 
-/// The rest of the line of `/proc/self/status` that begins with `name`.
-fn status_field(name: &str) -> Option<String> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
-    let value = status.lines().find_map(|line| line.strip_prefix(name))?;
-    Some(value.trim().to_owned())
-}
-
 fn unprivileged_bpf() -> Fact {
-    let value = match line_of("/proc/sys/kernel/unprivileged_bpf_disabled") {
+    let value = match proc::kernel_setting("unprivileged_bpf_disabled") {
         Ok(value) if value == "0" => "allowed, though not for what is needed here".to_owned(),
         Ok(value) => format!("refused without CAP_BPF (unprivileged_bpf_disabled is {value})"),
         Err(error) => format!("no bpf system call, or not told: {error}"),
@@ -139,7 +134,7 @@ fn unprivileged_bpf() -> Fact {
 }
 
 fn perf_event_paranoid() -> Fact {
-    match line_of("/proc/sys/kernel/perf_event_paranoid") {
+    match proc::kernel_setting("perf_event_paranoid") {
         Ok(level) => fact(
             "perf_event_paranoid",
             State::Info,
@@ -154,12 +149,7 @@ fn perf_event_paranoid() -> Fact {
 }
 
 fn memlock() -> Fact {
-    let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
-    let value = limits
-        .lines()
-        .find_map(|line| line.strip_prefix("Max locked memory"))
-        .and_then(|rest| rest.split_whitespace().next())
-        .unwrap_or("not told");
+    let value = proc::own_limit("Max locked memory").unwrap_or_else(|| "not told".to_owned());
     fact("memlock", State::Info, format!("{value} (bytes)"))
 }
 

@@ -35,7 +35,7 @@ use self::listener::{Listener, sleep};
 use self::stream::Stream;
 use super::merge::{HEARTBEAT, Merge, PROMPT_INTERVAL, SETTLE_NS, watermark};
 use super::{Batch, Counters, Error, Sensor, Settings, seam, snapshot};
-use crate::sys::clock;
+use crate::sys::{clock, proc};
 
 /// Checks that the connector answers, and stops it again.
 pub fn open(settings: &Settings) -> Result<Box<dyn Sensor>, Error> {
@@ -166,9 +166,7 @@ fn fence() -> io::Result<()> {
     let this_thread = Pid::from_raw(0);
     // Not by `prctl::get_name`: the library hands the kernel a buffer it has promised not to
     // change, and in a release build the name comes back empty.
-    let mut name = std::fs::read("/proc/thread-self/comm")?;
-    name.retain(|&byte| byte != b'\n');
-    let name = CString::new(name)?;
+    let name = CString::new(proc::own_thread_name()?)?;
     let allowed = sched_getaffinity(this_thread)?;
     for cpu in 0..CpuSet::count() {
         let mut only = CpuSet::new();
@@ -189,7 +187,7 @@ mod tests {
     #[test]
     fn the_mark_leaves_the_thread_its_name_and_its_processors() {
         let look = || {
-            let name = std::fs::read("/proc/thread-self/comm").unwrap();
+            let name = proc::own_thread_name().unwrap();
             (name, sched_getaffinity(Pid::from_raw(0)).unwrap())
         };
         let thread = std::thread::Builder::new().name("marked".to_owned());
@@ -202,7 +200,7 @@ mod tests {
             .unwrap()
             .join()
             .unwrap();
-        assert_eq!(before.0, b"marked\n");
+        assert_eq!(before.0, b"marked");
         assert_eq!(before, after);
     }
 }

@@ -36,8 +36,8 @@ use super::merge::{HEARTBEAT, Merge, PROMPT_INTERVAL, SETTLE_NS, watermark};
 use super::perf_buffer::{Drained, Records, Rings, RingsSettings};
 use super::perf_record::{self, Body, Record};
 use super::tasks::{Act, Task, Tasks};
-use super::{Batch, Counters, Error, Sensor, Settings, proc, seam, snapshot, task_record};
-use crate::sys::{clock, pid_namespace};
+use super::{Batch, Counters, Error, Sensor, Settings, seam, snapshot, task_record};
+use crate::sys::{clock, pid_namespace, proc};
 
 /// Opens the buffers; records nothing before it is started.
 pub fn open(settings: &Settings) -> Result<Box<dyn Sensor>, Error> {

@@ -23,6 +23,7 @@ use event::{Event, Kind, loss};
 use super::perf_record::{Body, Record};
 use super::{BATCH_SIZE_MAX, Batch, Error};
 use crate::sys::perf::{flag, page_size};
+use crate::sys::proc;
 
 mod cpu_ring;
 
@@ -345,11 +346,10 @@ fn parse_cpu_list(text: &str) -> Option<Vec<u32>> {
 
 /// Why perf events do not open here, and the cure.
 fn unavailable(error: io::Error) -> Error {
-    const PARANOID: &str = "/proc/sys/kernel/perf_event_paranoid";
-    let paranoid = std::fs::read_to_string(PARANOID);
+    let paranoid = proc::kernel_setting("perf_event_paranoid");
     let (cause, cure) = match error.raw_os_error() {
         Some(libc::EPERM | libc::EACCES) => {
-            let level = paranoid.as_deref().map_or("unknown", str::trim);
+            let level = paranoid.as_deref().unwrap_or("unknown");
             (
                 format!(
                     "perf events need CAP_PERFMON and CAP_IPC_LOCK here (perf_event_paranoid is {level})"

@@ -7,6 +7,8 @@
 use event::wire::{Invalid, Reader};
 use event::{Flags, Header, image};
 
+use crate::sys::proc::image_of_name;
+
 /// Bytes every record begins with: type, misc, size.
 pub const HEADER_SIZE: usize = 8;
 
@@ -166,27 +168,6 @@ impl<'a> Mapping<'a> {
             thread_id: self.thread_id,
             ..Header::default()
         }
-    }
-}
-
-/// The file that a mapping with this name maps, as records and `/proc/PID/maps` name it; `None`
-/// for the vDSO and anonymous memory (which is the unnamed `/dev/zero` where it is shared).
-pub fn image_of_name(name: &[u8]) -> Option<(Flags, &[u8])> {
-    match name {
-        b"/dev/zero (deleted)" | b"//anon" => None,
-        // A file whose path the kernel could not put together.
-        b"//toolong" | b"//enomem" => Some((Flags::IMAGE_UNAVAILABLE, b"")),
-        name if name.starts_with(b"/") => Some(split_deleted(name)),
-        _ => None,
-    }
-}
-
-/// A path as the kernel prints it, without the mark of a file that has no name any more. A file
-/// whose own name ends like the mark is taken for a deleted one: the kernel prints both alike.
-pub fn split_deleted(path: &[u8]) -> (Flags, &[u8]) {
-    match path.strip_suffix(b" (deleted)") {
-        Some(path) => (Flags::IMAGE_DELETED, path),
-        None => (Flags::NONE, path),
     }
 }
 

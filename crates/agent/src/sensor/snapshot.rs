@@ -10,7 +10,7 @@ use std::io;
 use event::{Flags, image};
 
 use super::existing::{Existing, ExistingImage};
-use super::proc;
+use crate::sys::proc;
 use crate::sys::processes::START_TICK_NS;
 
 /// Reads every process there is now, and what it has mapped where `images` says so. `now_fn` tells

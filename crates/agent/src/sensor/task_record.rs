@@ -3,8 +3,8 @@
 use event::{Event, Flags, Header, process, thread};
 
 use super::Batch;
-use super::proc::{self, Program, User};
 use super::tasks::Fact;
+use crate::sys::proc::{self, Program, User};
 use crate::sys::processes::START_TICK_NS;
 
 /// A fork is told less than this after the process's start time was taken.

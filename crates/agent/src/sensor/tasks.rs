@@ -16,7 +16,7 @@ use std::collections::HashMap;
 use event::Kind;
 
 use super::existing::Existing;
-use super::proc::{self, User};
+use crate::sys::proc::{self, User};
 
 /// A task, as the kernel names it: thread and process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -45,8 +45,8 @@ mod linux {
 
     use crate::enrich::image_path;
     use crate::moment;
-    use crate::sensor::proc;
     use crate::story::{Image, List, Story, Thread};
+    use crate::sys::proc;
 
     /// What is gone by now is not told; the story is of the moment it was running.
     pub(super) fn with_details(mut story: Story) -> Story {

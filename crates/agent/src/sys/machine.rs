@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use super::proc;
 use super::volumes::Volumes;
 
 /// The host name.
@@ -13,8 +14,8 @@ pub fn name() -> io::Result<String> {
 
 /// The 128-bit random id the kernel drew at boot (`/proc/sys/kernel/random/boot_id`).
 pub fn boot_id() -> io::Result<[u8; 16]> {
-    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
-    let digits: String = text.trim().chars().filter(|digit| *digit != '-').collect();
+    let text = proc::kernel_setting("random/boot_id")?;
+    let digits: String = text.chars().filter(|digit| *digit != '-').collect();
     let invalid = || io::Error::new(io::ErrorKind::InvalidData, "the boot id is not a UUID");
     if digits.len() != 32 {
         return Err(invalid());

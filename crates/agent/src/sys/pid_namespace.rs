@@ -3,10 +3,11 @@
 //! The ids of events are those of the initial namespace. In a container `/proc`, perf events and
 //! the agent's own id may be those of another one, in which the same number is another process.
 
-use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::OnceLock;
+
+use super::proc;
 
 /// The inode of the initial pid namespace (`PROC_PID_INIT_INO` in `linux/proc_ns.h`).
 const INITIAL: &str = "pid:[4026531836]";
@@ -16,7 +17,7 @@ const KTHREADD: u32 = 2;
 
 /// Whether the agent is in the initial namespace.
 pub fn is_initial() -> bool {
-    is_of_initial(&fs::read_link("/proc/self/ns/pid"))
+    is_of_initial(&proc::own_pid_namespace())
 }
 
 /// Whether `/proc` tells of the processes of the initial namespace, under their ids there. A
@@ -32,9 +33,7 @@ pub fn own_id() -> Option<u32> {
     if is_initial() {
         return Some(std::process::id());
     }
-    // What `/proc` calls whoever reads it.
-    let own = fs::read_link("/proc/self").ok()?;
-    own.to_str()?.parse().ok().filter(|_| is_proc_initial())
+    proc::own_id().filter(|_| is_proc_initial())
 }
 
 /// Whether that link is of the initial namespace. A kernel that was built without pid namespaces has
@@ -42,14 +41,12 @@ pub fn own_id() -> Option<u32> {
 fn is_of_initial(link: &io::Result<PathBuf>) -> bool {
     match link {
         Ok(link) => link.as_os_str() == INITIAL,
-        Err(error) => {
-            error.kind() == io::ErrorKind::NotFound && Path::new("/proc/self/ns").exists()
-        }
+        Err(error) => error.kind() == io::ErrorKind::NotFound && proc::tells_namespaces(),
     }
 }
 
 fn has_kernel_threads() -> bool {
-    let kthreadd = crate::sensor::proc::Process::open(KTHREADD);
+    let kthreadd = proc::Process::open(KTHREADD);
     kthreadd
         .and_then(|process| process.stat())
         .is_ok_and(|stat| stat.is_kernel)

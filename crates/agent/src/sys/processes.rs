@@ -1,25 +1,14 @@
 //! Processes that are there now, as the system tells of them by id.
 
-use std::os::unix::ffi::OsStrExt as _;
-
 use event::Flags;
 
 use super::pid_namespace;
+use super::proc::{self, Process};
 
-/// Nanoseconds in the unit of a [`ProcessKey`](event::ProcessKey)'s start time: the clock tick in
-/// which `/proc` tells start times (`USER_HZ` is 100 on every architecture this runs on).
-pub const START_TICK_NS: u64 = 10_000_000;
+pub use super::proc::Program;
 
-/// What a process runs.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Program {
-    /// What is known of the texts.
-    pub flags: Flags,
-    /// The image path.
-    pub image: Vec<u8>,
-    /// The command line, in the form of a record.
-    pub command_line: Vec<u8>,
-}
+/// Nanoseconds in the unit of a [`ProcessKey`](event::ProcessKey)'s start time.
+pub const START_TICK_NS: u64 = proc::TICK_NS;
 
 /// Whether the system tells of processes under the ids that events have.
 pub fn are_told() -> bool {
@@ -36,29 +25,20 @@ pub fn start_tick(process_id: u32) -> Option<u64> {
     if !are_told() {
         return None;
     }
-    let process = procfs::process::Process::new(i32::try_from(process_id).ok()?).ok()?;
-    process.stat().ok().map(|stat| stat.starttime)
+    let stat = Process::open(process_id).and_then(|process| process.stat());
+    stat.ok().map(|stat| stat.start_tick)
 }
 
-/// What the process with this id that started at `start_time` runs now. It counts only when the
-/// process is the same one before and after.
+/// What the process with this id that started at `start_time` runs now.
 pub fn program(process_id: u32, start_time: u64) -> Option<Program> {
-    if !are_told() {
+    if !are_told() || start_time == 0 {
         return None;
     }
-    let image = std::fs::read_link(format!("/proc/{process_id}/exe")).ok()?;
-    let command_line = std::fs::read(format!("/proc/{process_id}/cmdline")).ok()?;
-    if start_time == 0 || start_tick(process_id) != Some(start_time / START_TICK_NS) {
-        return None;
-    }
-    let image = image.as_os_str().as_bytes();
-    let (image, flags) = match image.strip_suffix(b" (deleted)") {
-        Some(image) => (image, Flags::IMAGE_DELETED),
-        None => (image, Flags::NONE),
-    };
-    Some(Program {
-        flags,
-        image: image.to_vec(),
-        command_line,
-    })
+    let process = Process::open(process_id).ok()?;
+    let program = process.program();
+    // Asked last: what is open is one process, and it still was one when its program was read.
+    let is_it = process.stat().ok()?.start_tick == start_time / START_TICK_NS;
+    let unavailable = [Flags::IMAGE_UNAVAILABLE, Flags::COMMAND_LINE_UNAVAILABLE];
+    let is_whole = !unavailable.iter().any(|&flag| program.flags.contains(flag));
+    (is_it && is_whole).then_some(program)
 }

@@ -53,7 +53,7 @@ pub fn events() -> io::Result<Vec<Event>> {
 /// thread is of the moment, as workers are named by what they do.
 #[cfg(target_os = "linux")]
 pub fn name_kernel(process: &mut Process) {
-    use crate::sensor::proc;
+    use crate::sys::proc;
     if !process.is_kernel {
         return;
     }

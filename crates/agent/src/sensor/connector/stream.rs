@@ -10,8 +10,8 @@ use crate::clock::Offset;
 use crate::sensor::existing::Existing;
 use crate::sensor::merge::PROGRAMS_MAX;
 use crate::sensor::tasks::{Act, Tasks};
-use crate::sensor::{Batch, Counters, proc, task_record};
-use crate::sys::clock;
+use crate::sensor::{Batch, Counters, task_record};
+use crate::sys::{clock, proc};
 
 /// The processor of a message that none has sent.
 const NO_CPU: u32 = u32::MAX;

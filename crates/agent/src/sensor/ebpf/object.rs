@@ -14,7 +14,7 @@ use event::{ByKind, Kind};
 
 use super::btf::{self, Types};
 use crate::sensor::{Error, Settings};
-use crate::sys::rcu;
+use crate::sys::{proc, rcu};
 
 /// The programs, built from `crates/ebpf` by `cargo xtask ebpf`.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(
@@ -253,11 +253,7 @@ impl Object {
     /// What the kernel says of a program; `None` where it is not loaded or the kernel does not say.
     fn misses(&self, name: &str) -> Option<u64> {
         let fd = self.ebpf.program(name)?.fd().ok()?.as_fd().as_raw_fd();
-        let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?;
-        let misses = info
-            .lines()
-            .find_map(|line| line.strip_prefix("recursion_misses:"))?;
-        misses.trim().parse().ok()
+        proc::own_descriptor(fd, "recursion_misses")?.parse().ok()
     }
 
     fn set(&mut self, index: u32, value: u64) -> Result<(), Error> {

@@ -9,9 +9,9 @@ use event::{Event, Flags, HEADER_SIZE, Header, image, process, wire};
 
 use super::object::Object;
 use crate::sensor::existing::{Existing, ExistingImage};
-use crate::sensor::proc;
 use crate::sensor::snapshot;
 use crate::sys::clock;
+use crate::sys::proc;
 use crate::sys::processes::{self, START_TICK_NS};
 
 /// Reads every process there is now, and what it has mapped where `images` says so: by iterators

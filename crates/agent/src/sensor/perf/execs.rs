@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use event::Flags;
 
 use crate::sensor::merge::{PROGRAMS_MAX, SETTLE_NS};
-use crate::sensor::proc::{self, Program, User};
+use crate::sys::proc::{self, Program, User};
 
 /// The execs that are not handed over yet, with the images they put in place.
 #[derive(Debug, Default)]

@@ -1,4 +1,4 @@
-//! What `/proc` tells of one process, read as bytes.
+//! One process, read as bytes.
 //!
 //! A process may vanish, or run another program, between any two reads. [`Process`] holds the
 //! process's directory open, so a later process with the same id is never taken for it: once it
@@ -13,11 +13,10 @@ use event::{Flags, image};
 use nix::fcntl::{OFlag, openat, readlinkat};
 use nix::sys::stat::Mode;
 
-use super::perf_record::{image_of_name, split_deleted};
-use crate::sys::processes::START_TICK_NS;
+use super::{TICK_NS, ids_in, image_of_name, split_deleted};
 
 /// Of a command line, no more than this is kept.
-pub const COMMAND_LINE_SIZE_MAX: usize = 32 * 1024;
+const COMMAND_LINE_SIZE_MAX: usize = 32 * 1024;
 
 /// `PF_KTHREAD` of `include/linux/sched.h`.
 const TASK_FLAG_KERNEL: u32 = 0x0020_0000;
@@ -28,27 +27,8 @@ const STATUS_SIZE_MAX: u64 = 64 * 1024;
 /// Bytes of `maps` read of one process: 65,530 mappings (the kernel's default limit) of 1 KiB.
 const MAPS_SIZE_MAX: u64 = 64 * 1024 * 1024;
 
-/// The ids of all processes there are now.
-pub fn process_ids() -> io::Result<Vec<u32>> {
-    ids_in(std::fs::read_dir("/proc")?)
-}
-
-fn ids_in(directory: std::fs::ReadDir) -> io::Result<Vec<u32>> {
-    let mut ids = Vec::new();
-    for entry in directory {
-        if let Some(id) = entry?
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse().ok())
-        {
-            ids.push(id);
-        }
-    }
-    Ok(ids)
-}
-
 /// What the process that had this id at `time` runs now and for whom, if it is still there.
-pub(super) fn program_as_of(process_id: u32, time: u64) -> Option<(Program, Option<User>)> {
+pub fn program_as_of(process_id: u32, time: u64) -> Option<(Program, Option<User>)> {
     let (process, stat) = Process::open_as_of(process_id, time).ok()?;
     Some((process.program(), process.user(&stat)))
 }
@@ -73,9 +53,11 @@ pub struct Program {
 
 /// For whom a process runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct User {
-    pub(super) user_id: u32,
-    pub(super) session_id: u32,
+pub struct User {
+    /// Its effective user.
+    pub user_id: u32,
+    /// Its session.
+    pub session_id: u32,
 }
 
 impl Program {
@@ -138,7 +120,7 @@ impl Process {
     pub fn open_as_of(process_id: u32, time: u64) -> io::Result<(Self, Stat)> {
         let process = Self::open(process_id)?;
         let stat = process.stat()?;
-        if stat.start_tick > time / START_TICK_NS {
+        if stat.start_tick > time / TICK_NS {
             // A later process has the id.
             return Err(io::ErrorKind::NotFound.into());
         }
@@ -146,7 +128,7 @@ impl Process {
     }
 
     /// For whom it runs.
-    pub(super) fn user(&self, stat: &Stat) -> Option<User> {
+    pub fn user(&self, stat: &Stat) -> Option<User> {
         Some(User {
             user_id: self.user_id().ok()?,
             session_id: stat.session_id,

@@ -1,0 +1,142 @@
+//! What `/proc` tells. No other module reads it, so each of its files is parsed in one place.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use event::Flags;
+
+mod process;
+
+pub use process::{Process, Program, Stat, User, program_as_of};
+
+/// The clock tick in which start times are told (`USER_HZ` is 100 on every architecture this runs
+/// on), in nanoseconds.
+pub const TICK_NS: u64 = 10_000_000;
+
+/// The ids of all processes there are now.
+pub fn process_ids() -> io::Result<Vec<u32>> {
+    ids_in(fs::read_dir("/proc")?)
+}
+
+fn ids_in(directory: fs::ReadDir) -> io::Result<Vec<u32>> {
+    let mut ids = Vec::new();
+    for entry in directory {
+        if let Some(id) = entry?
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok())
+        {
+            ids.push(id);
+        }
+    }
+    Ok(ids)
+}
+
+/// The id under which this process is told.
+pub fn own_id() -> Option<u32> {
+    let own = fs::read_link("/proc/self").ok()?;
+    own.to_str()?.parse().ok()
+}
+
+/// What the link of this process's pid namespace says.
+pub fn own_pid_namespace() -> io::Result<PathBuf> {
+    fs::read_link("/proc/self/ns/pid")
+}
+
+/// Whether there are namespaces at all.
+pub fn tells_namespaces() -> bool {
+    Path::new("/proc/self/ns").exists()
+}
+
+/// A line of this process's `status`, by the name before its colon.
+pub fn own_status(name: &str) -> Option<String> {
+    field(&fs::read_to_string("/proc/self/status").ok()?, name)
+}
+
+/// A line of what the kernel says of one of this process's file descriptors.
+pub fn own_descriptor(descriptor: i32, name: &str) -> Option<String> {
+    let path = format!("/proc/self/fdinfo/{descriptor}");
+    field(&fs::read_to_string(path).ok()?, name)
+}
+
+/// The soft limit with this name of `limits`.
+pub fn own_limit(name: &str) -> Option<String> {
+    let limits = fs::read_to_string("/proc/self/limits").ok()?;
+    let rest = limits.lines().find_map(|line| line.strip_prefix(name))?;
+    rest.split_whitespace().next().map(str::to_owned)
+}
+
+/// The name of the calling thread.
+pub fn own_thread_name() -> io::Result<Vec<u8>> {
+    let mut name = fs::read("/proc/thread-self/comm")?;
+    name.retain(|&byte| byte != b'\n');
+    Ok(name)
+}
+
+/// A setting of the kernel, by its path under `/proc/sys/kernel`.
+pub fn kernel_setting(name: &str) -> io::Result<String> {
+    let text = fs::read_to_string(format!("/proc/sys/kernel/{name}"))?;
+    Ok(text.trim().to_owned())
+}
+
+/// The process that holds the lock on the whole file with this inode.
+pub fn lock_holder(inode: u64) -> Option<u32> {
+    let locks = fs::read_to_string("/proc/locks").ok()?;
+    locks.lines().find_map(|line| {
+        // 1: FLOCK ADVISORY WRITE 4711 fe:00:123 0 EOF
+        let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+        let [_, "FLOCK", _, _, process_id, file, ..] = fields[..] else {
+            return None;
+        };
+        // Not the device: some file systems have another one here.
+        let is_it = file.rsplit(':').next()?.parse() == Ok(inode);
+        is_it.then(|| process_id.parse().ok()).flatten()
+    })
+}
+
+/// The rest of the line that begins with `name` and a colon.
+fn field(text: &str, name: &str) -> Option<String> {
+    let rest = |line: &str| {
+        Some(
+            line.strip_prefix(name)?
+                .strip_prefix(':')?
+                .trim()
+                .to_owned(),
+        )
+    };
+    text.lines().find_map(rest)
+}
+
+/// The file that a mapping with this name maps, as perf records and `maps` name it; `None` for the
+/// vDSO and anonymous memory (which is the unnamed `/dev/zero` where it is shared).
+pub fn image_of_name(name: &[u8]) -> Option<(Flags, &[u8])> {
+    match name {
+        b"/dev/zero (deleted)" | b"//anon" => None,
+        // A file whose path the kernel could not put together.
+        b"//toolong" | b"//enomem" => Some((Flags::IMAGE_UNAVAILABLE, b"")),
+        name if name.starts_with(b"/") => Some(split_deleted(name)),
+        _ => None,
+    }
+}
+
+/// A path as the kernel prints it, without the mark of a file that has no name any more. A file
+/// whose own name ends like the mark is taken for a deleted one: the kernel prints both alike.
+fn split_deleted(path: &[u8]) -> (Flags, &[u8]) {
+    match path.strip_suffix(b" (deleted)") {
+        Some(path) => (Flags::IMAGE_DELETED, path),
+        None => (Flags::NONE, path),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_is_found_by_its_whole_name() {
+        let status = "Name:\tx\nSigIgnored:\t2\nSigIgn:\t0000000000000001\n";
+        assert_eq!(field(status, "SigIgn").as_deref(), Some("0000000000000001"));
+        assert_eq!(field(status, "Sig"), None);
+    }
+}
