@@ -22,7 +22,7 @@ use toml::de::DeTable;
 pub use self::check::hopeless_rules;
 use self::reader::Reader;
 use crate::rules::{Conditions, Invalid, Kinds, Rules};
-use crate::sensor;
+use crate::sensor::{self, choice::Source};
 use crate::sys::machine;
 use crate::sys::wake::Waker;
 
@@ -92,41 +92,6 @@ impl<T: PartialOrd> Range<T> {
     /// Whether `value` is allowed.
     pub fn contains(&self, value: &T) -> bool {
         *value >= self.least && *value <= self.most
-    }
-}
-
-/// Which sensor is to record.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Source {
-    /// The best that runs here.
-    #[default]
-    Auto,
-    /// eBPF programs.
-    Ebpf,
-    /// Perf events.
-    Perf,
-    /// The proc connector.
-    Connector,
-    /// The Windows driver.
-    Driver,
-}
-
-impl Source {
-    /// Every source by the name it has on the command line and in the file.
-    pub const NAMES: [(&'static str, Self); 5] = [
-        ("auto", Self::Auto),
-        ("ebpf", Self::Ebpf),
-        ("perf", Self::Perf),
-        ("connector", Self::Connector),
-        ("driver", Self::Driver),
-    ];
-
-    /// Its name.
-    pub fn name(self) -> &'static str {
-        Self::NAMES
-            .iter()
-            .find(|(_, source)| *source == self)
-            .map_or("auto", |(name, _)| name)
     }
 }
 

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use clap::Args;
 use systrail::account::Account;
-use systrail::config::{self, Config, FLUSH_INTERVAL, OnLoss, Severity, Source};
+use systrail::config::{self, Config, FLUSH_INTERVAL, OnLoss, Severity};
 use systrail::quantity;
 use systrail::rules::Kinds;
+use systrail::sensor::choice::Source;
 use systrail::sys::users;
 
 use super::console::{self, say};

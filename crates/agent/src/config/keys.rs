@@ -10,10 +10,10 @@ use toml::de::DeTable;
 use super::reader::{Allowed, Reader, Section, Value};
 use super::{
     BUFFER_SIZE, Config, EVENT_NAMES, FLUSH_INTERVAL, IMAGES, KEEP_FILES, LOG_AGE, Limits, Log,
-    METRICS_ADDRESS, OnLoss, PROCESSES, ROTATE_SIZE, RuleEntry, SEGMENT_SIZE, STORE_SIZE, Source,
-    Store,
+    METRICS_ADDRESS, OnLoss, PROCESSES, ROTATE_SIZE, RuleEntry, SEGMENT_SIZE, STORE_SIZE, Store,
 };
 use crate::rules::{Conditions, Kinds, PATTERNS_MAX, Pattern};
+use crate::sensor::choice::Source;
 
 /// Reads a whole file.
 pub(super) fn read(reader: &mut Reader<'_>, table: &DeTable<'_>) -> Config {

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use proptest::prelude::{any, proptest};
 
-use super::{Config, Finding, OnLoss, Severity, Source, hopeless_rules};
+use super::{Config, Finding, OnLoss, Severity, hopeless_rules};
 use crate::rules::Kinds;
+use crate::sensor::choice::Source;
 
 const WHOLE: &str = r#"
 source = "perf"

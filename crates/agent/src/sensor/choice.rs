@@ -6,7 +6,41 @@
 use std::fmt;
 
 use super::{Error, Sensor, Settings};
-use crate::config::Source;
+
+/// Which sensor is to record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Source {
+    /// The best that runs here.
+    #[default]
+    Auto,
+    /// eBPF programs.
+    Ebpf,
+    /// Perf events.
+    Perf,
+    /// The proc connector.
+    Connector,
+    /// The Windows driver.
+    Driver,
+}
+
+impl Source {
+    /// Every source by the name it has on the command line and in the file.
+    pub const NAMES: [(&'static str, Self); 5] = [
+        ("auto", Self::Auto),
+        ("ebpf", Self::Ebpf),
+        ("perf", Self::Perf),
+        ("connector", Self::Connector),
+        ("driver", Self::Driver),
+    ];
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        Self::NAMES
+            .iter()
+            .find(|(_, source)| *source == self)
+            .map_or("auto", |(name, _)| name)
+    }
+}
 
 /// One way to observe the machine.
 #[derive(Clone, Copy, Debug)]

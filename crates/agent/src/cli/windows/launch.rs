@@ -4,7 +4,8 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use systrail::config::{self, Config, Source};
+use systrail::config::{self, Config};
+use systrail::sensor::choice::Source;
 use systrail::service::windows::{Launch, Origin, Stay, data};
 use systrail::sys::privilege;
 
