@@ -5,12 +5,10 @@
 
 #![deny(unsafe_code)]
 
-pub mod clock;
 pub mod config;
 pub mod doctor;
 pub mod enrich;
 pub mod export;
-pub mod host;
 pub mod metrics;
 pub mod moment;
 pub mod pipeline;

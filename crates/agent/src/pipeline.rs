@@ -21,12 +21,12 @@ use std::time::{Duration, Instant};
 use event::{ByKind, Flags, Header, Kind, Kinds, loss};
 
 use crate::account::{Account, Counts};
-use crate::clock::Offset;
 use crate::enrich::{Enriched, Enricher, Limits};
 use crate::replay::pace::Pace;
 use crate::rules::Rules;
 use crate::sensor::{self, Sensor};
 use crate::sink::Sink;
+use crate::sys::offset::Offset;
 use crate::sys::processes;
 use crate::sys::wake::Waker;
 use crate::trail::{self, Body, Event, Further, Origin, Time};

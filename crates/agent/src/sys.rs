@@ -6,8 +6,11 @@
 
 #[cfg_attr(windows, path = "sys/windows/clock.rs")]
 pub mod clock;
+pub mod driver;
+pub mod host;
 #[cfg_attr(windows, path = "sys/windows/machine.rs")]
 pub mod machine;
+pub mod offset;
 #[cfg_attr(windows, path = "sys/windows/processes.rs")]
 pub mod processes;
 #[cfg_attr(windows, path = "sys/windows/sockets.rs")]

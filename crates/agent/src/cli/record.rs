@@ -168,8 +168,8 @@ impl Recording {
     fn pipeline_settings(&self) -> Result<pipeline::Settings, Failure> {
         let count = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
         Ok(pipeline::Settings {
-            host: systrail::host::name(),
-            boot_id: systrail::host::boot_id()?,
+            host: systrail::sys::host::name(),
+            boot_id: systrail::sys::host::boot_id()?,
             rules: self.config.rules().map_err(Failure::usage)?,
             process_events: self.config.events.covers(Kinds::PROCESS),
             limits: enrich::Limits {

@@ -8,8 +8,8 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::{Error, Status};
 use crate::account::QueuePeak;
-use crate::clock::Offset;
 use crate::sensor::{self, Batch, Counters, Sensor};
+use crate::sys::offset::Offset;
 use crate::sys::wake::Waker;
 
 /// How many batches go round. While all are on their way, the sensor waits for one to come back.

@@ -28,6 +28,7 @@ use event::control::{Counters as Counted, PROTOCOL_VERSION, Welcome};
 
 use super::existing::Existing;
 use super::{Batch, Counters, Error, Sensor, Settings, seam};
+use crate::sys::driver::{Device, Next};
 use stream::Stream;
 
 /// Bytes of one read. A batch that is due early has 64 KiB, so there is room for what comes until
@@ -51,43 +52,6 @@ const DRAIN_WAIT: Duration = Duration::from_millis(5);
 #[cfg(windows)]
 pub(super) fn processes_now() -> io::Result<Vec<Existing>> {
     snapshot::take(false)
-}
-
-/// What a wait for the device brought.
-#[derive(Debug)]
-pub enum Next<'a> {
-    /// A read was completed with these bytes.
-    Batch(&'a [u8]),
-    /// A read failed, or waiting for one did.
-    Failed(io::Error),
-    /// The waker was woken.
-    Woken,
-    /// Nothing came in time.
-    TimedOut,
-}
-
-/// The driver's device, open to read the stream.
-pub trait Device: Send {
-    /// The version handshake.
-    fn handshake(&mut self) -> io::Result<Welcome>;
-
-    /// The counters.
-    fn counters(&mut self) -> io::Result<Counted>;
-
-    /// Has the driver complete reads with what it has queued now.
-    fn flush(&mut self) -> io::Result<()>;
-
-    /// Has every buffer that is free wait in the driver.
-    fn pend(&mut self) -> io::Result<()>;
-
-    /// Waits for a read to be completed; without a timeout until the waker is woken.
-    fn next(&mut self, timeout: Option<Duration>) -> Next<'_>;
-
-    /// Takes back every read that waits; each still comes out of [`next`](Device::next).
-    fn cancel(&mut self) -> io::Result<()>;
-
-    /// How many reads wait in the driver.
-    fn pended(&self) -> usize;
 }
 
 /// What a sensor asks the system beside the device.

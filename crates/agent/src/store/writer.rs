@@ -237,9 +237,9 @@ impl Writer {
         transaction.pragma_update(None, "user_version", VERSION)?;
         let mut add = transaction.prepare("INSERT INTO meta(name, value) VALUES (?1, ?2)")?;
         add.execute(("begin", now.0))?;
-        add.execute(("host", &*crate::host::name()))?;
+        add.execute(("host", &*crate::sys::host::name()))?;
         add.execute(("agent_version", crate::VERSION))?;
-        if let Ok(boot_id) = crate::host::boot_id() {
+        if let Ok(boot_id) = crate::sys::host::boot_id() {
             let boot_id = format!("{:032x}", u128::from_be_bytes(boot_id));
             add.execute(("boot_id", boot_id))?;
         }

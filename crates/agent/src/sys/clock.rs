@@ -2,7 +2,7 @@
 
 use nix::time::{ClockId, clock_gettime};
 
-use crate::clock::Offset;
+use super::offset::Offset;
 
 /// Readings of both clocks that took longer than this are not of one moment: the thread was
 /// interrupted between them.

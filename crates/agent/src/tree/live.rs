@@ -6,10 +6,9 @@ use std::sync::Arc;
 use event::Event as WireEvent;
 
 use crate::enrich::{Enricher, Limits};
-use crate::host;
 use crate::rules::Rules;
 use crate::sensor::{self, Batch, seam};
-use crate::sys::clock;
+use crate::sys::{clock, host};
 use crate::trail::{Event, Further, Origin, Time};
 use crate::tree::Process;
 

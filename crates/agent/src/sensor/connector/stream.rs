@@ -6,11 +6,11 @@ use std::ops::RangeInclusive;
 use event::{Kind, loss};
 
 use super::message::{Body, Message};
-use crate::clock::Offset;
 use crate::sensor::existing::Existing;
 use crate::sensor::merge::PROGRAMS_MAX;
 use crate::sensor::tasks::{Act, Tasks};
 use crate::sensor::{Batch, Counters, task_record};
+use crate::sys::offset::Offset;
 use crate::sys::{clock, proc};
 
 /// The processor of a message that none has sent.

@@ -5,7 +5,7 @@
 use windows_sys::Win32::Foundation::FILETIME;
 use windows_sys::Win32::System::SystemInformation::GetSystemTimePreciseAsFileTime;
 
-use crate::clock::Offset;
+use super::offset::Offset;
 
 /// 100 ns intervals from 1601, where Windows begins to count, to 1970.
 const TO_1970: u64 = 116_444_736_000_000_000;

@@ -27,8 +27,8 @@ use windows_sys::Win32::System::IO::{
 use windows_sys::Win32::System::Threading::{CreateEventW, INFINITE};
 
 use super::call::{check, owned, wide};
+use super::driver::{self, Next};
 use super::wake::{WAKE_KEY, Waker};
-use crate::sensor::windows::{self, Next};
 
 /// The device in user mode's name space.
 const PATH: &str = r"\\.\SysTrail";
@@ -170,7 +170,7 @@ enum Packet {
     TimedOut,
 }
 
-impl windows::Device for Device {
+impl driver::Device for Device {
     fn handshake(&mut self) -> io::Result<Welcome> {
         handshake(&self.handle)
     }
@@ -228,7 +228,7 @@ impl windows::Device for Device {
 impl Drop for Device {
     fn drop(&mut self) {
         // Why it cannot be cancelled does not matter here: what counts is whether the packets come.
-        let _cancelled = windows::Device::cancel(self);
+        let _cancelled = driver::Device::cancel(self);
         for _ in 0..DROP_WAITS_MAX {
             if !self.is_pended() {
                 return;

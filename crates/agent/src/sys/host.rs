@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use crate::sys::machine;
+use super::machine;
 
 /// The host name, as `host` in every event.
 pub fn name() -> Arc<str> {
