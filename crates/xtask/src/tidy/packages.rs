@@ -254,7 +254,12 @@ fn toolchain(tree: &Tree, metadata: &Metadata, findings: &mut Vec<Finding>) {
 }
 
 fn manifest_path(package: &Package) -> String {
-    format!("crates/{}/Cargo.toml", package.name)
+    // The agent's package has the name that people install; here it is one of several parts.
+    let directory = match package.name.as_str() {
+        "systrail" => "agent",
+        name => name,
+    };
+    format!("crates/{directory}/Cargo.toml")
 }
 
 #[cfg(test)]
