@@ -10,8 +10,9 @@ pub const DEVICE_NAME: &str = r"\Device\SysTrail";
 /// The symbolic link that makes the device `\\.\SysTrail` in user mode.
 pub const LINK_NAME: &str = r"\DosDevices\SysTrail";
 
-/// The version of this protocol. It changes only when an old agent could misread a new driver.
-pub const PROTOCOL_VERSION: u32 = 1;
+/// The version of this protocol. It changes only when an old agent could misread a new driver; that
+/// one of the two knows more kinds of events, conditions or counters than the other changes nothing.
+pub const PROTOCOL_VERSION: u32 = 2;
 
 /// A control code: a number with names, built as `CTL_CODE` does; `cargo xtask layout` checks it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +58,8 @@ impl StartStep {
     pub const SYMBOLIC_LINK: Self = Self(6);
 }
 
-/// What the agent says first.
+/// What the agent says first. In every version it begins with that version; what a newer agent says
+/// after it is not read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Hello {
     /// The agent's [`PROTOCOL_VERSION`].
@@ -81,7 +83,8 @@ impl Hello {
     }
 }
 
-/// What the driver answers.
+/// What the driver answers. In every version it begins with that version, and what follows is read
+/// only when it is this one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Welcome {
     /// The driver's [`PROTOCOL_VERSION`].
@@ -101,6 +104,8 @@ pub struct Welcome {
 impl Welcome {
     /// Bytes of the answer.
     pub const SIZE: usize = 24;
+    /// Bytes an agent has room for, so that a longer answer of another version fits.
+    pub const SIZE_MAX: usize = 256;
 
     /// Writes the answer.
     pub fn write(&self, writer: &mut Writer<'_>) {
@@ -112,10 +117,17 @@ impl Welcome {
         writer.u32(self.reads_max);
     }
 
-    /// Reads the answer.
+    /// Reads the answer. Of one of another version only that is read.
     pub fn read(reader: &mut Reader<'_>) -> Result<Self, Invalid> {
+        let protocol_version = reader.u32()?;
+        if protocol_version != PROTOCOL_VERSION {
+            return Ok(Self {
+                protocol_version,
+                ..Self::default()
+            });
+        }
         Ok(Self {
-            protocol_version: reader.u32()?,
+            protocol_version,
             record_size_max: reader.u32()?,
             batch_size: reader.u32()?,
             flush_interval_ms: reader.u32()?,
@@ -127,7 +139,7 @@ impl Welcome {
 
 /// Which registry values the driver refused, and why it may have stopped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Conditions(pub u32);
+pub struct Conditions(pub u64);
 
 impl Conditions {
     /// `QueueLimit` has the wrong type or is out of range; the default is in use.
@@ -162,9 +174,13 @@ pub struct Count {
 }
 
 /// The driver's counters.
+///
+/// On the wire the counts are a list, each with the number of its kind, behind a head that says how
+/// large it is itself and how large each count is. So a driver that knows more or fewer kinds, or
+/// tells more of each, is read as far as both know.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// By kind, in the order of [`Kind::OBSERVED`].
+    /// By kind.
     pub kinds: ByKind<Count>,
     /// Bytes of queue room in use, bookkeeping and alignment included.
     pub queue_used: u64,
@@ -180,41 +196,78 @@ pub struct Counters {
     pub conditions: Conditions,
 }
 
+/// The most kinds whose counts are read: a driver that tells of more is none of ours.
+pub const COUNTS_MAX: u32 = 128;
+
+const _: () = assert!(Kind::OBSERVED.len() <= COUNTS_MAX as usize);
+
 impl Counters {
+    /// Bytes before the first count.
+    pub const HEAD_SIZE: u32 = 56;
+    /// Bytes of one count.
+    pub const COUNT_SIZE: u32 = 32;
     /// Bytes of the answer.
-    pub const SIZE: usize = Kind::OBSERVED.len() * 24 + 40;
+    pub const SIZE: usize =
+        Self::HEAD_SIZE as usize + Kind::OBSERVED.len() * Self::COUNT_SIZE as usize;
+    /// Bytes an agent has room for: [`COUNTS_MAX`] counts, and what newer drivers may add.
+    pub const SIZE_MAX: usize = 8 * 1024;
 
     /// Writes the answer.
     pub fn write(&self, writer: &mut Writer<'_>) {
-        for (_kind, count) in self.kinds.iter() {
-            writer.u64(count.produced);
-            writer.u64(count.delivered);
-            writer.u64(count.lost);
-        }
+        writer.u32(Self::HEAD_SIZE);
+        writer.u32(Self::COUNT_SIZE);
+        writer.u32(u32::try_from(Kind::OBSERVED.len()).unwrap_or(u32::MAX));
+        writer.u32(self.reads_pended);
+        writer.u64(self.conditions.0);
         writer.u64(self.queue_used);
         writer.u64(self.queue_peak);
         writer.u64(self.queue_limit);
         writer.u64(self.batches);
-        writer.u32(self.reads_pended);
-        writer.u32(self.conditions.0);
+        for (kind, count) in self.kinds.iter() {
+            writer.u16(kind.0);
+            // Room for what may be said of a kind one day.
+            writer.u16(0);
+            writer.u32(0);
+            writer.u64(count.produced);
+            writer.u64(count.delivered);
+            writer.u64(count.lost);
+        }
     }
 
-    /// Reads the answer.
-    pub fn read(reader: &mut Reader<'_>) -> Result<Self, Invalid> {
-        let mut counters = Self::default();
-        for (_kind, count) in counters.kinds.iter_mut() {
-            *count = Count {
-                produced: reader.u64()?,
-                delivered: reader.u64()?,
-                lost: reader.u64()?,
-            };
+    /// Reads the answer. Counts of kinds that are not known are given to `unknown_fn`, at most
+    /// [`COUNTS_MAX`] of them.
+    pub fn read(
+        reader: &mut Reader<'_>,
+        mut unknown_fn: impl FnMut(Kind, Count),
+    ) -> Result<Self, Invalid> {
+        let (head_size, count_size, count) = (reader.u32()?, reader.u32()?, reader.u32()?);
+        if count > COUNTS_MAX {
+            return Err(Invalid::Count { claimed: count });
         }
-        counters.queue_used = reader.u64()?;
-        counters.queue_peak = reader.u64()?;
-        counters.queue_limit = reader.u64()?;
-        counters.batches = reader.u64()?;
-        counters.reads_pended = reader.u32()?;
-        counters.conditions = Conditions(reader.u32()?);
+        let mut head = Reader::new(reader.bytes(head_size.saturating_sub(12))?);
+        let mut counters = Self {
+            reads_pended: head.u32()?,
+            conditions: Conditions(head.u64()?),
+            queue_used: head.u64()?,
+            queue_peak: head.u64()?,
+            queue_limit: head.u64()?,
+            batches: head.u64()?,
+            kinds: ByKind::default(),
+        };
+        for _entry in 0..count {
+            let mut entry = Reader::new(reader.bytes(count_size)?);
+            let kind = Kind(entry.u16()?);
+            entry.bytes(6)?;
+            let count = Count {
+                produced: entry.u64()?,
+                delivered: entry.u64()?,
+                lost: entry.u64()?,
+            };
+            match counters.kinds.get_mut(kind) {
+                Some(known) => *known = count,
+                None => unknown_fn(kind, count),
+            }
+        }
         Ok(counters)
     }
 }

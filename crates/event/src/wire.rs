@@ -21,6 +21,11 @@ pub enum Invalid {
         /// The size in the header.
         claimed: u32,
     },
+    /// A list has more entries than there can be.
+    Count {
+        /// How many it claims.
+        claimed: u32,
+    },
 }
 
 impl fmt::Display for Invalid {
@@ -37,6 +42,9 @@ impl fmt::Display for Invalid {
                     formatter,
                     "record claims {claimed} bytes, which is not its size"
                 )
+            }
+            Self::Count { claimed } => {
+                write!(formatter, "list claims {claimed} entries, more than can be")
             }
         }
     }

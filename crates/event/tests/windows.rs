@@ -1,7 +1,10 @@
 //! What Windows adds to the wire: extensions, control requests, batches.
 
-use event::control::{Batch, Code, Conditions, Count, Counters, Hello, Welcome};
+use event::control::{
+    Batch, COUNTS_MAX, Code, Conditions, Count, Counters, Hello, PROTOCOL_VERSION, Welcome,
+};
 use event::extension::{read_extension, size_extended, write_extended};
+use event::wire::Invalid;
 use event::wire::{Reader, Writer};
 use event::{Event, Extension, Flags, Header, Kind, image, process};
 use proptest::prelude::*;
@@ -60,7 +63,7 @@ fn control_codes_are_those_of_the_windows_macro() {
 #[test]
 fn control_answers_have_the_sizes_they_say() {
     let size = |write_fn: &dyn Fn(&mut Writer<'_>)| {
-        let mut buffer = [0; 256];
+        let mut buffer = [0; 512];
         let mut writer = Writer::new(&mut buffer);
         write_fn(&mut writer);
         writer.finish().unwrap().len()
@@ -77,11 +80,97 @@ fn control_answers_have_the_sizes_they_say() {
     assert_eq!(size(&|writer| Batch::default().write(writer)), Batch::SIZE);
 }
 
+/// Counters as a driver tells them whose head and counts are as large as it says.
+fn answer(head_size: u32, count_size: u32, count: u32, kinds: &[Kind]) -> Vec<u8> {
+    let mut bytes = [head_size, count_size, count, 3]
+        .map(u32::to_le_bytes)
+        .concat();
+    bytes.resize(head_size as usize, 9);
+    for kind in kinds {
+        let begin = bytes.len();
+        bytes.extend(kind.0.to_le_bytes());
+        bytes.extend([5; 6]);
+        bytes.extend([7_u64, 6, 1].map(u64::to_le_bytes).concat());
+        bytes.resize(begin + count_size as usize, 9);
+    }
+    bytes
+}
+
+fn read_counters(bytes: &[u8]) -> (Result<Counters, Invalid>, Vec<(Kind, Count)>) {
+    let mut unknown = Vec::new();
+    let counters = Counters::read(&mut Reader::new(bytes), |kind, count| {
+        unknown.push((kind, count));
+    });
+    (counters, unknown)
+}
+
+#[test]
+fn counters_of_a_driver_that_knows_more_or_fewer_kinds_are_read_as_far_as_both_know() {
+    let kinds = [Kind::THREAD_EXIT, Kind(300), Kind::PROCESS_START];
+    let told = Count {
+        produced: 7,
+        delivered: 6,
+        lost: 1,
+    };
+    for (head_size, count_size) in [(Counters::HEAD_SIZE, Counters::COUNT_SIZE), (80, 48)] {
+        let (counters, unknown) = read_counters(&answer(head_size, count_size, 3, &kinds));
+        let counters = counters.unwrap();
+        assert_eq!(counters.reads_pended, 3);
+        assert_eq!(counters.kinds.get(Kind::THREAD_EXIT), Some(&told));
+        assert_eq!(counters.kinds.get(Kind::PROCESS_START), Some(&told));
+        let nothing = Count::default();
+        assert_eq!(counters.kinds.get(Kind::IMAGE_LOAD), Some(&nothing));
+        assert_eq!(unknown, [(Kind(300), told)]);
+    }
+}
+
+#[test]
+fn counters_that_claim_what_cannot_be_are_refused() {
+    let (head_size, count_size) = (Counters::HEAD_SIZE, Counters::COUNT_SIZE);
+    let kinds = vec![Kind(300); COUNTS_MAX as usize + 1];
+    let (read, unknown) = read_counters(&answer(head_size, count_size, COUNTS_MAX, &kinds));
+    assert!(read.is_ok() && unknown.len() == COUNTS_MAX as usize);
+
+    let claimed = COUNTS_MAX + 1;
+    let (read, _) = read_counters(&answer(head_size, count_size, claimed, &kinds));
+    assert_eq!(read, Err(Invalid::Count { claimed }));
+    for (head, each, count) in [
+        (0, count_size, 1),
+        (55, count_size, 1),
+        (56, 31, 1),
+        (56, 32, 2),
+    ] {
+        let mut bytes = answer(head_size, count_size, count, &[Kind(300)]);
+        bytes[..4].copy_from_slice(&u32::to_le_bytes(head));
+        bytes[4..8].copy_from_slice(&u32::to_le_bytes(each));
+        assert!(read_counters(&bytes).0.is_err(), "{head} {each} {count}");
+    }
+    let mut endless = answer(head_size, count_size, 1, &[Kind(300)]);
+    endless[..4].fill(0xff);
+    assert!(read_counters(&endless).0.is_err());
+}
+
+#[test]
+fn of_a_welcome_of_another_version_only_the_version_is_read() {
+    for version in [1, PROTOCOL_VERSION + 1] {
+        for size in [4, Welcome::SIZE, Welcome::SIZE_MAX] {
+            let mut bytes = version.to_le_bytes().to_vec();
+            bytes.resize(size, 0xff);
+            let welcome = Welcome::read(&mut Reader::new(&bytes)).unwrap();
+            let expected = Welcome {
+                protocol_version: version,
+                ..Welcome::default()
+            };
+            assert_eq!(welcome, expected);
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn counters_are_read_back(produced in any::<u64>(), used in any::<u64>(), conditions in any::<u32>()) {
+    fn counters_are_read_back(produced in any::<u64>(), used in any::<u64>(), conditions in any::<u64>()) {
         let mut counters = Counters { queue_used: used, conditions: Conditions(conditions), ..Counters::default() };
         let count = Count { produced, delivered: 1, lost: 2 };
         *counters.kinds.get_mut(Kind::IMAGE_LOAD).unwrap() = count;
@@ -89,13 +178,16 @@ proptest! {
         let mut writer = Writer::new(&mut buffer);
         counters.write(&mut writer);
         let bytes = writer.finish().unwrap();
-        prop_assert_eq!(Counters::read(&mut Reader::new(bytes)), Ok(counters));
+        let read = Counters::read(&mut Reader::new(bytes), |kind, _count| panic!("{kind}"));
+        prop_assert_eq!(read, Ok(counters));
     }
 
     #[test]
     fn any_bytes_are_read_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         let _record = read_extension(&bytes);
-        let _counters = Counters::read(&mut Reader::new(&bytes));
+        let mut unknown = 0;
+        let _counters = Counters::read(&mut Reader::new(&bytes), |_kind, _count| unknown += 1);
+        prop_assert!(unknown <= COUNTS_MAX);
         let _welcome = Welcome::read(&mut Reader::new(&bytes));
         let _batch = Batch::read(&mut Reader::new(&bytes));
     }

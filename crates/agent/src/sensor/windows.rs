@@ -24,11 +24,11 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use event::RECORD_SIZE_MAX;
-use event::control::{Counters as Counted, PROTOCOL_VERSION, Welcome};
+use event::control::{PROTOCOL_VERSION, Welcome};
 
 use super::existing::Existing;
 use super::{Batch, Counters, Error, Sensor, Settings, seam};
-use crate::sys::driver::{Device, Next};
+use crate::sys::driver::{Counted, Device, Next};
 use stream::Stream;
 
 /// Bytes of one read. A batch that is due early has 64 KiB, so there is room for what comes until
@@ -108,9 +108,9 @@ impl<D: Device> WindowsSensor<D> {
             device,
             surroundings,
             images: settings.images,
-            stream: Stream::new(before.batches, settings.threads, settings.images),
+            stream: Stream::new(before.known.batches, settings.threads, settings.images),
+            now: before.clone(),
             before,
-            now: before,
             has_stopped: false,
         })
     }
@@ -125,25 +125,18 @@ impl<D: Device> WindowsSensor<D> {
 
     /// Whether everything the driver had seen at `until` came out here, or was lost.
     fn has_all(&self, until: &Counted) -> bool {
-        let kinds = self.now.kinds.iter().zip(until.kinds.iter());
-        let is_handed_over = kinds.clone().all(|((_kind, now), (_same, until))| {
+        let is_handed_over = until.kinds().all(|(kind, until)| {
+            let now = self.now.of(kind);
             now.delivered.saturating_add(now.lost) >= until.produced
         });
-        is_handed_over && self.stream.received() >= self.delivered()
-    }
-
-    /// Records of all kinds that the driver delivered to this reader.
-    fn delivered(&self) -> u64 {
-        let kinds = self.now.kinds.iter().zip(self.before.kinds.iter());
-        kinds
-            .map(|((_kind, now), (_same, before))| now.delivered.saturating_sub(before.delivered))
-            .sum()
+        let delivered = self.now.total_delivered_since(&self.before);
+        is_handed_over && self.stream.received() >= delivered
     }
 
     /// Takes everything the driver has seen by now into `batch`.
     fn drain(&mut self, batch: &mut Batch) -> Result<(), Error> {
         self.count()?;
-        let until = self.now;
+        let until = self.now.clone();
         let deadline = Instant::now() + DRAIN_TIME_MAX;
         while !self.has_all(&until) {
             if Instant::now() > deadline {
@@ -172,7 +165,7 @@ impl<D: Device> WindowsSensor<D> {
 }
 
 /// Whether this agent understands the driver.
-fn check(welcome: &Welcome) -> Result<(), Error> {
+pub(crate) fn check(welcome: &Welcome) -> Result<(), Error> {
     if welcome.protocol_version != PROTOCOL_VERSION {
         return Err(refusal::version(welcome.protocol_version));
     }
@@ -253,10 +246,8 @@ impl<D: Device> Sensor for WindowsSensor<D> {
             self.count()?;
         }
         let mut counters = Counters::default();
-        let kinds = self.now.kinds.iter().zip(self.before.kinds.iter());
-        for ((kind, now), (_same, before)) in kinds {
+        for (kind, delivered) in self.now.delivered_since(&self.before).iter() {
             if self.stream.is_wanted(kind) {
-                let delivered = now.delivered.saturating_sub(before.delivered);
                 let passed_over = self.stream.passed_over(kind);
                 counters.add_produced(kind, delivered.saturating_sub(passed_over));
                 counters.add_lost(kind, self.stream.lost(kind));
@@ -266,7 +257,8 @@ impl<D: Device> Sensor for WindowsSensor<D> {
     }
 
     fn buffer_peaks(&self) -> Vec<(&'static str, u64, u64)> {
-        vec![("driver_queue", self.now.queue_peak, self.now.queue_limit)]
+        let driver = &self.now.known;
+        vec![("driver_queue", driver.queue_peak, driver.queue_limit)]
     }
 }
 

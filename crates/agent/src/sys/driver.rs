@@ -1,10 +1,14 @@
 //! The Windows driver as its reader knows it: by a trait, so that the sensor is built and tested on
 //! every system. `sys/windows/device.rs` is the device.
 
+pub mod counted;
+
 use std::io;
 use std::time::Duration;
 
-use event::control::{Counters, Welcome};
+use event::control::Welcome;
+
+pub use counted::Counted;
 
 /// What a wait for the device brought.
 #[derive(Debug)]
@@ -25,7 +29,7 @@ pub trait Device: Send {
     fn handshake(&mut self) -> io::Result<Welcome>;
 
     /// The counters.
-    fn counters(&mut self) -> io::Result<Counters>;
+    fn counters(&mut self) -> io::Result<Counted>;
 
     /// Has the driver complete reads with what it has queued now.
     fn flush(&mut self) -> io::Result<()>;

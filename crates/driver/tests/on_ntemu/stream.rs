@@ -106,7 +106,7 @@ pub(crate) fn only(machine: &Machine, file: &File) -> Vec<u8> {
 
 pub(crate) fn counters(file: &File) -> Counters {
     let bytes = file.control(Code::COUNTERS.0, &[], Counters::SIZE).unwrap();
-    Counters::read(&mut Reader::new(&bytes)).unwrap()
+    Counters::read(&mut Reader::new(&bytes), |kind, _count| panic!("{kind}")).unwrap()
 }
 
 /// The losses that the stream tells of, by kind.

@@ -92,8 +92,9 @@ pub(crate) fn shake_hands(device: &Device) -> io::Result<Welcome> {
 
 /// The driver's counters.
 pub(crate) fn counters(device: &Device) -> io::Result<Counters> {
-    let answer = device.control(Code::COUNTERS.0, &[], Counters::SIZE)?;
-    Counters::read(&mut Bytes::new(&answer)).map_err(|error| io::Error::other(error.to_string()))
+    let answer = device.control(Code::COUNTERS.0, &[], Counters::SIZE_MAX)?;
+    Counters::read(&mut Bytes::new(&answer), |_unknown, _count| {})
+        .map_err(|error| io::Error::other(error.to_string()))
 }
 
 /// Whether everything that was produced has been delivered or lost.

@@ -170,14 +170,14 @@ fn counters(state: &DriverState) -> Vec<String> {
             "protocol {}, flush interval {} ms, {} waiting",
             welcome.protocol_version,
             welcome.flush_interval_ms,
-            quantity::show_count(counters.reads_pended, "read"),
+            quantity::show_count(counters.known.reads_pended, "read"),
         ),
         format!(
             "queue {} of {} bytes, peak {}",
-            counters.queue_used, counters.queue_limit, counters.queue_peak
+            counters.known.queue_used, counters.known.queue_limit, counters.known.queue_peak
         ),
     ];
-    for (kind, count) in counters.kinds.iter() {
+    for (kind, count) in counters.kinds() {
         if count.produced > 0 {
             lines.push(format!(
                 "{kind}: {} produced, {} delivered, {} lost",

@@ -16,6 +16,7 @@ mod code {
     pub(super) const BAD_COMMAND: i32 = 22;
     pub(super) const SHARING_VIOLATION: i32 = 32;
     pub(super) const DEV_NOT_EXIST: i32 = 55;
+    pub(super) const INVALID_PARAMETER: i32 = 87;
     pub(super) const NO_SUCH_DEVICE: i32 = 433;
     pub(super) const OPERATION_ABORTED: i32 = 995;
     pub(super) const DEVICE_NOT_CONNECTED: i32 = 1167;
@@ -57,17 +58,22 @@ pub fn handshake(error: io::Error) -> Error {
             &format!("the driver does not speak version {PROTOCOL_VERSION} of the protocol"),
             OTHER_DRIVER,
         ),
-        Some(code::INVALID_FUNCTION | code::BAD_COMMAND) => unavailable(
-            r"what answers at \\.\SysTrail is no driver of SysTrail, or a much older one",
-            OTHER_DRIVER,
-        ),
+        Some(code::INVALID_FUNCTION | code::BAD_COMMAND | code::INVALID_PARAMETER) => no_driver(),
         // Wine opens the device all the same, and the first request fails as the open should have.
         Some(code::SHARING_VIOLATION) => open(error),
+        _ if error.kind() == io::ErrorKind::InvalidData => no_driver(),
         _ => Error::Io {
             action: "shaking hands with the driver",
             source: error,
         },
     }
+}
+
+fn no_driver() -> Error {
+    unavailable(
+        r"what answers at \\.\SysTrail is no driver of SysTrail, or a much older one",
+        OTHER_DRIVER,
+    )
 }
 
 /// The driver is of another version than this agent.
@@ -146,6 +152,19 @@ mod tests {
         assert!(is_unavailable && text.contains("version 7"), "{text}");
         let mismatch = io::Error::from_raw_os_error(code::REVISION_MISMATCH);
         assert!(cause(&handshake(mismatch)).0);
+    }
+
+    #[test]
+    fn what_does_not_answer_a_handshake_is_told_as_no_driver() {
+        let answers = [
+            io::Error::from_raw_os_error(code::INVALID_FUNCTION),
+            io::Error::from_raw_os_error(code::INVALID_PARAMETER),
+            crate::sensor::windows::counted::welcome(&[2, 0, 0]).unwrap_err(),
+        ];
+        for answer in answers {
+            let (is_unavailable, text) = cause(&handshake(answer));
+            assert!(is_unavailable && text.contains("no driver of"), "{text}");
+        }
     }
 
     #[test]

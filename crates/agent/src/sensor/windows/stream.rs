@@ -165,7 +165,7 @@ impl Stream {
                 return Ok(());
             }
             self.lost.add(lost.kind, lost.count);
-        } else if header.kind.index().is_some() {
+        } else {
             self.received += 1;
             if !self.is_wanted(header.kind) {
                 return Ok(());

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use event::control::{Batch as Head, Counters as Counted, PROTOCOL_VERSION, Welcome};
+use event::control::{Batch as Head, Count, PROTOCOL_VERSION, Welcome};
 use event::loss::{Lost, Reason};
 use event::wire::Writer;
 use event::{Event, Flags, Header, Kind, RECORD_SIZE_MAX, image, process, thread};
@@ -13,11 +13,12 @@ use event::{Event, Flags, Header, Kind, RECORD_SIZE_MAX, image, process, thread}
 use super::{Device, Next, READS, Surroundings, WindowsSensor};
 use crate::sensor::existing::{Existing, ExistingImage};
 use crate::sensor::{Batch, Error, Sensor as _, Settings};
+use crate::sys::driver::{Counted, counted};
 use crate::sys::wake::Waker;
 
 /// A driver with its queue and counters. What a test makes happen is queued, and comes out when it
 /// is flushed, two records a batch.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Driver {
     queue: VecDeque<Vec<u8>>,
     /// Losses that the stream has not told of.
@@ -32,7 +33,8 @@ struct Driver {
     /// Completed reads come out the other way round, as from several processors.
     is_disordered: bool,
     calls: Vec<&'static str>,
-    version: u32,
+    /// What it answers to a handshake: an error of Windows, or bytes.
+    welcome: Result<Vec<u8>, i32>,
 }
 
 #[derive(Clone, Debug)]
@@ -41,15 +43,59 @@ struct Scripted {
     taken: Vec<u8>,
 }
 
+impl Default for Driver {
+    fn default() -> Self {
+        Self {
+            queue: VecDeque::new(),
+            untold: Vec::new(),
+            counters: Counted::default(),
+            completed: VecDeque::new(),
+            pended: 0,
+            is_cancelled: false,
+            failure: None,
+            is_disordered: false,
+            calls: Vec::new(),
+            welcome: Ok(answer(PROTOCOL_VERSION, Welcome::SIZE)),
+        }
+    }
+}
+
+/// The first bytes of a driver's answer to a handshake, and as many more as it has.
+fn answer(version: u32, size: usize) -> Vec<u8> {
+    let welcome = Welcome {
+        protocol_version: version,
+        record_size_max: u32::try_from(RECORD_SIZE_MAX).unwrap(),
+        ..Welcome::default()
+    };
+    let mut bytes = vec![0; Welcome::SIZE];
+    welcome.write(&mut Writer::new(&mut bytes));
+    bytes.resize(size, 0xff);
+    bytes
+}
+
 impl Driver {
+    /// The counters of a kind, which this agent need not know.
+    fn count(&mut self, kind: Kind) -> &mut Count {
+        if let Some(known) = self.counters.known.kinds.get_mut(kind) {
+            return known;
+        }
+        let unknown = &mut self.counters.unknown;
+        if !unknown.iter().any(|(other, _count)| *other == kind) {
+            unknown.push((kind, Count::default()));
+        }
+        let mut counts = unknown.iter_mut();
+        let found = counts.find(|(other, _count)| *other == kind);
+        &mut found.unwrap().1
+    }
+
     fn produce(&mut self, record: Vec<u8>) {
         let header = Header::read(&mut event::wire::Reader::new(&record)).unwrap();
-        self.counters.kinds.get_mut(header.kind).unwrap().produced += 1;
+        self.count(header.kind).produced += 1;
         self.queue.push_back(record);
     }
 
     fn lose(&mut self, kind: Kind, count: u64) {
-        let counter = self.counters.kinds.get_mut(kind).unwrap();
+        let counter = self.count(kind);
         counter.produced += count;
         counter.lost += count;
         self.untold.push((kind, count));
@@ -59,14 +105,15 @@ impl Driver {
     fn deliver(&mut self) {
         while self.pended > 0 && !(self.queue.is_empty() && self.untold.is_empty()) {
             let mut records: Vec<Vec<u8>> = self.untold.drain(..).map(lost).collect();
-            for record in self.queue.drain(..self.queue.len().min(2)) {
+            let two: Vec<_> = self.queue.drain(..self.queue.len().min(2)).collect();
+            for record in two {
                 let header = Header::read(&mut event::wire::Reader::new(&record)).unwrap();
-                self.counters.kinds.get_mut(header.kind).unwrap().delivered += 1;
+                self.count(header.kind).delivered += 1;
                 records.push(record);
             }
-            self.counters.batches += 1;
+            self.counters.known.batches += 1;
             self.pended -= 1;
-            let batch = framed(self.counters.batches, &records);
+            let batch = framed(self.counters.known.batches, &records);
             if self.is_disordered {
                 self.completed.push_front(batch);
             } else {
@@ -125,17 +172,16 @@ fn thread(process_id: u32) -> Vec<u8> {
 
 impl Device for Scripted {
     fn handshake(&mut self) -> io::Result<Welcome> {
-        Ok(Welcome {
-            protocol_version: self.driver.lock().unwrap().version,
-            record_size_max: u32::try_from(RECORD_SIZE_MAX).unwrap(),
-            ..Welcome::default()
-        })
+        match &self.driver.lock().unwrap().welcome {
+            Ok(answer) => counted::welcome(answer),
+            Err(code) => Err(io::Error::from_raw_os_error(*code)),
+        }
     }
 
     fn counters(&mut self) -> io::Result<Counted> {
         let mut driver = self.driver.lock().unwrap();
         driver.calls.push("counters");
-        Ok(driver.counters)
+        Ok(driver.counters.clone())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -219,10 +265,7 @@ struct Fixture {
 impl Fixture {
     /// A sensor on a driver that has seen what `before_fn` makes happen.
     fn new(threads: bool, before_fn: impl FnOnce(&mut Driver)) -> Self {
-        let mut driver = Driver {
-            version: PROTOCOL_VERSION,
-            ..Driver::default()
-        };
+        let mut driver = Driver::default();
         before_fn(&mut driver);
         let driver = Arc::new(Mutex::new(driver));
         let device = Scripted {
@@ -305,9 +348,9 @@ fn a_start_that_is_told_after_the_snapshot_had_the_process_is_told_once() {
 fn the_account_is_of_this_run_alone_and_losses_are_in_it() {
     let fixture = Fixture::started(true, |driver| {
         // Delivered to the agent before this one, and lost while there was none.
-        let starts = driver.counters.kinds.get_mut(Kind::PROCESS_START).unwrap();
+        let starts = driver.count(Kind::PROCESS_START);
         (starts.produced, starts.delivered) = (50, 50);
-        driver.counters.batches = 7;
+        driver.counters.known.batches = 7;
         driver.lose(Kind::THREAD_START, 5);
     });
     fixture.happen(|driver| driver.produce(thread(100)));
@@ -538,10 +581,10 @@ fn a_driver_that_is_stopped_ends_the_recording_with_its_reason() {
     );
 }
 
-#[test]
-fn a_driver_of_another_version_is_refused() {
+/// What a sensor says of a driver that answers so to its handshake.
+fn refused(welcome: Result<Vec<u8>, i32>) -> String {
     let driver = Driver {
-        version: PROTOCOL_VERSION + 1,
+        welcome,
         ..Driver::default()
     };
     let device = Scripted {
@@ -552,8 +595,57 @@ fn a_driver_of_another_version_is_refused() {
         snapshot_fn: snapshot,
         now_fn: || 0,
     };
-    let refused = WindowsSensor::new(device, surroundings, &settings(true));
-    assert!(matches!(refused, Err(Error::Unavailable { .. })));
+    match WindowsSensor::new(device, surroundings, &settings(true)) {
+        Err(error @ Error::Unavailable { .. }) => error.to_string(),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A driver of version 1 refuses our hello as drivers of all versions do; whatever one answers
+/// instead, and however long that is, it is told by its version.
+#[test]
+fn a_driver_of_another_version_is_refused_with_both_versions() {
+    const REVISION_MISMATCH: i32 = 1306;
+    let told = refused(Err(REVISION_MISMATCH));
+    let expected = format!("does not speak version {PROTOCOL_VERSION}");
+    assert!(told.contains(&expected), "{told}");
+    for version in [1, PROTOCOL_VERSION + 1] {
+        for size in [4, 8, Welcome::SIZE, Welcome::SIZE_MAX] {
+            let told = refused(Ok(answer(version, size)));
+            let expected = format!("speaks version {version} of the protocol");
+            assert!(told.contains(&expected), "{told}");
+        }
+    }
+}
+
+#[test]
+fn what_is_no_driver_is_refused_as_such() {
+    for bytes in [Vec::new(), vec![2, 0, 0], answer(PROTOCOL_VERSION, 20)] {
+        let told = refused(Ok(bytes));
+        assert!(told.contains("no driver of SysTrail"), "{told}");
+    }
+}
+
+/// A newer driver of this version of the protocol: its records are handed on, for the pipeline to
+/// tell, and waited for like all others.
+#[test]
+fn records_of_a_kind_that_is_not_known_are_handed_on_and_drained() {
+    let newer = Kind(300);
+    let event = |time| {
+        let mut record = record(time, 100, 0, &Event::ThreadExit(thread::Exit));
+        record[4..6].copy_from_slice(&newer.0.to_le_bytes());
+        record
+    };
+    let fixture = Fixture::started(true, |driver| {
+        driver.count(newer).produced = 5;
+        driver.count(newer).delivered = 5;
+    });
+    fixture.happen(|driver| driver.produce(event(9)));
+    fixture.happen(|driver| driver.lose(newer, 2));
+    let (told, counts) = fixture.stopped();
+    let kinds: Vec<Kind> = told.iter().skip(2).map(|(kind, ..)| *kind).collect();
+    assert_eq!(kinds, [Kind::LOST, newer]);
+    assert_eq!(counts, [(0, 0); Kind::OBSERVED.len()]);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use event::control::{Conditions, Counters, START_FAILURE, START_STATUS, START_STEP, Welcome};
+use event::control::{Conditions, START_FAILURE, START_STATUS, START_STEP, Welcome};
 use windows_service::service::{
     Service, ServiceAccess, ServiceErrorControl, ServiceInfo, ServiceStartType, ServiceState,
     ServiceType,
@@ -13,9 +13,12 @@ use windows_service::service::{
 use windows_service::service_manager::ServiceManagerAccess;
 
 use super::{EXISTS, Error, Installed, Origin, manager, open, open_installed, start, stop};
+use crate::sensor;
+use crate::sensor::windows::{self, refusal};
 use crate::service::driver_file;
 use crate::service::start_failure::{Foreign, StartFailure};
 use crate::sys::device::Control;
+use crate::sys::driver::Counted;
 use crate::sys::registry::{self, Value};
 use crate::sys::service_config;
 
@@ -61,7 +64,7 @@ pub struct DriverState {
     /// Whether it runs.
     pub is_running: bool,
     /// What it says of itself, where it may be asked.
-    pub told: Option<(Welcome, Counters)>,
+    pub told: Option<(Welcome, Counted)>,
     /// Why it could not be asked.
     pub untold: Option<String>,
     /// What it left of its last start where that failed and nobody was told.
@@ -75,26 +78,21 @@ impl DriverState {
             return Vec::new();
         };
         let mut refused = Vec::new();
-        if counters
-            .conditions
-            .contains(Conditions::QUEUE_LIMIT_REFUSED)
-        {
+        let conditions = counters.known.conditions;
+        if conditions.contains(Conditions::QUEUE_LIMIT_REFUSED) {
             refused.push(format!(
                 "{QUEUE_LIMIT} is refused: it must be a REG_DWORD from 65536 to 67108864; {} is in \
                  use",
                 welcome.queue_limit
             ));
         }
-        if counters
-            .conditions
-            .contains(Conditions::FLUSH_INTERVAL_REFUSED)
-        {
+        if conditions.contains(Conditions::FLUSH_INTERVAL_REFUSED) {
             refused.push(format!(
                 "{FLUSH_INTERVAL} is refused: it must be a REG_DWORD from 1 to 1000; {} is in use",
                 welcome.flush_interval_ms
             ));
         }
-        if counters.conditions.contains(Conditions::QUEUE_CORRUPT) {
+        if conditions.contains(Conditions::QUEUE_CORRUPT) {
             refused.push(
                 "the driver's queue was overwritten from outside and takes no more events; \
                  `systrail driver stop`, `systrail driver start`"
@@ -197,7 +195,7 @@ impl Driver {
     fn refuse_while_read() -> Result<(), Error> {
         // A driver that cannot be asked is not one that somebody reads.
         let counters = Control::open().and_then(|control| control.counters());
-        if counters.is_ok_and(|counters| counters.reads_pended > 0) {
+        if counters.is_ok_and(|counters| counters.known.reads_pended > 0) {
             return Err(Error::Busy);
         }
         Ok(())
@@ -238,8 +236,7 @@ impl Driver {
             ..DriverState::default()
         };
         if state.is_running {
-            let control = Control::open();
-            match control.and_then(|control| Ok((control.handshake()?, control.counters()?))) {
+            match ask() {
                 Ok(told) => state.told = Some(told),
                 Err(error) => state.untold = Some(error.to_string()),
             }
@@ -248,6 +245,16 @@ impl Driver {
         }
         Ok(state)
     }
+}
+
+/// What the driver says of itself; one of another version is not asked for its counters.
+fn ask() -> Result<(Welcome, Counted), sensor::Error> {
+    let control = Control::open().map_err(refusal::open)?;
+    let welcome = control.handshake().map_err(refusal::handshake)?;
+    windows::check(&welcome)?;
+    let counters = control.counters();
+    let counters = counters.map_err(sensor::Error::io("reading the driver's counters"))?;
+    Ok((welcome, counters))
 }
 
 /// Sets what creating the service leaves open.

@@ -13,7 +13,7 @@ use std::ptr::{null, null_mut};
 use std::time::Duration;
 
 use event::control::{Code, Counters, Hello, PROTOCOL_VERSION, Welcome};
-use event::wire::{Reader, Writer};
+use event::wire::Writer;
 use windows_sys::Win32::Foundation::{
     ERROR_IO_PENDING, ERROR_NOT_FOUND, GENERIC_READ, HANDLE, WAIT_TIMEOUT,
 };
@@ -27,7 +27,7 @@ use windows_sys::Win32::System::IO::{
 use windows_sys::Win32::System::Threading::{CreateEventW, INFINITE};
 
 use super::call::{check, owned, wide};
-use super::driver::{self, Next};
+use super::driver::{self, Counted, Next, counted};
 use super::wake::{WAKE_KEY, Waker};
 
 /// The device in user mode's name space.
@@ -59,7 +59,7 @@ impl Control {
     }
 
     /// The counters.
-    pub fn counters(&self) -> io::Result<Counters> {
+    pub fn counters(&self) -> io::Result<Counted> {
         counters(&self.0)
     }
 }
@@ -175,7 +175,7 @@ impl driver::Device for Device {
         handshake(&self.handle)
     }
 
-    fn counters(&mut self) -> io::Result<Counters> {
+    fn counters(&mut self) -> io::Result<Counted> {
         counters(&self.handle)
     }
 
@@ -318,17 +318,17 @@ fn handshake(handle: &OwnedHandle) -> io::Result<Welcome> {
         protocol_version: PROTOCOL_VERSION,
     };
     hello.write(&mut Writer::new(&mut input));
-    let mut output = [0; Welcome::SIZE];
+    let mut output = [0; Welcome::SIZE_MAX];
     let size = control(handle, Code::HANDSHAKE, &input, &mut output)?;
     let answer = output.get(..size).unwrap_or_default();
-    Welcome::read(&mut Reader::new(answer)).map_err(io::Error::other)
+    counted::welcome(answer)
 }
 
-fn counters(handle: &OwnedHandle) -> io::Result<Counters> {
-    let mut output = [0; Counters::SIZE];
+fn counters(handle: &OwnedHandle) -> io::Result<Counted> {
+    let mut output = [0; Counters::SIZE_MAX];
     let size = control(handle, Code::COUNTERS, &[], &mut output)?;
     let answer = output.get(..size).unwrap_or_default();
-    Counters::read(&mut Reader::new(answer)).map_err(io::Error::other)
+    Counted::read(answer)
 }
 
 /// One control request, waited for. Gives the size of the answer.
