@@ -6,12 +6,12 @@ use event::Event;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|record: &[u8]| {
-    if let Ok((header, event)) = event::read(record)
+    if let Ok(event::Record { header, event, .. }) = event::read(record)
         && event != Event::Unknown
     {
         let mut buffer = vec![0; record.len()];
         let written = event::write(header, &event, &mut buffer).expect("it was as large");
-        let (_, again) = event::read(written).expect("it was just written");
+        let again = event::read(written).expect("it was just written").event;
         assert_eq!(again, event);
     }
 });

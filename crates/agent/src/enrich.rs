@@ -5,7 +5,7 @@
 //! ids, whole paths, and for each field that could not be had the reason. All of it comes from
 //! caches with limits; the system is asked only where a record says it lacks something.
 
-use event::{Event, Extension, Flags, Header, Kind, ProcessKey, image, process, thread};
+use event::{Event, Extension, Flags, Header, Kind, ProcessKey, Record, image, process, thread};
 
 use crate::rules::Rules;
 use crate::sys::machine;
@@ -82,12 +82,12 @@ impl Enricher {
     }
 
     /// The event of one record; `None` for kinds that are not a process's (losses) or not known.
-    pub fn enrich(
-        &mut self,
-        header: &Header,
-        event: &Event<'_>,
-        extension: &Extension<'_>,
-    ) -> Option<Enriched> {
+    pub fn enrich(&mut self, record: &Record<'_>) -> Option<Enriched> {
+        let Record {
+            header,
+            event,
+            extension,
+        } = record;
         if header.kind.index().is_some() && header.kind != Kind::PROCESS_START {
             self.adopt_unknown(header);
         }

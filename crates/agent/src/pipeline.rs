@@ -15,10 +15,11 @@
 //!
 //! [`WhenBehind::Lose`]: crate::sink::WhenBehind::Lose
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use event::{ByKind, Flags, Header, Kind, Kinds, loss};
+use event::{ByKind, Flags, Header, Kind, Kinds, Record, loss};
 
 use crate::account::{Account, Counts};
 use crate::enrich::{Enriched, Enricher, Limits};
@@ -173,6 +174,8 @@ struct Recorder {
     counts: Counts,
     /// Events of the snapshot: produced by asking, not by the kernel's hooks.
     snapshot: ByKind<u64>,
+    /// Events of kinds that are not known in the batch at hand: when the first was, and how many.
+    unknown: BTreeMap<Kind, (u64, u64)>,
     sensor_queues: Vec<crate::account::QueuePeak>,
     processes_peak: u64,
     began: Instant,
@@ -203,6 +206,7 @@ impl Recorder {
             sequence: 0,
             counts: Counts::default(),
             snapshot: ByKind::default(),
+            unknown: BTreeMap::new(),
             sensor_queues: Vec::new(),
             processes_peak: 0,
             began: Instant::now(),
@@ -232,14 +236,15 @@ impl Recorder {
         self.clock = self.clock.updated(message.clock);
         for record in message.batch.records() {
             match event::read(record) {
-                Ok((header, event::Event::Lost(lost))) => self.lose(header.time, lost),
-                Ok((header, event)) => match event::extension::read_extension(record) {
-                    Ok(extension) => self.deliver(&header, &event, &extension),
-                    Err(error) => self.refuse(record, error),
+                Ok(record) => match record.event {
+                    event::Event::Lost(lost) => self.lose(record.header.time, lost),
+                    event::Event::Unknown => self.count_unknown(&record.header),
+                    _ => self.deliver(&record),
                 },
                 Err(error) => self.refuse(record, error),
             }
         }
+        self.tell_unknown();
         for (kind, streamed) in message.counters.produced.iter() {
             if let Some(count) = self.counts.of(kind) {
                 count.produced = streamed.saturating_add(self.snapshot.count(kind));
@@ -253,17 +258,12 @@ impl Recorder {
         self.status.set(&self.account());
     }
 
-    fn deliver(
-        &mut self,
-        header: &Header,
-        event: &event::Event<'_>,
-        extension: &event::Extension<'_>,
-    ) {
-        let Some(enriched) = self.enricher.enrich(header, event, extension) else {
+    fn deliver(&mut self, record: &Record<'_>) {
+        let Some(enriched) = self.enricher.enrich(record) else {
             return;
         };
         let kind = enriched.body.kind();
-        if header.flags.contains(Flags::EXISTING) {
+        if record.header.flags.contains(Flags::EXISTING) {
             self.snapshot.add(kind, 1);
         }
         let kept = enriched.kept && (self.process_events || !is_process_event(kind));
@@ -286,6 +286,25 @@ impl Recorder {
             self.enricher.exits_were_lost();
         }
         self.emit_lost(time, lost.kind, lost.count, lost.reason.name().into());
+    }
+
+    /// An event of a kind that only the sensor knows. No account is kept for it: its loss is what can
+    /// be told, once a batch and kind, as a busy kind must not fill the trail with losses.
+    fn count_unknown(&mut self, header: &Header) {
+        let (_first, count) = self.unknown.entry(header.kind).or_insert((header.time, 0));
+        *count += 1;
+    }
+
+    fn tell_unknown(&mut self) {
+        let reason = loss::Reason::UNKNOWN_KIND;
+        for (kind, (time, count)) in std::mem::take(&mut self.unknown) {
+            let lost = loss::Lost {
+                kind,
+                reason,
+                count,
+            };
+            self.lose(time, lost);
+        }
     }
 
     /// A record that is not one: its event is lost, and told so.

@@ -26,7 +26,7 @@ mod tasks;
 
 use std::time::Duration;
 
-use event::{ByKind, Event, Extension, Header, Kind, extension, loss, wire};
+use event::{ByKind, Event, Extension, Header, Kind, extension, loss};
 
 use crate::sys::wake::Waker;
 
@@ -159,16 +159,25 @@ struct Entry {
 }
 
 impl Batch {
-    /// Appends a record another party wrote. Fails when its header is not one.
-    pub fn push(&mut self, record: &[u8]) -> Result<(), wire::Invalid> {
-        let header = Header::read(&mut wire::Reader::new(record))?;
+    /// Appends a record another party wrote, of which the caller has read the header. That is all
+    /// that is looked at on its way to the pipeline, which reads the record.
+    pub fn push(&mut self, header: &Header, record: &[u8]) {
         self.index.push(Entry {
             time: header.time,
             offset: self.bytes.len(),
             size: record.len(),
         });
         self.bytes.extend_from_slice(record);
-        Ok(())
+    }
+
+    /// Appends the records of `other`.
+    pub fn extend(&mut self, other: &Self) {
+        let offset = self.bytes.len();
+        self.bytes.extend_from_slice(&other.bytes);
+        self.index.extend(other.index.iter().map(|entry| Entry {
+            offset: entry.offset + offset,
+            ..*entry
+        }));
     }
 
     /// Appends a record this sensor makes. A text that is too long to be written is not possible

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 
+use event::wire::Reader;
 use event::{Flags, Header, Kind, loss, process, thread};
 use systrail::account::Account;
 use systrail::pipeline::{self, Settings, Status};
@@ -18,14 +19,27 @@ const TICK: u64 = 10_000_000;
 const BOOT_ID: [u8; 16] = [7; 16];
 
 /// One record of a script.
-#[derive(Clone)]
+#[derive(Clone, Copy)]
 struct Step {
     header: Header,
     event: event::Event<'static>,
+    /// What a broken or a newer sensor makes of the record.
+    forge_fn: Option<fn(&mut Vec<u8>)>,
 }
 
 fn step(header: Header, event: event::Event<'static>) -> Step {
-    Step { header, event }
+    Step {
+        header,
+        event,
+        forge_fn: None,
+    }
+}
+
+fn forged(step: Step, forge_fn: fn(&mut Vec<u8>)) -> Step {
+    Step {
+        forge_fn: Some(forge_fn),
+        ..step
+    }
 }
 
 fn fork(time: u64, parent: u32, child: u32) -> Step {
@@ -118,7 +132,22 @@ impl Script {
     }
 
     fn play(&mut self, batch: &mut Batch) {
-        for Step { header, event } in self.batches.pop_front().unwrap_or_default() {
+        for step in self.batches.pop_front().unwrap_or_default() {
+            let Step {
+                header,
+                event,
+                forge_fn,
+            } = step;
+            if let Some(forge_fn) = forge_fn {
+                let mut bytes = vec![0; 1024];
+                let size = event::write(header, &event, &mut bytes).unwrap().len();
+                bytes.truncate(size);
+                forge_fn(&mut bytes);
+                let header = Header::read(&mut Reader::new(&bytes)).unwrap();
+                batch.push(&header, &bytes);
+                self.counters.produced.add(header.kind, 1);
+                continue;
+            }
             assert!(batch.write(header, &event));
             if header.flags.contains(Flags::EXISTING) {
                 continue;
@@ -276,6 +305,65 @@ fn numbers_events_without_a_gap_between_start_and_stop() {
     assert!(events.iter().map(|event| event.sequence).eq(1..=6));
     assert!(account.balanced);
     assert_eq!(account.sinks[0].written, 6);
+}
+
+/// What of each loss is told: kind, count, reason.
+fn losses(events: &[Event]) -> Vec<(Kind, u64, &str)> {
+    let losses = events.iter().filter_map(|event| match &event.body {
+        Body::Lost(lost) => Some((lost.lost_kind, lost.lost_count, &*lost.lost_reason)),
+        _ => None,
+    });
+    losses.collect()
+}
+
+/// A newer sensor's events vanished: they were in no account, and nothing in the trail told of them.
+#[test]
+fn events_of_a_kind_that_is_not_known_are_told_as_lost() {
+    let newer = |time| {
+        forged(thread_exit(time, 10, 11), |record| {
+            record[4..6].copy_from_slice(&300_u16.to_le_bytes());
+        })
+    };
+    let newest = forged(thread_exit(3 * TICK, 10, 11), |record| {
+        record[4..6].copy_from_slice(&301_u16.to_le_bytes());
+    });
+    let first = vec![newer(TICK), fork(2 * TICK, 1, 10), newest, newer(4 * TICK)];
+    let (events, account) = record(vec![first, vec![newer(5 * TICK)]]);
+    assert_eq!(
+        losses(&events),
+        [
+            (Kind(300), 2, "unknown_kind"),
+            (Kind(301), 1, "unknown_kind"),
+            (Kind(300), 1, "unknown_kind"),
+        ]
+    );
+    assert!(account.balanced);
+    assert_eq!(account.kinds.get(Kind::PROCESS_START).delivered, 1);
+    let mut line = Vec::new();
+    trail::json::write_line(&events[2], &mut line);
+    let line = String::from_utf8(line).unwrap();
+    assert!(line.contains(r#""lost_kind":"kind_300""#), "{line}");
+}
+
+#[test]
+fn a_record_that_is_none_is_told_as_lost_and_the_account_balances() {
+    let short = forged(exit(TICK, 10, 0), |record| {
+        record.pop();
+    });
+    let of_no_size = forged(thread_exit(2 * TICK, 10, 11), |record| record[0] = 1);
+    let without_extension = forged(fork(3 * TICK, 1, 10), |record| record[7] |= 0x20);
+    let script = vec![short, of_no_size, without_extension, fork(4 * TICK, 1, 20)];
+    let (events, account) = record(vec![script]);
+    let reason = "invalid_record";
+    assert_eq!(
+        losses(&events),
+        [
+            (Kind::PROCESS_EXIT, 1, reason),
+            (Kind::THREAD_EXIT, 1, reason),
+            (Kind::PROCESS_START, 1, reason),
+        ]
+    );
+    assert!(account.balanced, "{account:?}");
 }
 
 #[test]

@@ -77,25 +77,14 @@ pub fn write_extended<'b>(
     Some(record)
 }
 
-/// Reads the extension of a record that [`crate::read`] accepted.
-///
-/// # Errors
-/// Names the first field that cannot be as claimed. No input panics.
-pub fn read_extension(record: &[u8]) -> Result<Extension<'_>, Invalid> {
-    let mut reader = Reader::new(record);
-    let header = Header::read(&mut reader)?;
+/// Reads the extension that follows the body of `header`'s record.
+pub(crate) fn read<'a>(header: &Header, reader: &mut Reader<'a>) -> Result<Extension<'a>, Invalid> {
     if !header.flags.contains(Flags::EXTENDED) {
         return Ok(Extension::None);
     }
     match header.kind {
-        Kind::PROCESS_START => {
-            process::Start::read(&mut reader)?;
-            process::Token::read(&mut reader).map(Extension::Token)
-        }
-        Kind::IMAGE_LOAD => {
-            image::Load::read(&mut reader)?;
-            image::Signature::read(&mut reader).map(Extension::Signature)
-        }
+        Kind::PROCESS_START => process::Token::read(reader).map(Extension::Token),
+        Kind::IMAGE_LOAD => image::Signature::read(reader).map(Extension::Signature),
         _ => Ok(Extension::None),
     }
 }

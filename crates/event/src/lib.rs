@@ -102,6 +102,13 @@ impl Flags {
     pub const fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
+
+    /// `self` without the flags of `other`.
+    #[inline]
+    #[must_use]
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
 }
 
 /// What every record begins with.
@@ -177,11 +184,22 @@ pub enum Event<'a> {
     Unknown,
 }
 
+/// One record, read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record<'a> {
+    /// What it begins with.
+    pub header: Header,
+    /// What happened.
+    pub event: Event<'a>,
+    /// What one system alone knows of it.
+    pub extension: Extension<'a>,
+}
+
 /// Reads one record, which must fill `bytes` exactly.
 ///
 /// # Errors
 /// Names the first field that cannot be as claimed. No input panics.
-pub fn read(bytes: &[u8]) -> Result<(Header, Event<'_>), Invalid> {
+pub fn read(bytes: &[u8]) -> Result<Record<'_>, Invalid> {
     let mut reader = Reader::new(bytes);
     let header = Header::read(&mut reader)?;
     if usize::try_from(header.size) != Ok(bytes.len()) {
@@ -199,7 +217,12 @@ pub fn read(bytes: &[u8]) -> Result<(Header, Event<'_>), Invalid> {
         Kind::LOST => Event::Lost(loss::Lost::read(&mut reader)?),
         _ => Event::Unknown,
     };
-    Ok((header, event))
+    let extension = extension::read(&header, &mut reader)?;
+    Ok(Record {
+        header,
+        event,
+        extension,
+    })
 }
 
 /// The kind of `event` and the bytes of its record, header included; `None` for
@@ -221,14 +244,15 @@ pub fn kind_and_size(event: &Event<'_>) -> Option<(Kind, usize)> {
 
 /// Writes one record and returns its bytes, or `None` when it does not fit `buffer`.
 ///
-/// `header.size` and `header.kind` are filled in from the event; what the caller put there is
-/// ignored. [`Event::Unknown`] cannot be written.
+/// `header.size` and `header.kind` are filled in from the event, and no extension is said to follow;
+/// what the caller put there is ignored. [`Event::Unknown`] cannot be written.
 #[inline(always)]
 pub fn write<'b>(header: Header, event: &Event<'_>, buffer: &'b mut [u8]) -> Option<&'b [u8]> {
     let (kind, size) = kind_and_size(event)?;
     let header = Header {
         size: u32::try_from(size).ok()?,
         kind,
+        flags: header.flags.without(Flags::EXTENDED),
         ..header
     };
     let mut writer = Writer::new(buffer.get_mut(..size)?);

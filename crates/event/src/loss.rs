@@ -18,6 +18,8 @@ impl Reason {
     pub const WRITE_FAILED: Self = Self(4);
     /// The sink was slower than the stream and its policy is to lose.
     pub const SINK_BEHIND: Self = Self(5);
+    /// The records are of a kind that this version does not know: the sensor is newer.
+    pub const UNKNOWN_KIND: Self = Self(6);
 
     /// The name in the log and the store.
     pub const fn name(self) -> &'static str {
@@ -27,6 +29,7 @@ impl Reason {
             Self::INVALID_RECORD => "invalid_record",
             Self::WRITE_FAILED => "write_failed",
             Self::SINK_BEHIND => "sink_behind",
+            Self::UNKNOWN_KIND => "unknown_kind",
             _ => "unknown",
         }
     }

@@ -3,7 +3,7 @@
 use event::control::{
     Batch, COUNTS_MAX, Code, Conditions, Count, Counters, Hello, PROTOCOL_VERSION, Welcome,
 };
-use event::extension::{read_extension, size_extended, write_extended};
+use event::extension::{size_extended, write_extended};
 use event::wire::Invalid;
 use event::wire::{Reader, Writer};
 use event::{Event, Extension, Flags, Header, Kind, image, process};
@@ -24,11 +24,11 @@ fn a_reader_that_knows_no_extension_reads_the_record() {
     let mut buffer = [0; 256];
     let record = write_extended(Header::default(), &start, &token, &mut buffer).unwrap();
 
-    let (header, event) = event::read(record).unwrap();
+    let event::Record { header, event, .. } = event::read(record).unwrap();
     assert_eq!(event, start);
     assert!(header.flags.contains(Flags::EXTENDED));
     assert_eq!(Some(record.len()), size_extended(&start, &token));
-    assert_eq!(read_extension(record).unwrap(), token);
+    assert_eq!(event::read(record).unwrap().extension, token);
 }
 
 #[test]
@@ -38,7 +38,7 @@ fn a_signature_follows_an_image_load() {
     let mut buffer = [0; 128];
     let record = write_extended(Header::default(), &load, &signature, &mut buffer).unwrap();
 
-    assert_eq!(read_extension(record).unwrap(), signature);
+    assert_eq!(event::read(record).unwrap().extension, signature);
 }
 
 #[test]
@@ -50,7 +50,6 @@ fn a_record_without_extension_is_the_plain_one() {
         write_extended(Header::default(), &exit, &Extension::None, &mut extended),
         event::write(Header::default(), &exit, &mut plain),
     );
-    assert_eq!(read_extension(&plain).unwrap(), Extension::None);
 }
 
 #[test]
@@ -184,7 +183,7 @@ proptest! {
 
     #[test]
     fn any_bytes_are_read_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-        let _record = read_extension(&bytes);
+        let _record = event::read(&bytes);
         let mut unknown = 0;
         let _counters = Counters::read(&mut Reader::new(&bytes), |_kind, _count| unknown += 1);
         prop_assert!(unknown <= COUNTS_MAX);

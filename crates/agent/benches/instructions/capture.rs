@@ -48,7 +48,7 @@ fn of_descendants(batch: &Batch, root: u32) -> Vec<u8> {
     let mut family = BTreeSet::from([root]);
     let mut trail = Vec::new();
     for record in batch.records() {
-        let (header, event) = event::read(record).unwrap();
+        let event::Record { header, event, .. } = event::read(record).unwrap();
         if let Event::ProcessStart(start) = event
             && family.contains(&start.creator_process_id)
         {

@@ -15,7 +15,7 @@
 mod capture;
 
 use event::wire::{Invalid, Reader};
-use event::{Event, Extension, Header};
+use event::{Header, Record};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,8 +47,8 @@ fn play() -> usize {
     let mut lines = Vec::new();
     let mut events = Vec::new();
     for record in records(TRAIL) {
-        let (header, event) = decode(record).unwrap();
-        let known = enrich(&mut caches, &header, &event).unwrap();
+        let record = decode(record).unwrap();
+        let known = enrich(&mut caches, &record).unwrap();
         let event = trail::Event {
             sequence: u64::try_from(events.len()).unwrap() + 1,
             time: Time(known.time.cast_signed()),
@@ -92,17 +92,13 @@ fn records(trail: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 #[inline(never)]
-fn decode(record: &[u8]) -> Result<(Header, Event<'_>), Invalid> {
+fn decode(record: &[u8]) -> Result<Record<'_>, Invalid> {
     event::read(record)
 }
 
 #[inline(never)]
-fn enrich(
-    caches: &mut Enricher,
-    header: &Header,
-    event: &Event<'_>,
-) -> Option<systrail::enrich::Enriched> {
-    caches.enrich(header, event, &Extension::None)
+fn enrich(caches: &mut Enricher, record: &Record<'_>) -> Option<systrail::enrich::Enriched> {
+    caches.enrich(record)
 }
 
 #[inline(never)]

@@ -109,9 +109,7 @@ impl Sensor for Connector {
         self.receive()?;
         self.stream.write(&mut stream);
         self.merge.merge(&mut stream, 0, watermark(now, None));
-        seam::join(snapshot, &stream, began, batch).map_err(|invalid| {
-            Error::io("joining snapshot and stream")(io::Error::other(invalid))
-        })?;
+        seam::join(snapshot, &stream, began, batch);
         Ok(())
     }
 

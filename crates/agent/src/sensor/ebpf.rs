@@ -259,10 +259,8 @@ impl Sensor for Ebpf {
             })?;
         let stream = self.drain_until_now()?;
         self.pace = Pace::Busy(now());
-        seam::join(existing, &stream, began, batch).map_err(|error| Error::Io {
-            action: "joining snapshot and stream",
-            source: io::Error::other(error),
-        })
+        seam::join(existing, &stream, began, batch);
+        Ok(())
     }
 
     fn read(&mut self, batch: &mut Batch) -> Result<(), Error> {

@@ -86,7 +86,7 @@ mod tests {
     fn times(batch: &Batch) -> Vec<u64> {
         batch
             .records()
-            .map(|record| event::read(record).unwrap().0.time)
+            .map(|record| event::read(record).unwrap().header.time)
             .collect()
     }
 

@@ -22,7 +22,7 @@
 
 use std::collections::HashMap;
 
-use event::{Event, Extension, Flags, Header, image, process, wire};
+use event::{Event, Extension, Flags, Header, image, process};
 
 use super::Batch;
 use super::existing::{Existing, ExistingImage};
@@ -32,13 +32,8 @@ use crate::sys::processes::START_TICK_NS;
 ///
 /// `stream` is in time order and holds everything that happened until the snapshot was complete.
 /// `began` is when the stream was switched on.
-pub fn join(
-    snapshot: Vec<Existing>,
-    stream: &Batch,
-    began: u64,
-    batch: &mut Batch,
-) -> Result<(), wire::Invalid> {
-    let told = Told::read(stream)?;
+pub fn join(snapshot: Vec<Existing>, stream: &Batch, began: u64, batch: &mut Batch) {
+    let told = Told::read(stream);
     let mut existing: Vec<Existing> = snapshot
         .into_iter()
         .filter(|process| !told.has_started(process))
@@ -52,10 +47,7 @@ pub fn join(
     sort_parents_first(&mut existing, began);
     write_processes(&existing, began, batch);
     write_images(&existing, began, batch);
-    for record in stream.records() {
-        batch.push(record)?;
-    }
-    Ok(())
+    batch.extend(stream);
 }
 
 /// What the stream tells of processes, by id.
@@ -75,15 +67,15 @@ struct Life {
 }
 
 impl Told {
-    fn read(stream: &Batch) -> Result<Self, wire::Invalid> {
+    /// A record that is none tells nothing here; the pipeline, which gets it too, counts it.
+    fn read(stream: &Batch) -> Self {
         let mut told = Self(HashMap::new());
-        for record in stream.records() {
-            let (header, event) = event::read(record)?;
-            if header.kind.index().is_some() {
-                told.add(&header, &event);
+        for record in stream.records().flat_map(event::read) {
+            if record.header.kind.index().is_some() {
+                told.add(&record.header, &record.event);
             }
         }
-        Ok(told)
+        told
     }
 
     fn add(&mut self, header: &Header, event: &Event<'_>) {

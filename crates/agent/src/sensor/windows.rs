@@ -200,10 +200,7 @@ impl<D: Device> Sensor for WindowsSensor<D> {
             .earliest_time()
             .map_or(opened, |time| time.min(opened));
         self.stream.remember(&snapshot);
-        seam::join(snapshot, &stream, began, batch).map_err(|error| Error::Io {
-            action: "joining the snapshot and the stream",
-            source: io::Error::other(error),
-        })?;
+        seam::join(snapshot, &stream, began, batch);
         self.device.pend().map_err(refusal::read)
     }
 

@@ -18,18 +18,17 @@ pub fn events() -> io::Result<Vec<Event>> {
     let (began, clock) = clock::now();
     let taken = sensor::processes_now()?;
     let mut batch = Batch::default();
-    seam::join(taken, &Batch::default(), began, &mut batch).map_err(invalid)?;
+    seam::join(taken, &Batch::default(), began, &mut batch);
     let origin = Origin::of_host(host::name());
     let rules = Rules::new(&[], &[]).map_err(invalid)?;
     let mut enricher = Enricher::new(host::boot_id()?, rules, Limits::default());
     let mut events = Vec::new();
     for record in batch.records() {
-        let (header, event) = event::read(record).map_err(invalid)?;
-        if !matches!(event, WireEvent::ProcessStart(_)) {
+        let record = event::read(record).map_err(invalid)?;
+        if !matches!(record.event, WireEvent::ProcessStart(_)) {
             continue;
         }
-        let extension = event::extension::read_extension(record).map_err(invalid)?;
-        let Some(told) = enricher.enrich(&header, &event, &extension) else {
+        let Some(told) = enricher.enrich(&record) else {
             continue;
         };
         let Time(time) = clock.time(told.time);

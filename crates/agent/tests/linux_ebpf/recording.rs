@@ -78,6 +78,7 @@ impl Recorded {
         self.batch
             .records()
             .map(|bytes| event::read(bytes).unwrap())
+            .map(|record| (record.header, record.event))
     }
 
     /// What the stream, without the snapshot, says of a process.

@@ -7,7 +7,10 @@ use systrail::sensor::{Batch, Counters};
 
 /// The records of a batch.
 pub(crate) fn records(batch: &Batch) -> impl Iterator<Item = (Header, Event<'_>)> {
-    batch.records().map(|record| event::read(record).unwrap())
+    batch.records().map(|record| {
+        let record = event::read(record).unwrap();
+        (record.header, record.event)
+    })
 }
 
 /// How many events the batch says were lost.

@@ -181,7 +181,7 @@ fn a_token_that_cannot_be_read_costs_the_event_its_token_only() {
         let request = file.read(BUFFER_SIZE);
         machine.advance_ms(FLUSH_MS);
         let (_batch, records) = crate::stream::batch(&request);
-        let header = event::read(&records[0]).unwrap().0;
+        let header = event::read(&records[0]).unwrap().header;
         assert!(!header.flags.contains(event::Flags::EXTENDED));
         assert!(header.flags.contains(event::Flags::USER_UNAVAILABLE));
         drop(file);

@@ -1,7 +1,6 @@
 //! Image loads.
 
 use crate::stream::{bytes_of, flushed, started, stop, utf_16};
-use event::extension::read_extension;
 use event::image::Signature;
 use event::{Event, Extension, Flags};
 use ntemu::{LoadImage, StartProcess};
@@ -20,7 +19,12 @@ fn a_load_carries_path_place_size_and_signature() {
     });
 
     let records = flushed(&machine, &file);
-    let (header, Event::ImageLoad(load)) = event::read(&records[1]).unwrap() else {
+    let event::Record {
+        header,
+        event: Event::ImageLoad(load),
+        ..
+    } = event::read(&records[1]).unwrap()
+    else {
         panic!("no image load");
     };
     assert_eq!(load.image, bytes_of(&name));
@@ -32,7 +36,7 @@ fn a_load_carries_path_place_size_and_signature() {
     assert!(header.start_time > 0);
     assert!(!header.flags.contains(Flags::KERNEL_IMAGE));
     assert_eq!(
-        read_extension(&records[1]).unwrap(),
+        event::read(&records[1]).unwrap().extension,
         Extension::Signature(Signature { level: 12, kind: 3 })
     );
     stop(machine, file);
@@ -48,7 +52,7 @@ fn a_driver_is_a_load_into_process_0() {
     });
 
     let records = flushed(&machine, &file);
-    let (header, _event) = event::read(&records[0]).unwrap();
+    let header = event::read(&records[0]).unwrap().header;
     assert_eq!((header.process_id, header.start_time), (0, 0));
     assert!(
         header

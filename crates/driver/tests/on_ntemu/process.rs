@@ -3,7 +3,6 @@
 use crate::stream::{
     IS_THOROUGH, bytes_of, counters, flushed, only, started, started_on, stop, utf_16,
 };
-use event::extension::read_extension;
 use event::{Event, Extension, Flags, Kind};
 use ntemu::{Machine, StartProcess, Token};
 
@@ -41,7 +40,7 @@ fn a_start_carries_who_what_when_and_for_whom() {
     });
 
     let records = flushed(&machine, &file);
-    let (header, event) = event::read(&records[2]).unwrap();
+    let event::Record { header, event, .. } = event::read(&records[2]).unwrap();
     let Event::ProcessStart(start) = event else {
         panic!("{event:?}");
     };
@@ -59,7 +58,7 @@ fn a_start_carries_who_what_when_and_for_whom() {
     assert_eq!((start.creator_start_time, start.session_id), (9_000, 3));
     assert_eq!(start.image, bytes_of(&image));
     assert_eq!(start.command_line, bytes_of(&command_line));
-    let Extension::Token(token) = read_extension(&records[2]).unwrap() else {
+    let Extension::Token(token) = event::read(&records[2]).unwrap().extension else {
         panic!("no token");
     };
     assert_eq!((token.integrity_level, token.elevated), (0x2000, 1));
@@ -86,7 +85,12 @@ fn the_longest_command_line_is_kept_whole_and_no_size_wraps() {
             ..StartProcess::default()
         });
         let record = only(&machine, &file);
-        let (header, Event::ProcessStart(start)) = event::read(&record).unwrap() else {
+        let event::Record {
+            header,
+            event: Event::ProcessStart(start),
+            ..
+        } = event::read(&record).unwrap()
+        else {
             panic!("no process start");
         };
         assert_eq!(start.command_line, bytes_of(&command_line));
@@ -110,7 +114,12 @@ fn a_command_line_that_does_not_fit_is_cut_between_units_and_says_so() {
     });
 
     let record = only(&machine, &file);
-    let (header, Event::ProcessStart(start)) = event::read(&record).unwrap() else {
+    let event::Record {
+        header,
+        event: Event::ProcessStart(start),
+        ..
+    } = event::read(&record).unwrap()
+    else {
         panic!("no process start");
     };
     assert!(header.flags.contains(Flags::COMMAND_LINE_TRUNCATED));
@@ -130,7 +139,7 @@ fn a_text_that_the_kernel_does_not_know_is_named_as_missing() {
         ..StartProcess::default()
     });
     let record = only(&machine, &file);
-    let (header, _event) = event::read(&record).unwrap();
+    let header = event::read(&record).unwrap().header;
     assert!(header.flags.contains(Flags::IMAGE_UNAVAILABLE));
     assert!(header.flags.contains(Flags::COMMAND_LINE_UNAVAILABLE));
     stop(machine, file);
@@ -145,7 +154,12 @@ fn an_exit_carries_the_status() {
     });
     machine.exit_process(100, 104, 0xc000_0005_u32.cast_signed());
     let records = flushed(&machine, &file);
-    let (header, Event::ProcessExit(exit)) = event::read(&records[1]).unwrap() else {
+    let event::Record {
+        header,
+        event: Event::ProcessExit(exit),
+        ..
+    } = event::read(&records[1]).unwrap()
+    else {
         panic!("no process exit");
     };
     assert_eq!(exit.exit_status, 0xc000_0005);
@@ -164,7 +178,11 @@ fn a_parent_that_is_gone_has_no_start_time() {
         ..StartProcess::default()
     });
     let record = only(&machine, &file);
-    let (_header, Event::ProcessStart(start)) = event::read(&record).unwrap() else {
+    let event::Record {
+        event: Event::ProcessStart(start),
+        ..
+    } = event::read(&record).unwrap()
+    else {
         panic!("no process start");
     };
     assert_eq!(

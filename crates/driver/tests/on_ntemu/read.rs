@@ -234,7 +234,7 @@ fn what_is_lost_is_told_in_the_stream_and_the_account_balances() {
     exit_threads(&machine, 2);
     records = flushed(&machine, &file);
     assert_eq!((records.len(), losses(&records).len()), (2, 0));
-    let (header, _event) = event::read(&records[0]).unwrap();
+    let header = event::read(&records[0]).unwrap().header;
     assert_eq!(header.lost_before, count.lost);
     stop(machine, file);
 }

@@ -113,7 +113,7 @@ pub(crate) fn counters(file: &File) -> Counters {
 pub(crate) fn losses(records: &[Vec<u8>]) -> Vec<(Kind, u64)> {
     records
         .iter()
-        .filter_map(|record| match event::read(record).unwrap().1 {
+        .filter_map(|record| match event::read(record).unwrap().event {
             Event::Lost(lost) => Some((lost.kind, lost.count)),
             _ => None,
         })

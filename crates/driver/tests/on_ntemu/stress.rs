@@ -59,7 +59,7 @@ impl Received {
         let (batch, records) = split(bytes);
         self.sequences.push(batch.sequence);
         for record in &records {
-            let (header, event) = event::read(record).unwrap();
+            let event::Record { header, event, .. } = event::read(record).unwrap();
             if let Event::Lost(lost) = event {
                 *self.lost.entry(lost.kind.0).or_default() += lost.count;
             } else {

@@ -11,8 +11,13 @@ fn a_start_names_the_creator_and_the_start_address() {
     machine.start_thread((SYSTEM_PROCESS_ID, 77), 100, 108, 0x7ff6_1234_5678);
 
     let records = flushed(&machine, &file);
-    let process = event::read(&records[0]).unwrap().0;
-    let (header, Event::ThreadStart(start)) = event::read(&records[1]).unwrap() else {
+    let process = event::read(&records[0]).unwrap().header;
+    let event::Record {
+        header,
+        event: Event::ThreadStart(start),
+        ..
+    } = event::read(&records[1]).unwrap()
+    else {
         panic!("no thread start");
     };
     assert_eq!((header.process_id, header.thread_id), (100, 108));
@@ -31,7 +36,12 @@ fn at_apc_level_the_start_address_is_left_out_and_no_handle_is_opened() {
     machine.start_thread_at_apc_level((100, 104), 100, 108);
 
     let records = flushed(&machine, &file);
-    let (header, Event::ThreadStart(start)) = event::read(&records[1]).unwrap() else {
+    let event::Record {
+        header,
+        event: Event::ThreadStart(start),
+        ..
+    } = event::read(&records[1]).unwrap()
+    else {
         panic!("no thread start");
     };
     assert_eq!((start.start_address, start.creator_thread_id), (0, 104));
@@ -62,12 +72,12 @@ fn an_exit_names_the_thread() {
     machine.exit_thread(100, 104);
 
     let records = flushed(&machine, &file);
-    let (header, event) = event::read(&records[1]).unwrap();
+    let event::Record { header, event, .. } = event::read(&records[1]).unwrap();
     assert!(matches!(event, Event::ThreadExit(_)));
     assert_eq!((header.process_id, header.thread_id), (100, 104));
     assert_eq!(
         header.start_time,
-        event::read(&records[0]).unwrap().0.start_time
+        event::read(&records[0]).unwrap().header.start_time
     );
     stop(machine, file);
 }

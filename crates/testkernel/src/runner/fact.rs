@@ -129,7 +129,7 @@ impl Fact {
 
     /// What a record of the driver says.
     pub(crate) fn read(record: &[u8]) -> io::Result<(Header, Self)> {
-        let (header, event) =
+        let event::Record { header, event, .. } =
             event::read(record).map_err(|error| io::Error::other(error.to_string()))?;
         let Header {
             process_id,

@@ -115,7 +115,7 @@ impl Ring {
                 let untold = header.lost_before - self.told;
                 self.told += tell(self.kinds, untold, header.time, object, told, batch)?;
             }
-            batch.push(&record).map_err(invalid)?;
+            batch.push(&header, &record);
             if batch.size() >= limit {
                 is_empty = false;
                 break;

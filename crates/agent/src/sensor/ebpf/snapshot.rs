@@ -99,7 +99,7 @@ fn read_records(mut file: File, mut record_fn: impl FnMut(Header, Event<'_>)) ->
         let (record, next) = rest
             .split_at_checked(size.max(HEADER_SIZE))
             .ok_or(io::ErrorKind::UnexpectedEof)?;
-        let (header, event) = event::read(record).map_err(io::Error::other)?;
+        let event::Record { header, event, .. } = event::read(record).map_err(io::Error::other)?;
         record_fn(header, event);
         rest = next;
     }

@@ -60,7 +60,7 @@ struct Joined {
 
 fn joined(snapshot: Vec<Existing>, stream: &Batch) -> Joined {
     let mut batch = Batch::default();
-    join(snapshot, stream, BEGAN, &mut batch).unwrap();
+    join(snapshot, stream, BEGAN, &mut batch);
     in_parts(&batch)
 }
 
@@ -71,7 +71,7 @@ fn in_parts(batch: &Batch) -> Joined {
         stream: Vec::new(),
     };
     for record in batch.records() {
-        let (header, event) = event::read(record).unwrap();
+        let event::Record { header, event, .. } = event::read(record).unwrap();
         match event {
             Event::ProcessStart(start) if header.flags.contains(Flags::EXISTING) => {
                 assert!(joined.images.is_empty() && joined.stream.is_empty());
@@ -394,7 +394,7 @@ fn check(world: World, mut began: Vec<Live>) -> Result<(), TestCaseError> {
     let stream = world.stream.unwrap();
     let snapshot = world.snapshot.clone();
     let mut batch = Batch::default();
-    join(world.snapshot, &stream, u64::MAX, &mut batch).unwrap();
+    join(world.snapshot, &stream, u64::MAX, &mut batch);
     let handed = in_parts(&batch);
 
     // Every process that was there, once, and no other.

@@ -77,6 +77,7 @@ impl FirstThreads {
 fn is_made_outside(process_id: u32, record: &[u8]) -> bool {
     matches!(
         event::read(record),
-        Ok((_, Event::ThreadStart(start))) if start.creator_process_id != process_id
+        Ok(event::Record { event: Event::ThreadStart(start), .. })
+            if start.creator_process_id != process_id
     )
 }

@@ -158,7 +158,11 @@ impl Stream {
         batch: &mut Batch,
     ) -> Result<(), Error> {
         if header.kind == Kind::LOST {
-            let Ok((_, Event::Lost(lost))) = event::read(record) else {
+            let Ok(event::Record {
+                event: Event::Lost(lost),
+                ..
+            }) = event::read(record)
+            else {
                 return Err(broken("a record that tells of a loss is none"));
             };
             if !self.is_wanted(lost.kind) {
@@ -176,9 +180,8 @@ impl Stream {
                 return Ok(());
             }
         }
-        batch
-            .push(record)
-            .map_err(|_cut| broken("a batch ends in the middle of a record"))
+        batch.push(header, record);
+        Ok(())
     }
 
     /// Whether this is the start of a process that the snapshot told already.

@@ -298,7 +298,7 @@ impl Fixture {
         self.sensor.stop(&mut self.batch).unwrap();
         let counters = self.sensor.counters().unwrap();
         let told = self.batch.records().map(|record| {
-            let (header, _event) = event::read(record).unwrap();
+            let header = event::read(record).unwrap().header;
             let existing = header.flags.contains(Flags::EXISTING);
             (header.kind, header.process_id, existing)
         });
@@ -520,7 +520,7 @@ fn what_is_loaded_into_the_kernel_is_told_once() {
     fixture.sensor.start(&mut fixture.batch).unwrap();
     let loads = |batch: &Batch| -> Vec<(u64, bool, bool)> {
         let told = batch.records().filter_map(|record| {
-            let (header, event) = event::read(record).unwrap();
+            let event::Record { header, event, .. } = event::read(record).unwrap();
             let Event::ImageLoad(load) = event else {
                 return None;
             };
