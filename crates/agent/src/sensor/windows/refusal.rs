@@ -159,7 +159,7 @@ mod tests {
         let answers = [
             io::Error::from_raw_os_error(code::INVALID_FUNCTION),
             io::Error::from_raw_os_error(code::INVALID_PARAMETER),
-            crate::sensor::windows::counted::welcome(&[2, 0, 0]).unwrap_err(),
+            crate::sys::driver::counted::welcome(&[2, 0, 0]).unwrap_err(),
         ];
         for answer in answers {
             let (is_unavailable, text) = cause(&handshake(answer));
