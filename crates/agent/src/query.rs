@@ -16,7 +16,7 @@ use rusqlite::{Batch, Connection, ErrorCode};
 
 pub use self::examples::{EXAMPLES, Example};
 pub use self::output::{Format, Output};
-use crate::store::{Guard, ReadError, Reader, Stopped, VIEWS, Window, code_of};
+use crate::store::{Guard, ReadError, Reader, Stopped, Window, code_of, views};
 use crate::suggestion;
 use crate::tree::stored;
 
@@ -155,22 +155,22 @@ fn message_of(error: &rusqlite::Error) -> String {
 /// What is meant most likely, or where it is to be found.
 fn hint(message: &str) -> String {
     let after = |prefix: &str| message.split_once(prefix).map(|(_, name)| name.trim());
-    let views: Vec<&'static str> = VIEWS.iter().map(|view| view.name).collect();
+    let names: Vec<&'static str> = views().iter().map(|view| view.name).collect();
     if let Some(table) = after("no such table: ") {
-        return match suggestion::closest(&table.to_lowercase(), &views) {
+        return match suggestion::closest(&table.to_lowercase(), &names) {
             Some(near) => format!("; did you mean {near}?"),
-            None => format!("; there are {}", views.join(", ")),
+            None => format!("; there are {}", names.join(", ")),
         };
     }
     if let Some(column) = after("no such column: ") {
         // `p.comand_line`, and SQLite's own remark about quotes.
         let column = column.split(' ').next().unwrap_or(column);
         let column = column.rsplit('.').next().unwrap_or(column).to_lowercase();
-        let columns = VIEWS.iter().flat_map(|view| view.columns);
+        let columns = views().iter().flat_map(|view| &view.columns);
         let columns: Vec<&'static str> = columns.map(|column| column.name).collect();
         return match suggestion::closest(&column, &columns) {
             Some(near) if near == column => {
-                let views: Vec<&str> = VIEWS
+                let views: Vec<&str> = views()
                     .iter()
                     .filter(|view| view.columns.iter().any(|known| known.name == near))
                     .map(|view| view.name)
@@ -195,7 +195,7 @@ fn bound(connection: &Connection, window: &Window) -> rusqlite::Result<()> {
         return Ok(());
     }
     connection.execute_batch("PRAGMA query_only = OFF")?;
-    for view in VIEWS {
+    for view in views() {
         let Some(condition) = condition(view.name, window) else {
             continue;
         };

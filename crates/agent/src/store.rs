@@ -4,7 +4,7 @@
 //! its events, the texts and processes they refer to, and the views people ask. One process writes,
 //! any number read, also with other programs. `docs/STORE.md` draws the format.
 //!
-//! `store/schema.sql` and `views.rs` say what a segment is. Writing is `writer.rs`, which
+//! `store/layout.rs` and `views.rs` say what a segment is. Writing is `writer.rs`, which
 //! `sink/store.rs` drives; reading is `reader.rs` (SQL over all segments) and `events.rs` (events as
 //! they were recorded). Old segments stay readable: what a later version adds is absent in them.
 
@@ -12,11 +12,14 @@ mod directory;
 mod events;
 mod guard;
 mod intern;
+mod layout;
 mod live;
 mod overview;
 mod reader;
 mod recent;
 pub mod retention;
+mod row;
+mod row_source;
 mod rows;
 mod segment;
 mod table;
@@ -35,11 +38,12 @@ pub use guard::{Guard, Limits, Stopped};
 pub use live::Live;
 pub use overview::{Overview, overview};
 pub use reader::{PassedOver, Reader, last_run};
-pub use views::{Column, VIEWS, View};
+pub use views::{Column, View, views};
 pub use writer::{OpenError, WAL_SIZE, Writer};
 
-/// The version of the segments that are written; every one up to it is read.
-pub const VERSION: u32 = 1;
+/// The version of the segments that are written. Those of every other are read as far as they are
+/// understood.
+pub const VERSION: u32 = trail::schema::VERSION;
 
 /// A span of time: from `since` on, before `until`. An end that is `None` is open.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -76,13 +80,21 @@ pub enum ReadError {
         /// What the system said.
         source: io::Error,
     },
-    /// It is a segment, but made by a later systrail.
-    #[error("segment {} has version {version}, and this systrail reads up to {VERSION}; use a newer systrail", path.display())]
-    Newer {
+    /// It is a segment, of which a part is not shown.
+    #[error("segment {} is read without {what}", path.display())]
+    Incomplete {
         /// The segment.
         path: PathBuf,
-        /// Its version.
-        version: u32,
+        /// What is not shown.
+        what: String,
+    },
+    /// It is a segment without a table that everything else refers to.
+    #[error("segment {} has no table {table}, without which nothing in it can be read", path.display())]
+    NoTable {
+        /// The segment.
+        path: PathBuf,
+        /// The table.
+        table: String,
     },
     /// It was begun just now, or its writer was killed before the first event.
     #[error("segment {} has nothing in it yet", path.display())]
@@ -130,7 +142,7 @@ impl ReadError {
     pub fn is_corrupt(&self) -> bool {
         match self {
             Self::Sqlite { source, .. } => is_corruption(source),
-            Self::NotASegment { .. } | Self::Row { .. } => true,
+            Self::NotASegment { .. } | Self::NoTable { .. } | Self::Row { .. } => true,
             _ => false,
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use systrail::query::{self, EXAMPLES, Error, Format, Output, Query};
-use systrail::store::{Guard, Limits, VIEWS};
+use systrail::store::{Guard, Limits, views};
 use systrail::sys::wake::Waker;
 use systrail::trail::Time;
 
@@ -151,11 +151,11 @@ fn progress() -> Option<Box<dyn FnMut(Duration, u64) + Send>> {
 /// Every view, then its columns, a line each.
 fn schema() -> String {
     let mut lines = Vec::new();
-    for view in VIEWS {
+    for view in views() {
         lines.push(format!("{}: {}", view.name, view.about));
         let width = view.columns.iter().map(|column| column.name.len()).max();
         let width = width.unwrap_or_default();
-        for column in view.columns {
+        for column in &view.columns {
             lines.push(format!("  {:width$}  {}", column.name, column.about));
         }
         lines.push(String::new());

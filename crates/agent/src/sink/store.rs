@@ -190,9 +190,6 @@ impl Store {
                 }
                 Ok(None) => {}
                 Err(error) if error.is_corrupt() => retention::set_aside(&path, &error),
-                Err(error @ ReadError::Newer { .. }) => {
-                    tracing::warn!(%error, "a new segment is begun beside it");
-                }
                 Err(error) => return Err(error.into()),
             }
         }

@@ -57,7 +57,9 @@ impl Iterator for Events {
                 }
             };
             if let Err(error) = turned {
-                self.open = None;
+                if !matches!(error, ReadError::Incomplete { .. }) {
+                    self.open = None;
+                }
                 if error.is_nothing() {
                     continue;
                 }
@@ -70,11 +72,18 @@ impl Iterator for Events {
 impl Events {
     fn open_segment(&mut self, path: &Path) -> Result<(), ReadError> {
         self.open = None;
-        let rows = Rows::open(path)?;
+        let (rows, incomplete) = Rows::open(path)?;
         if let Some((next, last)) = rows.ids(self.bounds)? {
             self.open = Some(Open { rows, next, last });
         }
-        Ok(())
+        match incomplete {
+            None => Ok(()),
+            // Said first; what can be read of it follows.
+            Some(what) => Err(ReadError::Incomplete {
+                path: path.to_path_buf(),
+                what,
+            }),
+        }
     }
 
     fn turn_page(&mut self) -> Result<(), ReadError> {

@@ -2,12 +2,13 @@
 
 use event::ProcessKey;
 use foldhash::HashMap;
-use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{CachedStatement, Connection, OptionalExtension as _, Params, Result, ToSql};
+use rusqlite::types::ValueRef;
+use rusqlite::{CachedStatement, Connection, OptionalExtension as _, Result, params_from_iter};
 
+use super::layout::{Column, shared_tables};
 use super::recent::Recent;
 use super::rows::SEPARATOR;
-use crate::trail::{Event, ImageLoad, Program, Text, UserId, json};
+use crate::trail::{Event, Text, json};
 
 /// Bytes of texts that are remembered; what is forgotten is found again in the segment.
 const TEXTS_SIZE_MAX: usize = 4 << 20;
@@ -27,35 +28,11 @@ const CHAIN_COUNT_MAX: usize = 8;
 pub(super) struct Known {
     texts: Recent<Box<[u8]>, i64>,
     processes: Recent<(Option<u32>, Option<ProcessKey>), i64>,
-    programs: Recent<ProgramRow, i64>,
-    images: Recent<ImageRow, i64>,
+    /// Rows of the shared tables, in the order of those.
+    shared: Vec<Recent<Box<[Option<i64>]>, i64>>,
     /// Loads of each image since they were added to its row.
     load_counts: HashMap<i64, i64>,
     buffer: Vec<u8>,
-}
-
-/// A row of `program`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct ProgramRow {
-    image: Option<i64>,
-    command: Option<i64>,
-    user: Option<i64>,
-    user_id: Option<UserId>,
-    script: Option<i64>,
-    image_deleted: bool,
-    command_line: Option<i64>,
-    arguments: Option<i64>,
-}
-
-/// A row of `image`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct ImageRow {
-    image: Option<i64>,
-    image_size: i64,
-    image_deleted: bool,
-    kernel_image: bool,
-    existing: bool,
-    notes: Option<i64>,
 }
 
 /// The statements, made ready once a batch.
@@ -89,26 +66,20 @@ impl Known {
         Self {
             texts: Recent::new(TEXTS_SIZE_MAX, is_new),
             processes: Recent::new(COUNT_MAX, is_new),
-            programs: Recent::new(COUNT_MAX, is_new),
-            images: Recent::new(COUNT_MAX, is_new),
+            shared: shared_tables()
+                .iter()
+                .map(|_table| Recent::new(COUNT_MAX, is_new))
+                .collect(),
             load_counts: HashMap::default(),
             buffer: Vec::new(),
         }
     }
 
-    pub(super) fn maybe_text(
-        &mut self,
-        statements: &mut Statements<'_>,
-        text: Option<&Text>,
-    ) -> Result<Option<i64>> {
-        text.map(|text| self.text(statements, text)).transpose()
-    }
-
-    fn text(&mut self, statements: &mut Statements<'_>, text: &Text) -> Result<i64> {
+    pub(super) fn text(&mut self, statements: &mut Statements<'_>, text: &Text) -> Result<i64> {
         self.bytes(statements, text.as_bytes(), text.shown(), text.raw())
     }
 
-    fn str(&mut self, statements: &mut Statements<'_>, text: &str) -> Result<i64> {
+    pub(super) fn str(&mut self, statements: &mut Statements<'_>, text: &str) -> Result<i64> {
         self.bytes(statements, text.as_bytes(), text, None)
     }
 
@@ -181,71 +152,62 @@ impl Known {
         Ok(process.unwrap_or(0))
     }
 
-    pub(super) fn program(
+    /// The number of a row of a shared table; its cells are in the order of the table's columns,
+    /// behind them `notes` where the table has them.
+    pub(super) fn shared(
         &mut self,
-        statements: &mut Statements<'_>,
-        program: &Program,
+        statements: &Statements<'_>,
+        table: &'static str,
+        cells: &[Option<i64>],
     ) -> Result<i64> {
-        let row = self.program_row(statements, program)?;
-        if let Some(id) = self.programs.get(&row, 1) {
+        let tables = shared_tables();
+        let Some(index) = tables.iter().position(|(name, _)| *name == table) else {
+            return Err(rusqlite::Error::InvalidParameterName(table.to_owned()));
+        };
+        let (Some(known), Some((_, columns))) = (self.shared.get_mut(index), tables.get(index))
+        else {
+            return Err(rusqlite::Error::InvalidParameterName(table.to_owned()));
+        };
+        if let Some(id) = known.get(cells, 1) {
             return Ok(id);
         }
-        let values = (
-            row.image,
-            row.command,
-            row.user,
-            &UserIdColumn(row.user_id.as_ref()),
-            row.script,
-            row.image_deleted,
-            row.command_line,
-            row.arguments,
-        );
-        let id = found_or_added(
-            statements.connection,
-            self.programs.is_whole(),
-            "SELECT id FROM program WHERE image IS ?1 AND command IS ?2 AND user IS ?3 \
-             AND user_id IS ?4 AND script IS ?5 AND image_deleted = ?6 \
-             AND command_line IS ?7 AND arguments IS ?8",
-            "INSERT INTO program(image, command, user, user_id, script, image_deleted, \
-             command_line, arguments) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-            values,
-        )?;
-        self.programs.insert(row, id, 1);
+        let is_new = known.is_whole();
+        let id = found_or_added(statements.connection, is_new, table, columns, cells)?;
+        known.insert(cells.into(), id, 1);
         Ok(id)
     }
 
-    fn program_row(
+    /// Counts a load of the image with that number.
+    pub(super) fn count_load(&mut self, image: i64) {
+        *self.load_counts.entry(image).or_default() += 1;
+    }
+
+    /// The command of a process: its arguments with the separator between them, where both command
+    /// line and arguments can be had from that again.
+    pub(super) fn command(
         &mut self,
         statements: &mut Statements<'_>,
-        program: &Program,
-    ) -> Result<ProgramRow> {
-        let mut row = ProgramRow {
-            image: self.maybe_text(statements, program.image.as_ref())?,
-            command: None,
-            user: None,
-            user_id: program.user_id.clone(),
-            script: self.maybe_text(statements, program.script.as_ref())?,
-            image_deleted: program.image_deleted,
-            command_line: None,
-            arguments: None,
-        };
-        if let Some(user) = &program.user {
-            row.user = Some(self.str(statements, user)?);
-        }
+        command_line: &Text,
+        arguments: &[Text],
+    ) -> Result<Option<i64>> {
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.clear();
-        if let Some(command) = command_of(program, &mut buffer) {
-            row.command = Some(self.str(statements, command)?);
-        } else {
-            row.command_line = self.maybe_text(statements, program.command_line.as_ref())?;
-            buffer.clear();
-            if let Some(arguments) = &program.arguments {
-                json::write_arguments(arguments, &mut buffer);
-                row.arguments = Some(self.json(statements, &buffer)?);
-            }
-        }
+        let id = match command_of(command_line.shown(), arguments, &mut buffer) {
+            Some(command) => Some(self.str(statements, command)?),
+            None => None,
+        };
         self.buffer = buffer;
-        Ok(row)
+        Ok(id)
+    }
+
+    /// A list of texts as a JSON object, their bytes with them where they are no Unicode.
+    pub(super) fn texts(&mut self, statements: &mut Statements<'_>, texts: &[Text]) -> Result<i64> {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        buffer.clear();
+        json::write_arguments(texts, &mut buffer);
+        let id = self.json(statements, &buffer)?;
+        self.buffer = buffer;
+        Ok(id)
     }
 
     /// JSON of our own making, which is UTF-8.
@@ -259,7 +221,7 @@ impl Known {
         statements: &mut Statements<'_>,
         event: &Event,
     ) -> Result<Option<i64>> {
-        if event.truncated.is_empty() && event.missing.is_empty() {
+        if event.truncated.is_empty() && event.missing.is_empty() && event.further.is_empty() {
             return Ok(None);
         }
         let mut buffer = std::mem::take(&mut self.buffer);
@@ -268,51 +230,6 @@ impl Known {
         let id = self.json(statements, &buffer)?;
         self.buffer = buffer;
         Ok(Some(id))
-    }
-
-    /// The number of the image a load maps, which is counted.
-    pub(super) fn image(
-        &mut self,
-        statements: &mut Statements<'_>,
-        load: &ImageLoad,
-        notes: Option<i64>,
-    ) -> Result<i64> {
-        let row = ImageRow {
-            image: self.maybe_text(statements, load.image.as_ref())?,
-            image_size: load.image_size.cast_signed(),
-            image_deleted: load.image_deleted,
-            kernel_image: load.kernel_image,
-            existing: load.existing,
-            notes,
-        };
-        let id = match self.images.get(&row, 1) {
-            Some(id) => id,
-            None => self.add_image(statements, row)?,
-        };
-        *self.load_counts.entry(id).or_default() += 1;
-        Ok(id)
-    }
-
-    fn add_image(&mut self, statements: &Statements<'_>, row: ImageRow) -> Result<i64> {
-        let values = (
-            row.image,
-            row.image_size,
-            row.image_deleted,
-            row.kernel_image,
-            row.existing,
-            row.notes,
-        );
-        let id = found_or_added(
-            statements.connection,
-            self.images.is_whole(),
-            "SELECT id FROM image WHERE image IS ?1 AND image_size = ?2 \
-             AND image_deleted = ?3 AND kernel_image = ?4 AND existing = ?5 AND notes IS ?6",
-            "INSERT INTO image(image, image_size, image_deleted, kernel_image, existing, \
-             notes, load_count) VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0)",
-            values,
-        )?;
-        self.images.insert(row, id, 1);
-        Ok(id)
     }
 
     /// Adds the loads counted since to the images' rows.
@@ -347,34 +264,54 @@ fn find_text(
     Ok(None)
 }
 
-/// The row that `find` finds for these values, or that `add` adds. It is not looked for where it
-/// `is_new`.
+/// The row of a shared table with these cells, which is added where there is none. It is not looked
+/// for where it `is_new`.
 fn found_or_added(
     connection: &Connection,
     is_new: bool,
-    find: &str,
-    add: &str,
-    values: impl Params + Copy,
+    table: &str,
+    columns: &[Column],
+    cells: &[Option<i64>],
 ) -> Result<i64> {
+    let mut names: Vec<&str> = columns.iter().map(|column| &*column.name).collect();
+    // Where the table has notes, they are the last cell.
+    names.extend((names.len() < cells.len()).then_some("notes"));
     let found = if is_new {
         None
     } else {
+        let conditions: Vec<_> = names.iter().map(|name| format!("{name} IS ?")).collect();
+        let sql = format!("SELECT id FROM {table} WHERE {}", conditions.join(" AND "));
         connection
-            .prepare_cached(find)?
-            .query_row(values, |row| row.get(0))
+            .prepare_cached(&sql)?
+            .query_row(params_from_iter(cells), |row| row.get(0))
             .optional()?
     };
-    match found {
-        Some(id) => Ok(id),
-        None => connection.prepare_cached(add)?.insert(values),
+    if let Some(id) = found {
+        return Ok(id);
     }
+    let load_count = if table == "image" {
+        ("load_count, ", "0, ")
+    } else {
+        ("", "")
+    };
+    let places = vec!["?"; names.len()].join(", ");
+    let names = names.join(", ");
+    let sql = format!(
+        "INSERT INTO {table}({}{names}) VALUES ({}{places})",
+        load_count.0, load_count.1
+    );
+    connection
+        .prepare_cached(&sql)?
+        .insert(params_from_iter(cells))
 }
 
 /// The arguments with the separator between them, where both command line and arguments can be had
 /// from that again: the usual case.
-fn command_of<'b>(program: &Program, buffer: &'b mut Vec<u8>) -> Option<&'b str> {
-    let arguments = program.arguments.as_ref()?;
-    let command_line = program.command_line.as_ref()?.shown();
+fn command_of<'b>(
+    command_line: &str,
+    arguments: &[Text],
+    buffer: &'b mut Vec<u8>,
+) -> Option<&'b str> {
     let separator = u8::try_from(SEPARATOR).ok()?;
     for (index, argument) in arguments.iter().enumerate() {
         if argument.raw().is_some() || argument.shown().contains(SEPARATOR) {
@@ -404,17 +341,4 @@ fn hash(bytes: &[u8]) -> i64 {
     const PRIME: u64 = 0x0000_0100_0000_01b3;
     let add = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(PRIME);
     bytes.iter().fold(OFFSET, add).cast_signed()
-}
-
-/// A user id as the column has it: a number or a text.
-struct UserIdColumn<'a>(Option<&'a UserId>);
-
-impl ToSql for UserIdColumn<'_> {
-    fn to_sql(&self) -> Result<ToSqlOutput<'_>> {
-        match self.0 {
-            None => Ok(ToSqlOutput::Borrowed(ValueRef::Null)),
-            Some(UserId::Uid(uid)) => uid.to_sql(),
-            Some(UserId::Sid(sid)) => (**sid).to_sql(),
-        }
-    }
 }

@@ -52,10 +52,11 @@ pub fn overview(directory: &Path, guard: &Guard) -> Result<Overview, ReadError> 
 }
 
 fn newest_event(path: &Path, guard: &Guard) -> Result<Option<Time>, ReadError> {
-    let connection = segment::open_bounded(path, guard)?;
-    let times = segment::times(&connection, "main").map_err(|source| ReadError::Sqlite {
-        path: path.to_path_buf(),
-        source,
-    })?;
+    let (connection, shape) = segment::open_bounded(path, guard)?;
+    let times =
+        segment::times(&connection, "main", &shape).map_err(|source| ReadError::Sqlite {
+            path: path.to_path_buf(),
+            source,
+        })?;
     Ok(times.map(|(_, last)| last))
 }

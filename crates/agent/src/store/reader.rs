@@ -7,21 +7,24 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension as _, Row};
 
 use super::guard::{self, Guard};
-use super::{ReadError, Window, directory, segment, views};
+use super::segment::{self, Shape};
+use super::{ReadError, Window, directory, views};
 use crate::trail::Time;
 
 /// A connection that sees the segments of a store at once, through temporary views of the names in
-/// [`VIEWS`](super::VIEWS). It cannot write.
+/// [`views`](super::views()). It cannot write.
 #[derive(Debug)]
 pub struct Reader {
     connection: Connection,
     guard: Guard,
     segments: Vec<PathBuf>,
+    /// What each segment has.
+    shapes: Vec<Shape>,
     passed_over: Vec<PassedOver>,
     last_run: Option<Time>,
 }
 
-/// A segment that is not asked, and why.
+/// A segment that is not asked, or not wholly, and why.
 #[derive(Debug)]
 pub struct PassedOver {
     /// The segment.
@@ -55,6 +58,7 @@ impl Reader {
             connection,
             guard: guard.clone(),
             segments: Vec::new(),
+            shapes: Vec::new(),
             passed_over: Vec::new(),
             last_run: None,
         };
@@ -141,43 +145,50 @@ impl Reader {
             .map_err(sqlite_error)?;
         let looked_at = self.look_at(&schema, path, window);
         match looked_at {
-            Ok(Some(run)) => {
+            Ok(Some((run, shape))) => {
                 self.last_run = self.last_run.max(run);
+                if let Some(what) = shape.incomplete() {
+                    let path = path.to_path_buf();
+                    let why = ReadError::Incomplete {
+                        path: path.clone(),
+                        what,
+                    };
+                    self.passed_over.push(PassedOver { path, why });
+                }
                 self.segments.push(path.to_path_buf());
+                self.shapes.push(shape);
+                Ok(())
             }
-            Ok(None) | Err(_) => {
+            other => {
                 self.connection
                     .execute(&format!("DETACH {schema}"), [])
                     .map_err(sqlite_error)?;
+                other.map(|_not_asked| ())
             }
         }
-        looked_at.map(|_| ())
     }
 
-    /// When the newest run of a segment began; `None` when the segment is not asked.
-    #[expect(
-        clippy::option_option,
-        reason = "an inner None is a segment without a run"
-    )]
+    /// When the newest run of a segment began, where there is one, and what the segment has; `None`
+    /// when the segment is not asked.
     fn look_at(
         &self,
         schema: &str,
         path: &Path,
         window: &Window,
-    ) -> Result<Option<Option<Time>>, ReadError> {
-        segment::check(&self.connection, schema, path)?;
+    ) -> Result<Option<(Option<Time>, Shape)>, ReadError> {
+        let shape = Shape::read(&self.connection, schema, path)?;
         let sqlite_error = |source| ReadError::Sqlite {
             path: path.to_path_buf(),
             source,
         };
-        let times = segment::times(&self.connection, schema).map_err(sqlite_error)?;
+        let times = segment::times(&self.connection, schema, &shape).map_err(sqlite_error)?;
         let (since, last) = window.bounds();
         let overlaps = times.is_some_and(|times| times.0.0 <= last && times.1.0 >= since);
         if !overlaps {
             return Ok(None);
         }
         let run = newest_run(&self.connection, schema).map_err(sqlite_error)?;
-        Ok(Some(run))
+        Ok(Some((run, shape)))
     }
 
     /// Gives the segments their lasting names, the oldest being `s0`, and makes the views.
@@ -188,10 +199,15 @@ impl Reader {
         for n in 0..self.segments.len() {
             self.connection.execute(&format!("DETACH n{n}"), [])?;
         }
-        for path in std::mem::take(&mut self.segments).into_iter().rev() {
+        let shapes = std::mem::take(&mut self.shapes).into_iter();
+        let segments = std::mem::take(&mut self.segments).into_iter();
+        for (path, shape) in segments.zip(shapes).rev() {
             let sql = format!("ATTACH ?1 AS s{}", self.segments.len());
             match self.connection.execute(&sql, [segment::uri(&path)]) {
-                Ok(_) => self.segments.push(path),
+                Ok(_) => {
+                    self.segments.push(path);
+                    self.shapes.push(shape);
+                }
                 Err(source) if self.guard.stopped(&source).is_some() => return Err(source),
                 Err(source) => {
                     let sqlite = ReadError::Sqlite {
@@ -202,8 +218,7 @@ impl Reader {
                 }
             }
         }
-        self.connection
-            .execute_batch(&views::union(self.segments.len()))?;
+        self.connection.execute_batch(&views::union(&self.shapes))?;
         self.connection
             .execute_batch("PRAGMA trusted_schema = OFF; PRAGMA query_only = ON;")
     }
@@ -212,7 +227,7 @@ impl Reader {
 /// When the newest run began that the store knows; `None` when it knows none.
 pub fn last_run(directory: &Path, guard: &Guard) -> Result<Option<Time>, ReadError> {
     for path in directory::segments(directory)?.iter().rev() {
-        let run = segment::open_bounded(path, guard).and_then(|connection| {
+        let run = segment::open_bounded(path, guard).and_then(|(connection, _shape)| {
             newest_run(&connection, "main").map_err(|source| ReadError::Sqlite {
                 path: path.clone(),
                 source,
@@ -259,6 +274,7 @@ mod tests {
             connection,
             guard: Guard::default(),
             segments: paths.to_vec(),
+            shapes: paths.iter().map(|_path| Shape::default()).collect(),
             passed_over: Vec::new(),
             last_run: None,
         };

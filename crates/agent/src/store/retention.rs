@@ -11,7 +11,8 @@ use std::time::{Duration, Instant, SystemTime};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use rusqlite::{Connection, OpenFlags};
 
-use super::{ReadError, directory, segment};
+use super::segment::Shape;
+use super::{ReadError, directory};
 
 /// How often retention is looked at when no segment is ended.
 const RETENTION_INTERVAL: Duration = Duration::from_mins(10);
@@ -215,7 +216,7 @@ fn settle(path: &Path) {
             source,
         })
         .and_then(|connection| {
-            segment::check(&connection, "main", path)?;
+            Shape::read(&connection, "main", path)?;
             connection
                 .pragma_update_and_check(None, "journal_mode", "MEMORY", |_row| Ok(()))
                 .map_err(|source| ReadError::Sqlite {

@@ -4,18 +4,20 @@
 //! lead somewhere, and what does not is an error that names it.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use event::{Kind, ProcessKey};
+use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension as _, Row};
 
-use super::{ReadError, segment};
+use super::ReadError;
+use super::layout::{self, MARK};
+use super::row_source::RowSource;
+use super::segment::{self, Shape};
 use crate::trail::json::{self, Arguments, Notes};
-use crate::trail::{
-    Body, Event, ImageLoad, Lost, Origin, ProcessExec, ProcessExit, ProcessStart, Program,
-    SensorStart, SensorStop, Text, ThreadExit, ThreadStart, Time, UserId,
-};
+use crate::trail::{Body, Event, Origin, Text, Time};
 
 /// Texts, programs and the like that are remembered at most, each; then all are forgotten.
 const REMEMBERED_MAX: usize = 16_384;
@@ -25,21 +27,44 @@ const REMEMBERED_MAX: usize = 16_384;
 pub(super) struct Rows {
     connection: Connection,
     path: PathBuf,
+    selects: Vec<Select>,
     known: Known,
+}
+
+/// How the events of a kind are read.
+#[derive(Debug)]
+struct Select {
+    kind: Kind,
+    table: &'static str,
+    /// Ends in a place for conditions.
+    sql: String,
+    /// The fields after those every event has, in order.
+    fields: Vec<&'static str>,
+    has_parent: bool,
+    shared: Option<Shared>,
+    shares_notes: bool,
+}
+
+/// How the row of a shared table is read.
+#[derive(Debug)]
+pub(super) struct Shared {
+    table: &'static str,
+    sql: String,
+    /// The columns, in order; after them the notes, where the table has them.
+    pub(super) fields: Vec<&'static str>,
 }
 
 /// What was read of what events refer to.
 #[derive(Debug)]
-struct Known {
+pub(super) struct Known {
     stretches: Vec<Stretch>,
     texts: HashMap<i64, Text>,
     processes: HashMap<i64, Identity>,
-    programs: HashMap<i64, Program>,
-    images: HashMap<i64, (ImageLoad, Notes)>,
+    shared: HashMap<(&'static str, i64), Arc<[Value]>>,
 }
 
 /// What a process is known by.
-type Identity = (Option<u32>, Option<ProcessKey>);
+pub(super) type Identity = (Option<u32>, Option<ProcessKey>);
 
 #[derive(Debug)]
 struct Stretch {
@@ -61,50 +86,110 @@ impl From<rusqlite::Error> for RowError {
     }
 }
 
-type Result<T> = std::result::Result<T, RowError>;
+pub(super) type Result<T> = std::result::Result<T, RowError>;
 
-/// The tables of events with the columns that are read of each; id, time and process come first.
-const TABLES: [(&str, &str); 7] = [
-    (
-        "process_start",
-        "notes, parent, program, creator_process_id, creator_thread_id, session_id, existing",
-    ),
-    ("process_exec", "notes, program"),
-    (
-        "process_exit",
-        "notes, exit_code, signal, core_dumped, image, run_time_ns",
-    ),
-    (
-        "thread_start",
-        "notes, thread_id, creator_process_offset, creator_thread_offset, remote, start_address",
-    ),
-    ("thread_exit", "notes, thread_id"),
-    ("image_load", "NULL, image, image_base"),
-    (
-        "mark",
-        "notes, kind, lost_kind, lost_count, lost_reason, source, version, account",
-    ),
-];
+impl Select {
+    /// How this segment's events of each kind are read: by the columns it has.
+    fn all(shape: &Shape) -> Vec<Self> {
+        let of_tables = layout::tables().iter().map(|(kind, table)| {
+            let own = table.own.iter().map(|column| &*column.name).collect();
+            (*kind, table.name, own, Some(table))
+        });
+        let marks = layout::mark_columns().iter();
+        let marks: Vec<&'static str> = marks.map(|column| &*column.name).collect();
+        let of_marks = layout::marks().map(|kind| (kind, MARK, marks.clone(), None));
+        of_tables
+            .chain(of_marks)
+            .filter(|(_, table, ..)| shape.has_table(table))
+            .map(|(kind, name, fields, table)| Self::of(shape, kind, name, fields, table))
+            .collect()
+    }
+
+    fn of(
+        shape: &Shape,
+        kind: Kind,
+        name: &'static str,
+        fields: Vec<&'static str>,
+        table: Option<&'static layout::Table>,
+    ) -> Self {
+        let has_parent = table.is_some_and(|table| table.has_parent);
+        let shared = table.and_then(|table| table.shared.as_ref());
+        let mut columns = vec!["id", "time", "process", "notes"];
+        columns.push(if has_parent { "parent" } else { "NULL" });
+        columns.push(shared.map_or("NULL", |(table, _)| *table));
+        columns.extend(&fields);
+        let columns: Vec<&str> = columns
+            .into_iter()
+            .map(|column| {
+                if shape.has(name, column) {
+                    column
+                } else {
+                    "NULL"
+                }
+            })
+            .collect();
+        let of_kind = match table {
+            Some(_) => String::new(),
+            None => format!("kind = {} AND ", kind.0),
+        };
+        // The unary plus keeps the index of times out of it: the ids are the narrower bound.
+        let sql = format!(
+            "SELECT {} FROM {name} WHERE {of_kind}id BETWEEN ?1 AND ?2 AND +time BETWEEN ?3 AND ?4",
+            columns.join(", ")
+        );
+        Self {
+            kind,
+            table: name,
+            sql,
+            fields,
+            has_parent,
+            shared: shared.map(|(table, columns)| Shared::of(shape, table, columns)),
+            shares_notes: table.is_some_and(layout::Table::shares_notes),
+        }
+    }
+}
+
+impl Shared {
+    fn of(shape: &Shape, table: &'static str, columns: &'static [layout::Column]) -> Self {
+        let fields: Vec<&'static str> = columns.iter().map(|column| &*column.name).collect();
+        let columns: Vec<&str> = fields
+            .iter()
+            .copied()
+            .chain(["notes"])
+            .map(|column| {
+                if shape.has(table, column) {
+                    column
+                } else {
+                    "NULL"
+                }
+            })
+            .collect();
+        let sql = format!("SELECT {} FROM {table} WHERE id = ?1", columns.join(", "));
+        Self { table, sql, fields }
+    }
+}
 
 impl Rows {
-    /// Opens a segment. What is written to it from now on is not seen.
-    pub(super) fn open(path: &Path) -> std::result::Result<Self, ReadError> {
-        let connection = segment::open(path)?;
+    /// Opens a segment; beside it, what of it cannot be shown, in words. What is written to it from
+    /// now on is not seen.
+    pub(super) fn open(path: &Path) -> std::result::Result<(Self, Option<String>), ReadError> {
+        let (connection, shape) = segment::open(path)?;
         let stretches = read_stretches(&connection).map_err(|source| ReadError::Sqlite {
             path: path.to_path_buf(),
             source,
         })?;
-        Ok(Self {
+        let rows = Self {
             connection,
             path: path.to_path_buf(),
+            selects: Select::all(&shape),
             known: Known {
                 stretches,
                 texts: HashMap::new(),
                 processes: HashMap::new(),
-                programs: HashMap::new(),
-                images: HashMap::new(),
+                shared: HashMap::new(),
             },
-        })
+        };
+        Ok((rows, shape.incomplete()))
     }
 
     /// The first and the last id of an event in the bounds; `None` when there is none.
@@ -113,7 +198,7 @@ impl Rows {
         bounds: (i64, i64),
     ) -> std::result::Result<Option<(i64, i64)>, ReadError> {
         let mut span: Option<(i64, i64)> = None;
-        for table in segment::EVENT_TABLES {
+        for table in self.tables() {
             let sql = match bounds {
                 (i64::MIN, i64::MAX) => format!(
                     "SELECT (SELECT min(id) FROM {table}), (SELECT max(id) FROM {table}) \
@@ -124,7 +209,9 @@ impl Rows {
             let ends: rusqlite::Result<(Option<i64>, Option<i64>)> =
                 self.connection
                     .query_row(&sql, bounds, |row| Ok((row.get(0)?, row.get(1)?)));
-            if let (Some(first), Some(last)) = ends.map_err(|error| self.error(error.into()))? {
+            if let (Some(first), Some(last)) =
+                ends.map_err(|error| RowError::from(error).of(&self.path))?
+            {
                 let (known_first, known_last) = span.unwrap_or((first, last));
                 span = Some((known_first.min(first), known_last.max(last)));
             }
@@ -135,11 +222,11 @@ impl Rows {
     /// The least id of an event from `id` on.
     pub(super) fn id_from(&self, id: i64) -> std::result::Result<Option<i64>, ReadError> {
         let mut least: Option<i64> = None;
-        for table in segment::EVENT_TABLES {
+        for table in self.tables() {
             let sql = format!("SELECT min(id) FROM {table} WHERE id >= ?1");
             let found = self.connection.prepare_cached(&sql);
             let found = found.and_then(|mut statement| statement.query_row([id], |row| row.get(0)));
-            let found: Option<i64> = found.map_err(|error| self.error(error.into()))?;
+            let found: Option<i64> = found.map_err(|error| RowError::from(error).of(&self.path))?;
             least = match (least, found) {
                 (Some(least), Some(found)) => Some(least.min(found)),
                 (least, found) => least.or(found),
@@ -155,43 +242,56 @@ impl Rows {
         bounds: (i64, i64),
         events: &mut Vec<(i64, Event)>,
     ) -> std::result::Result<(), ReadError> {
-        for (table, columns) in TABLES {
-            self.read_table(table, columns, ids, bounds, events)
-                .map_err(|error| self.error(error))?;
+        for select in &self.selects {
+            let read = read(
+                &self.connection,
+                &mut self.known,
+                select,
+                ids,
+                bounds,
+                events,
+            );
+            read.map_err(|error| error.of(&self.path))?;
         }
         events.sort_by_key(|(id, _)| *id);
         Ok(())
     }
 
-    fn error(&self, error: RowError) -> ReadError {
-        let path = self.path.clone();
-        match error {
-            RowError::Sqlite(source) => ReadError::Sqlite { path, source },
-            RowError::Wrong(what) => ReadError::Row { path, what },
-        }
+    /// The tables of events it has.
+    fn tables(&self) -> impl Iterator<Item = &'static str> {
+        layout::event_tables().filter(|table| {
+            let mut selects = self.selects.iter();
+            selects.any(|select| select.table == *table)
+        })
     }
+}
 
-    fn read_table(
-        &mut self,
-        table: &str,
-        columns: &str,
-        ids: (i64, i64),
-        bounds: (i64, i64),
-        events: &mut Vec<(i64, Event)>,
-    ) -> Result<()> {
-        // The unary plus keeps the index of times out of it: the ids are the narrower bound.
-        let sql = format!(
-            "SELECT id, time, process, {columns} FROM {table} \
-             WHERE id BETWEEN ?1 AND ?2 AND +time BETWEEN ?3 AND ?4"
-        );
-        let mut statement = self.connection.prepare_cached(&sql)?;
-        let mut rows = statement.query((ids.0, ids.1, bounds.0, bounds.1))?;
-        while let Some(row) = rows.next()? {
-            let event = self.known.event(&self.connection, table, row)?;
-            events.push((row.get(0)?, event));
+impl RowError {
+    fn of(self, path: &Path) -> ReadError {
+        let path = path.to_path_buf();
+        match self {
+            Self::Sqlite(source) => ReadError::Sqlite { path, source },
+            Self::Wrong(what) => ReadError::Row { path, what },
         }
-        Ok(())
     }
+}
+
+/// Appends the events that `select` gives.
+fn read(
+    connection: &Connection,
+    known: &mut Known,
+    select: &Select,
+    ids: (i64, i64),
+    bounds: (i64, i64),
+    events: &mut Vec<(i64, Event)>,
+) -> Result<()> {
+    let mut statement = connection.prepare_cached(&select.sql)?;
+    let mut rows = statement.query((ids.0, ids.1, bounds.0, bounds.1))?;
+    while let Some(row) = rows.next()? {
+        let event = known.event(connection, select, row)?;
+        events.push((row.get(0)?, event));
+    }
+    Ok(())
 }
 
 fn read_stretches(connection: &Connection) -> rusqlite::Result<Vec<Stretch>> {
@@ -210,7 +310,7 @@ fn read_stretches(connection: &Connection) -> rusqlite::Result<Vec<Stretch>> {
 }
 
 impl Known {
-    fn event(&mut self, connection: &Connection, table: &str, row: &Row<'_>) -> Result<Event> {
+    fn event(&mut self, connection: &Connection, select: &Select, row: &Row<'_>) -> Result<Event> {
         let id: i64 = row.get(0)?;
         let stretch = self
             .stretches
@@ -224,8 +324,35 @@ impl Known {
         let (Some(process_id), Some(process_key)) = self.process(connection, process)? else {
             return Err(RowError::Wrong(format!("event {id} is of no process")));
         };
-        let notes = self.notes(connection, row.get(3)?)?;
-        let (body, notes) = self.body(connection, table, row, process_id, notes)?;
+        let parent = match row.get(4)? {
+            Some(parent) if select.has_parent => self.process(connection, parent)?,
+            _ => (None, None),
+        };
+        let shared = match (&select.shared, row.get::<_, Option<i64>>(5)?) {
+            (Some(shared), Some(id)) => Some((shared, self.shared(connection, shared, id)?)),
+            _ => None,
+        };
+        let notes = match &shared {
+            Some((_, cells)) if select.shares_notes => match cells.last() {
+                Some(Value::Integer(id)) => Some(*id),
+                _ => None,
+            },
+            _ => row.get(3)?,
+        };
+        let notes = self.notes(connection, notes)?;
+        let mut source = RowSource {
+            known: self,
+            connection,
+            row,
+            own: &select.fields,
+            shared: shared.as_ref().map(|(shared, cells)| (*shared, &**cells)),
+            parent,
+            process_id,
+        };
+        let Some(body) = Body::read(select.kind, &mut source)? else {
+            let kind = select.kind;
+            return Err(RowError::Wrong(format!("{kind} is no kind of an event")));
+        };
         Ok(Event {
             sequence,
             time: Time(row.get(1)?),
@@ -239,67 +366,30 @@ impl Known {
         })
     }
 
-    /// What happened. An image load brings its own notes.
-    fn body(
+    /// The cells of a row of a shared table.
+    fn shared(
         &mut self,
         connection: &Connection,
-        table: &str,
-        row: &Row<'_>,
-        process_id: u32,
-        notes: Notes,
-    ) -> Result<(Body, Notes)> {
-        let body = match table {
-            "process_start" => Body::ProcessStart(Box::new(self.process_start(connection, row)?)),
-            "process_exec" => Body::ProcessExec(Box::new(ProcessExec {
-                program: self.program(connection, row.get(4)?)?,
-            })),
-            "process_exit" => Body::ProcessExit(self.process_exit(connection, row)?),
-            "thread_start" => Body::ThreadStart(thread_start(row, process_id)?),
-            "thread_exit" => Body::ThreadExit(ThreadExit {
-                thread_id: row.get(4)?,
-            }),
-            "image_load" => {
-                let (mut load, notes) = self.image(connection, row.get(4)?)?;
-                load.image_base = row.get::<_, i64>(5)?.cast_unsigned();
-                return Ok((Body::ImageLoad(load), notes));
-            }
-            _ => mark(row)?,
+        shared: &Shared,
+        id: i64,
+    ) -> Result<Arc<[Value]>> {
+        if let Some(cells) = self.shared.get(&(shared.table, id)) {
+            return Ok(Arc::clone(cells));
+        }
+        let mut statement = connection.prepare_cached(&shared.sql)?;
+        let mut rows = statement.query([id])?;
+        let Some(row) = rows.next()? else {
+            return Err(dangling(shared.table, id));
         };
-        Ok((body, notes))
+        let cells: rusqlite::Result<Arc<[Value]>> = (0..=shared.fields.len())
+            .map(|index| row.get(index))
+            .collect();
+        let cells = cells?;
+        remember(&mut self.shared, (shared.table, id), Arc::clone(&cells));
+        Ok(cells)
     }
 
-    fn process_start(&mut self, connection: &Connection, row: &Row<'_>) -> Result<ProcessStart> {
-        let (parent_process_id, parent_process_key) = match row.get(4)? {
-            Some(parent) => self.process(connection, parent)?,
-            None => (None, None),
-        };
-        let program = self.program(connection, row.get(5)?)?;
-        Ok(ProcessStart {
-            parent_process_id,
-            parent_process_key,
-            creator_process_id: row.get(6)?,
-            creator_thread_id: row.get(7)?,
-            program,
-            session_id: row.get(8)?,
-            existing: row.get(9)?,
-        })
-    }
-
-    fn process_exit(&mut self, connection: &Connection, row: &Row<'_>) -> Result<ProcessExit> {
-        Ok(ProcessExit {
-            exit_code: row.get(4)?,
-            signal: row.get(5)?,
-            core_dumped: row.get(6)?,
-            image: self.maybe_text(connection, row.get(7)?)?,
-            run_time_ns: row.get::<_, Option<i64>>(8)?.map(i64::cast_unsigned),
-        })
-    }
-
-    fn maybe_text(&mut self, connection: &Connection, id: Option<i64>) -> Result<Option<Text>> {
-        id.map(|id| self.text(connection, id)).transpose()
-    }
-
-    fn text(&mut self, connection: &Connection, id: i64) -> Result<Text> {
+    pub(super) fn text(&mut self, connection: &Connection, id: i64) -> Result<Text> {
         if let Some(text) = self.texts.get(&id) {
             return Ok(text.clone());
         }
@@ -341,140 +431,27 @@ impl Known {
     }
 
     fn notes(&mut self, connection: &Connection, id: Option<i64>) -> Result<Notes> {
-        match self.maybe_text(connection, id)? {
+        match id {
             None => Ok(Notes::default()),
-            Some(text) => json::read_notes(text.as_bytes()).map_err(wrong),
-        }
-    }
-
-    fn program(&mut self, connection: &Connection, id: i64) -> Result<Program> {
-        if let Some(program) = self.programs.get(&id) {
-            return Ok(program.clone());
-        }
-        let sql = "SELECT image, image_deleted, command, command_line, arguments, user, user_id,                    script FROM program WHERE id = ?1";
-        let mut statement = connection.prepare_cached(sql)?;
-        let mut rows = statement.query([id])?;
-        let Some(row) = rows.next()? else {
-            return Err(dangling("program", id));
-        };
-        let command = self.maybe_text(connection, row.get(2)?)?;
-        let (command_line, arguments) = match command {
-            Some(command) => {
-                let (command_line, arguments) = parts_of(&command);
-                (Some(command_line), Some(arguments))
+            Some(id) => {
+                let text = self.text(connection, id)?;
+                json::read_notes(text.as_bytes()).map_err(wrong)
             }
-            None => (
-                self.maybe_text(connection, row.get(3)?)?,
-                self.arguments(connection, row.get(4)?)?,
-            ),
-        };
-        let user = self.maybe_text(connection, row.get(5)?)?;
-        let program = Program {
-            image: self.maybe_text(connection, row.get(0)?)?,
-            image_deleted: row.get(1)?,
-            command_line,
-            arguments,
-            user: user.map(|user| Arc::from(user.shown())),
-            user_id: user_id(row)?,
-            script: self.maybe_text(connection, row.get(7)?)?,
-        };
-        remember(&mut self.programs, id, program.clone());
-        Ok(program)
-    }
-
-    fn arguments(&mut self, connection: &Connection, id: Option<i64>) -> Result<Option<Arguments>> {
-        match self.maybe_text(connection, id)? {
-            None => Ok(None),
-            Some(text) => json::read_arguments(text.as_bytes()).map_err(wrong),
         }
     }
-
-    /// An image as it is mapped, but for where.
-    fn image(&mut self, connection: &Connection, id: i64) -> Result<(ImageLoad, Notes)> {
-        if let Some(known) = self.images.get(&id) {
-            return Ok(known.clone());
-        }
-        let sql = "SELECT image, image_deleted, image_size, kernel_image, existing, notes                    FROM image WHERE id = ?1";
-        let mut statement = connection.prepare_cached(sql)?;
-        let mut rows = statement.query([id])?;
-        let Some(row) = rows.next()? else {
-            return Err(dangling("image", id));
-        };
-        let load = ImageLoad {
-            image: self.maybe_text(connection, row.get(0)?)?,
-            image_deleted: row.get(1)?,
-            image_base: 0,
-            image_size: row.get::<_, i64>(2)?.cast_unsigned(),
-            kernel_image: row.get(3)?,
-            existing: row.get(4)?,
-        };
-        let notes = self.notes(connection, row.get(5)?)?;
-        remember(&mut self.images, id, (load.clone(), notes.clone()));
-        Ok((load, notes))
-    }
-}
-
-fn thread_start(row: &Row<'_>, process_id: u32) -> Result<ThreadStart> {
-    let creator = |index| -> Result<Option<u32>> {
-        let Some(offset) = row.get::<_, Option<i64>>(index)? else {
-            return Ok(None);
-        };
-        let id = offset.checked_add(process_id.into());
-        id.and_then(|id| u32::try_from(id).ok())
-            .map(Some)
-            .ok_or_else(|| RowError::Wrong(format!("no id is {offset} from {process_id}")))
-    };
-    Ok(ThreadStart {
-        thread_id: row.get(4)?,
-        creator_process_id: creator(5)?,
-        creator_thread_id: creator(6)?,
-        remote: row.get(7)?,
-        start_address: row.get::<_, Option<i64>>(8)?.map(i64::cast_unsigned),
-    })
-}
-
-/// An event about the recording itself.
-fn mark(row: &Row<'_>) -> Result<Body> {
-    let text = |index| row.get::<_, String>(index);
-    Ok(match Kind(row.get(4)?) {
-        Kind::LOST => Body::Lost(Lost {
-            lost_kind: Kind(row.get(5)?),
-            lost_count: row.get::<_, i64>(6)?.cast_unsigned(),
-            lost_reason: text(7)?.into(),
-        }),
-        Kind::SENSOR_START => Body::SensorStart(SensorStart {
-            source: text(8)?.into(),
-            version: text(9)?.into(),
-        }),
-        Kind::SENSOR_STOP => Body::SensorStop(Box::new(SensorStop {
-            source: text(8)?.into(),
-            version: text(9)?.into(),
-            account: serde_json::from_str(&text(10)?).map_err(wrong)?,
-        })),
-        other => return Err(RowError::Wrong(format!("{other} is no kind of a mark"))),
-    })
-}
-
-fn user_id(row: &Row<'_>) -> Result<Option<UserId>> {
-    use rusqlite::types::ValueRef;
-    Ok(match row.get_ref(6)? {
-        ValueRef::Null => None,
-        ValueRef::Text(_) => Some(UserId::Sid(row.get(6)?)),
-        _ => Some(UserId::Uid(row.get(6)?)),
-    })
 }
 
 /// What stands between the arguments of a command: no keyboard types it and no shell passes it on.
 pub(super) const SEPARATOR: char = '\u{1f}';
 
 /// Command line and arguments of a command.
-fn parts_of(command: &Text) -> (Text, Arguments) {
+pub(super) fn parts_of(command: &Text) -> (Text, Arguments) {
     let command_line = command.shown().replace(SEPARATOR, " ");
     let arguments = command.shown().split(SEPARATOR).map(Text::from).collect();
     (Text::from(&*command_line), arguments)
 }
 
-fn remember<T>(known: &mut HashMap<i64, T>, id: i64, value: T) {
+fn remember<K: Eq + Hash, T>(known: &mut HashMap<K, T>, id: K, value: T) {
     if known.len() >= REMEMBERED_MAX {
         known.clear();
     }
@@ -485,6 +462,6 @@ fn dangling(what: &str, id: i64) -> RowError {
     RowError::Wrong(format!("{what} {id} is referred to and not there"))
 }
 
-fn wrong(error: impl std::fmt::Display) -> RowError {
+pub(super) fn wrong(error: impl std::fmt::Display) -> RowError {
     RowError::Wrong(error.to_string())
 }

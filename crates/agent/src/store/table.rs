@@ -11,35 +11,47 @@ use rusqlite::{CachedStatement, Connection, Result, params_from_iter};
 const ROW_COUNT: usize = 16;
 
 /// A table of numbers, and its rows that are not inserted yet.
-pub(super) struct Table<'c, const WIDTH: usize> {
+pub(super) struct Table<'c> {
     connection: &'c Connection,
     name: &'static str,
-    rows: Vec<[Option<i64>; WIDTH]>,
+    columns: &'c [&'static str],
+    /// One row after the other.
+    rows: Vec<Option<i64>>,
     /// Made ready when it is needed.
     insert_many: Option<CachedStatement<'c>>,
 }
 
-impl<'c, const WIDTH: usize> Table<'c, WIDTH> {
-    pub(super) const fn new(connection: &'c Connection, name: &'static str) -> Self {
+impl<'c> Table<'c> {
+    pub(super) const fn new(
+        connection: &'c Connection,
+        name: &'static str,
+        columns: &'c [&'static str],
+    ) -> Self {
         Self {
             connection,
             name,
+            columns,
             rows: Vec::new(),
             insert_many: None,
         }
     }
 
-    /// Adds a row, which is in the table after [`finish`](Self::finish) at the latest.
-    pub(super) fn add(&mut self, row: [Option<i64>; WIDTH]) -> Result<()> {
-        self.rows.push(row);
-        if self.rows.len() < ROW_COUNT {
+    /// Adds a row, a cell a column; it is in the table after [`finish`](Self::finish) at the latest.
+    pub(super) fn add(&mut self, row: impl Iterator<Item = Option<i64>>) -> Result<()> {
+        self.rows.extend(row);
+        debug_assert!(
+            self.rows.len().is_multiple_of(self.columns.len()),
+            "a row of {} has a cell a column",
+            self.name
+        );
+        if self.rows.len() < ROW_COUNT * self.columns.len() {
             return Ok(());
         }
         let insert = match &mut self.insert_many {
             Some(insert) => insert,
             None => self.insert_many.insert(self.prepare(ROW_COUNT)?),
         };
-        insert.execute(params_from_iter(self.rows.as_flattened()))?;
+        insert.execute(params_from_iter(&self.rows))?;
         self.rows.clear();
         Ok(())
     }
@@ -50,16 +62,17 @@ impl<'c, const WIDTH: usize> Table<'c, WIDTH> {
             return Ok(());
         }
         let mut insert = self.prepare(1)?;
-        for row in &self.rows {
+        for row in self.rows.chunks(self.columns.len()) {
             insert.execute(params_from_iter(row))?;
         }
         Ok(())
     }
 
     fn prepare(&self, row_count: usize) -> Result<CachedStatement<'c>> {
-        let row = format!("({})", ["?"; WIDTH].join(", "));
+        let row = format!("({})", vec!["?"; self.columns.len()].join(", "));
         let rows = vec![row; row_count].join(", ");
-        let sql = format!("INSERT INTO {} VALUES {rows}", self.name);
+        let columns = self.columns.join(", ");
+        let sql = format!("INSERT INTO {}({columns}) VALUES {rows}", self.name);
         self.connection.prepare_cached(&sql)
     }
 }
@@ -73,12 +86,12 @@ mod tests {
         for count in [0, 1, ROW_COUNT - 1, ROW_COUNT, 2 * ROW_COUNT + 3] {
             let connection = Connection::open_in_memory().unwrap();
             connection
-                .execute_batch("CREATE TABLE t(id, time)")
+                .execute_batch("CREATE TABLE t(other, time, id)")
                 .unwrap();
-            let mut table = Table::new(&connection, "t");
+            let mut table = Table::new(&connection, "t", &["id", "time"]);
             let ids = 0..i64::try_from(count).unwrap();
             for id in ids.clone() {
-                table.add([Some(id), Some(-id)]).unwrap();
+                table.add([Some(id), Some(-id)].into_iter()).unwrap();
             }
             table.finish().unwrap();
             let mut read = connection.prepare("SELECT id, time FROM t").unwrap();

@@ -3,7 +3,8 @@
 //!
 //! Every segment brings its own views, so that any SQLite tool can be pointed at one file:
 //! `views/segment.rs`. Over many segments, attached as `s0`, `s1` and so on, there are temporary
-//! views of the same names: `views/union.rs`. `views/described.rs` says what their columns are.
+//! views of the same names over the tables: `views/union.rs`. `views/described.rs` says what their
+//! columns are.
 
 mod described;
 mod segment;
@@ -11,13 +12,34 @@ mod union;
 
 use std::fmt::Write as _;
 
-pub use described::{Column, VIEWS, View};
-pub(super) use segment::of_segment;
+pub use described::{Column, View, views};
 pub(super) use union::union;
 
 fn create(sql: &mut String, temp: &str, name: &str, body: &str) {
     // Writing to a String cannot fail.
     let _infallible = writeln!(sql, "CREATE {temp} VIEW {name} AS {body};");
+}
+
+/// The statements that make a segment's own views.
+pub(super) fn of_segment() -> String {
+    let mut sql = String::new();
+    for (name, body) in segment::bodies() {
+        create(&mut sql, "", name, &render(&body, str::to_owned));
+    }
+    sql
+}
+
+/// SQL with each `@table` in it as `name_fn` calls the table.
+fn render(sql: &str, name_fn: impl Fn(&str) -> String) -> String {
+    let mut parts = sql.split('@');
+    let mut rendered = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let is_other = |character: char| !(character.is_ascii_alphanumeric() || character == '_');
+        let (table, rest) = part.split_at(part.find(is_other).unwrap_or(part.len()));
+        rendered.push_str(&name_fn(table));
+        rendered.push_str(rest);
+    }
+    rendered
 }
 
 /// RFC 3339 with nine fractional digits of a time in nanoseconds.

@@ -6,20 +6,22 @@
 use std::fs::OpenOptions;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{CachedStatement, Connection, OpenFlags, Result};
+use rusqlite::types::Value;
+use rusqlite::{CachedStatement, Connection, OpenFlags, Result, params_from_iter};
 
 use super::intern::{Known, Statements};
+use super::layout::{self, MARK};
 use super::live::{Live, Process};
-use super::segment::{APPLICATION_ID, EVENT_TABLES};
+use super::row::{Cells, MarkWriter};
+use super::segment::{APPLICATION_ID, Shape};
 use super::table::Table;
-use super::{ReadError, VERSION, directory, segment, views};
-use crate::trail::{
-    Body, Event, ImageLoad, Lost, ProcessExit, ProcessStart, Program, SensorStop, ThreadStart, Time,
-};
+use super::{ReadError, VERSION, directory, views};
+use crate::trail::schema::Declared as _;
+use crate::trail::{Body, Event, Time};
 
 /// Bytes of pages SQLite keeps in memory for the writer.
 const CACHE_SIZE_KIB: u32 = 16 * 1024;
@@ -108,24 +110,21 @@ impl Writer {
             source,
         };
         let connection = open_file(path)?;
-        match segment::check(&connection, "main", path) {
-            Ok(()) => {}
+        let shape = match Shape::read(&connection, "main", path) {
+            Ok(shape) => shape,
             Err(ReadError::Blank { .. }) => {
                 let mut writer = Self::new(connection, path, true);
                 writer.initialise(now, live).map_err(sqlite_error)?;
                 return Ok(Some(writer));
             }
             Err(error) => return Err(error),
-        }
-        let version: u32 = connection
-            .query_row("PRAGMA user_version", [], |row| row.get(0))
-            .map_err(sqlite_error)?;
+        };
         let is_ended: bool = connection
             .query_row("SELECT count(*) FROM meta WHERE name = 'end'", [], |row| {
                 row.get(0)
             })
             .map_err(sqlite_error)?;
-        if is_ended || version != VERSION {
+        if is_ended || !shape.is_present() {
             return Ok(None);
         }
         let mut writer = Self::new(connection, path, false);
@@ -188,11 +187,7 @@ impl Writer {
         live: &mut Live,
         mut written_fn: impl FnMut(&Event),
     ) -> Result<()> {
-        let mut batch = Batch {
-            tables: Tables::new(&self.connection)?,
-            statements: Statements::prepare(&self.connection)?,
-            known: &mut self.known,
-        };
+        let mut batch = Batch::new(&self.connection, &mut self.known)?;
         for event in events {
             live.learn(event);
             let id = self.next_id;
@@ -213,7 +208,7 @@ impl Writer {
             self.next_id = id.saturating_add(1);
             written_fn(event);
         }
-        batch.tables.finish()
+        batch.finish()
     }
 
     /// Ends the segment: nobody will go on with it.
@@ -231,7 +226,7 @@ impl Writer {
 
     fn initialise(&mut self, now: Time, live: &Live) -> Result<()> {
         let transaction = self.connection.transaction()?;
-        transaction.execute_batch(include_str!("schema.sql"))?;
+        transaction.execute_batch(&layout::create_tables())?;
         transaction.execute_batch(&views::of_segment())?;
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
         transaction.pragma_update(None, "user_version", VERSION)?;
@@ -250,7 +245,7 @@ impl Writer {
 
     fn last_id(&self) -> Result<i64> {
         let mut last = 0;
-        for table in EVENT_TABLES {
+        for table in layout::event_tables() {
             let sql = format!("SELECT coalesce(max(id), 0) FROM {table}");
             last = last.max(self.connection.query_row(&sql, [], |row| row.get(0))?);
         }
@@ -306,243 +301,151 @@ fn begin_stretch(connection: &Connection, id: i64, event: &Event, run_began: Tim
 /// Writes down what is known of each process that runs.
 fn carry(connection: &Connection, known: &mut Known, live: &Live) -> Result<()> {
     let mut statements = Statements::prepare(connection)?;
-    let mut add = connection.prepare_cached(
-        "INSERT OR REPLACE INTO process_carried(process, time, parent, program, \
-         creator_process_id, creator_thread_id, session_id, existing, exec_count, exec_time, \
-         run_began) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
-    )?;
+    let columns = layout::carried_columns();
+    let places = vec!["?"; columns.len()].join(", ");
+    let columns = columns.join(", ");
+    let sql = format!("INSERT OR REPLACE INTO process_carried({columns}) VALUES ({places})");
+    let mut add = connection.prepare_cached(&sql)?;
+    let mut cells = Cells::default();
     for process in live.processes() {
         let Process { start, .. } = process;
         let id = known.process(&mut statements, process.id, process.key)?;
-        let parent = (start.parent_process_id, start.parent_process_key);
-        add.execute((
-            id,
+        cells.fill(known, &mut statements, process.id, |writer| {
+            start.visit(writer);
+        })?;
+        let begin = [
+            Some(id),
             process.time.map(|time| time.0),
-            known.maybe_process(&mut statements, parent)?,
-            known.program(&mut statements, &start.program)?,
-            start.creator_process_id,
-            start.creator_thread_id,
-            start.session_id,
-            start.existing,
-            process.exec_count,
-            process.exec_time.map(|time| time.0),
-            process.run_began.0,
-        ))?;
+            known.maybe_process(&mut statements, cells.parent)?,
+            Some(known.shared(&statements, "program", &cells.shared)?),
+        ];
+        let exec_time = process.exec_time.map(|time| time.0);
+        let end = [
+            Some(process.exec_count),
+            exec_time,
+            Some(process.run_began.0),
+        ];
+        let row = begin.iter().chain(&cells.own).chain(&end);
+        add.execute(params_from_iter(row))?;
     }
     Ok(())
 }
 
 /// Events on their way into the tables.
 struct Batch<'w> {
-    tables: Tables<'w>,
+    /// A table a kind, in the order of [`layout::tables`].
+    tables: Vec<Table<'w>>,
+    mark: CachedStatement<'w>,
     statements: Statements<'w>,
     known: &'w mut Known,
+    cells: Cells,
 }
 
-/// The tables of events. A mark is a row with texts, and rare.
-struct Tables<'c> {
-    process_start: Table<'c, 10>,
-    process_exec: Table<'c, 5>,
-    process_exit: Table<'c, 9>,
-    thread_start: Table<'c, 9>,
-    thread_exit: Table<'c, 5>,
-    image_load: Table<'c, 5>,
-    mark: CachedStatement<'c>,
-}
-
-impl<'c> Tables<'c> {
-    fn new(connection: &'c Connection) -> Result<Self> {
+impl<'w> Batch<'w> {
+    fn new(connection: &'w Connection, known: &'w mut Known) -> Result<Self> {
         Ok(Self {
-            process_start: Table::new(connection, "process_start"),
-            process_exec: Table::new(connection, "process_exec"),
-            process_exit: Table::new(connection, "process_exit"),
-            thread_start: Table::new(connection, "thread_start"),
-            thread_exit: Table::new(connection, "thread_exit"),
-            image_load: Table::new(connection, "image_load"),
-            mark: connection.prepare_cached(
-                "INSERT INTO mark VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
-            )?,
+            tables: tables_of(connection),
+            mark: connection.prepare_cached(mark_sql())?,
+            statements: Statements::prepare(connection)?,
+            known,
+            cells: Cells::default(),
         })
     }
 
-    fn finish(self) -> Result<()> {
-        self.process_start.finish()?;
-        self.process_exec.finish()?;
-        self.process_exit.finish()?;
-        self.thread_start.finish()?;
-        self.thread_exit.finish()?;
-        self.image_load.finish()
-    }
-}
-
-/// What every row of an event begins with: id, time, process.
-type Common = (i64, i64, i64);
-
-impl Batch<'_> {
     fn write(&mut self, id: i64, event: &Event) -> Result<()> {
         let process =
             self.known
                 .process(&mut self.statements, event.process_id, event.process_key)?;
         let notes = self.known.notes(&mut self.statements, event)?;
-        let common = (id, event.time.0, process);
-        match &event.body {
-            Body::ProcessStart(start) => self.process_start(common, start, notes),
-            Body::ProcessExec(exec) => self.process_exec(common, &exec.program, notes),
-            Body::ProcessExit(exit) => self.process_exit(common, exit, notes),
-            Body::ThreadStart(start) => self.thread_start(common, event.process_id, start, notes),
-            Body::ThreadExit(exit) => {
-                let (id, time, process) = common;
-                let thread_id = Some(exit.thread_id.into());
-                let row = [Some(id), Some(time), Some(process), thread_id, notes];
-                self.tables.thread_exit.add(row)
+        let kind = event.body.kind();
+        let mut tables = layout::tables().iter().zip(&mut self.tables);
+        let Some(((_, layout), table)) = tables.find(|((of, _), _)| *of == kind) else {
+            return self.mark((id, event.time.0, process), event, notes);
+        };
+        self.cells.fill(
+            self.known,
+            &mut self.statements,
+            event.process_id,
+            |writer| event.body.visit(writer),
+        )?;
+        let parent = if layout.has_parent {
+            let parent = self.cells.parent;
+            Some(self.known.maybe_process(&mut self.statements, parent)?)
+        } else {
+            None
+        };
+        let shares_notes = layout.shares_notes();
+        let shared = match layout.shared_table() {
+            None => None,
+            Some(name) => {
+                if shares_notes {
+                    self.cells.shared.push(notes);
+                }
+                let id = self
+                    .known
+                    .shared(&self.statements, name, &self.cells.shared)?;
+                if shares_notes {
+                    self.known.count_load(id);
+                }
+                Some(Some(id))
             }
-            Body::ImageLoad(load) => self.image_load(common, load, notes),
-            Body::Lost(lost) => self.lost(common, event, lost, notes),
-            Body::SensorStart(start) => {
-                self.sensor(common, event, (&start.source, &start.version, None), notes)
-            }
-            Body::SensorStop(stop) => self.sensor_stop(common, event, stop, notes),
-        }
+        };
+        let common = [Some(id), Some(event.time.0), Some(process)];
+        let own = self.cells.own.iter().copied();
+        let notes = (!shares_notes).then_some(notes);
+        table.add(
+            common
+                .into_iter()
+                .chain(parent)
+                .chain(shared)
+                .chain(own)
+                .chain(notes),
+        )
     }
 
-    fn process_start(
+    /// Events about the recording itself are rare and have texts in their rows.
+    fn mark(
         &mut self,
-        (id, time, process): Common,
-        start: &ProcessStart,
-        notes: Option<i64>,
-    ) -> Result<()> {
-        let parent = (start.parent_process_id, start.parent_process_key);
-        let row = [
-            Some(id),
-            Some(time),
-            Some(process),
-            self.known.maybe_process(&mut self.statements, parent)?,
-            Some(self.known.program(&mut self.statements, &start.program)?),
-            start.creator_process_id.map(i64::from),
-            start.creator_thread_id.map(i64::from),
-            start.session_id.map(i64::from),
-            Some(start.existing.into()),
-            notes,
-        ];
-        self.tables.process_start.add(row)
-    }
-
-    fn process_exec(
-        &mut self,
-        (id, time, process): Common,
-        program: &Program,
-        notes: Option<i64>,
-    ) -> Result<()> {
-        let program = self.known.program(&mut self.statements, program)?;
-        let row = [Some(id), Some(time), Some(process), Some(program), notes];
-        self.tables.process_exec.add(row)
-    }
-
-    fn process_exit(
-        &mut self,
-        (id, time, process): Common,
-        exit: &ProcessExit,
-        notes: Option<i64>,
-    ) -> Result<()> {
-        let image = self
-            .known
-            .maybe_text(&mut self.statements, exit.image.as_ref())?;
-        let row = [
-            Some(id),
-            Some(time),
-            Some(process),
-            exit.exit_code.map(i64::from),
-            exit.signal.map(i64::from),
-            Some(exit.core_dumped.into()),
-            image,
-            exit.run_time_ns.map(u64::cast_signed),
-            notes,
-        ];
-        self.tables.process_exit.add(row)
-    }
-
-    fn thread_start(
-        &mut self,
-        (id, time, process): Common,
-        process_id: u32,
-        start: &ThreadStart,
-        notes: Option<i64>,
-    ) -> Result<()> {
-        let offset = |id: u32| i64::from(id) - i64::from(process_id);
-        let row = [
-            Some(id),
-            Some(time),
-            Some(process),
-            Some(start.thread_id.into()),
-            start.creator_process_id.map(offset),
-            start.creator_thread_id.map(offset),
-            Some(start.remote.into()),
-            start.start_address.map(u64::cast_signed),
-            notes,
-        ];
-        self.tables.thread_start.add(row)
-    }
-
-    fn image_load(
-        &mut self,
-        (id, time, process): Common,
-        load: &ImageLoad,
-        notes: Option<i64>,
-    ) -> Result<()> {
-        let image = self.known.image(&mut self.statements, load, notes)?;
-        let image_base = load.image_base.cast_signed();
-        let row = [
-            Some(id),
-            Some(time),
-            Some(process),
-            Some(image),
-            Some(image_base),
-        ];
-        self.tables.image_load.add(row)
-    }
-
-    fn lost(
-        &mut self,
-        (id, time, process): Common,
+        (id, time, process): (i64, i64, i64),
         event: &Event,
-        lost: &Lost,
         notes: Option<i64>,
     ) -> Result<()> {
-        const NONE: Option<&str> = None;
-        let kind = event.body.kind().0;
-        let count = lost.lost_count.cast_signed();
-        let (lost_kind, reason) = (lost.lost_kind.0, &*lost.lost_reason);
-        let row = (
-            id, time, process, kind, lost_kind, count, reason, NONE, NONE, NONE, notes,
-        );
-        self.tables.mark.execute(row).map(drop)
+        let mut writer = MarkWriter::new();
+        event.body.visit(&mut writer);
+        let kind = i64::from(event.body.kind().0);
+        let common = [id, time, process, kind].map(Value::Integer);
+        let notes = notes.map_or(Value::Null, Value::Integer);
+        let row = common.into_iter().chain(writer.cells).chain([notes]);
+        self.mark.execute(params_from_iter(row)).map(drop)
     }
 
-    fn sensor_stop(
-        &mut self,
-        common: Common,
-        event: &Event,
-        stop: &SensorStop,
-        notes: Option<i64>,
-    ) -> Result<()> {
-        let account = serde_json::to_string(&stop.account)
-            .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
-        let sensor = (&*stop.source, &*stop.version, Some(&*account));
-        self.sensor(common, event, sensor, notes)
+    fn finish(self) -> Result<()> {
+        self.tables.into_iter().try_for_each(Table::finish)
     }
+}
 
-    fn sensor(
-        &mut self,
-        (id, time, process): Common,
-        event: &Event,
-        (source, version, account): (&str, &str, Option<&str>),
-        notes: Option<i64>,
-    ) -> Result<()> {
-        const NONE: Option<i64> = None;
-        let kind = event.body.kind().0;
-        let row = (
-            id, time, process, kind, NONE, NONE, NONE, source, version, account, notes,
-        );
-        self.tables.mark.execute(row).map(drop)
-    }
+fn tables_of(connection: &Connection) -> Vec<Table<'_>> {
+    static COLUMNS: LazyLock<Vec<Vec<&'static str>>> = LazyLock::new(|| {
+        let tables = layout::tables().iter();
+        tables.map(|(_, table)| table.columns()).collect()
+    });
+    let tables = layout::tables().iter().zip(COLUMNS.iter());
+    tables
+        .map(|((_, table), columns)| Table::new(connection, table.name, columns))
+        .collect()
+}
+
+fn mark_sql() -> &'static str {
+    static SQL: LazyLock<String> = LazyLock::new(|| {
+        let own = layout::mark_columns().iter().map(|column| &*column.name);
+        let mut columns = vec!["id", "time", "process", "kind"];
+        columns.extend(own);
+        columns.push("notes");
+        let places = vec!["?"; columns.len()].join(", ");
+        format!(
+            "INSERT INTO {MARK}({}) VALUES ({places})",
+            columns.join(", ")
+        )
+    });
+    &SQL
 }

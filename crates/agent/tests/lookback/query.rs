@@ -1,6 +1,7 @@
 //! `systrail query`: what it answers.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Command, Stdio};
@@ -10,7 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 use systrail::query::EXAMPLES;
-use systrail::store::VIEWS;
+use systrail::store::views;
 
 use super::{Store, TRAIL, assert_harmless, lines_of_json, output, printed, refused, systrail};
 
@@ -156,7 +157,7 @@ fn bounds_of_time_are_put_under_every_view() {
 fn schema_tells_the_columns_there_are() {
     let store = Store::small();
     let schema = printed(["query", "--schema"]);
-    for view in VIEWS {
+    for view in views() {
         let sql = format!("SELECT * FROM {}", view.name);
         let csv = store.printed(&["query", &sql, "--format=csv"]);
         let heading: Vec<&str> = csv.lines().next().unwrap().split(',').collect();
@@ -173,25 +174,28 @@ fn schema_tells_the_columns_there_are() {
     }
 }
 
+/// The tables of the guide come from the views: `UPDATE_DOCS=1 cargo test the_guide_has` writes them.
 #[test]
 fn the_guide_has_every_view_and_column_with_what_it_is() {
-    let guide = include_str!("../../../../docs/QUERY.md");
-    for view in VIEWS {
-        let (_, section) = guide
-            .split_once(&format!("### `{}`\n", view.name))
-            .expect(view.name);
-        let section = section.split("\n###").next().unwrap();
-        let rows: Vec<&str> = section
-            .lines()
-            .filter(|line| line.starts_with("| `"))
-            .collect();
-        let told: Vec<String> = view
-            .columns
-            .iter()
-            .map(|column| format!("| `{}` | {} |", column.name, column.about.replace('|', "/")))
-            .collect();
-        assert_eq!(rows, told, "{}", view.name);
+    const GUIDE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/QUERY.md");
+    let guide = fs::read_to_string(GUIDE).unwrap();
+    let mut wanted = guide.clone();
+    for view in views() {
+        let heading = format!("### `{}`\n", view.name);
+        let (before, rest) = wanted.split_once(&heading).expect(view.name);
+        let (prose, rows) = rest.split_once("|---|---|\n").expect(view.name);
+        let end = rows.find("\n\n").map_or(rows.len(), |end| end + 1);
+        let mut told = String::new();
+        for column in &view.columns {
+            let about = column.about.replace('|', "/");
+            writeln!(told, "| `{}` | {about} |", column.name).unwrap();
+        }
+        wanted = format!("{before}{heading}{prose}|---|---|\n{told}{}", &rows[end..]);
     }
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        fs::write(GUIDE, &wanted).unwrap();
+    }
+    assert!(guide == wanted, "set UPDATE_DOCS=1, and test again");
 }
 
 #[test]

@@ -194,27 +194,24 @@ fn readers_pass_over_what_they_cannot_read_and_say_why() {
     fs::write(path.join("20001122T100000.000Z.sqlite"), [7; 5_000]).unwrap();
 
     let reader = reader(&path);
-    assert_eq!(ask::<i64>(&reader, "SELECT count(*) FROM events"), 3);
+    // One of a later version has what this one knows of it.
+    assert_eq!(ask::<i64>(&reader, "SELECT count(*) FROM events"), 6);
     let why: Vec<_> = reader
         .passed_over()
         .iter()
         .map(|over| over.why.to_string())
         .collect();
-    assert_eq!(why.len(), 3, "{why:?}");
+    assert_eq!(why.len(), 2, "{why:?}");
     assert!(
         why[0].ends_with("is not a segment of a store; move it elsewhere"),
         "{why:?}"
     );
     assert!(why[1].ends_with("file is not a database"), "{why:?}");
-    assert!(
-        why[2].contains("has version 1000, and this systrail reads up to 1"),
-        "{why:?}"
-    );
 
     let (read, refused): (Vec<_>, Vec<_>) = store::events(&path, &Window::default())
         .unwrap()
         .partition(Result::is_ok);
-    assert_eq!((read.len(), refused.len()), (3, 3));
+    assert_eq!((read.len(), refused.len()), (6, 2));
     // Nor does a writer touch what is newer than itself.
     let mut shelf = Shelf::in_directory(directory.path());
     shelf.write(1);

@@ -1,15 +1,24 @@
 //! What each view shows: a row, and column by column. `docs/STORE.md` and `systrail query --schema`
 //! say the same.
+//!
+//! What a view computes is described here; the fields it shows as they were recorded are described
+//! by the schema, and a new one is in the views of its kind by itself.
+
+use std::sync::LazyLock;
+
+use event::Kind;
+
+use crate::trail::schema::{self, Type};
 
 /// A view: its name, what its rows are, its columns.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct View {
     /// The name.
     pub name: &'static str,
     /// What a row is.
     pub about: &'static str,
     /// The columns, in order.
-    pub columns: &'static [Column],
+    pub columns: Vec<Column>,
 }
 
 /// A column of a view.
@@ -26,130 +35,85 @@ const fn column(name: &'static str, about: &'static str) -> Column {
 }
 
 /// Every view there is, in the order a person wants to hear of them.
-pub const VIEWS: &[View] = &[
-    View {
-        name: "events",
-        about: "a row an event, as the JSON log has it; what a kind does not have is NULL",
-        columns: EVENTS,
-    },
-    View {
-        name: "processes",
-        about: "a row a process: start, execs and exit together",
-        columns: PROCESSES,
-    },
-    View {
-        name: "threads",
-        about: "a row a thread: start and exit together",
-        columns: THREADS,
-    },
-    View {
-        name: "images",
-        about: "a row an image load",
-        columns: IMAGES,
-    },
-    View {
-        name: "losses",
-        about: "a row for each place where events were lost",
-        columns: LOSSES,
-    },
-    View {
-        name: "image_totals",
-        about: "a row a file that was mapped, counted as it was recorded",
-        columns: IMAGE_TOTALS,
-    },
-];
+pub fn views() -> &'static [View] {
+    static VIEWS: LazyLock<Vec<View>> = LazyLock::new(|| {
+        vec![
+            View {
+                name: "events",
+                about: "a row an event, as the JSON log has it; what a kind does not have is NULL",
+                columns: events(),
+            },
+            View {
+                name: "processes",
+                about: "a row a process: start, execs and exit together",
+                columns: and_fields_of(
+                    PROCESSES,
+                    [Kind::PROCESS_START, Kind::PROCESS_EXEC, Kind::PROCESS_EXIT],
+                ),
+            },
+            View {
+                name: "threads",
+                about: "a row a thread: start and exit together",
+                columns: and_fields_of(THREADS, [Kind::THREAD_START]),
+            },
+            View {
+                name: "images",
+                about: "a row an image load",
+                columns: and_fields_of(IMAGES, [Kind::IMAGE_LOAD]),
+            },
+            View {
+                name: "losses",
+                about: "a row for each place where events were lost",
+                columns: and_fields_of(LOSSES, [Kind::LOST]),
+            },
+            View {
+                name: "image_totals",
+                about: "a row a file that was mapped, counted as it was recorded",
+                columns: IMAGE_TOTALS.to_vec(),
+            },
+        ]
+    });
+    &VIEWS
+}
 
-pub(super) const EVENTS: &[Column] = &[
-    column("sequence", "from 1, without a gap in a run"),
-    column("time", "nanoseconds since the Unix epoch, UTC"),
-    column("time_text", "the same as RFC 3339"),
-    column(
-        "kind",
-        "process_start, process_exec, process_exit, thread_start, ...",
-    ),
-    column("host", "the machine"),
-    column("process_id", "the process it is about"),
-    column(
-        "process_key",
-        "that process's identity, 16 hex digits, never reused",
-    ),
-    column(
-        "parent_process_id",
-        "process_start: the process told of the exit",
-    ),
-    column("parent_process_key", "its identity"),
-    column("creator_process_id", "the process that made the call"),
-    column("creator_thread_id", "the thread that made the call"),
-    column("image", "path of the program or of the file mapped"),
-    column(
-        "image_raw",
-        "its bytes in hex, where they are not valid UTF-8",
-    ),
-    column(
-        "image_deleted",
-        "1 when the file had no name in any directory",
-    ),
-    column("command_line", "the arguments as one text"),
-    column(
-        "command_line_raw",
-        "its bytes in hex, where they are not valid UTF-8",
-    ),
-    column("arguments", "the arguments one by one, a JSON list"),
-    column(
-        "arguments_raw",
-        "their bytes in hex, where one is not valid UTF-8",
-    ),
-    column("user", "the user's name"),
-    column("user_id", "uid, a number, or SID, a text"),
-    column(
-        "script",
-        "process_exec: the script an interpreter was started for",
-    ),
-    column(
-        "script_raw",
-        "its bytes in hex, where they are not valid UTF-8",
-    ),
-    column("session_id", "the session"),
-    column("existing", "1 when it was there before the sensor, else 0"),
-    column(
-        "exit_code",
-        "the exit code; 128 + signal for a killed process",
-    ),
-    column("signal", "the signal that killed it"),
-    column("core_dumped", "1 when it left a core dump"),
-    column("run_time_ns", "process_exit: from start to exit"),
-    column("thread_id", "the thread"),
-    column(
-        "remote",
-        "1 when another process created the thread, else 0",
-    ),
-    column(
-        "start_address",
-        "where the thread begins to run, 0x and hex",
-    ),
-    column("image_base", "where the mapping begins, 0x and hex"),
-    column("image_size", "bytes of the mapping"),
-    column(
-        "kernel_image",
-        "1 when it is in the kernel's address space, else 0",
-    ),
-    column("lost_kind", "lost: the kind of the events"),
-    column("lost_count", "lost: how many"),
-    column("lost_reason", "lost: why"),
-    column("source", "sensor_start, sensor_stop: the sensor"),
-    column(
-        "version",
-        "sensor_start, sensor_stop: the version of the agent",
-    ),
-    column("account", "sensor_stop: the account, a JSON object"),
-    column("truncated", "fields whose text was cut, a JSON list"),
-    column(
-        "missing",
-        "fields that could not be had and why, a JSON object",
-    ),
-];
+/// The columns of the view with that name.
+pub(super) fn columns_of(name: &str) -> &'static [Column] {
+    let view = views().iter().find(|view| view.name == name);
+    view.map_or(&[], |view| &view.columns)
+}
 
-pub(super) const PROCESSES: &[Column] = &[
+/// What is said of a column with bytes.
+const RAW: &str = "its bytes in hex, where they are not valid Unicode";
+
+/// The fields of the log, and the time as the log has it.
+fn events() -> Vec<Column> {
+    let mut columns = Vec::new();
+    for field in schema::all() {
+        if field.r#type == Type::Time {
+            columns.push(column(field.name, "nanoseconds since the Unix epoch, UTC"));
+            columns.push(column("time_text", "the same as RFC 3339"));
+            continue;
+        }
+        columns.push(column(field.name, field.about()));
+        if field.r#type.has_raw() {
+            columns.push(column(field.raw_name, RAW));
+        }
+    }
+    columns
+}
+
+/// `columns`, and the fields of these kinds that are not among them.
+fn and_fields_of<const COUNT: usize>(columns: &[Column], kinds: [Kind; COUNT]) -> Vec<Column> {
+    let mut columns = columns.to_vec();
+    for field in kinds.into_iter().flat_map(schema::fields_of_kind) {
+        if !columns.iter().any(|known| known.name == field.name) {
+            columns.push(column(field.name, field.about()));
+        }
+    }
+    columns
+}
+
+const PROCESSES: &[Column] = &[
     column("process_id", "the process"),
     column("process_key", "its identity, 16 hex digits, never reused"),
     column(
@@ -196,7 +160,7 @@ pub(super) const PROCESSES: &[Column] = &[
     column("run_began_text", "the same as RFC 3339"),
 ];
 
-pub(super) const THREADS: &[Column] = &[
+const THREADS: &[Column] = &[
     column("thread_id", "the thread"),
     column("process_id", "its process"),
     column("process_key", "that process's identity"),
@@ -224,7 +188,7 @@ pub(super) const THREADS: &[Column] = &[
     column("run_time_ns", "from start to exit"),
 ];
 
-pub(super) const IMAGES: &[Column] = &[
+const IMAGES: &[Column] = &[
     column("sequence", "from 1, without a gap in a run"),
     column("time", "nanoseconds since the Unix epoch, UTC"),
     column("time_text", "the same as RFC 3339"),
@@ -249,7 +213,7 @@ pub(super) const IMAGES: &[Column] = &[
     column("existing", "1 when it was there before the sensor, else 0"),
 ];
 
-pub(super) const LOSSES: &[Column] = &[
+const LOSSES: &[Column] = &[
     column("sequence", "from 1, without a gap in a run"),
     column("time", "nanoseconds since the Unix epoch, UTC"),
     column("time_text", "the same as RFC 3339"),
