@@ -52,7 +52,7 @@ pub const RECORD_SIZE_MAX: usize = 132 * 1024;
 ///
 /// Unknown bits are kept, so a record passes through an older reader unharmed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Flags(pub u16);
+pub struct Flags(pub u32);
 
 impl Flags {
     /// No flag is set.
@@ -129,37 +129,50 @@ pub struct Header {
     pub thread_id: u32,
     /// When that process started, on the sensor's clock; 0 where the sensor does not know.
     pub start_time: u64,
-    /// How many records the buffer that carries this one had lost, in total, when it was stored.
-    /// A step in this number marks the very place of a loss in the stream.
+    /// How many records the buffer that carries this one had lost, in total, when it was stored; a
+    /// record has 48 bits of it. A step in this number marks the very place of a loss in the stream.
     pub lost_before: u64,
 }
+
+/// The bits of [`Header::lost_before`] in a record; the others are the second word of flags. A
+/// million losses a second fill them in nine years.
+const LOST_BEFORE_BITS: u32 = 48;
+const LOST_BEFORE_MASK: u64 = !(u64::MAX << LOST_BEFORE_BITS);
 
 impl Header {
     /// Writes the header.
     #[inline(always)]
     pub fn write(&self, writer: &mut Writer<'_>) {
+        let [low, high, more_low, more_high] = self.flags.0.to_le_bytes();
+        let more = u64::from(u16::from_le_bytes([more_low, more_high]));
         writer.u32(self.size);
         writer.u16(self.kind.0);
-        writer.u16(self.flags.0);
+        writer.u16(u16::from_le_bytes([low, high]));
         writer.u64(self.time);
         writer.u32(self.process_id);
         writer.u32(self.thread_id);
         writer.u64(self.start_time);
-        writer.u64(self.lost_before);
+        writer.u64((self.lost_before & LOST_BEFORE_MASK) | (more << LOST_BEFORE_BITS));
     }
 
     /// Reads a header. The size it claims is not checked against anything here.
     pub fn read(reader: &mut Reader<'_>) -> Result<Self, Invalid> {
-        Ok(Self {
+        let mut header = Self {
             size: reader.u32()?,
             kind: Kind(reader.u16()?),
-            flags: Flags(reader.u16()?),
+            flags: Flags(u32::from(reader.u16()?)),
             time: reader.u64()?,
             process_id: reader.u32()?,
             thread_id: reader.u32()?,
             start_time: reader.u64()?,
-            lost_before: reader.u64()?,
-        })
+            lost_before: 0,
+        };
+        let last = reader.u64()?;
+        let [.., more_low, more_high] = last.to_le_bytes();
+        let more = Flags(u32::from_le_bytes([0, 0, more_low, more_high]));
+        header.flags = header.flags.with(more);
+        header.lost_before = last & LOST_BEFORE_MASK;
+        Ok(header)
     }
 }
 
@@ -223,6 +236,17 @@ pub fn read(bytes: &[u8]) -> Result<Record<'_>, Invalid> {
         event,
         extension,
     })
+}
+
+/// The kind of a record, for those who need nothing else of it.
+///
+/// # Errors
+/// When `record` ends before it.
+#[inline]
+pub fn kind_of(record: &[u8]) -> Result<Kind, Invalid> {
+    let mut reader = Reader::new(record);
+    let _size = reader.u32()?;
+    reader.u16().map(Kind)
 }
 
 /// The kind of `event` and the bytes of its record, header included; `None` for

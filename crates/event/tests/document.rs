@@ -77,6 +77,7 @@ fn offsets_follow_from_the_types_and_end_where_the_code_ends() {
             let width = match kind {
                 "u16" => 2,
                 "u32" | "text" => 4,
+                "u48" => 6,
                 "u64" => 8,
                 _ => continue,
             };

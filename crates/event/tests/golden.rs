@@ -18,12 +18,12 @@ struct Case {
 const HEADER: Header = Header {
     size: 0,
     kind: Kind(0),
-    flags: Flags(0x0201),
+    flags: Flags(0x5857_0201),
     time: 0x1817_1615_1413_1211,
     process_id: 0x2423_2221,
     thread_id: 0x3433_3231,
     start_time: 0x4847_4645_4443_4241,
-    lost_before: 0x5857_5655_5453_5251,
+    lost_before: 0x5655_5453_5251,
 };
 
 fn cases() -> Vec<Case> {

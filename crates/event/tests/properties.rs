@@ -59,16 +59,16 @@ fn sample() -> impl Strategy<Value = Sample> {
 
 fn header() -> impl Strategy<Value = Header> {
     let numbers = any::<[u64; 3]>();
-    (any::<[u32; 3]>(), any::<[u16; 2]>(), numbers).prop_map(|(ids, marks, numbers)| Header {
+    (any::<[u32; 4]>(), any::<u16>(), numbers).prop_map(|(ids, kind, numbers)| Header {
         size: ids[0],
-        kind: Kind(marks[0]),
+        kind: Kind(kind),
         // Whether there is an extension is not the header's to say.
-        flags: Flags(marks[1]).without(Flags::EXTENDED),
+        flags: Flags(ids[3]).without(Flags::EXTENDED),
         time: numbers[0],
         process_id: ids[1],
         thread_id: ids[2],
         start_time: numbers[1],
-        lost_before: numbers[2],
+        lost_before: numbers[2] >> 16,
     })
 }
 
