@@ -2,7 +2,7 @@
 
 use aya_ebpf::macros::fentry;
 use aya_ebpf::programs::FEntryContext;
-use event::{Flags, Header, Kind, image};
+use event::{Header, Kind, image};
 
 use crate::kernel::{Task, Vma};
 use crate::maps::{self, Ring, SCRATCH_IMAGE};
@@ -37,10 +37,11 @@ pub(crate) fn load(
     let mut record = Record::new(maps::scratch(scratch)?, image::Load::FIXED_SIZE);
     let path = record.append_path(path);
     header.kind = Kind::IMAGE_LOAD;
-    header.flags = Flags(header.flags.0 | path.flags.0);
-    record.finish(header, |writer| {
-        writer.u64(vma.start());
-        writer.u64(vma.size());
-        writer.u32(path.size as u32);
-    })
+    header.flags = header.flags.with(path.flags);
+    let load = image::Load {
+        image_base: vma.start(),
+        image_size: vma.size(),
+        image: &[],
+    };
+    record.finish(header, |writer| load.write_fixed(writer, path.size))
 }

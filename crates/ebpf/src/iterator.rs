@@ -75,22 +75,15 @@ fn process(task: Task) -> Option<&'static [u8]> {
     };
     header.flags = header.flags.with(image.flags);
     let parent = task.parent();
-    record.finish(header, |writer| {
-        // Who created it is not known any more; the parent is the best there is.
-        for id in [
-            parent.tgid(),
-            0,
-            0,
-            task.session_id(),
-            task.effective_user_id(),
-        ] {
-            writer.u32(id);
-        }
-        writer.u64(parent.leader().start_time());
-        writer.u64(0);
-        writer.u32(image.size as u32);
-        writer.u32(0);
-    })
+    // Who created it is not known any more; the parent is the best there is.
+    let start = process::Start {
+        parent_process_id: parent.tgid(),
+        session_id: task.session_id(),
+        user_id: task.effective_user_id(),
+        parent_start_time: parent.leader().start_time(),
+        ..process::Start::default()
+    };
+    record.finish(header, |writer| start.write_fixed(writer, [image.size, 0]))
 }
 
 /// Where an iterator program writes to: the kernel's `seq_file`, and the two objects it may visit.

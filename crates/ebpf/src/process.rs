@@ -94,13 +94,13 @@ fn exec(task: Task, program: Program, lost_before: u64) -> Option<&'static [u8]>
     }
     header.kind = Kind::PROCESS_EXEC;
     header.flags = image.flags.with(arguments.flags);
-    record.finish(header, |writer| {
-        writer.u32(task.effective_user_id());
-        writer.u32(task.session_id());
-        for text in [image, arguments, script, directory] {
-            writer.u32(text.size as u32);
-        }
-    })
+    let exec = process::Exec {
+        user_id: task.effective_user_id(),
+        session_id: task.session_id(),
+        ..process::Exec::default()
+    };
+    let sizes = [image.size, arguments.size, script.size, directory.size];
+    record.finish(header, |writer| exec.write_fixed(writer, sizes))
 }
 
 /// `sched_process_exit(struct task_struct *p, bool group_dead)`; kernels before 6.17 do not pass

@@ -53,7 +53,7 @@ pub(crate) struct Record<const N: usize> {
 /// One text in a [`Record`], for its size.
 #[derive(Clone, Copy)]
 pub(crate) struct Text {
-    pub(crate) size: usize,
+    pub(crate) size: u32,
     pub(crate) flags: Flags,
 }
 
@@ -114,7 +114,7 @@ impl<const N: usize> Record<N> {
             flags = flags.with(Flags::IMAGE_TRUNCATED);
         }
         Text {
-            size: self.end().wrapping_sub(begin),
+            size: self.end().wrapping_sub(begin) as u32,
             flags,
         }
     }
@@ -160,7 +160,7 @@ impl<const N: usize> Record<N> {
             .wrapping_sub(1);
         self.grow(size);
         Text {
-            size,
+            size: size as u32,
             flags: Flags::NONE,
         }
     }
@@ -180,7 +180,10 @@ impl<const N: usize> Record<N> {
             _ if size < whole => Flags::COMMAND_LINE_TRUNCATED,
             _ => Flags::NONE,
         };
-        Text { size, flags }
+        Text {
+            size: size as u32,
+            flags,
+        }
     }
 
     #[inline(always)]

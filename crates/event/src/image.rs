@@ -1,6 +1,6 @@
 //! Image load.
 
-use crate::wire::{Invalid, Reader, Writer};
+use crate::wire::{Invalid, Reader, Writer, size_of_text};
 
 /// A file was mapped executable into the header's process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,12 +23,18 @@ impl<'a> Load<'a> {
         Self::FIXED_SIZE.saturating_add(self.image.len())
     }
 
+    /// Writes the fixed fields, for a path of that size.
+    #[inline(always)]
+    pub fn write_fixed(&self, writer: &mut Writer<'_>, image: u32) {
+        writer.u64(self.image_base);
+        writer.u64(self.image_size);
+        writer.u32(image);
+    }
+
     /// Writes the body.
     #[inline(always)]
     pub fn write(&self, writer: &mut Writer<'_>) {
-        writer.u64(self.image_base);
-        writer.u64(self.image_size);
-        writer.size(self.image);
+        self.write_fixed(writer, size_of_text(self.image));
         writer.bytes(self.image);
     }
 

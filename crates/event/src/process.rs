@@ -1,6 +1,6 @@
 //! Process start, exec and exit.
 
-use crate::wire::{Invalid, Reader, Writer};
+use crate::wire::{Invalid, Reader, Writer, size_of_text};
 
 /// A process was created. The header names the new process; its thread is the first one.
 ///
@@ -40,9 +40,9 @@ impl<'a> Start<'a> {
             .saturating_add(self.command_line.len())
     }
 
-    /// Writes the body.
+    /// Writes the fixed fields, for texts of these sizes in the order of the fields.
     #[inline(always)]
-    pub fn write(&self, writer: &mut Writer<'_>) {
+    pub fn write_fixed(&self, writer: &mut Writer<'_>, [image, command_line]: [u32; 2]) {
         writer.u32(self.parent_process_id);
         writer.u32(self.creator_process_id);
         writer.u32(self.creator_thread_id);
@@ -50,8 +50,15 @@ impl<'a> Start<'a> {
         writer.u32(self.user_id);
         writer.u64(self.parent_start_time);
         writer.u64(self.creator_start_time);
-        writer.size(self.image);
-        writer.size(self.command_line);
+        writer.u32(image);
+        writer.u32(command_line);
+    }
+
+    /// Writes the body.
+    #[inline(always)]
+    pub fn write(&self, writer: &mut Writer<'_>) {
+        let sizes = [size_of_text(self.image), size_of_text(self.command_line)];
+        self.write_fixed(writer, sizes);
         writer.bytes(self.image);
         writer.bytes(self.command_line);
     }
@@ -108,15 +115,23 @@ impl<'a> Exec<'a> {
             })
     }
 
+    /// Writes the fixed fields, for texts of these sizes in the order of the fields.
+    #[inline(always)]
+    pub fn write_fixed(&self, writer: &mut Writer<'_>, sizes: [u32; 4]) {
+        let [image, command_line, script, directory] = sizes;
+        writer.u32(self.user_id);
+        writer.u32(self.session_id);
+        writer.u32(image);
+        writer.u32(command_line);
+        writer.u32(script);
+        writer.u32(directory);
+    }
+
     /// Writes the body.
     #[inline(always)]
     pub fn write(&self, writer: &mut Writer<'_>) {
-        writer.u32(self.user_id);
-        writer.u32(self.session_id);
-        writer.size(self.image);
-        writer.size(self.command_line);
-        writer.size(self.script);
-        writer.size(self.directory);
+        let texts = [self.image, self.command_line, self.script, self.directory];
+        self.write_fixed(writer, texts.map(size_of_text));
         writer.bytes(self.image);
         writer.bytes(self.command_line);
         writer.bytes(self.script);
@@ -194,7 +209,7 @@ impl<'a> Token<'a> {
     pub fn write(&self, writer: &mut Writer<'_>) {
         writer.u32(self.integrity_level);
         writer.u32(self.elevated);
-        writer.size(self.user_sid);
+        writer.u32(size_of_text(self.user_sid));
         writer.bytes(self.user_sid);
     }
 

@@ -102,6 +102,13 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// The size of a text as the fixed fields tell it. No record has room for one that is longer than
+/// 32 bits tell, so that what stands for it is never read.
+#[inline(always)]
+pub fn size_of_text(text: &[u8]) -> u32 {
+    u32::try_from(text.len()).unwrap_or(u32::MAX)
+}
+
 /// Writes fields into a buffer.
 ///
 /// # Invariants
@@ -156,16 +163,6 @@ impl<'b> Writer<'b> {
     #[inline(always)]
     pub fn u64(&mut self, value: u64) {
         self.bytes(&value.to_le_bytes());
-    }
-
-    /// Appends the size of a text that follows the fixed fields. Sizes are 32 bits wide and no
-    /// text is that long, so nothing can wrap.
-    #[inline(always)]
-    pub fn size(&mut self, text: &[u8]) {
-        match u32::try_from(text.len()) {
-            Ok(size) => self.u32(size),
-            Err(_too_long) => self.full = true,
-        }
     }
 
     /// What was written, or `None` when something did not fit.
