@@ -67,14 +67,15 @@ fn events(tree: &Tree, findings: &mut Vec<Finding>) {
     }
 }
 
-/// The names in the table of `Kind::name`: `Self::PROCESS_START => "process_start",`.
+/// The names in the table of kinds: `PROCESS_START = 1, "process_start", Process;`.
 fn kind_names(file: &File) -> Vec<&str> {
     file.text
         .lines()
         .filter_map(|line| {
-            let (left, right) = line.trim().split_once(" => \"")?;
-            left.starts_with("Self::").then_some(())?;
-            right.strip_suffix("\",")
+            let (left, right) = line.trim().split_once(", \"")?;
+            let (_constant, number) = left.split_once(" = ")?;
+            number.parse::<u16>().ok()?;
+            right.split_once("\", ").map(|(name, _subject)| name)
         })
         .collect()
 }
@@ -218,7 +219,7 @@ mod tests {
 
     const KINDS: (&str, &str) = (
         "crates/event/src/kind.rs",
-        "            Self::PROCESS_START => \"process_start\",\n            _ => return None,\n",
+        "        PROCESS_START = 1, \"process_start\", Process;\n        $kind = $number, \"no\",\n",
     );
 
     /// The findings, those about missing documents apart.
