@@ -1,9 +1,10 @@
 //! The trail under the names other systems know: the Elastic Common Schema and the Open
 //! Cybersecurity Schema Framework, CSV, and our own JSON Lines.
 //!
-//! A mapping moves fields of our JSON form by a table; what no name of the schema fits stays under
+//! A field moves to the name its declaration has for the other schema; one that has none stays under
 //! a name of ours (`systrail` in ECS, `unmapped` in OCSF). So no field can be forgotten, and a new
-//! one is in every export at once. `docs/EXPORT.md` is the tables for people.
+//! one is in every export at once. What is more than a move is in `export/`. `docs/EXPORT.md` is the
+//! tables for people.
 
 pub(crate) mod csv;
 mod ecs;
@@ -14,10 +15,12 @@ use std::io;
 use serde_json::{Map, Value};
 
 use crate::shown::escape_controls;
-use crate::trail::Event;
 use crate::trail::json::write_line;
+use crate::trail::schema::{self, Field};
+use crate::trail::{self, Event};
 
-pub use self::csv::heading as csv_heading;
+pub use crate::trail::csv::heading as csv_heading;
+
 pub use self::ecs::VERSION as ECS_VERSION;
 pub use self::ocsf::VERSION as OCSF_VERSION;
 
@@ -44,39 +47,53 @@ impl Format {
     ];
 }
 
-/// Our name of a field, and where it goes.
-pub type Move = (&'static str, &'static str);
-
-/// Where the fields of every event go in ECS and in OCSF; what is in neither list stays ours.
-pub const MOVES: [(&str, &[Move]); 2] = [("ecs", ecs::MOVES), ("ocsf", ocsf::MOVES)];
-
 /// Appends `event` as a line.
 pub fn write(event: &Event, format: Format, out: &mut Vec<u8>) -> io::Result<()> {
+    let object_fn = match format {
+        Format::JsonLines => {
+            write_line(event, out);
+            return Ok(());
+        }
+        Format::Csv => {
+            trail::csv::write_line(event, out);
+            return Ok(());
+        }
+        Format::Ecs => ecs::object,
+        Format::Ocsf => ocsf::object,
+    };
     let mut line = Vec::new();
     write_line(event, &mut line);
-    if format == Format::JsonLines {
-        out.append(&mut line);
-        return Ok(());
-    }
     let Value::Object(fields) = serde_json::from_slice(&line)? else {
         return Err(io::ErrorKind::InvalidData.into());
     };
-    let object = match format {
-        Format::Csv => return csv::write(&fields, out),
-        Format::Ecs => ecs::object(event, fields),
-        _ => ocsf::object(event, fields),
-    };
+    let object = object_fn(event, fields);
     out.extend_from_slice(escape_controls(serde_json::to_string(&object)?).as_bytes());
     out.push(b'\n');
     Ok(())
 }
 
-/// Moves fields to where `moves` says.
-fn moved(fields: &mut Map<String, Value>, moves: &[Move], to: &mut Map<String, Value>) {
-    for (ours, theirs) in moves {
-        if let Some(value) = fields.remove(*ours) {
+/// Moves the fields of the event's kind to the names `name_fn` has for them.
+fn move_declared(
+    event: &Event,
+    fields: &mut Map<String, Value>,
+    name_fn: impl Fn(&'static Field) -> Option<&'static str>,
+    to: &mut Map<String, Value>,
+) {
+    for field in schema::fields_of_event(event.body.kind()) {
+        if let Some(theirs) = name_fn(field)
+            && let Some(value) = fields.remove(field.name)
+        {
             set(to, theirs, value);
         }
+    }
+}
+
+/// Makes a text of a number, for a schema that has a text there.
+fn as_text(fields: &mut Map<String, Value>, field: &Field) {
+    if let Some(value) = fields.get_mut(field.name)
+        && value.is_number()
+    {
+        *value = Value::String(value.to_string());
     }
 }
 
@@ -90,8 +107,8 @@ fn set(object: &mut Map<String, Value>, path: &str, value: impl Into<Value>) {
             let inner = object
                 .entry(name)
                 .or_insert_with(|| Value::Object(Map::new()));
-            // Tables that put a value where others have an object would lose it here; the tests
-            // look for every field.
+            // Names that put a value where others have an object would lose it here; the tests look
+            // for every field.
             if let Value::Object(inner) = inner {
                 set(inner, rest, value);
             }

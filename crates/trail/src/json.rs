@@ -15,7 +15,7 @@ mod write;
 
 pub use line_error::LineError;
 pub use read::{read_arguments, read_line, read_notes};
-pub(crate) use write::fields;
+pub(crate) use write::{Line, fields, hex_digits_of, hex_list, shown_list};
 pub use write::{hex_digits, write_arguments, write_line, write_notes};
 
 use std::sync::Arc;

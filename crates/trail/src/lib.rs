@@ -1,7 +1,8 @@
 //! The events of a SysTrail trail: observed by a sensor, enriched, as a log keeps them.
 //!
 //! An [`Event`] is what a person reads later, complete by itself. [`json`] is its one written form:
-//! [`json::read_line`] makes an event of a line of a log, [`json::write_line`] a line of an event.
+//! [`json::read_line`] makes an event of a line of a log, [`json::write_line`] a line of an event;
+//! [`csv`] is a table's.
 //! [`schema`] tells every field there is; [`Event::visit`] shows those of one event, and
 //! [`Event::field`] finds one by its name.
 //!
@@ -16,6 +17,7 @@
 pub mod account;
 mod body;
 pub mod control_characters;
+pub mod csv;
 mod further;
 mod image;
 pub mod json;

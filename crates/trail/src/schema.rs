@@ -237,6 +237,12 @@ pub fn notes() -> [&'static Field; 2] {
     [&Event::truncated, &Event::missing]
 }
 
+/// The fields an event of a kind can have, in the order a line has them.
+pub fn fields_of_event(kind: Kind) -> impl Iterator<Item = &'static Field> {
+    let own = fields_of_kind(kind).iter().copied();
+    head().into_iter().chain(own).chain(notes())
+}
+
 /// Every field there is, each name once, in the order a line has them. Where kinds mean different
 /// things by one name, it is the first of them.
 pub fn all() -> &'static [&'static Field] {

@@ -1,21 +1,11 @@
-//! Comma-separated values (RFC 4180, lines ended by a line feed): a column a field of the log, lists
-//! and objects as JSON.
+//! Comma-separated values of what is no event: the rows of a tree, the lines of `doctor`. Those of
+//! events are [`trail::csv`](crate::trail::csv)'s.
 
 use std::io;
 
 use serde_json::{Map, Value};
 
-use crate::trail::schema;
-
-/// The names of the columns, as the first line.
-pub fn heading() -> String {
-    schema::names().join(",") + "\n"
-}
-
-/// Appends the fields of an event as a line.
-pub(super) fn write(fields: &Map<String, Value>, out: &mut Vec<u8>) -> io::Result<()> {
-    write_columns(schema::names(), fields, out)
-}
+use crate::trail::csv::push_cell;
 
 /// Appends the fields with these names as a line.
 pub(crate) fn write_columns(
@@ -27,17 +17,10 @@ pub(crate) fn write_columns(
         if index > 0 {
             out.push(b',');
         }
-        let text = match fields.get(*name) {
-            None | Some(Value::Null) => continue,
-            Some(Value::String(text)) => text.clone(),
-            Some(other) => serde_json::to_string(other)?,
-        };
-        if text.contains(['"', ',', '\n', '\r']) {
-            out.push(b'"');
-            out.extend_from_slice(text.replace('"', "\"\"").as_bytes());
-            out.push(b'"');
-        } else {
-            out.extend_from_slice(text.as_bytes());
+        match fields.get(*name) {
+            None | Some(Value::Null) => {}
+            Some(Value::String(text)) => push_cell(text, out),
+            Some(other) => push_cell(serde_json::to_string(other)?, out),
         }
     }
     out.push(b'\n');

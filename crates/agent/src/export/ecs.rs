@@ -2,54 +2,32 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Move, file_name, moved, set};
-use crate::trail::{Body, Event};
+use super::{as_text, file_name, move_declared, set};
+use crate::trail::{Body, Event, Program};
 
 /// The version of the schema whose names are used.
 pub const VERSION: &str = "8.17.0";
-
-/// Where fields go.
-pub(super) const MOVES: &[Move] = &[
-    ("time", "@timestamp"),
-    ("sequence", "event.sequence"),
-    ("host", "host.name"),
-    ("process_id", "process.pid"),
-    ("process_key", "process.entity_id"),
-    ("parent_process_id", "process.parent.pid"),
-    ("parent_process_key", "process.parent.entity_id"),
-    ("image", "process.executable"),
-    ("command_line", "process.command_line"),
-    ("arguments", "process.args"),
-    ("user", "user.name"),
-    ("user_id", "user.id"),
-    ("exit_code", "process.exit_code"),
-    ("run_time_ns", "event.duration"),
-    ("thread_id", "process.thread.id"),
-];
 
 /// The event's object.
 pub(super) fn object(event: &Event, mut fields: Map<String, Value>) -> Value {
     let mut object = Map::new();
     let time = fields.get("time").cloned().unwrap_or_default();
-    if let Some(user_id) = fields.get_mut("user_id") {
-        // A keyword there, whatever it is here.
-        *user_id = Value::String(user_id.to_string().trim_matches('"').to_owned());
-    }
-    if let Body::ImageLoad(_) = &event.body
-        && let Some(image) = fields.remove("image")
-    {
-        let name = image.as_str().map(|path| file_name(path).to_owned());
-        set(&mut object, "dll.path", image);
-        set(&mut object, "dll.name", name);
-    }
+    // A keyword there, whatever it is here.
+    as_text(&mut fields, &Program::user_id);
     if let Some(Value::Array(arguments)) = fields.get("arguments") {
         set(&mut object, "process.args_count", arguments.len());
     }
     if let Some(Value::String(path)) = fields.get("image") {
-        set(&mut object, "process.name", file_name(path));
+        let is_library = matches!(event.body, Body::ImageLoad(_));
+        let name = if is_library {
+            "dll.name"
+        } else {
+            "process.name"
+        };
+        set(&mut object, name, file_name(path));
     }
     let kind = fields.remove("kind").unwrap_or_default();
-    moved(&mut fields, MOVES, &mut object);
+    move_declared(event, &mut fields, |field| field.ecs, &mut object);
     let Categories {
         category,
         r#type,

@@ -5,39 +5,12 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Move, file_name, moved, set};
-use crate::trail::{Body, Event, UserId};
+use super::{as_text, file_name, move_declared, set};
+use crate::trail::schema::Field;
+use crate::trail::{Body, Event, ProcessStart, Program, UserId};
 
 /// The version of the schema whose names are used.
 pub const VERSION: &str = "1.7.0";
-
-/// Where fields go.
-pub(super) const MOVES: &[Move] = &[
-    ("time", "time_dt"),
-    ("sequence", "metadata.sequence"),
-    ("kind", "metadata.event_code"),
-    ("host", "device.hostname"),
-    ("process_id", "process.pid"),
-    ("process_key", "process.uid"),
-    ("parent_process_id", "process.parent_process.pid"),
-    ("parent_process_key", "process.parent_process.uid"),
-    ("image", "process.file.path"),
-    ("command_line", "process.cmd_line"),
-    ("user", "process.user.name"),
-    ("user_id", "process.user.uid"),
-    ("session_id", "process.session.uid"),
-    ("exit_code", "exit_code"),
-    ("thread_id", "process.tid"),
-];
-
-/// Where the fields of an image load go before the others.
-const MODULE_MOVES: &[Move] = &[
-    ("image", "module.file.path"),
-    ("image_size", "module.file.size"),
-    ("image_base", "module.base_address"),
-    ("process_id", "actor.process.pid"),
-    ("process_key", "actor.process.uid"),
-];
 
 /// Class and activity.
 struct Class {
@@ -81,20 +54,21 @@ impl Class {
 pub(super) fn object(event: &Event, mut fields: Map<String, Value>) -> Value {
     let class = Class::of(&event.body);
     let mut object = Map::new();
-    for name in ["user_id", "session_id"] {
-        if let Some(id) = fields.get_mut(name) {
-            // Texts there, whatever they are here.
-            *id = Value::String(id.to_string().trim_matches('"').to_owned());
-        }
-    }
+    // Texts there, whatever they are here.
+    as_text(&mut fields, &Program::user_id);
+    as_text(&mut fields, &ProcessStart::session_id);
     match class.uid {
         1007 => process(event, &mut fields, &mut object),
         1005 => {
-            moved(&mut fields, MODULE_MOVES, &mut object);
+            // Who maps a file is the actor, not what the event is about.
+            for (ours, theirs) in [("process_id", "pid"), ("process_key", "uid")] {
+                if let Some(value) = fields.remove(ours) {
+                    set(&mut object, &format!("actor.process.{theirs}"), value);
+                }
+            }
             // Mapped from a file, whether a linker or a program did it.
             set(&mut object, "module.load_type_id", 4);
             set(&mut object, "module.load_type", "Mapped");
-            name_file(&mut object, "module");
         }
         _ => {
             // The sensor's own process is not an actor's.
@@ -102,12 +76,13 @@ pub(super) fn object(event: &Event, mut fields: Map<String, Value>) -> Value {
             set(&mut object, "message", message);
         }
     }
-    let is_base = class.uid == 0;
-    let moves = MOVES.iter().copied();
-    let moves: Vec<Move> = moves
-        .filter(|(_, theirs)| !is_base || !theirs.starts_with("process."))
-        .collect();
-    moved(&mut fields, &moves, &mut object);
+    let is_base = class.uid == BASE.0;
+    let name = |field: &'static Field| {
+        let name = field.ocsf?;
+        (!is_base || !name.starts_with("process.")).then_some(name)
+    };
+    move_declared(event, &mut fields, name, &mut object);
+    name_file(&mut object, "module");
     name_file(&mut object, "process");
     classify(event, &class, &mut object);
     if !fields.is_empty() {

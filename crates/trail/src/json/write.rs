@@ -69,7 +69,7 @@ fn close(out: &mut Vec<u8>, begin: usize) {
 }
 
 /// A line on its way, each field after a comma.
-struct Line<'o>(&'o mut Vec<u8>);
+pub(crate) struct Line<'o>(pub(crate) &'o mut Vec<u8>);
 
 impl Line<'_> {
     fn name(&mut self, field: &'static Field) {
@@ -115,10 +115,10 @@ impl Visitor<'_> for Line<'_> {
 
     fn texts(&mut self, field: &'static Field, value: &[Text]) {
         self.name(field);
-        list(self.0, value, |out, text| string(out, text.shown()));
+        shown_list(self.0, value);
         if value.iter().any(|text| text.raw().is_some()) {
             self.0.extend_from_slice(field.raw_json.as_bytes());
-            list(self.0, value, |out, text| hex_string(out, text.as_bytes()));
+            hex_list(self.0, value);
         }
     }
 
@@ -256,6 +256,16 @@ fn digits(out: &mut Vec<u8>, value: u64) {
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
+/// The texts as Unicode.
+pub(crate) fn shown_list(out: &mut Vec<u8>, texts: &[Text]) {
+    list(out, texts, |out, text| string(out, text.shown()));
+}
+
+/// The bytes of each text.
+pub(crate) fn hex_list(out: &mut Vec<u8>, texts: &[Text]) {
+    list(out, texts, |out, text| hex_string(out, text.as_bytes()));
+}
+
 fn list<T>(out: &mut Vec<u8>, items: &[T], item_fn: impl Fn(&mut Vec<u8>, &T)) {
     out.push(b'[');
     for (index, item) in items.iter().enumerate() {
@@ -281,8 +291,13 @@ const HEX: [[u8; 2]; 256] = {
 
 fn hex_string(out: &mut Vec<u8>, bytes: &[u8]) {
     out.push(b'"');
-    out.extend(bytes.iter().copied().flat_map(hex));
+    out.extend(hex_digits_of(bytes));
     out.push(b'"');
+}
+
+/// The hexadecimal digits of bytes.
+pub(crate) fn hex_digits_of(bytes: &[u8]) -> impl Iterator<Item = u8> {
+    bytes.iter().copied().flat_map(hex)
 }
 
 const fn hex(byte: u8) -> [u8; 2] {
