@@ -254,9 +254,11 @@ fn toolchain(tree: &Tree, metadata: &Metadata, findings: &mut Vec<Finding>) {
 }
 
 fn manifest_path(package: &Package) -> String {
-    // The agent's package has the name that people install; here it is one of several parts.
+    // What people install or build upon has a name that says whose it is; here it is one of several
+    // parts.
     let directory = match package.name.as_str() {
         "systrail" => "agent",
+        "systrail-trail" => "trail",
         name => name,
     };
     format!("crates/{directory}/Cargo.toml")
