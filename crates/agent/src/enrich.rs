@@ -17,6 +17,7 @@ pub mod image_path;
 pub mod process_cache;
 pub mod program;
 pub mod user;
+mod windows;
 
 use image_path::ImagePaths;
 use process_cache::{Process, ProcessCache};
@@ -97,7 +98,7 @@ impl Enricher {
             Event::ProcessExit(exit) => self.process_exit(header, *exit),
             Event::ThreadStart(start) => self.thread_start(header, *start),
             Event::ThreadExit(thread::Exit) => self.thread_exit(header),
-            Event::ImageLoad(load) => self.image_load(header, load),
+            Event::ImageLoad(load) => self.image_load(header, load, extension),
             Event::Lost(_) | Event::Unknown => return None,
         })
     }
@@ -146,6 +147,13 @@ impl Enricher {
                 .set_user(&mut program, start.user_id, header.time),
             _ => program.user_unavailable(),
         }
+        // The token of a process that was there before is asked for its user alone.
+        let token = match extension {
+            Extension::Token(token) if user && !header.flags.contains(Flags::EXISTING) => {
+                Some(token)
+            }
+            _ => None,
+        };
         // Nobody remembers who created a process that was there before.
         let created = origin && !header.flags.contains(Flags::EXISTING);
         let parent = origin.then_some(start.parent_process_id);
@@ -160,6 +168,8 @@ impl Enricher {
                 .filter(|id| *id != 0),
             program: program.trail.clone(),
             session_id: user.then_some(start.session_id),
+            integrity_level: token.map(|token| windows::integrity_level(token.integrity_level)),
+            elevated: token.map(|token| token.elevated != 0),
             existing: header.flags.contains(Flags::EXISTING),
         };
         let mut missing = program.missing.clone();
@@ -181,6 +191,10 @@ impl Enricher {
         }
         if !user {
             missing.push(("session_id".into(), missing::UNAVAILABLE.into()));
+        }
+        if token.is_none() && header.flags.contains(Flags::UTF_16) {
+            let lacking = ["integrity_level", "elevated"];
+            missing.extend(lacking.map(|field| (field.into(), missing::UNAVAILABLE.into())));
         }
         let truncated = program.truncated.clone();
         self.remember(header, program);
@@ -278,7 +292,16 @@ impl Enricher {
         self.about(header, body)
     }
 
-    fn image_load(&mut self, header: &Header, load: &image::Load<'_>) -> Enriched {
+    fn image_load(
+        &mut self,
+        header: &Header,
+        load: &image::Load<'_>,
+        extension: &Extension<'_>,
+    ) -> Enriched {
+        let signature = match extension {
+            Extension::Signature(signature) => Some(signature),
+            _ => None,
+        };
         let unavailable = header.flags.contains(Flags::IMAGE_UNAVAILABLE);
         let image = (!unavailable).then(|| self.images.text(load.image, header.flags));
         let mut missing = Vec::new();
@@ -295,6 +318,8 @@ impl Enricher {
             image_base: load.image_base,
             image_size: load.image_size,
             kernel_image: header.flags.contains(Flags::KERNEL_IMAGE),
+            signature_level: signature.map(|signature| windows::signature_level(signature.level)),
+            signature_type: signature.map(|signature| windows::signature_type(signature.kind)),
             existing: header.flags.contains(Flags::EXISTING),
         });
         Enriched {

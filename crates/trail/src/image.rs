@@ -1,5 +1,7 @@
 //! Image load.
 
+use std::borrow::Cow;
+
 use crate::Text;
 use crate::schema::fields;
 
@@ -17,6 +19,10 @@ fields! {
         image_size: u64 => Number in Shared since 1, ocsf "module.file.size";
         /// it is in the kernel's address space
         kernel_image: bool => Truth in Shared since 1;
+        /// Windows: by whom the file is signed, as code integrity saw it: `unsigned`, `microsoft`, `windows`, ...; `unchecked` is common
+        signature_level: Option<Cow<'static, str>> => MaybePlainText in Shared since 2;
+        /// Windows: where the signature is: `none`, `embedded`, `catalog_cached`, ...
+        signature_type: Option<Cow<'static, str>> => MaybePlainText in Shared since 2;
         /// it was there before the sensor; part of the snapshot a run begins with
         existing: bool => Truth in Shared since 1;
     }

@@ -1,5 +1,6 @@
 //! Process start, exec and exit.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use event::ProcessKey;
@@ -44,6 +45,10 @@ fields! {
         program: Program => Group in Apart since 1;
         /// the session
         session_id: Option<u32> => Number in Row since 1, ocsf "process.session.uid";
+        /// Windows: how far the process is trusted: `untrusted`, `low`, `medium`, `medium_plus`, `high`, `system`, `protected`
+        integrity_level: Option<Cow<'static, str>> => MaybePlainText in Row since 2;
+        /// Windows: the token has an administrator's rights, not held back by User Account Control
+        elevated: Option<bool> => MaybeTruth in Row since 2;
         /// it was there before the sensor; part of the snapshot a run begins with
         existing: bool => Truth in Row since 1;
     }

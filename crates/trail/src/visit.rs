@@ -280,7 +280,7 @@ optional!(
 );
 optional!(
     /// A text that not every event of the kind has.
-    MaybePlainText: Arc<str> as PlainText
+    MaybePlainText: Arc<str>, Cow<'static, str> as PlainText
 );
 optional!(
     /// A text from the system that not every event of the kind has.

@@ -139,7 +139,7 @@ impl Day {
                 creator_thread_id: Some(parent),
                 program: before,
                 session_id: Some(7),
-                existing: false,
+                ..ProcessStart::default()
             })),
             Body::ProcessExec(Box::new(ProcessExec {
                 program: program.clone(),
@@ -185,8 +185,7 @@ impl Day {
             image_deleted: false,
             image_base: 0x7f00_0000_0000 + (self.below(1 << 28) << 12),
             image_size: u64::try_from(size).unwrap_or_default() << 12,
-            kernel_image: false,
-            existing: false,
+            ..ImageLoad::default()
         })
     }
 }

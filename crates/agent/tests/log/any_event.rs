@@ -70,6 +70,8 @@ pub(crate) fn full_events() -> Vec<Event> {
                 ..full_program()
             },
             session_id: Some(9),
+            integrity_level: Some("high".into()),
+            elevated: Some(true),
             existing: true,
         })),
         Body::ProcessExec(Box::new(ProcessExec {
@@ -96,6 +98,8 @@ pub(crate) fn full_events() -> Vec<Event> {
             image_base: 0x7f12_3456_7000,
             image_size: 1_048_576,
             kernel_image: true,
+            signature_level: Some("windows".into()),
+            signature_type: Some("embedded".into()),
             existing: true,
         }),
         Body::Lost(Lost {
@@ -248,7 +252,12 @@ fn body() -> BoxedStrategy<Body> {
 fn process_start() -> impl Strategy<Value = Body> {
     let parent = (any::<Option<u32>>(), option::of(key()));
     let creator = (any::<Option<u32>>(), any::<Option<u32>>());
-    let session = (any::<Option<u32>>(), any::<bool>());
+    let session = (
+        any::<Option<u32>>(),
+        any::<bool>(),
+        option::of(string()),
+        any::<Option<bool>>(),
+    );
     (parent, creator, program(), session).prop_map(|(parent, creator, program, session)| {
         Body::ProcessStart(Box::new(ProcessStart {
             parent_process_id: parent.0,
@@ -257,6 +266,8 @@ fn process_start() -> impl Strategy<Value = Body> {
             creator_thread_id: creator.1,
             program,
             session_id: session.0,
+            integrity_level: session.2.map(Into::into),
+            elevated: session.3,
             existing: session.1,
         }))
     })
@@ -289,7 +300,13 @@ fn thread_start() -> impl Strategy<Value = Body> {
 }
 
 fn image_load() -> impl Strategy<Value = Body> {
-    let flags = (any::<bool>(), any::<bool>(), any::<bool>());
+    let flags = (
+        any::<bool>(),
+        any::<bool>(),
+        any::<bool>(),
+        option::of(string()),
+        option::of(string()),
+    );
     (option::of(text()), any::<u64>(), any::<u64>(), flags).prop_map(
         |(image, image_base, image_size, flags)| {
             Body::ImageLoad(ImageLoad {
@@ -298,6 +315,8 @@ fn image_load() -> impl Strategy<Value = Body> {
                 image_base,
                 image_size,
                 kernel_image: flags.1,
+                signature_level: flags.3.map(Into::into),
+                signature_type: flags.4.map(Into::into),
                 existing: flags.2,
             })
         },

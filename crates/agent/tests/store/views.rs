@@ -7,7 +7,8 @@ use rusqlite::types::ValueRef;
 use serde_json::{Map, Value};
 use systrail::store::{self, Reader};
 use systrail::trail::json::write_line;
-use systrail::trail::{Body, Event, ImageLoad, Lost, Text, schema};
+use systrail::trail::schema::{self, Type};
+use systrail::trail::{Body, Event, ImageLoad, Lost, Text};
 
 use super::any_event::{event, full_events};
 use super::shelf::{Shelf, ask, numbered, of_process, reader};
@@ -51,15 +52,9 @@ fn rows(reader: &Reader) -> Vec<Map<String, Value>> {
     found
 }
 
-fn is_truth(field: &str) -> bool {
-    let truths = [
-        "existing",
-        "remote",
-        "kernel_image",
-        "image_deleted",
-        "core_dumped",
-    ];
-    truths.contains(&field)
+fn is_truth(name: &str) -> bool {
+    let mut fields = schema::all().iter();
+    fields.any(|field| field.name == name && matches!(field.r#type, Type::Truth | Type::Flag))
 }
 
 fn lines(events: &[Event]) -> Vec<Map<String, Value>> {
