@@ -1,8 +1,9 @@
 //! Reads a log file back, event by event, whatever became of it: a line that is no event is
-//! reported with its number, counted and passed over. A log may be compressed; see
-//! `replay/compressed.rs`.
+//! reported with its number, counted and passed over, and an event of a newer version's kind is told
+//! as that. A log may be compressed; see `replay/compressed.rs`.
 
 pub mod compressed;
+pub mod newer;
 pub mod pace;
 
 use std::fs::File;
@@ -43,6 +44,14 @@ pub enum Error {
         line_number: u64,
         /// What is wrong with it.
         source: LineError,
+    },
+    /// A line is an event of a kind this version does not know; nothing is wrong with it.
+    #[error("line {line_number} is of kind {kind}, which a newer systrail reads")]
+    NewerKind {
+        /// The line, from 1.
+        line_number: u64,
+        /// The kind, quoted and cut short.
+        kind: String,
     },
 }
 
@@ -142,7 +151,7 @@ impl<R: BufRead> Events<R> {
         self.progress.clone()
     }
 
-    /// How many lines were no events, so far.
+    /// How many lines were no events, so far; those of newer kinds are not among them.
     pub const fn invalid_count(&self) -> u64 {
         self.invalid_count
     }
@@ -180,11 +189,15 @@ impl<R: BufRead> Events<R> {
         } else {
             json::read_line(&self.line)
         };
-        read.map_err(|source| {
-            self.invalid_count += 1;
-            Error::Line {
-                line_number: self.line_number,
-                source,
+        let line_number = self.line_number;
+        read.map_err(|error| match error {
+            LineError::UnknownKind { kind } => Error::NewerKind { line_number, kind },
+            source => {
+                self.invalid_count += 1;
+                Error::Line {
+                    line_number,
+                    source,
+                }
             }
         })
     }

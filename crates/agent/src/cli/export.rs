@@ -20,6 +20,7 @@ use super::{Exit, Failure, console};
 Examples:
   systrail export --format ecs --since 1h > trail.ndjson     the last hour for Elasticsearch
   systrail export --format ocsf --log trail.jsonl.gz         a log for a security lake
+  systrail export --log trail.jsonl --strict > copy.jsonl    fails unless the copy is whole
   systrail export --format csv --last-run > trail.csv        the newest recording for a table
   systrail export > trail.jsonl                              the whole store as a log")]
 pub(super) struct Arguments {
@@ -88,8 +89,7 @@ impl Arguments {
                 printer.print(&event)?;
             }
         }
-        log.end().map_err(Failure::from)?;
-        Ok(())
+        log.end(self.trail.strict).map_err(End::Failed)
     }
 
     fn print_store<W: Write>(&self, printer: &mut Printer<W>) -> Result<(), End> {

@@ -1,14 +1,16 @@
-//! A recorded log as commands read it: what is no event is told and passed over, and on a terminal
-//! a line says how far the reading is.
+//! A recorded log as commands read it: what is no event, or one only a newer version knows, is told
+//! and passed over, and on a terminal a line says how far the reading is.
 
 use std::io::{self, IsTerminal as _};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use systrail::quantity;
+use systrail::replay::newer::Newer;
 use systrail::replay::{self, Error, Events, Progress};
 use systrail::trail::Event;
 
+use super::Failure;
 use super::console::{self, say};
 
 /// The most invalid lines that are told one by one.
@@ -22,6 +24,7 @@ const DRAW_COUNT: u64 = 1024;
 pub(super) struct Log {
     events: Events<Box<dyn io::BufRead + Send>>,
     pub(super) invalid_count: u64,
+    newer: Newer,
     /// Why reading ended early.
     pub(super) broke_off: Option<Error>,
     bar: Option<Bar>,
@@ -50,22 +53,30 @@ impl Log {
         Ok(Self {
             events,
             invalid_count: 0,
+            newer: Newer::default(),
             broke_off: None,
             bar,
             count: 0,
         })
     }
 
-    /// Says what was passed over, and fails if reading broke off.
-    pub(super) fn end(&mut self) -> Result<(), Error> {
+    /// Says what was passed over, and fails if reading broke off or, where that is to be `strict`,
+    /// anything was passed over.
+    pub(super) fn end(&mut self, strict: bool) -> Result<(), Failure> {
         self.take_bar_away();
         if let Some(error) = self.broke_off.take() {
-            return Err(error);
+            return Err(error.into());
         }
         match self.invalid_count {
             0 => {}
             1 => say!("passed over 1 line that is no event"),
             count => say!("passed over {count} lines that are no events"),
+        }
+        if self.newer.count() > 0 {
+            say!("{}", self.newer);
+        }
+        if strict && self.invalid_count + self.newer.count() > 0 {
+            return Err(anyhow::anyhow!("the log was not read whole, as --strict asks").into());
         }
         Ok(())
     }
@@ -130,6 +141,7 @@ impl Iterator for Log {
                         say!("{error}");
                     }
                 }
+                Some(Err(Error::NewerKind { kind, .. })) => self.newer.add(&kind),
                 Some(Err(error)) => {
                     self.broke_off = Some(error);
                     self.take_bar_away();

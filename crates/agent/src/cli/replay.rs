@@ -18,7 +18,8 @@ use super::options::{self, exit_of};
 use super::{Exit, Failure, record, report, stop};
 
 /// Reads a log of JSON Lines and prints its events for a person, or writes them to another log. A
-/// line that is no event is reported with its number, counted and passed over.
+/// line that is no event is reported with its number, counted and passed over; events of kinds that
+/// only a newer version knows are counted apart.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -45,6 +46,9 @@ pub(super) struct Arguments {
     /// Whether lost events and lines that are no event make the exit code 3
     #[arg(long, value_name = "POLICY", value_parser = ["log", "fail"], default_value = "log")]
     on_loss: String,
+    /// Fail where anything of the log had to be passed over, events of newer kinds included
+    #[arg(long)]
+    strict: bool,
 }
 
 impl Arguments {
@@ -81,7 +85,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<Exit, Failure> {
         report::write_summary(path, &account)?;
     }
     let invalid_count = log.invalid_count;
-    log.end()?;
+    log.end(arguments.strict)?;
     let on_loss = match arguments.on_loss.as_str() {
         "fail" => OnLoss::Fail,
         _ => OnLoss::Log,

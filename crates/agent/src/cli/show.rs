@@ -74,7 +74,7 @@ fn read(arguments: &Arguments) -> Result<(Story, Time), Failure> {
             end = end.max(event.time);
             collector.add(&event)?;
         }
-        log.end()?;
+        log.end(trail.strict)?;
         return Ok((collector.story(arguments.at)?, trail.until.unwrap_or(end)));
     }
     let now = trail.until.unwrap_or_else(moment::now);

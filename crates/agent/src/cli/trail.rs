@@ -28,6 +28,9 @@ pub(super) struct TrailArguments {
     /// From the beginning of the newest recording on
     #[arg(long, conflicts_with_all = ["since", "log"])]
     pub(super) last_run: bool,
+    /// Fail where anything of the log had to be passed over
+    #[arg(long, requires = "log")]
+    pub(super) strict: bool,
 }
 
 /// A point in time, as an argument.

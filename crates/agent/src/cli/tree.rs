@@ -94,7 +94,7 @@ fn read(arguments: &Arguments) -> Result<(Tree, Time), Failure> {
     let now = arguments.at.or(arguments.trail.until);
     if let Some(path) = &arguments.trail.log {
         let until = at.map_or(arguments.trail.until, |at| at.until);
-        let tree = read_log(path, until)?;
+        let tree = read_log(path, until, arguments.trail.strict)?;
         let now = now.or_else(|| tree.end()).unwrap_or_default();
         return Ok((tree, now));
     }
@@ -113,7 +113,7 @@ fn read(arguments: &Arguments) -> Result<(Tree, Time), Failure> {
     Ok((tree, moment::now()))
 }
 
-fn read_log(path: &Path, until: Option<Time>) -> Result<Tree, Failure> {
+fn read_log(path: &Path, until: Option<Time>, strict: bool) -> Result<Tree, Failure> {
     let mut tree = Tree::default();
     let mut log = Log::open(path, true)?;
     // What happened afterwards is not known then: who exits later is running.
@@ -121,7 +121,7 @@ fn read_log(path: &Path, until: Option<Time>) -> Result<Tree, Failure> {
     for event in log.by_ref().filter(|event| is_meant(event.time)) {
         tree.add(&event)?;
     }
-    log.end()?;
+    log.end(strict)?;
     tree.finish();
     Ok(tree)
 }

@@ -74,6 +74,56 @@ fn on_loss_fail_ends_with_3() {
     }
 }
 
+/// A newer version's log read as a damaged one.
+#[test]
+fn events_of_newer_kinds_are_told_in_one_sentence_and_fail_only_when_strict() {
+    let directory = tempfile::tempdir().unwrap();
+    let newer = "{\"sequence\":1,\"kind\":\"file_create\"}\n".repeat(3);
+    let whole: Vec<&str> = TORN_LOG.lines().take(1).collect();
+    let log = file(
+        directory.path(),
+        "newer.jsonl",
+        &format!("{newer}{}\n", whole[0]),
+    );
+    let log = log.to_str().unwrap();
+    let sentence = "systrail: 3 events of a kind this systrail does not know (\"file_create\") were \
+                    passed over; a newer systrail reads them\n";
+    let commands: [&[&str]; 4] = [
+        &["replay", log, "--log", "-"],
+        &["replay", log, "--log", "-", "--on-loss", "fail"],
+        &["export", "--log", log],
+        &["tree", "--log", log],
+    ];
+    for command in commands {
+        let done = output(command);
+        assert_eq!(done.status.code(), Some(0), "{command:?}: {}", said(&done));
+        assert!(
+            said(&done).contains(sentence),
+            "{command:?}: {}",
+            said(&done)
+        );
+        assert!(!said(&done).contains("no event"), "{}", said(&done));
+        let strict = output([command, &["--strict"]].concat());
+        assert_eq!(strict.status.code(), Some(1), "{command:?}");
+        assert!(said(&strict).contains("--strict"), "{}", said(&strict));
+    }
+}
+
+#[test]
+fn a_whole_log_is_whole_to_the_strict_and_a_torn_one_is_not() {
+    let directory = tempfile::tempdir().unwrap();
+    let whole: Vec<&str> = TORN_LOG.lines().take(2).collect();
+    let whole = file(directory.path(), "whole.jsonl", &whole.join("\n"));
+    let torn = file(directory.path(), "torn.jsonl", TORN_LOG);
+    for (log, code) in [(whole, 0), (torn, 1)] {
+        let log = log.to_str().unwrap();
+        for command in [&["replay", log][..], &["export", "--log", log]] {
+            let strict = output([command, &["--strict"]].concat());
+            assert_eq!(strict.status.code(), Some(code), "{}", said(&strict));
+        }
+    }
+}
+
 #[test]
 fn replay_of_nothing_ends_with_1() {
     let output = output(["replay", "/no/such/log.jsonl"]);

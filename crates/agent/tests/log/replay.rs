@@ -51,6 +51,23 @@ fn a_byte_order_mark_at_the_beginning_costs_no_event() {
     assert_eq!(read(&[&log, MARK, &log].concat()), (17, vec![10]));
 }
 
+/// A newer version's kind is no damage.
+#[test]
+fn an_event_of_a_newer_kind_is_told_as_that_and_not_as_invalid() {
+    let newer = br#"{"sequence":1,"kind":"file_create","path":{"any":["thing"]}}"#;
+    let log = [newer, &b"\nnonsense\n"[..], &log()].concat();
+    let mut events = Events::new(&*log);
+    let first = events.next().unwrap().unwrap_err();
+    assert_eq!(
+        first.to_string(),
+        "line 1 is of kind \"file_create\", which a newer systrail reads"
+    );
+    assert_eq!(events.invalid_count(), 0);
+    assert!(matches!(events.next(), Some(Err(Error::Line { .. }))));
+    assert_eq!(events.invalid_count(), 1);
+    assert_eq!(events.flatten().count(), full_events().len());
+}
+
 #[test]
 fn a_log_cut_at_any_byte_gives_every_whole_line() {
     let log = log();
