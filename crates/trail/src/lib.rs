@@ -157,7 +157,8 @@ impl Event {
     );
     /// The declaration of `kind`.
     pub const kind: Field = field!(
-        kind, ["what happened"], Type::Kind, false, Apart, 1, ocsf "metadata.event_code"
+        kind, ["what happened"], Type::Kind, false, Apart, 1,
+        ecs "event.action", ocsf "metadata.event_code"
     );
     /// The declaration of `process_id`.
     pub const process_id: Field = field!(

@@ -49,6 +49,25 @@ pub enum Type {
 }
 
 impl Type {
+    /// What it is called in documents.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Number => "number",
+            Self::Time => "time",
+            Self::Truth => "boolean",
+            Self::Flag => "boolean, when set",
+            Self::Text | Self::Kind => "text",
+            Self::SystemText => "system text",
+            Self::Texts => "list of system texts",
+            Self::Key => "key",
+            Self::Address => "address",
+            Self::UserId => "number or text",
+            Self::Account => "object",
+            Self::Names => "list of texts",
+            Self::Reasons => "object of texts",
+        }
+    }
+
     /// Whether a second field, `<name>_raw`, carries the bytes where they are not valid Unicode.
     pub const fn has_raw(self) -> bool {
         matches!(self, Self::SystemText | Self::Texts)

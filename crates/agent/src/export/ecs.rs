@@ -26,7 +26,6 @@ pub(super) fn object(event: &Event, mut fields: Map<String, Value>) -> Value {
         };
         set(&mut object, name, file_name(path));
     }
-    let kind = fields.remove("kind").unwrap_or_default();
     move_declared(event, &mut fields, |field| field.ecs, &mut object);
     let Categories {
         category,
@@ -39,7 +38,6 @@ pub(super) fn object(event: &Event, mut fields: Map<String, Value>) -> Value {
     set(&mut object, "event.kind", "event");
     set(&mut object, "event.category", json!([category]));
     set(&mut object, "event.type", json!([r#type]));
-    set(&mut object, "event.action", kind);
     set(&mut object, "event.module", "systrail");
     set(&mut object, "event.dataset", format!("systrail.{category}"));
     set(&mut object, "agent.type", "systrail");

@@ -3,13 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
-use event::Kind;
 use serde_json::{Map, Value};
 use systrail::trail::schema;
 
 use super::{Store, TRAIL, assert_harmless, lines_of_json, printed};
-
-const GUIDE: &str = include_str!("../../../../docs/EXPORT.md");
 
 /// A list of a schema's names with their types, and which are required.
 struct Schema {
@@ -291,27 +288,4 @@ fn a_window_bounds_an_export() {
     assert_eq!(lines_of_json(&loss).len(), 1, "{loss}");
     assert!(loss.contains("\"lost_count\":5"), "{loss}");
     assert_eq!(printed(window.into_iter().chain(["--log", TRAIL])), loss);
-}
-
-#[test]
-fn the_guide_has_every_field_and_where_it_goes() {
-    let fields = Kind::ALL.iter().copied().flat_map(schema::fields_of_event);
-    for field in fields {
-        for theirs in [field.ecs, field.ocsf].into_iter().flatten() {
-            let ours = field.name;
-            let is_told = GUIDE.lines().any(|line| {
-                line.starts_with(&format!("| `{ours}`")) && line.contains(&format!("`{theirs}`"))
-            });
-            assert!(
-                is_told,
-                "docs/EXPORT.md does not say that {ours} is {theirs}"
-            );
-        }
-    }
-    for field in schema::names() {
-        assert!(
-            GUIDE.contains(&format!("`{field}`")),
-            "docs/EXPORT.md does not have {field}"
-        );
-    }
 }
