@@ -21,7 +21,7 @@ pub use write::{hex_digits, write_arguments, write_line, write_notes};
 use std::sync::Arc;
 
 use crate::control_characters::is_control;
-use crate::{Further, Name, Text};
+use crate::{Further, Name, Text, Time};
 
 /// The arguments of a program.
 pub type Arguments = Arc<[Text]>;
@@ -41,6 +41,15 @@ pub struct Notes {
 /// the largest record there is, 132 KiB of text that is not valid UTF-8: each byte is shown as three,
 /// once in `command_line` and once in `arguments`, and twice more as hex in their `_raw` fields.
 pub const LINE_SIZE_MAX: usize = 4 * 1024 * 1024;
+
+/// A time as a line has it, without the quotes.
+pub(crate) fn time_text(time: Time) -> String {
+    let mut quoted = Vec::new();
+    write::time(&mut quoted, time);
+    // It is all digits and marks.
+    let text = String::from_utf8(quoted).unwrap_or_default();
+    text.trim_matches('"').to_owned()
+}
 
 /// Appends `text` as a JSON string.
 pub(crate) fn push_string(out: &mut String, text: &str) {

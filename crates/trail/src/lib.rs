@@ -30,6 +30,7 @@ pub mod value;
 pub mod visit;
 
 use std::borrow::Cow;
+use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -49,6 +50,13 @@ pub use thread::{ThreadExit, ThreadStart};
 /// A point in time: nanoseconds since the Unix epoch, UTC.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Time(pub i64);
+
+/// As the log has it: RFC 3339, UTC, nine fractional digits.
+impl fmt::Display for Time {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(&json::time_text(*self))
+    }
+}
 
 /// The name of a field, or a word said of one, as `truncated` and `missing` use them.
 pub type Name = Cow<'static, str>;
@@ -207,3 +215,8 @@ impl Event {
         visitor.reasons(&Self::missing, &self.missing);
     }
 }
+
+/// The programs in the README compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub const README: () = ();

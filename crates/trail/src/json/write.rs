@@ -214,7 +214,7 @@ thread_local! {
 }
 
 /// RFC 3339 in UTC with exactly nine fractional digits.
-fn time(out: &mut Vec<u8>, time: Time) {
+pub(super) fn time(out: &mut Vec<u8>, time: Time) {
     const NS: i64 = 1_000_000_000;
     let second = time.0.div_euclid(NS);
     let (known, mut text) = SECOND.get();
