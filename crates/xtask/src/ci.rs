@@ -8,7 +8,9 @@ use clap::Args;
 
 use crate::bench::instructions;
 use crate::tally::Tally;
-use crate::{deny, ebpf, fuzz, image, layout, lint, loom, miri, sign, test, tidy, tsan, vm, wine};
+use crate::{
+    deny, ebpf, fuzz, image, layout, lint, loom, miri, outside, sign, test, tidy, tsan, vm, wine,
+};
 
 /// Arguments of `cargo xtask ci`.
 #[derive(Args)]
@@ -55,7 +57,7 @@ const STEPS: &[Step] = &[
     },
     Step {
         name: "test",
-        run_fn: |_| test::run_workspace(&test::Options::complete()).map(Some),
+        run_fn: |_| tests().map(Some),
     },
     Step {
         name: "vm",
@@ -91,6 +93,13 @@ const STEPS: &[Step] = &[
 fn rules() -> Result<()> {
     tidy::run()?;
     deny::run()
+}
+
+/// The tests, then a program of somebody else's.
+fn tests() -> Result<Tally> {
+    let tally = test::run_workspace(&test::Options::complete())?;
+    outside::run()?;
+    Ok(tally)
 }
 
 /// The driver's declarations, then its image, and that it can be signed.

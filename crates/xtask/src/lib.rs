@@ -22,6 +22,7 @@ mod layout;
 mod lint;
 mod loom;
 mod miri;
+mod outside;
 mod places;
 mod setup;
 mod sign;
@@ -62,6 +63,8 @@ enum Task {
     Deny,
     /// All tests of the workspace; as root also those against the running kernel
     Test(test::Options),
+    /// A program of somebody else's that reads a log with `systrail-trail` alone
+    Outside,
     /// Every interleaving of the ring buffer's small cases
     Loom,
     /// The many-threaded tests under `ThreadSanitizer` (nightly)
@@ -115,6 +118,7 @@ fn run(task: Task) -> Result<()> {
         Task::Tidy => tidy::run(),
         Task::Deny => deny::run(),
         Task::Test(options) => test::run(&options),
+        Task::Outside => outside::run(),
         Task::Loom => loom::run().map(|_tally| ()),
         Task::Tsan => tsan::run().map(|_tally| ()),
         Task::Miri(options) => miri::run(&options).map(|_tally| ()),
