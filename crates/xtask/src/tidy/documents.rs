@@ -16,6 +16,7 @@ const DOCUMENTS: &[&str] = &[
     "README.md",
     "SECURITY.md",
     "docs/EVENTS.md",
+    "docs/STYLE.md",
     "docs/TESTING.md",
 ];
 
