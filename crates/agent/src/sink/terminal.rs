@@ -112,12 +112,8 @@ fn colour(kind: Kind) -> &'static str {
 }
 
 fn user(body: &Body) -> &str {
-    let program = match body {
-        Body::ProcessStart(start) => &start.program,
-        Body::ProcessExec(exec) => &exec.program,
-        _ => return "",
-    };
-    program.user.as_deref().unwrap_or("")
+    let user = body.program().and_then(|program| program.user.as_deref());
+    user.unwrap_or("")
 }
 
 fn what(row: &mut Row<'_>, body: &Body) {
