@@ -173,29 +173,7 @@ impl Enricher {
             existing: header.flags.contains(Flags::EXISTING),
         };
         let mut missing = program.missing.clone();
-        if !origin {
-            let parent = ["parent_process_id", "parent_process_key"];
-            missing.extend(parent.map(|field| (field.into(), missing::UNAVAILABLE.into())));
-        }
-        if !created {
-            let reason = if origin {
-                missing::GONE
-            } else {
-                missing::UNAVAILABLE
-            };
-            let creator = ["creator_process_id", "creator_thread_id"];
-            missing.extend(creator.map(|field| (field.into(), reason.into())));
-        }
-        if created && start.creator_thread_id == 0 {
-            missing.push(("creator_thread_id".into(), missing::UNAVAILABLE.into()));
-        }
-        if !user {
-            missing.push(("session_id".into(), missing::UNAVAILABLE.into()));
-        }
-        if token.is_none() && header.flags.contains(Flags::UTF_16) {
-            let lacking = ["integrity_level", "elevated"];
-            missing.extend(lacking.map(|field| (field.into(), missing::UNAVAILABLE.into())));
-        }
+        missing.extend(missing_of_start(header, start, token.is_some()));
         let truncated = program.truncated.clone();
         self.remember(header, program);
         let body = Body::ProcessStart(Box::new(body));
@@ -413,6 +391,41 @@ impl Enricher {
         self.processes
             .insert(header.process_id, process, header.time);
     }
+}
+
+/// The fields of a start that could not be had, but for those of its program, and why.
+fn missing_of_start(
+    header: &Header,
+    start: &process::Start<'_>,
+    has_token: bool,
+) -> Vec<(trail::Name, trail::Name)> {
+    let has = |flag| header.flags.contains(flag);
+    let origin = !has(Flags::ORIGIN_UNAVAILABLE);
+    let mut missing = Vec::new();
+    let mut lacks = |fields: &[&'static str], reason: &'static str| {
+        missing.extend(fields.iter().map(|field| ((*field).into(), reason.into())));
+    };
+    if !origin {
+        lacks(
+            &["parent_process_id", "parent_process_key"],
+            missing::UNAVAILABLE,
+        );
+    }
+    let creator = ["creator_process_id", "creator_thread_id"];
+    if !origin {
+        lacks(&creator, missing::UNAVAILABLE);
+    } else if has(Flags::EXISTING) {
+        lacks(&creator, missing::GONE);
+    } else if start.creator_thread_id == 0 {
+        lacks(&["creator_thread_id"], missing::UNAVAILABLE);
+    }
+    if !origin || has(Flags::USER_UNAVAILABLE) {
+        lacks(&["session_id"], missing::UNAVAILABLE);
+    }
+    if !has_token && has(Flags::UTF_16) {
+        lacks(&["integrity_level", "elevated"], missing::UNAVAILABLE);
+    }
+    missing
 }
 
 struct ExitStatus {
