@@ -171,6 +171,8 @@ impl Enricher {
             integrity_level: token.map(|token| windows::integrity_level(token.integrity_level)),
             elevated: token.map(|token| token.elevated != 0),
             existing: header.flags.contains(Flags::EXISTING),
+            kernel_process: is_kernel(header, &program),
+            name: kernel_name(header, start, &program),
         };
         let mut missing = program.missing.clone();
         missing.extend(missing_of_start(header, start, token.is_some()));
@@ -426,6 +428,33 @@ fn missing_of_start(
         lacks(&["integrity_level", "elevated"], missing::UNAVAILABLE);
     }
     missing
+}
+
+/// Whether a process that starts has no user mode. What a kernel process starts is one as well, until
+/// it execs: not every sensor says so.
+fn is_kernel(header: &Header, program: &program::Program) -> bool {
+    header.flags.contains(Flags::KERNEL_PROCESS)
+        || program.missing_reason("image").as_deref() == Some(missing::KERNEL_THREAD)
+}
+
+/// What the kernel calls a process of its own: as the record says it, or the system.
+fn kernel_name(
+    header: &Header,
+    start: &process::Start<'_>,
+    program: &program::Program,
+) -> Option<trail::Text> {
+    if !is_kernel(header, program) {
+        return None;
+    }
+    if start.image.is_empty() {
+        let name = processes::kernel_name(header.process_id, header.time)?;
+        return Some(trail::Text::from(&*name));
+    }
+    Some(if header.flags.contains(Flags::UTF_16) {
+        trail::Text::from_utf_16(start.image)
+    } else {
+        trail::Text::from_bytes(start.image)
+    })
 }
 
 struct ExitStatus {

@@ -13,7 +13,7 @@ use systrail::rules::Rules;
 use systrail::sensor::{self, Batch, Counters, Sensor};
 use systrail::sink::{Sink, Tally, WhenBehind};
 use systrail::sys::wake::Waker;
-use systrail::trail::{Body, Event};
+use systrail::trail::{self, Body, Event};
 
 const TICK: u64 = 10_000_000;
 const BOOT_ID: [u8; 16] = [7; 16];
@@ -389,6 +389,46 @@ fn a_child_runs_its_creators_program_until_it_execs() {
     assert_eq!((exit.exit_code, exit.signal), (Some(137), Some(9)));
     assert_eq!(exit.image.as_ref().unwrap().shown(), "/bin/sh");
     assert_eq!(exit.run_time_ns, Some(TICK));
+}
+
+/// The flag of the wire ended in the reason of a missing image.
+#[test]
+fn a_kernel_process_and_what_it_starts_are_told_until_they_exec() {
+    let mut registry = fork(TICK, 4, 100);
+    registry.header.flags = Flags::EXISTING
+        .with(Flags::KERNEL_PROCESS)
+        .with(Flags::UTF_16);
+    if let event::Event::ProcessStart(start) = &mut registry.event {
+        start.image = b"R\0e\0g\0";
+    }
+    let script = vec![
+        registry,
+        // The sensor does not say it of this one, which then becomes a helper of the kernel.
+        fork(2 * TICK, 100, 101),
+        exec(3 * TICK, 101, b"helper\0bin\0", b"helper\0"),
+        fork(4 * TICK, 101, 102),
+    ];
+    let (events, _account) = record(vec![script]);
+    let starts: Vec<_> = events
+        .iter()
+        .filter_map(|event| match &event.body {
+            Body::ProcessStart(start) => Some((event, &**start)),
+            _ => None,
+        })
+        .collect();
+    let told: Vec<_> = starts
+        .iter()
+        .map(|(_, start)| {
+            let name = start.name.as_ref().map(trail::Text::shown);
+            (start.kernel_process, name)
+        })
+        .collect();
+    assert_eq!(told, [(true, Some("Reg")), (true, None), (false, None)]);
+    let (event, start) = starts[0];
+    assert_eq!(start.program.image, None);
+    let reason = ("image".into(), "kernel_thread".into());
+    assert!(event.missing.contains(&reason));
+    assert!(event.missing.iter().all(|(field, _)| field != "name"));
 }
 
 #[test]

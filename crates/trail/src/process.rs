@@ -51,6 +51,10 @@ fields! {
         elevated: Option<bool> => MaybeTruth in Row since 2;
         /// it was there before the sensor; part of the snapshot a run begins with
         existing: bool => Truth in Row since 1;
+        /// the process has no user mode: a Linux kernel thread, a Windows system process
+        kernel_process: bool => Flag in Row since 2;
+        /// what the kernel calls such a process when it is first told: `kthreadd`, `Registry`
+        name: Option<Text> => MaybeSystemText in Row since 2, ecs "process.name", ocsf "process.name";
     }
 }
 

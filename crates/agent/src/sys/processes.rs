@@ -42,3 +42,62 @@ pub fn program(process_id: u32, start_time: u64) -> Option<Program> {
     let is_whole = !unavailable.iter().any(|&flag| program.flags.contains(flag));
     (is_it && is_whole).then_some(program)
 }
+
+/// What the kernel calls the thread of its own that had this id at `time`, if it is still there.
+pub fn kernel_name(process_id: u32, time: u64) -> Option<String> {
+    if !are_told() {
+        return None;
+    }
+    let (process, stat) = Process::open_as_of(process_id, time).ok()?;
+    if !stat.is_kernel {
+        return None;
+    }
+    let name = process.name().ok()?;
+    // A new thread has the name of kthreadd, which makes them all, until it is given its own.
+    let is_own = name != "kthreadd" || process_id == KTHREADD;
+    is_own.then(|| without_work(&name).to_owned())
+}
+
+/// The process id of the kernel thread that makes the others.
+const KTHREADD: u32 = 2;
+
+/// A worker's name without the work it has done last, or does, which the kernel appends: the name
+/// would be of the moment (`wq_worker_comm` of `kernel/workqueue.c`). `kworker/R-x` is no such
+/// name, but the worker kept back for the queue `x`.
+fn without_work(name: &str) -> &str {
+    let is_numbered = |name: &str| {
+        name.strip_prefix("kworker/")
+            .is_some_and(|number| !number.starts_with('R'))
+    };
+    match name.find(['-', '+']) {
+        Some(end) if is_numbered(name) => name.get(..end).unwrap_or(name),
+        _ => name,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_workers_name_is_not_what_it_does() {
+        for (name, kept) in [
+            ("kworker/u8:2-events_unbound", "kworker/u8:2"),
+            ("kworker/0:1H+kblockd", "kworker/0:1H"),
+            ("kworker/3:0", "kworker/3:0"),
+            ("kworker/R-rcu_gp", "kworker/R-rcu_gp"),
+            ("irq/24-nvme", "irq/24-nvme"),
+        ] {
+            assert_eq!(without_work(name), kept);
+        }
+    }
+
+    #[test]
+    fn only_the_kernels_own_processes_have_a_name() {
+        assert_eq!(kernel_name(std::process::id(), u64::MAX), None);
+        // In a container there is no such process.
+        let kthreadd = kernel_name(KTHREADD, u64::MAX);
+        assert!(kthreadd.is_none_or(|name| name == "kthreadd"));
+        assert_eq!(kernel_name(KTHREADD, 0), None, "before it was there");
+    }
+}

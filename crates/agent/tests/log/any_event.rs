@@ -73,6 +73,8 @@ pub(crate) fn full_events() -> Vec<Event> {
             integrity_level: Some("high".into()),
             elevated: Some(true),
             existing: true,
+            kernel_process: true,
+            name: Some(Text::from_bytes(b"caf\xe9d")),
         })),
         Body::ProcessExec(Box::new(ProcessExec {
             program: full_program(),
@@ -258,7 +260,9 @@ fn process_start() -> impl Strategy<Value = Body> {
         option::of(string()),
         any::<Option<bool>>(),
     );
-    (parent, creator, program(), session).prop_map(|(parent, creator, program, session)| {
+    let kernel = (any::<bool>(), option::of(text()));
+    let own = (session, kernel);
+    (parent, creator, program(), own).prop_map(|(parent, creator, program, (session, kernel))| {
         Body::ProcessStart(Box::new(ProcessStart {
             parent_process_id: parent.0,
             parent_process_key: parent.1,
@@ -269,6 +273,8 @@ fn process_start() -> impl Strategy<Value = Body> {
             integrity_level: session.2.map(Into::into),
             elevated: session.3,
             existing: session.1,
+            kernel_process: kernel.0,
+            name: kernel.1,
         }))
     })
 }

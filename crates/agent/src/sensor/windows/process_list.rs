@@ -8,8 +8,11 @@ use event::wire::{Invalid, Reader};
 /// Bytes of an entry's fixed part up to the last field that is read.
 const FIXED_SIZE: u32 = 104;
 
-/// Bytes of an entry's fixed part as a whole; its threads follow.
+/// Bytes of an entry's fixed part as a whole; its threads follow, then its name.
 const ENTRY_SIZE: u32 = 256;
+
+/// Bytes of a thread.
+const THREAD_SIZE: u32 = 80;
 
 /// How much later than its process a first thread is made, in 100 ns: Windows makes both in one call.
 /// A thread that is made later is another, and the first has ended.
@@ -18,8 +21,14 @@ const FIRST_THREAD_LATE: u64 = 100_000;
 /// The most entries: process ids are multiples of 4 and the kernel's table holds 16 million.
 const ENTRIES_MAX: usize = 1 << 24;
 
+/// The process that stands for idle time; it has no memory, no program and no user.
+pub const IDLE: u32 = 0;
+
+/// The process of the kernel's own threads.
+pub const SYSTEM: u32 = 4;
+
 /// One process.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Listed {
     /// Its id.
     pub process_id: u32,
@@ -33,6 +42,18 @@ pub struct Listed {
     pub threads: u32,
     /// Its first thread, where that still runs and can be told from the others.
     pub first_thread: Option<u32>,
+    /// The last part of its image's path, or what the kernel calls it, in UTF-16.
+    pub name: Vec<u8>,
+}
+
+impl Listed {
+    /// Whether it has no user mode. A minimal process, Registry or Memory Compression, runs no file,
+    /// so what stands for its image's path is no path.
+    pub fn is_kernel(&self, image: &[u8]) -> bool {
+        let backslash = u16::from(b'\\').to_le_bytes();
+        matches!(self.process_id, IDLE | SYSTEM)
+            || !(image.is_empty() || image.starts_with(&backslash))
+    }
 }
 
 /// Reads the list.
@@ -62,8 +83,11 @@ fn entry(bytes: &[u8]) -> Result<(Listed, u32), Invalid> {
     // Private working set, hard faults, most threads, cycles.
     reader.bytes(24)?;
     let create_time = reader.u64()?;
-    // User and kernel time, name, priority.
-    reader.bytes(40)?;
+    // User and kernel time.
+    reader.bytes(16)?;
+    let name_size = u32::from(reader.u16()?);
+    // Room for the name, where it stands, priority.
+    reader.bytes(22)?;
     let process_id = reader.u64()?;
     let parent_process_id = reader.u64()?;
     let _handles = reader.u32()?;
@@ -85,8 +109,18 @@ fn entry(bytes: &[u8]) -> Result<(Listed, u32), Invalid> {
         session_id,
         threads,
         first_thread: oldest.filter(is_first).map(|(_, thread_id)| thread_id),
+        name: name(bytes, threads, name_size).unwrap_or_default().to_vec(),
     };
     Ok((listed, next))
+}
+
+/// The name, which follows the threads. The address that the entry has of it is of no use: the bytes
+/// have been moved.
+fn name(entry: &[u8], threads: u32, size: u32) -> Option<&[u8]> {
+    let threads_size = threads.checked_mul(THREAD_SIZE)?;
+    let mut reader = Reader::new(entry);
+    reader.bytes(ENTRY_SIZE.checked_add(threads_size)?).ok()?;
+    reader.bytes(size).ok()
 }
 
 /// The next thread: when it was made, and its id. The kernel lists the oldest first.
@@ -112,12 +146,16 @@ mod tests {
 
     const CREATED: u64 = 7 * 11;
 
+    /// `Registry`, in UTF-16.
+    const NAME: &[u8] = b"R\0e\0g\0i\0s\0t\0r\0y\0";
+
     /// A process of three threads, of which the first has the id after its own.
     fn entry_of(process_id: u64, next: u32) -> Vec<u8> {
         let mut bytes = vec![0; 256 + 3 * 80];
         bytes[0..4].copy_from_slice(&next.to_le_bytes());
         bytes[4..8].copy_from_slice(&3_u32.to_le_bytes());
         bytes[32..40].copy_from_slice(&CREATED.to_le_bytes());
+        bytes[56..58].copy_from_slice(&16_u16.to_le_bytes());
         bytes[80..88].copy_from_slice(&process_id.to_le_bytes());
         bytes[88..96].copy_from_slice(&4_u64.to_le_bytes());
         bytes[100..104].copy_from_slice(&1_u32.to_le_bytes());
@@ -128,12 +166,13 @@ mod tests {
             let thread_id = process_id + 1 + made % 7;
             thread[48..56].copy_from_slice(&thread_id.to_le_bytes());
         }
+        bytes.extend(NAME);
         bytes
     }
 
     #[test]
     fn every_entry_is_read() {
-        let bytes = [entry_of(100, 496), entry_of(200, 0)].concat();
+        let bytes = [entry_of(100, 512), entry_of(200, 0)].concat();
         let listed = Listed {
             process_id: 100,
             parent_process_id: 4,
@@ -141,18 +180,40 @@ mod tests {
             session_id: 1,
             threads: 3,
             first_thread: Some(101),
+            name: NAME.to_vec(),
         };
         let second = Listed {
             process_id: 200,
             first_thread: Some(201),
-            ..listed
+            ..listed.clone()
         };
         assert_eq!(read(&bytes), Ok(vec![listed, second]));
     }
 
     #[test]
+    fn a_name_that_is_not_there_is_none() {
+        let mut bytes = entry_of(100, 0);
+        bytes.truncate(256 + 3 * 80 + NAME.len() - 1);
+        assert!(read(&bytes).unwrap()[0].name.is_empty());
+        bytes[4..8].fill(0xff);
+        assert!(read(&bytes).unwrap()[0].name.is_empty());
+    }
+
+    #[test]
+    fn a_process_whose_image_is_no_path_is_the_kernels() {
+        let of_id = |process_id| Listed {
+            process_id,
+            ..Listed::default()
+        };
+        assert!(of_id(IDLE).is_kernel(b"") && of_id(SYSTEM).is_kernel(b""));
+        assert!(of_id(100).is_kernel(NAME));
+        assert!(!of_id(100).is_kernel(b"\\\0D\0"));
+        assert!(!of_id(100).is_kernel(b""), "one that may not be looked at");
+    }
+
+    #[test]
     fn a_list_that_is_cut_is_refused() {
-        let bytes = entry_of(100, 496);
+        let bytes = entry_of(100, 512);
         assert!(read(&bytes).is_err(), "it says another follows");
         assert!(read(&bytes[..90]).is_err());
         assert!(read(&entry_of(100, 0)[..300]).is_err(), "in a thread");

@@ -11,19 +11,13 @@ use event::Flags;
 
 use super::driver_list::{self, Loaded};
 use super::patience;
-use super::process_list::{self, Listed};
+use super::process_list::{self, IDLE, Listed};
 use crate::sensor::existing::{Existing, ExistingImage};
 use crate::sys::processes::{self, Process};
 use crate::sys::{clock, privilege};
 
 /// The longest that looking at one process takes. The start of a service may take 30 s in all.
 const LOOK_TIME_MAX: Duration = Duration::from_secs(3);
-
-/// The process that stands for idle time; it has no memory, no program and no user.
-const IDLE: u32 = 0;
-
-/// The process of the kernel's own threads.
-const SYSTEM: u32 = 4;
 
 /// Reads every process there is now, and what it has mapped where `images` says so.
 pub(super) fn take(images: bool) -> io::Result<Vec<Existing>> {
@@ -76,8 +70,10 @@ fn add_drivers(existing: &mut Vec<Existing>, drivers: Vec<ExistingImage>) {
         return;
     }
     // Wine lists no such process.
-    let mut idle = told_of(&Listed::default());
+    let listed = Listed::default();
+    let mut idle = told_of(&listed);
     lack(&mut idle);
+    name_kernel(&listed, &mut idle);
     idle.images = drivers;
     idle.read_until = read_until;
     existing.push(idle);
@@ -101,6 +97,7 @@ fn read(listed: &Listed, images: bool) -> Existing {
         Some(process) => look(&process, &mut existing, images),
         None => lack(&mut existing),
     }
+    name_kernel(listed, &mut existing);
     existing.read_until = clock::now().0;
     existing
 }
@@ -113,13 +110,14 @@ fn silent(listed: &Listed) -> Existing {
     );
     let mut existing = told_of(listed);
     lack(&mut existing);
+    name_kernel(listed, &mut existing);
     existing.read_until = clock::now().0;
     existing
 }
 
 /// What the list itself tells.
 fn told_of(listed: &Listed) -> Existing {
-    let mut existing = Existing {
+    Existing {
         process_id: listed.process_id,
         start_time: clock::on_sensor_clock(listed.create_time),
         parent_process_id: listed.parent_process_id,
@@ -129,11 +127,15 @@ fn told_of(listed: &Listed) -> Existing {
         flags: Flags::UTF_16,
         read_from: clock::now().0,
         ..Existing::default()
-    };
-    if matches!(listed.process_id, IDLE | SYSTEM) {
-        existing.flags = existing.flags.with(Flags::KERNEL_PROCESS);
     }
-    existing
+}
+
+/// Says that a process is the kernel's own, and puts its name where a record has it.
+fn name_kernel(listed: &Listed, existing: &mut Existing) {
+    if listed.is_kernel(&existing.image) {
+        existing.flags = existing.flags.with(Flags::KERNEL_PROCESS);
+        existing.image.clone_from(&listed.name);
+    }
 }
 
 /// The process, if it is still the one that was listed.

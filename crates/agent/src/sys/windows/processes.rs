@@ -90,6 +90,12 @@ pub fn program(process_id: u32, start_time: u64) -> Option<Program> {
     is_it.then(|| process.program())
 }
 
+/// What the kernel calls a process of its own: only the list of processes tells it, and that is the
+/// snapshot's.
+pub const fn kernel_name(_process_id: u32, _time: u64) -> Option<String> {
+    None
+}
+
 /// The bytes of `SystemProcessInformation`: every process there is now, with its threads.
 pub fn list() -> io::Result<Vec<u8>> {
     system_information(SystemProcessInformation)
