@@ -22,7 +22,9 @@ pub struct Start<'a> {
     pub parent_start_time: u64,
     /// When the creator started, on the sensor's clock; 0 where it is not known.
     pub creator_start_time: u64,
-    /// The image path, as bytes of the system's own encoding.
+    /// The image path, as bytes of the system's own encoding; of a process with
+    /// [`Flags::KERNEL_PROCESS`](crate::Flags::KERNEL_PROCESS), which has none, its name where the
+    /// sensor has that.
     pub image: &'a [u8],
     /// The command line. On Linux the arguments, each ended by a NUL byte.
     pub command_line: &'a [u8],
