@@ -12,6 +12,7 @@ mod row;
 pub mod stored;
 mod who;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -21,7 +22,7 @@ pub use self::draw::{Style, draw, heading, state};
 pub use self::forest::{Forest, Visit};
 pub use self::row::{Row, write_csv, write_dot, write_json, write_json_lines};
 pub use self::who::{NotOne, Who};
-use crate::trail::{Body, Event, ProcessStart, Program, Time, missing};
+use crate::trail::{Body, Event, ProcessStart, Program, Text, Time, missing};
 
 /// The most processes a tree holds. The next one is [`TooMany`]: half a tree would be wrong about
 /// who has no parent.
@@ -61,8 +62,8 @@ pub struct Process {
     pub program: Program,
     /// Whether it is the kernel's own: it has no program.
     pub is_kernel: bool,
-    /// What the kernel calls it, in brackets as `ps` has it; of its own processes that run now.
-    pub kernel_name: Option<String>,
+    /// What the kernel calls it, where it is the kernel's own.
+    pub name: Option<Text>,
     /// Its session.
     pub session_id: Option<u32>,
     /// How often it replaced its program.
@@ -130,15 +131,25 @@ impl Process {
         }
     }
 
-    /// What to call it in one line: its command line, else its image, else what is known instead.
-    pub fn title(&self) -> &str {
+    /// What to call it in one line: its command line, else its image, else what is known instead: the
+    /// name of a kernel process stands in brackets, as `ps` has it.
+    pub fn title(&self) -> Cow<'_, str> {
         let command_line = self.program.command_line.as_ref();
         let command_line = command_line.filter(|text| !text.shown().is_empty());
         match (command_line, &self.program.image) {
-            (Some(text), _) | (None, Some(text)) => text.shown(),
-            (None, None) if self.is_kernel => self.kernel_name.as_deref().unwrap_or("[kernel]"),
-            (None, None) => "?",
+            (Some(text), _) | (None, Some(text)) => text.shown().into(),
+            (None, None) if self.is_kernel => {
+                let name = self.name.as_ref().map_or("kernel", Text::shown);
+                format!("[{name}]").into()
+            }
+            (None, None) => "?".into(),
         }
+    }
+
+    /// Says whether it is the kernel's own, and what that calls it.
+    fn set_kernel(&mut self, is_kernel: bool, name: Option<Text>) {
+        self.is_kernel = is_kernel;
+        self.name = name.filter(|_| is_kernel);
     }
 
     /// It ended before the recording that began then.
@@ -210,11 +221,6 @@ impl Tree {
         &self.processes
     }
 
-    /// Changes what is known of every process.
-    pub fn each(&mut self, change_fn: impl FnMut(&mut Process)) {
-        self.processes.iter_mut().for_each(change_fn);
-    }
-
     /// The process with that key.
     pub fn with_key(&self, key: ProcessKey) -> Option<&Process> {
         self.by_key.get(&key).map(|&index| &self.processes[index])
@@ -257,6 +263,7 @@ fn apply(process: &mut Process, event: &Event) {
         Body::ProcessStart(start) => apply_start(process, event, start),
         Body::ProcessExec(exec) => {
             process.exec_count += 1;
+            process.set_kernel(false, None);
             process.program = exec.program.clone();
         }
         Body::ProcessExit(exit) => {
@@ -290,11 +297,13 @@ fn apply(process: &mut Process, event: &Event) {
 fn apply_start(process: &mut Process, event: &Event, start: &ProcessStart) {
     // A later recording tells of a process that was there anew, and knows no more of its start.
     let is_repeated = process.start_time.is_some() && start.existing;
-    let is_kernel = event
+    // Version 1 of the schema has no more than the reason.
+    let has_reason = event
         .missing
         .iter()
         .any(|(field, reason)| field == "image" && reason == missing::KERNEL_THREAD);
-    process.is_kernel |= is_kernel;
+    let name = start.name.clone().or_else(|| process.name.take());
+    process.set_kernel(start.kernel_process || has_reason, name);
     process.session_id = start.session_id.or(process.session_id);
     if !is_repeated || start.program.command_line.is_some() {
         process.program = start.program.clone();

@@ -109,7 +109,6 @@ fn read(arguments: &Arguments) -> Result<(Tree, Time), Failure> {
     for event in tree::live::events()? {
         tree.add(&event)?;
     }
-    tree.each(tree::live::name_kernel);
     Ok((tree, moment::now()))
 }
 

@@ -26,14 +26,10 @@ pub fn story(who: Who) -> Result<Story, Error> {
     for event in tree::live::events()? {
         collector.add(&event)?;
     }
-    let mut story = collector.story(None).map_err(|error| match error {
+    let story = collector.story(None).map_err(|error| match error {
         NotOne::Nobody(who) => NotOne::NotRunning(who),
         error => error,
     })?;
-    let others = story.ancestors.iter_mut().chain(&mut story.children);
-    others
-        .chain([&mut story.process])
-        .for_each(tree::live::name_kernel);
     #[cfg(target_os = "linux")]
     let story = linux::with_details(story);
     Ok(story)

@@ -25,7 +25,7 @@ pub fn tell(story: &Story, style: Style, all: bool) -> Vec<u8> {
     page.list(
         "ancestors, nearest first",
         &of(&story.ancestors),
-        |process| vec![process.process_id.to_string(), process.title().to_owned()],
+        |process| vec![process.process_id.to_string(), process.title().into_owned()],
     );
     let Details {
         execs,
@@ -84,8 +84,8 @@ impl Page {
         } else {
             ""
         };
-        if let Some(name) = &process.kernel_name {
-            self.field("kernel thread", name);
+        if process.is_kernel {
+            self.field("of the kernel", &process.title());
         }
         self.field("image", &format!("{}{deleted}", shown(&program.image)));
         self.field("command line", &shown(&program.command_line));
@@ -218,7 +218,7 @@ fn child_cells(process: &Process, now: Time) -> Vec<String> {
         start,
         state(process),
         ran,
-        process.title().to_owned(),
+        process.title().into_owned(),
     ]
 }
 

@@ -97,7 +97,7 @@ fn line(visit: &Visit<'_>, open: &[bool], style: Style, out: &mut Vec<u8>) {
     if process.is_kernel {
         row.colour(paint(DIM));
     }
-    row.text(process.title());
+    row.text(&process.title());
     row.end();
 }
 

@@ -10,7 +10,6 @@ use crate::rules::Rules;
 use crate::sensor::{self, Batch, seam};
 use crate::sys::{clock, host};
 use crate::trail::{Event, Further, Origin, Time};
-use crate::tree::Process;
 
 /// One `process_start` a process that runs now, parents before their children, as a recording that
 /// began now would tell them.
@@ -47,26 +46,6 @@ pub fn events() -> io::Result<Vec<Event>> {
     Ok(events)
 }
 
-/// Says what the kernel calls a process of its own. It is not in the trail: the name of a kernel
-/// thread is of the moment, as workers are named by what they do.
-#[cfg(target_os = "linux")]
-pub fn name_kernel(process: &mut Process) {
-    use crate::sys::proc;
-    if !process.is_kernel {
-        return;
-    }
-    // A kernel thread that is gone by now, and its id used again, has no name.
-    let name = proc::Process::open(process.process_id).and_then(|found| {
-        let is_kernel = found.stat()?.is_kernel;
-        Ok(is_kernel.then_some(found.name()?))
-    });
-    process.kernel_name = name.ok().flatten().map(|name| format!("[{name}]"));
-}
-
-/// Says what the kernel calls a process of its own: nothing, on this system.
-#[cfg(not(target_os = "linux"))]
-pub const fn name_kernel(_process: &mut Process) {}
-
 /// What this crate wrote itself and cannot read: a defect, told as the system's would be.
 fn invalid(error: impl std::error::Error + Send + Sync + 'static) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, error)
@@ -85,7 +64,6 @@ mod tests {
         for event in events().unwrap() {
             tree.add(&event).unwrap();
         }
-        tree.each(name_kernel);
         let mut kernel = tree.processes().iter().filter(|one| one.is_kernel);
         // A container has none.
         if let Some(first) = kernel.find(|one| one.process_id == 2) {
@@ -95,7 +73,7 @@ mod tests {
             .processes()
             .iter()
             .find(|one| one.process_id == std::process::id());
-        assert_eq!(own.unwrap().kernel_name, None);
+        assert_eq!(own.unwrap().name, None);
     }
 
     #[test]

@@ -34,6 +34,10 @@ pub struct Row<'p> {
     #[serde(skip_serializing_if = "Option::is_none")]
     start_time_text: Option<String>,
     existing: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    kernel_process: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'p str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     image: Option<&'p str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -84,6 +88,8 @@ impl<'p> Row<'p> {
             start_time: process.start_time.map(|time| time.0),
             start_time_text: process.start_time.map(rfc_3339),
             existing: process.existing,
+            kernel_process: process.is_kernel,
+            name: process.name.as_ref().map(Text::shown),
             image: program.image.as_ref().map(Text::shown),
             command_line: program.command_line.as_ref().map(Text::shown),
             arguments: program
@@ -121,7 +127,7 @@ pub fn write_json_lines(forest: &Forest<'_>, now: Time, out: &mut impl Write) ->
 }
 
 /// The fields of a [`Row`], in its order: the columns of CSV.
-const COLUMNS: [&str; 25] = [
+const COLUMNS: [&str; 27] = [
     "process_id",
     "process_key",
     "host",
@@ -133,6 +139,8 @@ const COLUMNS: [&str; 25] = [
     "start_time",
     "start_time_text",
     "existing",
+    "kernel_process",
+    "name",
     "image",
     "command_line",
     "arguments",
@@ -200,8 +208,9 @@ pub fn write_dot(forest: &Forest<'_>, out: &mut impl Write) -> io::Result<()> {
     let keys = forest.keys();
     for visit in forest.visits() {
         let process = visit.process;
-        let mut title: String = process.title().chars().take(LABEL_COUNT_MAX).collect();
-        if title.len() < process.title().len() {
+        let whole = process.title();
+        let mut title: String = whole.chars().take(LABEL_COUNT_MAX).collect();
+        if title.len() < whole.len() {
             title.push('…');
         }
         let (id, key) = (process.process_id, process.process_key);

@@ -117,7 +117,7 @@ pub(crate) fn as_of(mut process: Process, time: Time, begun: &[Time]) -> Process
 }
 
 const COLUMNS: &str = "process_id, process_key, host, parent_process_id, parent_process_key, \
-    creator_process_id, creator_thread_id, start_time, existing, image, command_line, arguments, \
+    creator_process_id, creator_thread_id, start_time, existing, kernel_process, name, image, command_line, arguments, \
     script, user, user_id, session_id, exec_count, exec_time, exit_time, exit_code, signal, \
     core_dumped, run_time_ns, running, run_began";
 
@@ -169,8 +169,13 @@ fn process(row: &Row<'_>) -> rusqlite::Result<Process> {
     let process_id: u32 = row.get("process_id")?;
     let parent_process_id = row.get("parent_process_id")?;
     let program = program(row)?;
-    // Nothing but kthreadd (2) starts kernel threads, and it starts nothing else.
-    let is_kernel = program.image.is_none() && (process_id == 2 || parent_process_id == Some(2));
+    let exec_count = maybe_u64("exec_count")?.unwrap_or(0);
+    let told: Option<bool> = row.get("kernel_process")?;
+    // Version 1 does not tell. Nothing but kthreadd (2) starts kernel threads, and it starts nothing
+    // else.
+    let is_likely = process_id == 2 || parent_process_id == Some(2);
+    let is_kernel = program.image.is_none() && exec_count == 0 && told.unwrap_or(is_likely);
+    let name: Option<String> = row.get("name")?;
     let running: Option<bool> = row.get("running")?;
     let end = match exit_time {
         Some(time) => End::Exit(Exit {
@@ -197,9 +202,9 @@ fn process(row: &Row<'_>) -> rusqlite::Result<Process> {
         existing: row.get::<_, Option<bool>>("existing")?.unwrap_or(false),
         program,
         is_kernel,
-        kernel_name: None,
+        name: name.filter(|_| is_kernel).map(|name| Text::from(&*name)),
         session_id: row.get("session_id")?,
-        exec_count: maybe_u64("exec_count")?.unwrap_or(0),
+        exec_count,
         end,
     })
 }

@@ -27,6 +27,67 @@ fn a_store_gives_the_tree_of_its_log() {
     assert_eq!(lines_of_json(&of_store), lines_of_json(&of_log));
 }
 
+/// Of a log a tree said `[kernel]`, of the store `?`.
+#[test]
+fn kernel_processes_have_their_names_from_log_and_store() {
+    let start = |sequence: u64, process_id: u64, parent: u64, own: &str| {
+        format!(
+            "{{\"sequence\":{sequence},\"time\":\"2026-01-01T00:00:00.00000000{sequence}Z\",\
+             \"kind\":\"process_start\",\"host\":\"atlas\",\"process_id\":{process_id},\
+             \"process_key\":\"{process_id:016x}\",\"parent_process_id\":{parent},\
+             \"parent_process_key\":\"{parent:016x}\",\"session_id\":0,\"existing\":true{own},\
+             \"missing\":{{\"image\":\"kernel_thread\",\"command_line\":\"kernel_thread\"}}}}"
+        )
+    };
+    let named = |name: &str| format!(",\"kernel_process\":true,\"name\":\"{name}\"");
+    let lines = [
+        "{\"sequence\":0,\"time\":\"2026-01-01T00:00:00.000000000Z\",\
+         \"kind\":\"sensor_start\",\"host\":\"atlas\",\"process_id\":9,\
+         \"process_key\":\"0000000000000009\",\"source\":\"ebpf\",\"version\":\"1\"}"
+            .to_owned(),
+        start(1, 4, 3, &named("System")),
+        start(2, 100, 4, &named("Memory Compression")),
+        start(3, 101, 4, ",\"kernel_process\":true"),
+        start(4, 102, 4, &named("helper")),
+        "{\"sequence\":5,\"time\":\"2026-01-01T00:00:01.000000000Z\",\"kind\":\"process_exec\",\
+         \"host\":\"atlas\",\"process_id\":102,\"process_key\":\"0000000000000066\",\
+         \"image\":\"/bin/helper\",\"command_line\":\"helper\",\"user\":\"root\",\"user_id\":0}"
+            .to_owned(),
+    ];
+    let directory = tempfile::tempdir().unwrap();
+    let log = log_of(&directory, &lines);
+    let store = Store::of(&log);
+    let log = log.to_str().unwrap();
+    let drawn = printed(["tree", "--log", log, END]);
+    assert_eq!(store.printed(&["tree", END]), drawn);
+    for title in [
+        "[System]\n",
+        "[Memory Compression]\n",
+        "[kernel]\n",
+        "helper\n",
+    ] {
+        assert!(drawn.contains(title), "{title} {drawn}");
+    }
+    assert!(!drawn.contains("[helper]"), "{drawn}");
+    let of_log = printed(["tree", "--format", "jsonl", "--log", log, END]);
+    let of_store = store.printed(&["tree", END, "--format", "jsonl"]);
+    let rows = lines_of_json(&of_log);
+    assert_eq!(lines_of_json(&of_store), rows);
+    let told = |row: &Value| (row["kernel_process"].clone(), row["name"].clone());
+    assert_eq!(told(&rows[1]), (true.into(), "Memory Compression".into()));
+    assert_eq!(told(&rows[3]), (Value::Null, Value::Null));
+    // A process still runs: of a log until its end, of a store until now.
+    for shown in [
+        printed(["show", "100", "--log", log]),
+        store.printed(&["show", "100"]),
+    ] {
+        assert!(
+            shown.contains("of the kernel [Memory Compression]"),
+            "{shown}"
+        );
+    }
+}
+
 #[test]
 fn json_nests_children_in_their_parents() {
     let tree = printed(["tree", "--format", "json", "--log", TRAIL]);
