@@ -63,6 +63,7 @@ const DOCUMENTS: &[&str] = &[
     "docs/EXPORT.md",
     "docs/QUERY.md",
     "docs/STORE.md",
+    "docs/STYLE.md",
     "docs/TESTING.md",
     "docs/TUNING.md",
     "docs/WINDOWS.md",

@@ -1,5 +1,5 @@
 //! Comma-separated values of what is no event: the rows of a tree, the lines of `doctor`. Those of
-//! events are [`trail::csv`](crate::trail::csv)'s.
+//! events are [`crate::trail::csv`]'s.
 
 use std::io;
 
