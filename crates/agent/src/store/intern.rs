@@ -152,12 +152,12 @@ impl Known {
         Ok(process.unwrap_or(0))
     }
 
-    /// The number of a row of a shared table; its cells are in the order of the table's columns,
-    /// behind them `notes` where the table has them.
+    /// The number of a row of a shared table; its cells are those of `own`, behind them `notes` where
+    /// the table has them.
     pub(super) fn shared(
         &mut self,
         statements: &Statements<'_>,
-        table: &'static str,
+        (table, own): (&'static str, &[Column]),
         cells: &[Option<i64>],
     ) -> Result<i64> {
         let tables = shared_tables();
@@ -167,6 +167,14 @@ impl Known {
         let (Some(known), Some((_, columns))) = (self.shared.get_mut(index), tables.get(index))
         else {
             return Err(rusqlite::Error::InvalidParameterName(table.to_owned()));
+        };
+        // Kinds that share a table may have other fields of it; what one lacks is NULL.
+        let whole: Vec<Option<i64>>;
+        let cells = if own.len() == columns.len() {
+            cells
+        } else {
+            whole = whole_row(columns, own, cells);
+            &whole
         };
         if let Some(id) = known.get(cells, 1) {
             return Ok(id);
@@ -262,6 +270,20 @@ fn find_text(
         }
     }
     Ok(None)
+}
+
+/// Cells of all `columns` of a table, made of those of `own` and what stands behind them.
+fn whole_row(columns: &[Column], own: &[Column], cells: &[Option<i64>]) -> Vec<Option<i64>> {
+    let cell = |column: &Column| {
+        let index = own.iter().position(|own| own.name == column.name);
+        index.and_then(|index| cells.get(index).copied().flatten())
+    };
+    let behind = cells.get(own.len()..).unwrap_or_default();
+    columns
+        .iter()
+        .map(cell)
+        .chain(behind.iter().copied())
+        .collect()
 }
 
 /// The row of a shared table with these cells, which is added where there is none. It is not looked

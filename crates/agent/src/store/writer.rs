@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use event::Kind;
 use rusqlite::config::DbConfig;
 use rusqlite::types::Value;
 use rusqlite::{CachedStatement, Connection, OpenFlags, Result, params_from_iter};
@@ -307,6 +308,10 @@ fn carry(connection: &Connection, known: &mut Known, live: &Live) -> Result<()> 
     let sql = format!("INSERT OR REPLACE INTO process_carried({columns}) VALUES ({places})");
     let mut add = connection.prepare_cached(&sql)?;
     let mut cells = Cells::default();
+    let start = layout::table_of(Kind::PROCESS_START).and_then(|table| table.shared.as_ref());
+    let Some((program, program_columns)) = start else {
+        return Ok(());
+    };
     for process in live.processes() {
         let Process { start, .. } = process;
         let id = known.process(&mut statements, process.id, process.key)?;
@@ -317,7 +322,7 @@ fn carry(connection: &Connection, known: &mut Known, live: &Live) -> Result<()> 
             Some(id),
             process.time.map(|time| time.0),
             known.maybe_process(&mut statements, cells.parent)?,
-            Some(known.shared(&statements, "program", &cells.shared)?),
+            Some(known.shared(&statements, (*program, program_columns), &cells.shared)?),
         ];
         let exec_time = process.exec_time.map(|time| time.0);
         let end = [
@@ -375,16 +380,16 @@ impl<'w> Batch<'w> {
             None
         };
         let shares_notes = layout.shares_notes();
-        let shared = match layout.shared_table() {
+        let shared = match &layout.shared {
             None => None,
-            Some(name) => {
+            Some((name, columns)) => {
                 if shares_notes {
                     self.cells.shared.push(notes);
                 }
-                let id = self
-                    .known
-                    .shared(&self.statements, name, &self.cells.shared)?;
-                if shares_notes {
+                let id =
+                    self.known
+                        .shared(&self.statements, (*name, columns), &self.cells.shared)?;
+                if kind == Kind::IMAGE_LOAD {
                     self.known.count_load(id);
                 }
                 Some(Some(id))
