@@ -1,5 +1,7 @@
 //! Texts, processes, programs and images as the small numbers that stand for them in a segment.
 
+use std::sync::LazyLock;
+
 use event::ProcessKey;
 use foldhash::HashMap;
 use rusqlite::types::ValueRef;
@@ -7,6 +9,7 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension as _, Result, para
 
 use super::layout::{Column, shared_tables};
 use super::recent::Recent;
+use super::row::SharedRow;
 use super::rows::SEPARATOR;
 use crate::trail::{Event, Text, json};
 
@@ -29,7 +32,7 @@ pub(super) struct Known {
     texts: Recent<Box<[u8]>, i64>,
     processes: Recent<(Option<u32>, Option<ProcessKey>), i64>,
     /// Rows of the shared tables, in the order of those.
-    shared: Vec<Recent<Box<[Option<i64>]>, i64>>,
+    shared: Vec<Recent<Box<[i64]>, i64>>,
     /// Loads of each image since they were added to its row.
     load_counts: HashMap<i64, i64>,
     buffer: Vec<u8>,
@@ -157,31 +160,30 @@ impl Known {
     pub(super) fn shared(
         &mut self,
         statements: &Statements<'_>,
-        (table, own): (&'static str, &[Column]),
-        cells: &[Option<i64>],
+        (name, own): (&'static str, &[Column]),
+        row: &SharedRow,
     ) -> Result<i64> {
-        let tables = shared_tables();
-        let Some(index) = tables.iter().position(|(name, _)| *name == table) else {
-            return Err(rusqlite::Error::InvalidParameterName(table.to_owned()));
+        let tables = SHARED_SQL.iter().zip(&mut self.shared);
+        let Some((table, known)) = tables.into_iter().find(|(table, _)| table.name == name) else {
+            return Err(rusqlite::Error::InvalidParameterName(name.to_owned()));
         };
-        let (Some(known), Some((_, columns))) = (self.shared.get_mut(index), tables.get(index))
-        else {
-            return Err(rusqlite::Error::InvalidParameterName(table.to_owned()));
-        };
-        // Kinds that share a table may have other fields of it; what one lacks is NULL.
-        let whole: Vec<Option<i64>>;
-        let cells = if own.len() == columns.len() {
-            cells
-        } else {
-            whole = whole_row(columns, own, cells);
-            &whole
-        };
-        if let Some(id) = known.get(cells, 1) {
+        // Kinds that share a table may have other fields of it: the number of columns tells them
+        // apart from those that have all.
+        let is_whole_row = own.len() == table.columns.len();
+        if is_whole_row && let Some(id) = known.get(row.key(), 1) {
             return Ok(id);
         }
-        let is_new = known.is_whole();
-        let id = found_or_added(statements.connection, is_new, table, columns, cells)?;
-        known.insert(cells.into(), id, 1);
+        let cells: Vec<Option<i64>> = row.cells().collect();
+        let cells = if is_whole_row {
+            cells
+        } else {
+            whole_row(table.columns, own, &cells)
+        };
+        let is_new = is_whole_row && known.is_whole();
+        let id = found_or_added(statements.connection, is_new, table, &cells)?;
+        if is_whole_row {
+            known.insert(row.key().into(), id, 1);
+        }
         Ok(id)
     }
 
@@ -286,45 +288,62 @@ fn whole_row(columns: &[Column], own: &[Column], cells: &[Option<i64>]) -> Vec<O
         .collect()
 }
 
+/// A shared table with its statements, made once.
+struct SharedSql {
+    name: &'static str,
+    columns: &'static [Column],
+    find: String,
+    add: String,
+}
+
+static SHARED_SQL: LazyLock<Vec<SharedSql>> = LazyLock::new(|| {
+    let tables = shared_tables().iter().map(|(name, columns)| {
+        let mut names: Vec<&str> = columns.iter().map(|column| &*column.name).collect();
+        let load_count = if *name == "image" {
+            names.push("notes");
+            (", load_count", ", 0")
+        } else {
+            ("", "")
+        };
+        let conditions: Vec<_> = names.iter().map(|name| format!("{name} IS ?")).collect();
+        let places = vec!["?"; names.len()].join(", ");
+        SharedSql {
+            name,
+            columns,
+            find: format!("SELECT id FROM {name} WHERE {}", conditions.join(" AND ")),
+            add: format!(
+                "INSERT INTO {name}({}{}) VALUES ({places}{})",
+                names.join(", "),
+                load_count.0,
+                load_count.1
+            ),
+        }
+    });
+    tables.collect()
+});
+
 /// The row of a shared table with these cells, which is added where there is none. It is not looked
 /// for where it `is_new`.
 fn found_or_added(
     connection: &Connection,
     is_new: bool,
-    table: &str,
-    columns: &[Column],
+    table: &SharedSql,
     cells: &[Option<i64>],
 ) -> Result<i64> {
-    let mut names: Vec<&str> = columns.iter().map(|column| &*column.name).collect();
-    // Where the table has notes, they are the last cell.
-    names.extend((names.len() < cells.len()).then_some("notes"));
     let found = if is_new {
         None
     } else {
-        let conditions: Vec<_> = names.iter().map(|name| format!("{name} IS ?")).collect();
-        let sql = format!("SELECT id FROM {table} WHERE {}", conditions.join(" AND "));
         connection
-            .prepare_cached(&sql)?
+            .prepare_cached(&table.find)?
             .query_row(params_from_iter(cells), |row| row.get(0))
             .optional()?
     };
-    if let Some(id) = found {
-        return Ok(id);
+    match found {
+        Some(id) => Ok(id),
+        None => connection
+            .prepare_cached(&table.add)?
+            .insert(params_from_iter(cells)),
     }
-    let load_count = if table == "image" {
-        ("load_count, ", "0, ")
-    } else {
-        ("", "")
-    };
-    let places = vec!["?"; names.len()].join(", ");
-    let names = names.join(", ");
-    let sql = format!(
-        "INSERT INTO {table}({}{names}) VALUES ({}{places})",
-        load_count.0, load_count.1
-    );
-    connection
-        .prepare_cached(&sql)?
-        .insert(params_from_iter(cells))
 }
 
 /// The arguments with the separator between them, where both command line and arguments can be had

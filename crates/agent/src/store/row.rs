@@ -17,9 +17,43 @@ pub(super) struct Cells {
     /// The event's own, in the order of its table's columns.
     pub(super) own: Vec<Option<i64>>,
     /// Those of the shared table.
-    pub(super) shared: Vec<Option<i64>>,
+    pub(super) shared: SharedRow,
     /// What the event says of a parent.
     pub(super) parent: (Option<u32>, Option<ProcessKey>),
+}
+
+/// A row of a shared table, in a form that is quick to look for: which cells there are, a bit each,
+/// then the cells, 0 where there is none.
+#[derive(Debug, Default)]
+pub(super) struct SharedRow(Vec<i64>);
+
+impl SharedRow {
+    fn clear(&mut self) {
+        self.0.clear();
+        self.0.push(0);
+    }
+
+    /// Appends a cell. A table has far fewer than 63 columns; one more would be taken for absent.
+    #[inline]
+    pub(super) fn push(&mut self, cell: Option<i64>) {
+        let bit = 1_i64.checked_shl(u32::try_from(self.0.len()).unwrap_or(u32::MAX));
+        if let (Some(there), Some(_), Some(bit)) = (self.0.first_mut(), cell, bit) {
+            *there |= bit;
+        }
+        self.0.push(cell.unwrap_or(0));
+    }
+
+    /// The row as it is looked for.
+    pub(super) fn key(&self) -> &[i64] {
+        &self.0
+    }
+
+    /// The cells.
+    pub(super) fn cells(&self) -> impl Iterator<Item = Option<i64>> {
+        let there = self.0.first().copied().unwrap_or(0);
+        let cells = self.0.iter().zip(0_u32..).skip(1);
+        cells.map(move |(cell, n)| (there >> n.min(63) & 1 == 1).then_some(*cell))
+    }
 }
 
 impl Cells {
@@ -87,7 +121,9 @@ impl RowWriter<'_, '_, '_> {
     /// Fills the cells of command and arguments, and that of the command line, which comes first.
     fn put_command(&mut self, field: &'static Field, arguments: Option<&[Text]>) {
         match self.command(arguments) {
-            Ok(cells) => self.cells.shared.extend(cells),
+            Ok(cells) => cells
+                .into_iter()
+                .for_each(|cell| self.cells.shared.push(cell)),
             Err(error) => {
                 self.put(field, None);
                 self.failure.get_or_insert(error);

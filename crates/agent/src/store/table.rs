@@ -10,11 +10,30 @@ use rusqlite::{CachedStatement, Connection, Result, params_from_iter};
 /// gains by it.
 const ROW_COUNT: usize = 16;
 
+/// The statements that insert into a table, made once.
+#[derive(Debug)]
+pub(super) struct Inserts {
+    column_count: usize,
+    one: String,
+    many: String,
+}
+
+impl Inserts {
+    pub(super) fn new(table: &str, columns: &[&str]) -> Self {
+        let row = format!("({})", vec!["?"; columns.len()].join(", "));
+        let into = format!("INSERT INTO {table}({}) VALUES ", columns.join(", "));
+        Self {
+            column_count: columns.len(),
+            many: into.clone() + &vec![&*row; ROW_COUNT].join(", "),
+            one: into + &row,
+        }
+    }
+}
+
 /// A table of numbers, and its rows that are not inserted yet.
 pub(super) struct Table<'c> {
     connection: &'c Connection,
-    name: &'static str,
-    columns: &'c [&'static str],
+    inserts: &'c Inserts,
     /// One row after the other.
     rows: Vec<Option<i64>>,
     /// Made ready when it is needed.
@@ -22,34 +41,32 @@ pub(super) struct Table<'c> {
 }
 
 impl<'c> Table<'c> {
-    pub(super) const fn new(
-        connection: &'c Connection,
-        name: &'static str,
-        columns: &'c [&'static str],
-    ) -> Self {
+    pub(super) const fn new(connection: &'c Connection, inserts: &'c Inserts) -> Self {
         Self {
             connection,
-            name,
-            columns,
+            inserts,
             rows: Vec::new(),
             insert_many: None,
         }
     }
 
-    /// Adds a row, a cell a column; it is in the table after [`finish`](Self::finish) at the latest.
-    pub(super) fn add(&mut self, row: impl Iterator<Item = Option<i64>>) -> Result<()> {
-        self.rows.extend(row);
+    /// Adds a row, which `fill_fn` appends, a cell a column; it is in the table after
+    /// [`finish`](Self::finish) at the latest.
+    pub(super) fn add(&mut self, fill_fn: impl FnOnce(&mut Vec<Option<i64>>)) -> Result<()> {
+        fill_fn(&mut self.rows);
         debug_assert!(
-            self.rows.len().is_multiple_of(self.columns.len()),
-            "a row of {} has a cell a column",
-            self.name
+            self.rows.len().is_multiple_of(self.inserts.column_count),
+            "a row has a cell a column: {}",
+            self.inserts.one
         );
-        if self.rows.len() < ROW_COUNT * self.columns.len() {
+        if self.rows.len() < ROW_COUNT * self.inserts.column_count {
             return Ok(());
         }
         let insert = match &mut self.insert_many {
             Some(insert) => insert,
-            None => self.insert_many.insert(self.prepare(ROW_COUNT)?),
+            None => self
+                .insert_many
+                .insert(self.connection.prepare_cached(&self.inserts.many)?),
         };
         insert.execute(params_from_iter(&self.rows))?;
         self.rows.clear();
@@ -61,19 +78,11 @@ impl<'c> Table<'c> {
         if self.rows.is_empty() {
             return Ok(());
         }
-        let mut insert = self.prepare(1)?;
-        for row in self.rows.chunks(self.columns.len()) {
+        let mut insert = self.connection.prepare_cached(&self.inserts.one)?;
+        for row in self.rows.chunks(self.inserts.column_count) {
             insert.execute(params_from_iter(row))?;
         }
         Ok(())
-    }
-
-    fn prepare(&self, row_count: usize) -> Result<CachedStatement<'c>> {
-        let row = format!("({})", vec!["?"; self.columns.len()].join(", "));
-        let rows = vec![row; row_count].join(", ");
-        let columns = self.columns.join(", ");
-        let sql = format!("INSERT INTO {}({columns}) VALUES {rows}", self.name);
-        self.connection.prepare_cached(&sql)
     }
 }
 
@@ -88,10 +97,11 @@ mod tests {
             connection
                 .execute_batch("CREATE TABLE t(other, time, id)")
                 .unwrap();
-            let mut table = Table::new(&connection, "t", &["id", "time"]);
+            let inserts = Inserts::new("t", &["id", "time"]);
+            let mut table = Table::new(&connection, &inserts);
             let ids = 0..i64::try_from(count).unwrap();
             for id in ids.clone() {
-                table.add([Some(id), Some(-id)].into_iter()).unwrap();
+                table.add(|row| row.extend([Some(id), Some(-id)])).unwrap();
             }
             table.finish().unwrap();
             let mut read = connection.prepare("SELECT id, time FROM t").unwrap();

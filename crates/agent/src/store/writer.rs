@@ -19,7 +19,7 @@ use super::layout::{self, MARK};
 use super::live::{Live, Process};
 use super::row::{Cells, MarkWriter};
 use super::segment::{APPLICATION_ID, Shape};
-use super::table::Table;
+use super::table::{Inserts, Table};
 use super::{ReadError, VERSION, directory, views};
 use crate::trail::schema::Declared as _;
 use crate::trail::{Body, Event, Time};
@@ -395,17 +395,14 @@ impl<'w> Batch<'w> {
                 Some(Some(id))
             }
         };
-        let common = [Some(id), Some(event.time.0), Some(process)];
-        let own = self.cells.own.iter().copied();
-        let notes = (!shares_notes).then_some(notes);
-        table.add(
-            common
-                .into_iter()
-                .chain(parent)
-                .chain(shared)
-                .chain(own)
-                .chain(notes),
-        )
+        let own = &self.cells.own;
+        table.add(|row| {
+            row.extend([Some(id), Some(event.time.0), Some(process)]);
+            row.extend(parent);
+            row.extend(shared);
+            row.extend_from_slice(own);
+            row.extend((!shares_notes).then_some(notes));
+        })
     }
 
     /// Events about the recording itself are rare and have texts in their rows.
@@ -430,13 +427,15 @@ impl<'w> Batch<'w> {
 }
 
 fn tables_of(connection: &Connection) -> Vec<Table<'_>> {
-    static COLUMNS: LazyLock<Vec<Vec<&'static str>>> = LazyLock::new(|| {
+    static INSERTS: LazyLock<Vec<Inserts>> = LazyLock::new(|| {
         let tables = layout::tables().iter();
-        tables.map(|(_, table)| table.columns()).collect()
+        tables
+            .map(|(_, table)| Inserts::new(table.name, &table.columns()))
+            .collect()
     });
-    let tables = layout::tables().iter().zip(COLUMNS.iter());
-    tables
-        .map(|((_, table), columns)| Table::new(connection, table.name, columns))
+    INSERTS
+        .iter()
+        .map(|inserts| Table::new(connection, inserts))
         .collect()
 }
 
