@@ -72,38 +72,48 @@ fn close(out: &mut Vec<u8>, begin: usize) {
 pub(crate) struct Line<'o>(pub(crate) &'o mut Vec<u8>);
 
 impl Line<'_> {
+    /// Inlined with its callers, so that a name is copied as what it is: a text known beforehand.
+    #[expect(
+        clippy::inline_always,
+        reason = "a call would copy names of any length"
+    )]
+    #[inline(always)]
     fn name(&mut self, field: &'static Field) {
         self.0.extend_from_slice(field.json.as_bytes());
     }
 }
 
+#[expect(
+    clippy::inline_always,
+    reason = "the name of a field is copied as the constant it is only where the whole is inlined"
+)]
 impl Visitor<'_> for Line<'_> {
-    #[inline]
+    #[inline(always)]
     fn number(&mut self, field: &'static Field, value: u64) {
         self.name(field);
         digits(self.0, value);
     }
 
-    #[inline]
+    #[inline(always)]
     fn time(&mut self, field: &'static Field, value: Time) {
         self.name(field);
         time(self.0, value);
     }
 
-    #[inline]
+    #[inline(always)]
     fn truth(&mut self, field: &'static Field, value: bool) {
         self.name(field);
         self.0
             .extend_from_slice(if value { b"true" } else { b"false" });
     }
 
-    #[inline]
+    #[inline(always)]
     fn text(&mut self, field: &'static Field, value: &str) {
         self.name(field);
         string(self.0, value);
     }
 
-    #[inline]
+    #[inline(always)]
     fn system_text(&mut self, field: &'static Field, value: &Text) {
         self.name(field);
         string(self.0, value.shown());
@@ -122,24 +132,16 @@ impl Visitor<'_> for Line<'_> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn key(&mut self, field: &'static Field, value: ProcessKey) {
         self.name(field);
-        self.0.push(b'"');
-        self.0.extend_from_slice(&hex_digits(value.0));
-        self.0.push(b'"');
+        key(self.0, value);
     }
 
-    /// `"0x"` and hex digits without leading zeros, because a JSON number loses bits in many
-    /// readers.
+    #[inline(always)]
     fn address(&mut self, field: &'static Field, value: u64) {
         self.name(field);
-        self.0.extend_from_slice(b"\"0x");
-        let digits = hex_digits(value);
-        let begin = digits.iter().position(|digit| *digit != b'0');
-        self.0
-            .extend_from_slice(digits.get(begin.unwrap_or(15)..).unwrap_or_default());
-        self.0.push(b'"');
+        address(self.0, value);
     }
 
     fn user_id(&mut self, field: &'static Field, value: &UserId) {
@@ -150,7 +152,7 @@ impl Visitor<'_> for Line<'_> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn kind(&mut self, field: &'static Field, value: Kind) {
         self.name(field);
         kind(self.0, value);
@@ -186,10 +188,25 @@ impl Visitor<'_> for Line<'_> {
         self.0.push(b'}');
     }
 
-    #[inline]
+    #[inline(always)]
     fn origin(&mut self, origin: &Origin) {
         self.0.extend_from_slice(origin.json());
     }
+}
+
+fn key(out: &mut Vec<u8>, key: ProcessKey) {
+    out.push(b'"');
+    out.extend_from_slice(&hex_digits(key.0));
+    out.push(b'"');
+}
+
+/// `"0x"` and hex digits without leading zeros, because a JSON number loses bits in many readers.
+fn address(out: &mut Vec<u8>, address: u64) {
+    out.extend_from_slice(b"\"0x");
+    let digits = hex_digits(address);
+    let begin = digits.iter().position(|digit| *digit != b'0');
+    out.extend_from_slice(digits.get(begin.unwrap_or(15)..).unwrap_or_default());
+    out.push(b'"');
 }
 
 fn kind(out: &mut Vec<u8>, kind: Kind) {
