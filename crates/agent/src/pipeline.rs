@@ -30,7 +30,7 @@ use crate::sink::Sink;
 use crate::sys::offset::Offset;
 use crate::sys::processes;
 use crate::sys::wake::Waker;
-use crate::trail::{self, Body, Event, Further, Origin, Time};
+use crate::trail::{self, Body, Event, Further, Origin, Time, Whence};
 
 mod feed;
 mod sink_queue;
@@ -46,6 +46,8 @@ use sink_queue::SinkQueues;
 pub struct Settings {
     /// The machine's name, in every event.
     pub host: Arc<str>,
+    /// The machine's own id, in every event.
+    pub host_id: Option<Arc<str>>,
     /// The id of this boot, in every process key.
     pub boot_id: [u8; 16],
     /// Which events to keep.
@@ -196,7 +198,11 @@ impl Recorder {
         });
         Self {
             source,
-            origin: Origin::of_host(settings.host),
+            origin: Arc::new(Origin::new(Whence {
+                host: settings.host,
+                host_id: settings.host_id,
+                run: None,
+            })),
             process_events: settings.process_events,
             own_process,
             enricher,
@@ -221,6 +227,7 @@ impl Recorder {
             if let Some(recording_fn) = recording_fn.take() {
                 self.began = Instant::now();
                 self.clock = message.clock;
+                self.begin_run(message.time);
                 self.emit_mark(message.time, Body::SensorStart(self.sensor_start()));
                 self.status.recording();
                 recording_fn();
@@ -229,6 +236,15 @@ impl Recorder {
             feed.give_back(message.batch);
         }
         Ok(())
+    }
+
+    /// From now on every event says which run it is of: the one that began at this time.
+    fn begin_run(&mut self, time: u64) {
+        let Time(began) = self.clock.time(time);
+        self.origin = Arc::new(Origin::new(Whence {
+            run: u64::try_from(began).ok(),
+            ..(**self.origin).clone()
+        }));
     }
 
     /// Enriches one batch and hands it to the sinks.
@@ -382,6 +398,7 @@ impl Recorder {
         trail::SensorStart {
             source: self.source.into(),
             version: crate::VERSION.into(),
+            system: Some(std::env::consts::OS.into()),
         }
     }
 

@@ -264,6 +264,7 @@ impl Sink for Memory {
 fn settings() -> Settings {
     Settings {
         host: Arc::from("test"),
+        host_id: Some(Arc::from("00112233445566778899aabbccddeeff")),
         boot_id: BOOT_ID,
         rules: Rules::default(),
         process_events: true,

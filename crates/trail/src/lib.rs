@@ -83,6 +83,12 @@ fields! {
     pub struct Whence {
         /// the machine
         host: Arc<str> => PlainText in Apart since 1, ecs "host.name", ocsf "device.hostname";
+        /// the machine's own id, which stays when it is renamed: 32 hex digits, not reversible
+        host_id: Option<Arc<str>> => MaybePlainText in Apart since 2,
+            ecs "host.id", ocsf "device.uid";
+        /// when the run began, nanoseconds since the Unix epoch: with `host_id` and `sequence` the
+        /// name of an event among those of all machines
+        run: Option<u64> => MaybeNumber in Apart since 2;
     }
 }
 
@@ -102,7 +108,11 @@ impl Origin {
 
     /// A machine of which nothing but its name is known.
     pub fn of_host(host: impl Into<Arc<str>>) -> Arc<Self> {
-        Arc::new(Self::new(Whence { host: host.into() }))
+        Arc::new(Self::new(Whence {
+            host: host.into(),
+            host_id: None,
+            run: None,
+        }))
     }
 
     /// The fields as a line has them.

@@ -28,6 +28,9 @@ fields! {
         source: Cow<'static, str> => PlainText in Row since 1;
         /// the version of the agent
         version: Cow<'static, str> => PlainText in Row since 1;
+        /// the operating system: `linux`, `windows`
+        system: Option<Cow<'static, str>> => MaybePlainText in Row since 2,
+            ecs "host.os.type";
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use event::ProcessKey;
 use systrail::trail::{
     Body, Event, Further, ImageLoad, Origin, ProcessExec, ProcessExit, ProcessStart, Program,
-    SensorStart, Text, ThreadExit, ThreadStart, Time, UserId,
+    SensorStart, Text, ThreadExit, ThreadStart, Time, UserId, Whence,
 };
 
 /// 2026-11-22, in nanoseconds since the Unix epoch.
@@ -43,7 +43,11 @@ impl Day {
             sequence: 0,
             step_ns: step,
             random: 0x9e37_79b9_7f4a_7c15,
-            origin: Origin::of_host("builder"),
+            origin: Arc::new(Origin::new(Whence {
+                host: "builder".into(),
+                host_id: Some("00112233445566778899aabbccddeeff".into()),
+                run: Some(1_795_276_790_000_000_000),
+            })),
             user: "worker".into(),
             programs: (0..PROGRAM_COUNT)
                 .map(|n| text(format!("/usr/lib/toolchain-1.95/bin/program-{n}")))
@@ -63,6 +67,7 @@ impl Day {
                 Body::SensorStart(SensorStart {
                     source: "ebpf".into(),
                     version: "0.1.0".into(),
+                    system: Some("linux".into()),
                 }),
             )]
             .into_iter(),

@@ -169,6 +169,7 @@ impl Recording {
         let count = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
         Ok(pipeline::Settings {
             host: systrail::sys::host::name(),
+            host_id: systrail::sys::host::id(),
             boot_id: systrail::sys::host::boot_id()?,
             rules: self.config.rules().map_err(Failure::usage)?,
             process_events: self.config.events.covers(Kinds::PROCESS),

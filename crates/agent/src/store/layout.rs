@@ -9,8 +9,8 @@ use std::sync::LazyLock;
 
 use event::{Kind, Subject};
 
-use crate::trail::Program;
 use crate::trail::schema::{self, Field, Place, Type};
+use crate::trail::{Program, Whence};
 
 /// The table of the kinds about the recording itself.
 pub(super) const MARK: &str = "mark";
@@ -227,12 +227,14 @@ pub(super) fn known_columns(table: &str) -> Option<Vec<(&'static str, u32)>> {
                 .collect(),
         );
     }
+    if table == "stretch" {
+        let own = fixed(&["first_id", "sequence_offset", "run_began"]);
+        let shared = schema::fields_of::<Whence>();
+        let shared = shared.into_iter().map(|field| (field.name, field.since));
+        return Some(own.into_iter().chain(shared).collect());
+    }
     let fixed_tables: &[(&str, &[&str])] = &[
         ("meta", &["name", "value"]),
-        (
-            "stretch",
-            &["first_id", "sequence_offset", "host", "run_began"],
-        ),
         ("strings", &["id", "hash", "text", "raw"]),
         ("process", &["id", "process_id", "process_key"]),
     ];

@@ -1,9 +1,11 @@
 //! What is known of the processes that run now, so that a new segment can begin with it.
 
+use std::sync::Arc;
+
 use event::ProcessKey;
 use foldhash::HashMap;
 
-use crate::trail::{Body, Event, ProcessStart, Program, Time};
+use crate::trail::{Body, Event, Origin, ProcessStart, Program, Time};
 
 /// Processes that are carried over at most. What runs beyond that appears in a new segment without
 /// its start; a machine has a few thousand.
@@ -28,18 +30,16 @@ pub(super) struct Process {
 #[derive(Debug, Default)]
 pub struct Live {
     processes: HashMap<u32, Process>,
+    /// The first event's of the run, where it says of which run it is.
+    run: Option<Arc<Origin>>,
     run_began: Option<Time>,
 }
 
 impl Live {
     /// Learns from an event.
     pub fn learn(&mut self, event: &Event) {
+        self.learn_run(event);
         match &event.body {
-            Body::SensorStart(_) => {
-                // The snapshot tells again of whatever still runs.
-                self.processes.clear();
-                self.run_began = Some(event.time);
-            }
             Body::ProcessStart(start) => self.start(event, start),
             Body::ProcessExec(exec) => self.exec(event, &exec.program),
             Body::ProcessExit(_) => {
@@ -47,6 +47,28 @@ impl Live {
             }
             _ => {}
         }
+    }
+
+    /// Learns which run the event is of. An event that does not say it is of the one that the last
+    /// `sensor_start` began.
+    fn learn_run(&mut self, event: &Event) {
+        let began = match (event.origin.run, &event.body) {
+            (Some(_), _) if self.is_of_run(event) => return,
+            (Some(run), _) => i64::try_from(run).map_or(event.time, Time),
+            (None, Body::SensorStart(_)) => event.time,
+            (None, _) => return,
+        };
+        self.run = Some(Arc::clone(&event.origin));
+        self.run_began = Some(began);
+        // The snapshot tells again of whatever still runs.
+        self.processes.clear();
+    }
+
+    fn is_of_run(&self, event: &Event) -> bool {
+        self.run.as_ref().is_some_and(|known| {
+            Arc::ptr_eq(known, &event.origin)
+                || (known.run == event.origin.run && known.host_id == event.origin.host_id)
+        })
     }
 
     /// When the run began, where that was seen.

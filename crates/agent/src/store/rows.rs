@@ -17,7 +17,7 @@ use super::layout::{self, MARK};
 use super::row_source::RowSource;
 use super::segment::{self, Shape};
 use crate::trail::json::{self, Arguments, Notes};
-use crate::trail::{Body, Event, Origin, Text, Time};
+use crate::trail::{Body, Event, Origin, Text, Time, Whence};
 
 /// Texts, programs and the like that are remembered at most, each; then all are forgotten.
 const REMEMBERED_MAX: usize = 16_384;
@@ -174,10 +174,11 @@ impl Rows {
     /// now on is not seen.
     pub(super) fn open(path: &Path) -> std::result::Result<(Self, Option<String>), ReadError> {
         let (connection, shape) = segment::open(path)?;
-        let stretches = read_stretches(&connection).map_err(|source| ReadError::Sqlite {
-            path: path.to_path_buf(),
-            source,
-        })?;
+        let stretches =
+            read_stretches(&connection, &shape).map_err(|source| ReadError::Sqlite {
+                path: path.to_path_buf(),
+                source,
+            })?;
         let rows = Self {
             connection,
             path: path.to_path_buf(),
@@ -294,19 +295,41 @@ fn read(
     Ok(())
 }
 
-fn read_stretches(connection: &Connection) -> rusqlite::Result<Vec<Stretch>> {
+fn read_stretches(connection: &Connection, shape: &Shape) -> rusqlite::Result<Vec<Stretch>> {
     // All that is read later is of this moment: what a writer adds meanwhile is not mixed in.
     connection.execute_batch("BEGIN")?;
-    let mut statement = connection
-        .prepare("SELECT first_id, sequence_offset, host FROM stretch ORDER BY first_id")?;
-    let stretches = statement.query_map([], |row| {
-        Ok(Stretch {
+    let column = |name| {
+        if shape.has("stretch", name) {
+            name
+        } else {
+            "NULL"
+        }
+    };
+    let mut statement = connection.prepare(&format!(
+        "SELECT first_id, sequence_offset, host, {}, {} FROM stretch ORDER BY first_id",
+        column("host_id"),
+        column("run")
+    ))?;
+    let mut rows = statement.query([])?;
+    let mut stretches: Vec<Stretch> = Vec::new();
+    while let Some(row) = rows.next()? {
+        let whence = Whence {
+            host: row.get(2)?,
+            host_id: row.get(3)?,
+            run: row.get::<_, Option<i64>>(4)?.map(i64::cast_unsigned),
+        };
+        // Gaps make many stretches of one origin.
+        let origin = match stretches.last() {
+            Some(last) if **last.origin == whence => Arc::clone(&last.origin),
+            _ => Arc::new(Origin::new(whence)),
+        };
+        stretches.push(Stretch {
             first_id: row.get(0)?,
             sequence_offset: row.get(1)?,
-            origin: Origin::of_host(row.get::<_, Arc<str>>(2)?),
-        })
-    })?;
-    stretches.collect()
+            origin,
+        });
+    }
+    Ok(stretches)
 }
 
 impl Known {

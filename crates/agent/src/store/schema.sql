@@ -5,12 +5,15 @@
 CREATE TABLE meta(name TEXT PRIMARY KEY, value) WITHOUT ROWID;
 
 -- Events have ids in the order they were recorded, across all tables. From first_id to the next
--- row's, the host is this one, the event's sequence is id + sequence_offset, and the run is the one
--- that began then.
+-- row's, host, host_id and run are these, the event's sequence is id + sequence_offset, and the run
+-- is the one that began then. run is what the events say, NULL where they say nothing; run_began is
+-- then when the store first saw the run.
 CREATE TABLE stretch(
     first_id INTEGER PRIMARY KEY,
     sequence_offset INTEGER NOT NULL,
     host TEXT NOT NULL,
+    host_id TEXT,
+    run INTEGER,
     run_began INTEGER NOT NULL
 );
 

@@ -22,7 +22,7 @@ use super::segment::{APPLICATION_ID, Shape};
 use super::table::{Inserts, Table};
 use super::{ReadError, VERSION, directory, views};
 use crate::trail::schema::Declared as _;
-use crate::trail::{Body, Event, Time};
+use crate::trail::{Body, Event, Origin, Time};
 
 /// Bytes of pages SQLite keeps in memory for the writer.
 const CACHE_SIZE_KIB: u32 = 16 * 1024;
@@ -47,7 +47,7 @@ pub struct Writer {
 /// What the next event must have to belong to the same stretch.
 #[derive(Debug)]
 struct Stretch {
-    host: Arc<str>,
+    origin: Arc<Origin>,
     next_sequence: u64,
 }
 
@@ -195,14 +195,15 @@ impl Writer {
             let follows = matches!(
                 &self.stretch,
                 Some(stretch) if stretch.next_sequence == event.sequence
-                    && *stretch.host == *event.origin.host
+                    && (Arc::ptr_eq(&stretch.origin, &event.origin)
+                        || stretch.origin == event.origin)
             );
             if !follows || matches!(event.body, Body::SensorStart(_)) {
                 let run_began = live.run_began().unwrap_or(event.time);
                 begin_stretch(&self.connection, id, event, run_began)?;
             }
             self.stretch = Some(Stretch {
-                host: Arc::clone(&event.origin.host),
+                origin: Arc::clone(&event.origin),
                 next_sequence: event.sequence.wrapping_add(1),
             });
             batch.write(id, event)?;
@@ -291,10 +292,19 @@ fn open_file(path: &Path) -> std::result::Result<Connection, ReadError> {
 }
 
 fn begin_stretch(connection: &Connection, id: i64, event: &Event, run_began: Time) -> Result<()> {
-    let sql = "INSERT INTO stretch(first_id, sequence_offset, host, run_began) \
-               VALUES (?1, ?2, ?3, ?4)";
+    let sql = "INSERT INTO stretch(first_id, sequence_offset, host, host_id, run, run_began) \
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
     let offset = event.sequence.cast_signed().wrapping_sub(id);
-    let values = (id, offset, &*event.origin.host, run_began.0);
+    let origin = &event.origin;
+    let run = origin.run.map(u64::cast_signed);
+    let values = (
+        id,
+        offset,
+        &*origin.host,
+        origin.host_id.as_deref(),
+        run,
+        run_began.0,
+    );
     connection.prepare_cached(sql)?.execute(values)?;
     Ok(())
 }

@@ -1,5 +1,6 @@
-//! The machine: its name, the id of this boot, and who runs this program.
+//! The machine: its name, its own id, the id of this boot, and who runs this program.
 
+use std::fs;
 use std::io;
 use std::path::PathBuf;
 
@@ -10,6 +11,15 @@ use super::volumes::Volumes;
 pub fn name() -> io::Result<String> {
     let name = nix::unistd::gethostname()?;
     Ok(name.to_string_lossy().into_owned())
+}
+
+/// The id the system was given when it was installed. In a container it is the container's.
+pub fn id() -> io::Result<String> {
+    let read = |path| fs::read_to_string(path).map(|text| text.trim().to_owned());
+    match read("/etc/machine-id") {
+        Ok(id) if !id.is_empty() => Ok(id),
+        _ => read("/var/lib/dbus/machine-id"),
+    }
 }
 
 /// The 128-bit random id the kernel drew at boot (`/proc/sys/kernel/random/boot_id`).

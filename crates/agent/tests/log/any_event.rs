@@ -10,20 +10,20 @@ use proptest::prelude::*;
 use systrail::account::{Account, Count, Counts, QueuePeak, SinkCount};
 use systrail::trail::{
     Body, Event, Further, ImageLoad, Lost, Origin, ProcessExec, ProcessExit, ProcessStart, Program,
-    SensorStart, SensorStop, Text, ThreadExit, ThreadStart, Time, UserId,
+    SensorStart, SensorStop, Text, ThreadExit, ThreadStart, Time, UserId, Whence,
 };
 
 /// An event of any kind.
 pub(crate) fn event() -> impl Strategy<Value = Event> {
     let names = btree_set("[a-z_]{1,12}", 0..4);
     let reasons = btree_map(string(), string(), 0..4);
-    let common = (any::<u64>(), any::<i64>(), string(), any::<u32>(), key());
+    let common = (any::<u64>(), any::<i64>(), origin(), any::<u32>(), key());
     (common, body(), names, reasons).prop_map(|(common, body, truncated, missing)| {
-        let (sequence, time, host, process_id, process_key) = common;
+        let (sequence, time, origin, process_id, process_key) = common;
         Event {
             sequence,
             time: Time(time),
-            origin: Origin::of_host(host),
+            origin,
             process_id,
             process_key,
             body,
@@ -37,12 +37,27 @@ pub(crate) fn event() -> impl Strategy<Value = Event> {
     })
 }
 
+fn origin() -> impl Strategy<Value = Arc<Origin>> {
+    let whence = (string(), option::of(string()), any::<Option<u64>>());
+    whence.prop_map(|(host, host_id, run)| {
+        Arc::new(Origin::new(Whence {
+            host: host.into(),
+            host_id: host_id.map(Into::into),
+            run,
+        }))
+    })
+}
+
 /// An event in which every field is there, of the kind `body` makes it.
 pub(crate) fn full(body: Body) -> Event {
     Event {
         sequence: 42,
         time: Time(1_795_276_799_000_000_007),
-        origin: Origin::of_host("machine"),
+        origin: Arc::new(Origin::new(Whence {
+            host: "machine".into(),
+            host_id: Some("00112233445566778899aabbccddeeff".into()),
+            run: Some(1_795_276_790_000_000_000),
+        })),
         process_id: 4242,
         process_key: ProcessKey(0x0123_4567_89ab_cdef),
         body,
@@ -112,6 +127,7 @@ pub(crate) fn full_events() -> Vec<Event> {
         Body::SensorStart(SensorStart {
             source: "ebpf".into(),
             version: "0.1.0".into(),
+            system: Some("linux".into()),
         }),
         Body::SensorStop(Box::new(SensorStop {
             source: "ebpf".into(),
@@ -240,10 +256,11 @@ fn body() -> BoxedStrategy<Body> {
                 lost_reason: reason.into(),
             })
         }),
-        (string(), string()).prop_map(|(source, version)| {
+        (string(), string(), option::of(string())).prop_map(|(source, version, system)| {
             Body::SensorStart(SensorStart {
                 source: source.into(),
                 version: version.into(),
+                system: system.map(Into::into),
             })
         }),
         sensor_stop().boxed(),

@@ -211,6 +211,30 @@ fn every_ocsf_name_and_type_is_the_schemas_and_nothing_required_lacks() {
 }
 
 #[test]
+fn the_machines_id_and_its_system_have_names_in_the_schemas() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = directory.path().join("trail.jsonl");
+    let line = r#"{"sequence":1,"time":"2026-01-01T00:00:00.000000000Z","kind":"sensor_start","host":"h","host_id":"00112233445566778899aabbccddeeff","run":1767225600000000000,"process_id":1,"process_key":"0000000000000001","source":"ebpf","version":"0.1.0","system":"linux"}"#;
+    fs::write(&log, line).unwrap();
+    let export = |format, ours| {
+        let text = printed(["export", "--format", format, "--log", log.to_str().unwrap()]);
+        theirs(lines_of_json(&text).remove(0), ours)
+    };
+    let (ecs, ours) = export("ecs", "systrail");
+    assert_eq!(ecs["host"]["id"], "00112233445566778899aabbccddeeff");
+    assert_eq!(ecs["host"]["os"]["type"], "linux");
+    assert_eq!(ours["run"], 1_767_225_600_000_000_000_u64);
+    let schema = Schema::read(include_str!("ecs.fields"));
+    for (path, value) in leaves(&ecs) {
+        schema.check(&path, value);
+    }
+    let (ocsf, unmapped) = export("ocsf", "unmapped");
+    assert_eq!(ocsf["device"]["uid"], "00112233445566778899aabbccddeeff");
+    assert_eq!(unmapped["system"], "linux");
+    assert!(unmapped.contains_key("run"));
+}
+
+#[test]
 fn ocsf_activities_are_those_of_the_event() {
     let of: Vec<(String, u64, u64)> = exported("ocsf")
         .into_iter()

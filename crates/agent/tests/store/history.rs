@@ -54,6 +54,7 @@ fn sensor(sequence: u64) -> Event {
     let start = SensorStart {
         source: "ebpf".into(),
         version: "0.1.0".into(),
+        system: None,
     };
     of_process(sequence, 99, Body::SensorStart(start))
 }

@@ -8,7 +8,7 @@ use systrail::sink::store::{Settings, Store};
 use systrail::sink::{Sink as _, Tally};
 use systrail::store::retention::Retention;
 use systrail::store::{self, Guard, Reader, Window};
-use systrail::trail::{Body, Event, ThreadExit, Time};
+use systrail::trail::{Body, Event, Origin, ThreadExit, Time};
 
 use super::any_event::full;
 
@@ -84,10 +84,13 @@ pub(crate) fn numbered(sequence: u64) -> Event {
 }
 
 /// An event of the process with that id, whose key is the same number.
+///
+/// It does not say of which run it is: a `sensor_start` begins one.
 pub(crate) fn of_process(sequence: u64, process_id: u32, body: Body) -> Event {
     Event {
         sequence,
         time: time(sequence),
+        origin: Origin::of_host("machine"),
         process_id,
         process_key: ProcessKey(process_id.into()),
         truncated: Vec::new(),

@@ -89,6 +89,7 @@ fn is_plain(event: &Event) -> bool {
         Body::ImageLoad(load) => small(load.image_size),
         _ => true,
     };
+    let numbers = numbers && event.origin.run.is_none_or(small);
     numbers && small(event.sequence) && event.time.0 >= 0 && !line.contains("\\u0000")
 }
 

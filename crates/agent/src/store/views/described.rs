@@ -8,6 +8,7 @@ use std::sync::LazyLock;
 
 use event::Kind;
 
+use crate::trail::Whence;
 use crate::trail::schema::{self, Type};
 
 /// A view: its name, what its rows are, its columns.
@@ -113,6 +114,9 @@ fn and_fields_of<const COUNT: usize>(columns: &[Column], kinds: [Kind; COUNT]) -
     columns
 }
 
+const HOST_ID: &str = Whence::host_id.about();
+const RUN: &str = "when the run began, as its events say it";
+
 const PROCESSES: &[Column] = &[
     column("process_id", "the process"),
     column("process_key", "its identity, 16 hex digits, never reused"),
@@ -134,6 +138,8 @@ const PROCESSES: &[Column] = &[
     column("creator_thread_id", "the thread that made the call"),
     column("session_id", "the session"),
     column("host", "the machine"),
+    column("host_id", HOST_ID),
+    column("run", "the run that told of it last, as its events say it"),
     column("image", "path of the program it ran last"),
     column("command_line", "its arguments as one text"),
     column("arguments", "its arguments one by one, a JSON list"),
@@ -165,6 +171,8 @@ const THREADS: &[Column] = &[
     column("process_id", "its process"),
     column("process_key", "that process's identity"),
     column("host", "the machine"),
+    column("host_id", HOST_ID),
+    column("run", RUN),
     column(
         "start_time",
         "nanoseconds since the Unix epoch, UTC; NULL when not seen",
@@ -193,6 +201,8 @@ const IMAGES: &[Column] = &[
     column("time", "nanoseconds since the Unix epoch, UTC"),
     column("time_text", "the same as RFC 3339"),
     column("host", "the machine"),
+    column("host_id", HOST_ID),
+    column("run", RUN),
     column("process_id", "the process"),
     column("process_key", "its identity"),
     column("image", "path of the file mapped"),
@@ -218,6 +228,8 @@ const LOSSES: &[Column] = &[
     column("time", "nanoseconds since the Unix epoch, UTC"),
     column("time_text", "the same as RFC 3339"),
     column("host", "the machine"),
+    column("host_id", HOST_ID),
+    column("run", RUN),
     column("lost_kind", "the kind of the events"),
     column("lost_count", "how many"),
     column("lost_reason", "why; store:write_failed is the store's own"),

@@ -210,7 +210,7 @@ fn expression(name: &str, kind: &str, notes: &str, own: &[(&'static str, String)
     }
     match name {
         "sequence" => of_stretch("e.id + h.sequence_offset"),
-        "host" => of_stretch("h.host"),
+        "host" | "host_id" | "run" => of_stretch(&format!("h.{name}")),
         "time" => "e.time".to_owned(),
         "time_text" => time_text("e.time"),
         "kind" => kind.to_owned(),
@@ -317,9 +317,7 @@ fn processes() -> String {
             ),
             "parent_image" => last_image("coalesce(s.parent, c.parent)"),
             "ancestry" => ancestry(),
-            "host" => "(SELECT host FROM @stretch AS h WHERE h.first_id <= \
-                       coalesce(s.id, e.id, x.id, h.first_id) ORDER BY h.first_id DESC LIMIT 1)"
-                .to_owned(),
+            "host" | "host_id" | "run" => of_stretch_told(name),
             "image" => format!("coalesce({}, {})", text("g.image"), text("x.image")),
             "exec_count" => "(SELECT count(*) FROM @process_exec WHERE process = p.id) \
                              + coalesce(c.exec_count, 0)"
@@ -356,6 +354,15 @@ fn processes() -> String {
                  ELSE coalesce(e.program, l.program, c.program) END \
              WHERE p.process_key IS NOT NULL \
              AND coalesce(s.id, c.process, e.id, x.id) IS NOT NULL")
+}
+
+/// What the stretch says that told of a process last; the first of all knew what is carried over.
+fn of_stretch_told(column: &str) -> String {
+    format!(
+        "(SELECT {column} FROM @stretch AS h WHERE h.first_id <= \
+             coalesce(max(l.id, e.id), l.id, e.id, x.id, (SELECT min(first_id) FROM @stretch)) \
+         ORDER BY h.first_id DESC LIMIT 1)"
+    )
 }
 
 /// The fields of a process as they were recorded: of its start `s`, or what an earlier segment knew
@@ -395,7 +402,9 @@ fn threads() -> String {
         name if name == ThreadStart::thread_id.name => format!("e.{name}"),
         "exit_time" => "e.time".to_owned(),
         "exit_time_text" => time_text("e.time"),
-        name @ ("process_id" | "process_key" | "host") => expression(name, "NULL", "NULL", &[]),
+        name @ ("process_id" | "process_key" | "host" | "host_id" | "run") => {
+            expression(name, "NULL", "NULL", &[])
+        }
         _ => "NULL".to_owned(),
     };
     let whole = select(columns_of("threads"), whole);

@@ -1,4 +1,4 @@
-//! The machine: its name, the id of this boot, its drive letters, and where its files are.
+//! The machine: its name, its own id, the id of this boot, its drive letters, and where its files are.
 
 #![expect(unsafe_code, reason = "asks the system for names and times")]
 
@@ -36,6 +36,14 @@ pub fn name() -> io::Result<String> {
     Ok(text(&buffer))
 }
 
+/// The id Windows was given when it was installed.
+pub fn id() -> io::Result<String> {
+    match registry::value(r"SOFTWARE\Microsoft\Cryptography", "MachineGuid")? {
+        Some(Value::Text(guid)) => Ok(guid),
+        _ => Err(io::ErrorKind::NotFound.into()),
+    }
+}
+
 /// 128 bits that no other boot of any machine has: a hash of the id Windows was given when it was
 /// installed, and the time of the boot.
 ///
@@ -59,10 +67,10 @@ pub fn boot_id() -> io::Result<[u8; 16]> {
     // number, boot time bias, sleep time bias.
     let [boot_time, _, _, _, boot_time_bias, _] = information;
     let boot = boot_time.wrapping_sub(boot_time_bias);
-    let installation = match registry::value(r"SOFTWARE\Microsoft\Cryptography", "MachineGuid") {
-        Ok(Some(Value::Text(guid))) => guid,
+    let installation = match id() {
+        Ok(guid) => guid,
         // The host's name is the next best thing to tell machines apart.
-        _ => name()?,
+        Err(_none) => name()?,
     };
     let mut id = [0; 16];
     let (machine_half, boot_half) = id.split_at_mut(8);
