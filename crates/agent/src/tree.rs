@@ -8,6 +8,7 @@
 mod draw;
 mod forest;
 pub mod live;
+mod recordings;
 mod row;
 pub mod stored;
 mod who;
@@ -20,6 +21,7 @@ use event::ProcessKey;
 
 pub use self::draw::{Style, draw, heading, state};
 pub use self::forest::{Forest, Visit};
+use self::recordings::Recordings;
 pub use self::row::{Row, write_csv, write_dot, write_json, write_json_lines};
 pub use self::who::{NotOne, Who};
 use crate::trail::{Body, Event, ProcessStart, Program, Text, Time, missing};
@@ -171,10 +173,9 @@ impl Process {
 pub struct Tree {
     processes: Vec<Process>,
     /// The recording that last told of the process of the same index.
-    recordings: Vec<usize>,
+    told_by: Vec<Option<usize>>,
     by_key: HashMap<ProcessKey, usize>,
-    /// When each recording began, so far.
-    begun: Vec<Time>,
+    recordings: Recordings,
     /// The latest time of any event.
     end: Option<Time>,
 }
@@ -183,12 +184,12 @@ impl Tree {
     /// Takes an event.
     pub fn add(&mut self, event: &Event) -> Result<(), TooMany> {
         self.end = self.end.max(Some(event.time));
+        let recording = self.recordings.of(event);
         match &event.body {
-            Body::SensorStart(_) => self.begun.push(event.time),
-            Body::SensorStop(_) | Body::Lost(_) => {}
+            Body::SensorStart(_) | Body::SensorStop(_) | Body::Lost(_) => {}
             _ => {
                 let index = self.entry(event.process_id, event.process_key, event.time)?;
-                self.recordings[index] = self.begun.len();
+                self.told_by[index] = Some(recording);
                 apply(&mut self.processes[index], event);
             }
         }
@@ -199,7 +200,6 @@ impl Tree {
     pub fn add_process(&mut self, process: Process) -> Result<(), TooMany> {
         self.end = self.end.max(Some(process.last_seen));
         let index = self.entry(process.process_id, process.process_key, process.first_seen)?;
-        self.recordings[index] = self.begun.len();
         self.processes[index] = process;
         Ok(())
     }
@@ -207,11 +207,11 @@ impl Tree {
     /// Says of every process that the last recording did not tell of, and that has no exit, that it
     /// ended unseen, before the next recording began. Call it when all events are in.
     pub fn finish(&mut self) {
-        for (process, recording) in self.processes.iter_mut().zip(&self.recordings) {
-            if let Some(next) = self.begun.get(*recording)
+        for (process, recording) in self.processes.iter_mut().zip(&self.told_by) {
+            if let Some(next) = recording.and_then(|index| self.recordings.after(index))
                 && process.end == End::Running
             {
-                process.end_unseen(*next);
+                process.end_unseen(next);
             }
         }
     }
@@ -241,7 +241,7 @@ impl Tree {
             return Err(TooMany);
         }
         self.by_key.insert(key, index);
-        self.recordings.push(self.begun.len());
+        self.told_by.push(None);
         self.processes.push(Process {
             process_id: id,
             process_key: key,

@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row};
 use super::guard::{self, Guard};
 use super::segment::{self, Shape};
 use super::{ReadError, Window, directory, views};
-use crate::trail::Time;
+use crate::trail::{Time, Whence};
 
 /// A connection that sees the segments of a store at once, through temporary views of the names in
 /// [`views`](super::views()). It cannot write.
@@ -116,6 +116,24 @@ impl Reader {
     /// The connection, to ask and to restrict further.
     pub const fn connection(&self) -> &Connection {
         &self.connection
+    }
+
+    /// When the runs began whose events say it, `count_max` of a segment at most.
+    pub(crate) fn runs(&self, count_max: u32) -> rusqlite::Result<Vec<Time>> {
+        let mut runs = Vec::new();
+        for (n, shape) in self.shapes.iter().enumerate() {
+            if !shape.has("stretch", Whence::run.name) {
+                continue;
+            }
+            let sql =
+                format!("SELECT DISTINCT run FROM s{n}.stretch WHERE run IS NOT NULL LIMIT ?1");
+            let mut statement = self.connection.prepare(&sql)?;
+            let times = statement.query_map([count_max], |row| row.get(0).map(Time))?;
+            for time in times {
+                runs.push(time?);
+            }
+        }
+        Ok(runs)
     }
 
     /// The segments that are asked, the oldest first; SQL knows them as `s0`, `s1` and so on.

@@ -87,14 +87,19 @@ pub(crate) fn open_telling(
     Ok(reader)
 }
 
-/// When the recordings of the store began.
+/// When the recordings of the store began, in order: those that say when, and those that a
+/// `sensor_start` began.
 pub(crate) fn recordings(reader: &Reader) -> Result<Vec<Time>, Error> {
     /// A recording a minute for seven years; what is beyond is of somebody else's making.
     const COUNT_MAX: u32 = 4_000_000;
     let sql = "SELECT time FROM events WHERE kind = 'sensor_start' ORDER BY time LIMIT ?1";
     let mut statement = reader.connection().prepare(sql)?;
     let times = statement.query_map([COUNT_MAX], |row| row.get(0).map(Time))?;
-    Ok(times.collect::<rusqlite::Result<_>>()?)
+    let mut times: Vec<Time> = times.collect::<rusqlite::Result<_>>()?;
+    times.extend(reader.runs(COUNT_MAX)?);
+    times.sort_unstable();
+    times.dedup();
+    Ok(times)
 }
 
 /// `process` as it was known before that time: one that exits later was running, and so was one
@@ -104,8 +109,8 @@ pub(crate) fn as_of(mut process: Process, time: Time, begun: &[Time]) -> Process
         End::Exit(exit) if exit.time >= time => process.end = End::Running,
         End::Unseen => {
             // The recording that last told of it is the last thing that was seen of it.
-            let next = begun.iter().find(|begun| **begun > process.last_seen);
-            match next {
+            let next = begun.partition_point(|begun| *begun <= process.last_seen);
+            match begun.get(next) {
                 Some(next) if *next < time => process.end_unseen(*next),
                 Some(_) => process.end = End::Running,
                 None => {}

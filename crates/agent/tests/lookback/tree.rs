@@ -274,6 +274,77 @@ fn a_chain_as_long_as_the_trail_is_shown_in_time_and_room() {
     assert!(json.trim_end().ends_with("}\n]"));
 }
 
+/// A line of a run that says what it is.
+fn run_line(sequence: u64, run: u64, key: u64) -> String {
+    let process_id = u32::try_from(key).unwrap();
+    let line = start_line(sequence, process_id, key, 0, "x");
+    line.replace(
+        "\"host\":\"h\",",
+        &format!("\"host\":\"h\",\"host_id\":\"00112233445566778899aabbccddeeff\",\"run\":{run},"),
+    )
+}
+
+/// Each gap in a log that somebody had filtered was a run of its own in a store: its processes had
+/// ended, and a tree of them took minutes.
+#[test]
+fn a_filtered_log_is_one_recording() {
+    const COUNT: u64 = 20_000;
+    const RUN: u64 = 1_767_225_599_000_000_000;
+    let directory = tempfile::tempdir().unwrap();
+    let lines: Vec<_> = (1..=COUNT).map(|n| run_line(2 * n, RUN, n)).collect();
+    let log = log_of(&directory, &lines);
+    let store = Store::of(&log);
+    let began = std::time::Instant::now();
+    let of_store = store.printed(&[
+        "tree",
+        "--format",
+        "jsonl",
+        "--since",
+        "2026-01-01T00:00:00Z",
+    ]);
+    assert!(began.elapsed().as_secs() < 60, "{:?}", began.elapsed());
+    let of_log = printed(["tree", "--format", "jsonl", "--log", log.to_str().unwrap()]);
+    for tree in [of_store, of_log] {
+        let rows = lines_of_json(&tree);
+        assert_eq!(rows.len(), 20_000);
+        assert!(rows.iter().all(|row| row["state"] == "running"));
+    }
+    let sql =
+        "SELECT count(DISTINCT run_began) AS n, max(run) AS run, min(host_id) AS id FROM processes";
+    let told = store.printed(&["query", sql, "--format", "jsonl"]);
+    let told = lines_of_json(&told).remove(0);
+    assert_eq!((&told["n"], &told["run"]), (&1.into(), &RUN.into()));
+    assert_eq!(told["id"], "00112233445566778899aabbccddeeff");
+}
+
+/// The start of the second run was filtered out.
+#[test]
+fn another_run_is_another_recording_also_without_its_sensor_start() {
+    let directory = tempfile::tempdir().unwrap();
+    let (first, second) = (1_767_225_600_000_000_000, 1_767_225_600_000_000_015);
+    let lines = [
+        run_line(10, first, 1),
+        run_line(11, first, 2),
+        run_line(20, second, 2),
+        run_line(22, second, 3),
+    ];
+    let log = log_of(&directory, &lines);
+    let store = Store::of(&log);
+    let of_store = store.printed(&[
+        "tree",
+        "--format",
+        "jsonl",
+        "--since",
+        "2026-01-01T00:00:00Z",
+    ]);
+    let of_log = printed(["tree", "--format", "jsonl", "--log", log.to_str().unwrap()]);
+    for tree in [of_store, of_log] {
+        let rows = lines_of_json(&tree);
+        let states: Vec<_> = rows.iter().map(|row| row["state"].clone()).collect();
+        assert_eq!(states, ["ended", "running", "running"], "{tree}");
+    }
+}
+
 #[test]
 fn what_a_process_calls_itself_cannot_reach_the_terminal() {
     let hostile = "\u{1b}[2J\u{7}\u{9b}31m\u{202e}evil\u{2066}\r\nfake\u{200b}";
