@@ -308,6 +308,20 @@ fn numbers_events_without_a_gap_between_start_and_stop() {
     assert_eq!(account.sinks[0].written, 6);
 }
 
+#[test]
+fn every_event_says_the_machine_and_when_its_run_began() {
+    let (events, _) = record(vec![vec![fork(TICK, 1, 10)], vec![exit(4 * TICK, 10, 0)]]);
+    let run = u64::try_from(events[0].time.0).unwrap();
+    for event in &events {
+        let (origin, host_id) = (&event.origin, &settings().host_id);
+        assert_eq!((&origin.host_id, origin.run), (host_id, Some(run)));
+    }
+    let Body::SensorStart(start) = &events[0].body else {
+        panic!("{:?}", events[0]);
+    };
+    assert_eq!(start.system.as_deref(), Some(std::env::consts::OS));
+}
+
 /// What of each loss is told: kind, count, reason.
 fn losses(events: &[Event]) -> Vec<(Kind, u64, &str)> {
     let losses = events.iter().filter_map(|event| match &event.body {
