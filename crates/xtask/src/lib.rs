@@ -16,6 +16,7 @@ mod deny;
 mod dist;
 mod ebpf;
 mod fuzz;
+mod grow;
 mod image;
 mod inf;
 mod layout;
@@ -65,6 +66,8 @@ enum Task {
     Test(test::Options),
     /// A program of somebody else's that reads a log with `systrail-trail` alone
     Outside,
+    /// Add a field and a kind in a copy, and find them wherever fields and kinds are
+    Grow,
     /// Every interleaving of the ring buffer's small cases
     Loom,
     /// The many-threaded tests under `ThreadSanitizer` (nightly)
@@ -119,6 +122,7 @@ fn run(task: Task) -> Result<()> {
         Task::Deny => deny::run(),
         Task::Test(options) => test::run(&options),
         Task::Outside => outside::run(),
+        Task::Grow => grow::run().map(|_tally| ()),
         Task::Loom => loom::run().map(|_tally| ()),
         Task::Tsan => tsan::run().map(|_tally| ()),
         Task::Miri(options) => miri::run(&options).map(|_tally| ()),
