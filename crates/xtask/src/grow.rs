@@ -63,7 +63,9 @@ pub(crate) fn run() -> Result<Tally> {
     let tally = run_tests(
         cargo()
             .current_dir(&tree)
-            .env("CARGO_TARGET_DIR", target())
+            // Its own: cargo knows a package by its place in the workspace, and would take what is
+            // built of the copy for what is built of the tree.
+            .env("CARGO_TARGET_DIR", target().join("grown"))
             // Of the whole workspace, so that dependencies are built as all other steps have them;
             // no `--locked`, since a package was added. The program is built as its own test: what
             // is in it must compile as well.
