@@ -167,23 +167,20 @@ impl Known {
         let Some((table, known)) = tables.into_iter().find(|(table, _)| table.name == name) else {
             return Err(rusqlite::Error::InvalidParameterName(name.to_owned()));
         };
-        // Kinds that share a table may have other fields of it: the number of columns tells them
-        // apart from those that have all.
-        let is_whole_row = own.len() == table.columns.len();
-        if is_whole_row && let Some(id) = known.get(row.key(), 1) {
+        // Kinds that share a table may have other fields of it; what one lacks is NULL.
+        let whole: SharedRow;
+        let row = if own.len() == table.columns.len() {
+            row
+        } else {
+            whole = whole_row(table.columns, own, row);
+            &whole
+        };
+        if let Some(id) = known.get(row.key(), 1) {
             return Ok(id);
         }
         let cells: Vec<Option<i64>> = row.cells().collect();
-        let cells = if is_whole_row {
-            cells
-        } else {
-            whole_row(table.columns, own, &cells)
-        };
-        let is_new = is_whole_row && known.is_whole();
-        let id = found_or_added(statements.connection, is_new, table, &cells)?;
-        if is_whole_row {
-            known.insert(row.key().into(), id, 1);
-        }
+        let id = found_or_added(statements.connection, known.is_whole(), table, &cells)?;
+        known.insert(row.key().into(), id, 1);
         Ok(id)
     }
 
@@ -274,18 +271,18 @@ fn find_text(
     Ok(None)
 }
 
-/// Cells of all `columns` of a table, made of those of `own` and what stands behind them.
-fn whole_row(columns: &[Column], own: &[Column], cells: &[Option<i64>]) -> Vec<Option<i64>> {
-    let cell = |column: &Column| {
+/// A row of all `columns` of a table, made of one of those of `own` and what stands behind them.
+fn whole_row(columns: &[Column], own: &[Column], row: &SharedRow) -> SharedRow {
+    let cells: Vec<Option<i64>> = row.cells().collect();
+    let mut whole = SharedRow::new();
+    for column in columns {
         let index = own.iter().position(|own| own.name == column.name);
-        index.and_then(|index| cells.get(index).copied().flatten())
-    };
-    let behind = cells.get(own.len()..).unwrap_or_default();
-    columns
-        .iter()
-        .map(cell)
-        .chain(behind.iter().copied())
-        .collect()
+        whole.push(index.and_then(|index| cells.get(index).copied().flatten()));
+    }
+    for cell in cells.get(own.len()..).unwrap_or_default() {
+        whole.push(*cell);
+    }
+    whole
 }
 
 /// A shared table with its statements, made once.

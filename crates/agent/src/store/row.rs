@@ -28,6 +28,11 @@ pub(super) struct Cells {
 pub(super) struct SharedRow(Vec<i64>);
 
 impl SharedRow {
+    /// A row without cells yet.
+    pub(super) fn new() -> Self {
+        Self(vec![0])
+    }
+
     fn clear(&mut self) {
         self.0.clear();
         self.0.push(0);
