@@ -256,11 +256,7 @@ impl Details {
                 image_size: load.image_size,
                 existing: load.existing,
             }),
-            Body::ProcessStart(_)
-            | Body::ProcessExit(_)
-            | Body::Lost(_)
-            | Body::SensorStart(_)
-            | Body::SensorStop(_) => {}
+            _ => {}
         }
     }
 }

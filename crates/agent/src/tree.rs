@@ -17,7 +17,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use event::ProcessKey;
+use event::{ProcessKey, Subject};
 
 pub use self::draw::{Style, draw, heading, state};
 pub use self::forest::{Forest, Visit};
@@ -185,9 +185,9 @@ impl Tree {
     pub fn add(&mut self, event: &Event) -> Result<(), TooMany> {
         self.end = self.end.max(Some(event.time));
         let recording = self.recordings.of(event);
-        match &event.body {
-            Body::SensorStart(_) | Body::SensorStop(_) | Body::Lost(_) => {}
-            _ => {
+        match event.body.kind().subject() {
+            Some(Subject::Recording) | None => {}
+            Some(Subject::Process | Subject::Thread | Subject::Image) => {
                 let index = self.entry(event.process_id, event.process_key, event.time)?;
                 self.told_by[index] = Some(recording);
                 apply(&mut self.processes[index], event);
@@ -284,13 +284,8 @@ fn apply(process: &mut Process, event: &Event) {
                 process.start_time = Some(Time(event.time.0.saturating_sub(ns)));
             }
         }
-        // Of these only the time counts.
-        Body::ThreadStart(_)
-        | Body::ThreadExit(_)
-        | Body::ImageLoad(_)
-        | Body::Lost(_)
-        | Body::SensorStart(_)
-        | Body::SensorStop(_) => {}
+        // Of all others only the time counts.
+        _ => {}
     }
 }
 

@@ -9,7 +9,8 @@ use clap::Args;
 use crate::bench::instructions;
 use crate::tally::Tally;
 use crate::{
-    deny, ebpf, fuzz, image, layout, lint, loom, miri, outside, sign, test, tidy, tsan, vm, wine,
+    deny, ebpf, fuzz, grow, image, layout, lint, loom, miri, outside, sign, test, tidy, tsan, vm,
+    wine,
 };
 
 /// Arguments of `cargo xtask ci`.
@@ -58,6 +59,10 @@ const STEPS: &[Step] = &[
     Step {
         name: "test",
         run_fn: |_| tests().map(Some),
+    },
+    Step {
+        name: "grow",
+        run_fn: |_| grow::run().map(Some),
     },
     Step {
         name: "vm",

@@ -59,13 +59,12 @@ pub(crate) fn run() -> Result<Tally> {
         growth.apply(&mut files)?;
     }
     files.extend(TEST.map(|(path, text)| (path.to_owned(), text.into())));
+    files.iter_mut().try_for_each(rename)?;
     write_tree(&tree, &files)?;
     let tally = run_tests(
         cargo()
             .current_dir(&tree)
-            // Its own: cargo knows a package by its place in the workspace, and would take what is
-            // built of the copy for what is built of the tree.
-            .env("CARGO_TARGET_DIR", target().join("grown"))
+            .env("CARGO_TARGET_DIR", target())
             // Of the whole workspace, so that dependencies are built as all other steps have them;
             // no `--locked`, since a package was added. The program is built as its own test: what
             // is in it must compile as well.
@@ -79,6 +78,19 @@ pub(crate) fn run() -> Result<Tally> {
         growth.check()?;
     }
     Ok(tally)
+}
+
+/// Moves a file of the copy from `crates` to `grown`. Cargo knows a package by its place in its
+/// workspace: with the same places, and one target directory for all dependencies, it would take
+/// what is built of the copy for what is built of the tree.
+fn rename((path, bytes): &mut (String, Vec<u8>)) -> Result<()> {
+    if let Some(rest) = path.strip_prefix("crates/") {
+        *path = format!("grown/{rest}");
+    } else if path == "Cargo.toml" {
+        let text = str::from_utf8(bytes).context("Cargo.toml is no text")?;
+        *bytes = text.replace("\"crates/", "\"grown/").into();
+    }
+    Ok(())
 }
 
 /// The files of this repository: all that git tracks or would track.
@@ -213,6 +225,23 @@ mod tests {
             growth.apply(&mut files).unwrap();
             growth.check().unwrap();
         }
+    }
+
+    #[test]
+    fn packages_of_the_copy_have_places_of_their_own() {
+        let of = |path: &str, text: &str| (path.to_owned(), Vec::from(text));
+        let mut files = [
+            of("Cargo.toml", "members = [\"crates/*\"]"),
+            of("crates/event/src/lib.rs", "\"crates/a\""),
+            of("docs/STORE.md", ""),
+        ];
+        files.iter_mut().try_for_each(rename).unwrap();
+        let renamed = [
+            of("Cargo.toml", "members = [\"grown/*\"]"),
+            of("grown/event/src/lib.rs", "\"crates/a\""),
+            of("docs/STORE.md", ""),
+        ];
+        assert_eq!(files, renamed);
     }
 
     #[test]

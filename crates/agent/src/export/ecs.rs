@@ -1,5 +1,6 @@
 //! The Elastic Common Schema.
 
+use event::Subject;
 use serde_json::{Map, Value, json};
 
 use super::{as_text, file_name, move_declared, set};
@@ -66,7 +67,12 @@ fn categories(body: &Body) -> Categories {
         Body::ProcessExit(_) => ("process", "end", Some("process.end")),
         Body::ThreadExit(_) => ("process", "end", None),
         Body::ImageLoad(_) => ("library", "start", None),
-        Body::Lost(_) | Body::SensorStart(_) | Body::SensorStop(_) => ("host", "info", None),
+        // A kind without a line here says at least what it is about.
+        other => match other.kind().subject() {
+            Some(Subject::Process | Subject::Thread) => ("process", "change", None),
+            Some(Subject::Image) => ("library", "change", None),
+            Some(Subject::Recording) | None => ("host", "info", None),
+        },
     };
     Categories {
         category,

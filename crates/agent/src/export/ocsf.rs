@@ -3,6 +3,7 @@
 //! `Thread Exit`, the thread in `process.tid`, the rest in `unmapped`. Losses and the sensor's own
 //! events are Base Events.
 
+use event::{Kind, Subject};
 use serde_json::{Map, Value, json};
 
 use super::{as_text, file_name, move_declared, set};
@@ -17,7 +18,7 @@ struct Class {
     uid: u32,
     name: &'static str,
     activity_id: u32,
-    activity: &'static str,
+    activity: String,
 }
 
 const PROCESS: (u32, &str) = (1007, "Process Activity");
@@ -29,17 +30,23 @@ const OTHER: u32 = 99;
 
 impl Class {
     fn of(body: &Body) -> Self {
-        let ((uid, name), activity_id, activity) = match body {
-            Body::ProcessStart(start) if start.existing => (PROCESS, OTHER, "Existing"),
-            Body::ProcessStart(_) | Body::ProcessExec(_) => (PROCESS, 1, "Launch"),
-            Body::ProcessExit(_) => (PROCESS, 2, "Terminate"),
-            Body::ThreadStart(_) => (PROCESS, OTHER, "Thread Start"),
-            Body::ThreadExit(_) => (PROCESS, OTHER, "Thread Exit"),
-            Body::ImageLoad(load) if load.existing => (MODULE, OTHER, "Existing"),
-            Body::ImageLoad(_) => (MODULE, 1, "Load"),
-            Body::Lost(_) => (BASE, OTHER, "Lost"),
-            Body::SensorStart(_) => (BASE, OTHER, "Sensor Start"),
-            Body::SensorStop(_) => (BASE, OTHER, "Sensor Stop"),
+        let own = match body {
+            Body::ProcessStart(start) if start.existing => Some((OTHER, "Existing")),
+            Body::ProcessStart(_) | Body::ProcessExec(_) => Some((1, "Launch")),
+            Body::ProcessExit(_) => Some((2, "Terminate")),
+            Body::ImageLoad(load) if load.existing => Some((OTHER, "Existing")),
+            Body::ImageLoad(_) => Some((1, "Load")),
+            _ => None,
+        };
+        let kind = body.kind();
+        let (uid, name) = match kind.subject() {
+            Some(Subject::Process | Subject::Thread) => PROCESS,
+            Some(Subject::Image) => MODULE,
+            Some(Subject::Recording) | None => BASE,
+        };
+        let (activity_id, activity) = match own {
+            Some((id, activity)) => (id, activity.to_owned()),
+            None => (OTHER, in_words(kind)),
         };
         Self {
             uid,
@@ -48,6 +55,16 @@ impl Class {
             activity,
         }
     }
+}
+
+/// The name of a kind as an activity: `Thread Start`.
+fn in_words(kind: Kind) -> String {
+    let words = kind.name().unwrap_or("other").split('_');
+    let words = words.map(|word| {
+        let (first, rest) = word.split_at_checked(1).unwrap_or((word, ""));
+        first.to_uppercase() + rest
+    });
+    words.collect::<Vec<_>>().join(" ")
 }
 
 /// The event's object.
@@ -100,7 +117,7 @@ fn classify(event: &Event, class: &Class, object: &mut Map<String, Value>) {
     set(object, "category_uid", category);
     set(object, "category_name", names[usize::from(class.uid != 0)]);
     set(object, "activity_id", class.activity_id);
-    set(object, "activity_name", class.activity);
+    set(object, "activity_name", &*class.activity);
     set(object, "type_uid", class.uid * 100 + class.activity_id);
     set(
         object,

@@ -164,31 +164,11 @@ fields! {
                 self.about(header, body)
             }\n",
         ),
-        // How other schemas and people are told.
-        edit(
-            "crates/agent/src/export/ecs.rs",
-            "        Body::ImageLoad(_) => (\"library\", \"start\", None),\n",
-            "        Body::ImageGrow(_) => (\"library\", \"change\", None),\n",
-        ),
-        edit(
-            "crates/agent/src/export/ocsf.rs",
-            "            Body::ImageLoad(_) => (MODULE, 1, \"Load\"),\n",
-            "            Body::ImageGrow(_) => (MODULE, OTHER, \"Grow\"),\n",
-        ),
+        // How people are told.
         edit(
             "crates/agent/src/sink/terminal.rs",
             "        Body::ImageLoad(load) => image_load(row, load),\n",
             "        Body::ImageGrow(grow) => row.text(&format!(\"grew by {}\", grow.grown_size)),\n",
-        ),
-        edit(
-            "crates/agent/src/story.rs",
-            "            Body::ProcessStart(_)\n            | Body::ProcessExit(_)\n",
-            "            | Body::ImageGrow(_)\n",
-        ),
-        edit(
-            "crates/agent/src/tree.rs",
-            "        | Body::ImageLoad(_)\n",
-            "        | Body::ImageGrow(_)\n",
         ),
     ],
 };
