@@ -15,6 +15,7 @@ mod live;
 mod log;
 mod options;
 mod pager;
+mod passed_over;
 mod query;
 mod record;
 mod replay;

@@ -70,7 +70,7 @@ pub struct Query {
 impl Query {
     /// Opens the store's segments of that window. The views have what was in the window alone.
     pub fn open(directory: &Path, window: &Window, guard: &Guard) -> Result<Self, ReadError> {
-        let mut reader = stored::open(directory, window, guard)?;
+        let mut reader = stored::open_unfenced(directory, window, guard)?;
         bound(reader.connection(), window)
             .and_then(|()| reader.fence())
             .map_err(|source| ReadError::Sqlite {
@@ -80,10 +80,9 @@ impl Query {
         Ok(Self { reader })
     }
 
-    /// Why segments are not asked, a text each.
-    pub fn passed_over(&self) -> Vec<String> {
-        let passed_over = self.reader.passed_over().iter();
-        passed_over.map(|segment| segment.why.to_string()).collect()
+    /// The segments that are asked, and those that are not.
+    pub const fn reader(&self) -> &Reader {
+        &self.reader
     }
 
     /// Asks, and writes the rows; says how many. What was written before an error stays written.

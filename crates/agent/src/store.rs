@@ -37,7 +37,7 @@ pub(crate) use guard::code_of;
 pub use guard::{Guard, Limits, Stopped};
 pub use live::Live;
 pub use overview::{Overview, overview};
-pub use reader::{PassedOver, Reader, last_run};
+pub use reader::{PassedOver, Reader, last_run, segments_set_aside};
 pub use views::{Column, View, views};
 pub use writer::{OpenError, WAL_SIZE, Writer};
 
@@ -102,6 +102,18 @@ pub enum ReadError {
         /// The segment.
         path: PathBuf,
     },
+    /// It has nothing in it, and it is not the newest.
+    #[error("segment {} is empty, though later ones were begun: what it had is gone", path.display())]
+    Emptied {
+        /// The segment.
+        path: PathBuf,
+    },
+    /// A writer found it damaged and set it aside.
+    #[error("segment {} is damaged and was set aside: nothing of it is read", path.display())]
+    SetAside {
+        /// The segment, under the name it has now.
+        path: PathBuf,
+    },
     /// It is a database, but not of ours.
     #[error("{} is not a segment of a store; move it elsewhere", path.display())]
     NotASegment {
@@ -156,6 +168,15 @@ impl ReadError {
             Self::Blank { .. } => true,
             Self::Sqlite { path, .. } | Self::Io { path, .. } => !path.exists(),
             _ => false,
+        }
+    }
+
+    /// The same of a segment after which another was begun. A writer fills an empty one before it
+    /// begins the next.
+    fn of_older(self) -> Self {
+        match self {
+            Self::Blank { path } => Self::Emptied { path },
+            other => other,
         }
     }
 }

@@ -10,7 +10,7 @@ use systrail::trail::{Event, Time};
 
 use super::log::Log;
 use super::trail::TrailArguments;
-use super::{Exit, Failure, console};
+use super::{Exit, Failure, console, passed_over};
 
 /// Prints the events of the store, or of a log, for another system: as JSON Lines or CSV with our
 /// names, or as JSON Lines with the names of the Elastic Common Schema or of OCSF. docs/EXPORT.md
@@ -46,15 +46,15 @@ pub(super) fn main(arguments: &Arguments) -> Result<Exit, Failure> {
         format,
         is_terminal: io::stdout().is_terminal(),
     };
-    let ended = if arguments.trail.log.is_some() {
+    let read = if arguments.trail.log.is_some() {
         arguments.print_log(&mut printer)
     } else {
         arguments.print_store(&mut printer)
     };
-    match ended {
-        Ok(()) => {
+    match read {
+        Ok(passed_over_count) => {
             console::printed(printer.out.flush())?;
-            Ok(Exit::Done)
+            arguments.trail.strict.exit(passed_over_count)
         }
         // Whoever closed the pipe has seen enough.
         Err(End::Closed) => Ok(Exit::Done),
@@ -75,9 +75,10 @@ impl<E: Into<Failure>> From<E> for End {
 }
 
 impl Arguments {
-    fn print_log<W: Write>(&self, printer: &mut Printer<W>) -> Result<(), End> {
+    /// Prints what a log has, and returns how much of it was passed over.
+    fn print_log<W: Write>(&self, printer: &mut Printer<W>) -> Result<u64, End> {
         let Some(path) = &self.trail.log else {
-            return Ok(());
+            return Ok(0);
         };
         // A line of progress would be drawn over by events on the same terminal.
         let mut log = Log::open(path, !io::stdout().is_terminal()).map_err(Failure::from)?;
@@ -89,17 +90,25 @@ impl Arguments {
                 printer.print(&event)?;
             }
         }
-        log.end(self.trail.strict).map_err(End::Failed)
+        log.end().map_err(End::Failed)
     }
 
-    fn print_store<W: Write>(&self, printer: &mut Printer<W>) -> Result<(), End> {
+    /// Prints what the store has, and returns how many segments had been set aside before. One that
+    /// cannot be read fails the export: it is a copy, and may be all that is kept.
+    fn print_store<W: Write>(&self, printer: &mut Printer<W>) -> Result<u64, End> {
         let (directory, window) = self.trail.store(&Guard::default())?;
+        let set_aside = store::segments_set_aside(&directory, &window).map_err(Failure::from)?;
+        let passed_over_count = passed_over::tell(&set_aside);
         let events = store::events(&directory, &window).map_err(Failure::from)?;
         printer.begin()?;
         let mut unreadable = None;
+        let mut count = 0_u64;
         for event in events {
             match event {
-                Ok(event) => printer.print(&event)?,
+                Ok(event) => {
+                    printer.print(&event)?;
+                    count += 1;
+                }
                 // A damaged segment does not keep the others back; the export is not whole.
                 Err(error) => {
                     console::line(format_args!("systrail: {error}"));
@@ -107,8 +116,11 @@ impl Arguments {
                 }
             }
         }
+        if count == 0 && unreadable.is_none() && passed_over_count == 0 {
+            passed_over::tell_nothing(&directory, &window);
+        }
         match unreadable {
-            None => Ok(()),
+            None => Ok(passed_over_count),
             Some(_told) => {
                 let error = anyhow::anyhow!("the export lacks what could not be read");
                 Err(End::Failed(error.into()))

@@ -10,8 +10,9 @@ use systrail::store::{Guard, Limits, views};
 use systrail::sys::wake::Waker;
 use systrail::trail::Time;
 
-use super::console::{self, say};
+use super::console;
 use super::pager::Out;
+use super::passed_over::{self, Strict};
 use super::timeout::Timeout;
 use super::{Exit, Failure, stop, trail};
 
@@ -46,6 +47,8 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     #[arg(value_parser = ["table", "json", "jsonl", "csv"])]
     format: String,
+    #[command(flatten)]
+    strict: Strict,
     #[command(flatten)]
     timeout: Timeout,
     /// Print straight to the terminal
@@ -87,16 +90,16 @@ pub(super) fn main(arguments: &Arguments) -> Result<Exit, Failure> {
         &guard,
     )?;
     let query = Query::open(&directory, &window, &guard)?;
-    for why in query.passed_over() {
-        say!("passed over: {why}");
-    }
+    let passed_over_count = passed_over::tell_of(query.reader(), &directory, &window);
     let result = arguments.print(&query, &sql);
     drop(deadline);
     console::end_live_line();
     match result {
-        Ok(_count) => Ok(Exit::Done),
+        Ok(_count) => arguments.strict.exit(passed_over_count),
         // Whoever closed the pipe, or the pager, has seen enough.
-        Err(Error::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Exit::Done),
+        Err(Error::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
+            arguments.strict.exit(passed_over_count)
+        }
         Err(error) if error.is_usage() => Err(Failure::usage(error)),
         Err(error) => Err(error.into()),
     }

@@ -15,6 +15,7 @@ use systrail::sys::wake::Waker;
 
 use super::log::Log;
 use super::options::{self, exit_of};
+use super::passed_over::Strict;
 use super::{Exit, Failure, record, report, stop};
 
 /// Reads a log of JSON Lines and prints its events for a person, or writes them to another log. A
@@ -46,9 +47,8 @@ pub(super) struct Arguments {
     /// Whether lost events and lines that are no event make the exit code 3
     #[arg(long, value_name = "POLICY", value_parser = ["log", "fail"], default_value = "log")]
     on_loss: String,
-    /// Fail where anything of the log had to be passed over, events of newer kinds included
-    #[arg(long)]
-    strict: bool,
+    #[command(flatten)]
+    strict: Strict,
 }
 
 impl Arguments {
@@ -85,7 +85,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<Exit, Failure> {
         report::write_summary(path, &account)?;
     }
     let invalid_count = log.invalid_count;
-    log.end(arguments.strict)?;
+    arguments.strict.exit(log.end()?)?;
     let on_loss = match arguments.on_loss.as_str() {
         "fail" => OnLoss::Fail,
         _ => OnLoss::Log,

@@ -11,7 +11,7 @@ use super::console::say;
 use super::log::Log;
 use super::timeout::Timeout;
 use super::trail::{TrailArguments, store_directory, time};
-use super::{Exit, Failure, console};
+use super::{Exit, Failure, console, passed_over};
 
 /// Tells one process's story: who started it and for whom, every program it ran, what it started
 /// and loaded, its threads, how it ended and how long it ran. An id that several processes have had
@@ -45,7 +45,7 @@ pub(super) struct Arguments {
 /// Does `systrail show`.
 pub(super) fn main(arguments: &Arguments) -> Result<Exit, Failure> {
     arguments.trail.check()?;
-    let (story, now) = read(arguments)?;
+    let (story, now, passed_over_count) = read(arguments)?;
     let text = if arguments.format == "json" {
         let mut text = Vec::new();
         story::write_json(&story, now, &mut text)?;
@@ -59,11 +59,11 @@ pub(super) fn main(arguments: &Arguments) -> Result<Exit, Failure> {
         story::tell(&story, style, arguments.all)
     };
     console::result(&String::from_utf8_lossy(&text))?;
-    Ok(Exit::Done)
+    arguments.trail.strict.exit(passed_over_count)
 }
 
-/// The story, and the moment up to which it is told.
-fn read(arguments: &Arguments) -> Result<(Story, Time), Failure> {
+/// The story, the moment up to which it is told, and how much was passed over.
+fn read(arguments: &Arguments) -> Result<(Story, Time, u64), Failure> {
     let trail = &arguments.trail;
     if let Some(path) = &trail.log {
         let mut collector = Collector::new(arguments.who);
@@ -74,34 +74,39 @@ fn read(arguments: &Arguments) -> Result<(Story, Time), Failure> {
             end = end.max(event.time);
             collector.add(&event)?;
         }
-        log.end(trail.strict)?;
-        return Ok((collector.story(arguments.at)?, trail.until.unwrap_or(end)));
+        let passed_over_count = log.end()?;
+        let now = trail.until.unwrap_or(end);
+        return Ok((collector.story(arguments.at)?, now, passed_over_count));
     }
     let now = trail.until.unwrap_or_else(moment::now);
     let guard = arguments.timeout.guard();
     let _deadline = arguments.timeout.start_deadline(&guard);
-    if !arguments.asks_for_store() {
-        let directory = store_directory(None)?;
-        let window = Window::default();
+    let asks_for_store = arguments.asks_for_store();
+    let (directory, window) = if asks_for_store {
+        trail.store(&guard)?
+    } else {
+        (store_directory(None)?, Window::default())
+    };
+    let mut passed_over_count = 0;
+    let told = stored::open(&directory, &window, &guard).and_then(|reader| {
+        passed_over_count = passed_over::tell_of(&reader, &directory, &window);
+        story::stored::read(&reader, &window, arguments.who, arguments.at)
+    });
+    match told {
+        Ok(story) => Ok((story, now, passed_over_count)),
         // Where there is no store, or it has never heard of the process, the machine may know it.
-        return match story::stored::read(&directory, &window, arguments.who, None, &guard) {
-            Ok(story) => Ok((story, now)),
-            Err(
-                stored::Error::Store(ReadError::NotThere { .. })
-                | stored::Error::NotOne(NotOne::Nobody(_)),
-            ) => {
-                let story = story::live::story(arguments.who)?;
-                if !cfg!(target_os = "linux") {
-                    say!("threads and images are told of what was recorded; see `systrail run`");
-                }
-                Ok((story, now))
+        Err(
+            stored::Error::Store(ReadError::NotThere { .. })
+            | stored::Error::NotOne(NotOne::Nobody(_)),
+        ) if !asks_for_store => {
+            let story = story::live::story(arguments.who)?;
+            if !cfg!(target_os = "linux") {
+                say!("threads and images are told of what was recorded; see `systrail run`");
             }
-            Err(error) => Err(error.into()),
-        };
+            Ok((story, now, passed_over_count))
+        }
+        Err(error) => Err(error.into()),
     }
-    let (directory, window) = trail.store(&guard)?;
-    let story = story::stored::read(&directory, &window, arguments.who, arguments.at, &guard)?;
-    Ok((story, now))
 }
 
 impl Arguments {

@@ -8,6 +8,7 @@ use systrail::moment;
 use systrail::store::{self, Guard, Window};
 use systrail::trail::Time;
 
+use super::passed_over::Strict;
 use super::{Failure, options};
 
 /// Where the trail is, and which time of it is wanted.
@@ -28,9 +29,8 @@ pub(super) struct TrailArguments {
     /// From the beginning of the newest recording on
     #[arg(long, conflicts_with_all = ["since", "log"])]
     pub(super) last_run: bool,
-    /// Fail where anything of the log had to be passed over
-    #[arg(long, requires = "log")]
-    pub(super) strict: bool,
+    #[command(flatten)]
+    pub(super) strict: Strict,
 }
 
 /// A point in time, as an argument.

@@ -13,7 +13,7 @@ use systrail::tree::{self, Forest, NotOne, Style, Tree, Who};
 use super::log::Log;
 use super::timeout::Timeout;
 use super::trail::{TrailArguments, time};
-use super::{Exit, Failure, console};
+use super::{Exit, Failure, console, passed_over};
 
 /// Prints the processes that run now, or those of a log or of the store, each under its parent,
 /// with when it started, how it ended and how long it ran. With a process id or key, that process
@@ -48,7 +48,7 @@ pub(super) struct Arguments {
 /// Does `systrail tree`.
 pub(super) fn main(arguments: &Arguments) -> Result<Exit, Failure> {
     arguments.trail.check()?;
-    let (tree, now) = read(arguments)?;
+    let (tree, now, passed_over_count) = read(arguments)?;
     let since = arguments.at.or(arguments.trail.since);
     let until = arguments.at.or(arguments.trail.until);
     let (since, until) = (
@@ -65,7 +65,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<Exit, Failure> {
     let mut out = BufWriter::new(io::stdout().lock());
     let printed = print(&forest, &arguments.format, now, &mut out).and_then(|()| out.flush());
     console::printed(printed)?;
-    Ok(Exit::Done)
+    arguments.trail.strict.exit(passed_over_count)
 }
 
 impl Arguments {
@@ -84,8 +84,8 @@ impl Arguments {
     }
 }
 
-/// The tree, and the moment of which it is.
-fn read(arguments: &Arguments) -> Result<(Tree, Time), Failure> {
+/// The tree, the moment of which it is, and how much was passed over.
+fn read(arguments: &Arguments) -> Result<(Tree, Time, u64), Failure> {
     // The moment itself is in the time that is looked at.
     let at = arguments.at.map(|at| Window {
         since: Some(at),
@@ -94,25 +94,29 @@ fn read(arguments: &Arguments) -> Result<(Tree, Time), Failure> {
     let now = arguments.at.or(arguments.trail.until);
     if let Some(path) = &arguments.trail.log {
         let until = at.map_or(arguments.trail.until, |at| at.until);
-        let tree = read_log(path, until, arguments.trail.strict)?;
+        let (tree, passed_over_count) = read_log(path, until)?;
         let now = now.or_else(|| tree.end()).unwrap_or_default();
-        return Ok((tree, now));
+        return Ok((tree, now, passed_over_count));
     }
     if arguments.asks_for_trail() {
         let guard = arguments.timeout.guard();
         let _deadline = arguments.timeout.start_deadline(&guard);
         let (directory, window) = arguments.trail.store(&guard)?;
-        let tree = tree::stored::read(&directory, &at.unwrap_or(window), &guard)?;
-        return Ok((tree, now.unwrap_or_else(moment::now)));
+        let window = at.unwrap_or(window);
+        let reader = tree::stored::open(&directory, &window, &guard)?;
+        let passed_over_count = passed_over::tell_of(&reader, &directory, &window);
+        let tree = tree::stored::read(&reader, &window)?;
+        return Ok((tree, now.unwrap_or_else(moment::now), passed_over_count));
     }
     let mut tree = Tree::default();
     for event in tree::live::events()? {
         tree.add(&event)?;
     }
-    Ok((tree, moment::now()))
+    Ok((tree, moment::now(), 0))
 }
 
-fn read_log(path: &Path, until: Option<Time>, strict: bool) -> Result<Tree, Failure> {
+/// The tree of a log, and how much of that was passed over.
+fn read_log(path: &Path, until: Option<Time>) -> Result<(Tree, u64), Failure> {
     let mut tree = Tree::default();
     let mut log = Log::open(path, true)?;
     // What happened afterwards is not known then: who exits later is running.
@@ -120,9 +124,9 @@ fn read_log(path: &Path, until: Option<Time>, strict: bool) -> Result<Tree, Fail
     for event in log.by_ref().filter(|event| is_meant(event.time)) {
         tree.add(&event)?;
     }
-    log.end(strict)?;
+    let passed_over_count = log.end()?;
     tree.finish();
-    Ok(tree)
+    Ok((tree, passed_over_count))
 }
 
 fn print(forest: &Forest<'_>, format: &str, now: Time, out: &mut impl Write) -> io::Result<()> {

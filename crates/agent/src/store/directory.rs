@@ -102,6 +102,37 @@ pub fn set_aside(segment: &Path) -> io::Result<PathBuf> {
     Ok(aside)
 }
 
+/// The segments that were set aside and may have events since then, the oldest first: the others
+/// ended before, when the next one was begun.
+pub(super) fn set_aside_since(directory: &Path, since: i64) -> io::Result<Vec<PathBuf>> {
+    let aside = segments_aside(directory)?;
+    if aside.is_empty() {
+        return Ok(aside);
+    }
+    let mut begun: Vec<i128> = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        begun.extend(begun_at(&entry?.path()));
+    }
+    let may_have = |path: &PathBuf| {
+        let own = begun_at(path);
+        let later = begun.iter().filter(|begun| Some(**begun) > own);
+        later.min().is_none_or(|next| *next >= i128::from(since))
+    };
+    Ok(aside.into_iter().filter(may_have).collect())
+}
+
+/// When a segment was begun, one that was set aside included, in nanoseconds since the epoch.
+fn begun_at(path: &Path) -> Option<i128> {
+    let is_aside = path.extension() == Some(OsStr::new("corrupt"));
+    let name = if is_aside {
+        path.file_stem()
+    } else {
+        path.file_name()
+    };
+    let begun = Offset::UTC.to_timestamp(begin_of(name?)?).ok()?;
+    Some(begun.as_nanosecond())
+}
+
 /// The segments that were set aside, the oldest first.
 pub(super) fn segments_aside(directory: &Path) -> io::Result<Vec<PathBuf>> {
     let mut paths = Vec::new();

@@ -72,7 +72,12 @@ impl Iterator for Events {
 impl Events {
     fn open_segment(&mut self, path: &Path) -> Result<(), ReadError> {
         self.open = None;
-        let (rows, incomplete) = Rows::open(path)?;
+        let is_newest = self.segments.is_empty();
+        let opened = Rows::open(path);
+        let (rows, incomplete) = match opened {
+            Err(error) if !is_newest => return Err(error.of_older()),
+            opened => opened?,
+        };
         if let Some((next, last)) = rows.ids(self.bounds)? {
             self.open = Some(Open { rows, next, last });
         }

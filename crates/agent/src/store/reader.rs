@@ -63,6 +63,7 @@ impl Reader {
             last_run: None,
         };
         // The newest first: when there are too many, they are the ones that are wanted.
+        let newest = paths.last().cloned();
         while let Some(path) = paths.pop() {
             if reader.segments.len() == limit {
                 let why = ReadError::BeyondLimit {
@@ -76,11 +77,17 @@ impl Reader {
                 Ok(()) => {}
                 Err(why) => match guard.interrupted(why) {
                     stopped @ ReadError::Stopped(_) => return Err(stopped),
-                    why => reader.pass_over(path, why),
+                    why if newest.as_ref() == Some(&path) => reader.pass_over(path, why),
+                    why => reader.pass_over(path, why.of_older()),
                 },
             }
         }
-        reader.passed_over.reverse();
+        reader
+            .passed_over
+            .extend(segments_set_aside(directory, window)?);
+        reader
+            .passed_over
+            .sort_by(|one, other| one.path.cmp(&other.path));
         reader.number_by_age().map_err(at_directory)?;
         Ok(reader)
     }
@@ -240,6 +247,20 @@ impl Reader {
         self.connection
             .execute_batch("PRAGMA trusted_schema = OFF; PRAGMA query_only = ON;")
     }
+}
+
+/// The segments that a writer found damaged and set aside, and that may have events in the window.
+pub fn segments_set_aside(directory: &Path, window: &Window) -> Result<Vec<PassedOver>, ReadError> {
+    let (since, _) = window.bounds();
+    let paths = directory::set_aside_since(directory, since).map_err(|source| ReadError::Io {
+        path: directory.to_path_buf(),
+        source,
+    })?;
+    let passed_over = paths.into_iter().map(|path| PassedOver {
+        why: ReadError::SetAside { path: path.clone() },
+        path,
+    });
+    Ok(passed_over.collect())
 }
 
 /// When the newest run began that the store knows; `None` when it knows none.

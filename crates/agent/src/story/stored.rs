@@ -1,27 +1,18 @@
 //! A story from the store: a few questions about one process, each answered by an index.
 
-use std::path::Path;
-
 use event::ProcessKey;
 use rusqlite::{Params, Row, params_from_iter};
 
 use super::{Details, Exec, Image, LISTED_MAX, List, Story, Thread, ancestors};
-use crate::store::{Guard, Reader, Window};
+use crate::store::{Reader, Window};
 use crate::trail::Time;
-use crate::tree::stored::{Error, as_of, open_telling, processes, recordings};
+use crate::tree::stored::{Error, as_of, processes, recordings};
 use crate::tree::{PROCESSES_MAX, Process, TooMany, Who};
 
 /// The story of `who`, of several with that id the one that was there `at` a time, as the window
-/// has it.
-pub fn read(
-    directory: &Path,
-    window: &Window,
-    who: Who,
-    at: Option<Time>,
-    guard: &Guard,
-) -> Result<Story, Error> {
-    let reader = open_telling(directory, window, guard)?;
-    story(&reader, window, who, at).map_err(|error| error.seen_by(guard))
+/// has it. `reader` is [open](crate::tree::stored::open) in that window.
+pub fn read(reader: &Reader, window: &Window, who: Who, at: Option<Time>) -> Result<Story, Error> {
+    story(reader, window, who, at).map_err(|error| error.seen_by(reader.guard()))
 }
 
 fn story(reader: &Reader, window: &Window, who: Who, at: Option<Time>) -> Result<Story, Error> {

@@ -40,10 +40,10 @@ impl Error {
     }
 }
 
-/// The processes the store tells of in the window, as they were at its end.
-pub fn read(directory: &Path, window: &Window, guard: &Guard) -> Result<Tree, Error> {
-    let reader = open_telling(directory, window, guard)?;
-    tree(&reader, window).map_err(|error| error.seen_by(guard))
+/// The processes the store tells of in the window, as they were at its end. `reader` is
+/// [`open`] in that window.
+pub fn read(reader: &Reader, window: &Window) -> Result<Tree, Error> {
+    tree(reader, window).map_err(|error| error.seen_by(reader.guard()))
 }
 
 fn tree(reader: &Reader, window: &Window) -> Result<Tree, Error> {
@@ -60,7 +60,11 @@ fn tree(reader: &Reader, window: &Window) -> Result<Tree, Error> {
 
 /// The segments that tell what was there in the window. Each tells of every process that was there
 /// in its time; where none has an event in the window, those before it do.
-pub(crate) fn open(directory: &Path, window: &Window, guard: &Guard) -> Result<Reader, ReadError> {
+pub(crate) fn open_unfenced(
+    directory: &Path,
+    window: &Window,
+    guard: &Guard,
+) -> Result<Reader, ReadError> {
     let reader = Reader::open(directory, window, guard)?;
     if !reader.segments().is_empty() || window.since.is_none() {
         return Ok(reader);
@@ -72,18 +76,11 @@ pub(crate) fn open(directory: &Path, window: &Window, guard: &Guard) -> Result<R
     Reader::open(directory, &before, guard)
 }
 
-/// The same, for reading alone, and says which segments are not asked: what they alone have is not
-/// in the answer.
-pub(crate) fn open_telling(
-    directory: &Path,
-    window: &Window,
-    guard: &Guard,
-) -> Result<Reader, Error> {
-    let mut reader = open(directory, window, guard)?;
+/// The same, for reading alone. Which segments are [passed over](Reader::passed_over) is for the
+/// caller to say: what they alone have is not in the answer.
+pub fn open(directory: &Path, window: &Window, guard: &Guard) -> Result<Reader, Error> {
+    let mut reader = open_unfenced(directory, window, guard)?;
     reader.fence()?;
-    for segment in reader.passed_over() {
-        tracing::warn!("passed over: {}", segment.why);
-    }
     Ok(reader)
 }
 

@@ -11,6 +11,7 @@ mod query;
 mod readme;
 mod replay;
 mod show;
+mod strict;
 mod tree;
 
 use std::ffi::OsStr;
