@@ -17,6 +17,9 @@ pub enum Invalid {
          2026-11-22 02:00, 2026-11-22T02:00:00Z"
     )]
     Unknown(String),
+    /// How long ago, with a sign.
+    #[error("`-{0}` is no time; write {0}, which is that long ago")]
+    Signed(String),
     /// Before or after all the times there are.
     #[error("`{0}` is out of range")]
     OutOfRange(String),
@@ -36,6 +39,11 @@ pub fn parse(text: &str, now: Time) -> Result<Time, Invalid> {
         .parse::<Timestamp>()
         .ok()
         .or_else(|| civil_time(text, now));
+    if let Some(ago) = text.strip_prefix('-')
+        && quantity::duration(ago).is_ok()
+    {
+        return Err(Invalid::Signed(ago.to_owned()));
+    }
     let Some(timestamp) = timestamp else {
         return Err(Invalid::Unknown(text.to_owned()));
     };
@@ -111,7 +119,9 @@ mod tests {
 
     #[test]
     fn what_is_no_time_is_refused_with_what_is() {
-        for text in ["", "yesterday", "10", "2026-13-01", "25:00", "-1h"] {
+        let signed = parse("-1h", NOON);
+        assert_eq!(signed, Err(Invalid::Signed("1h".to_owned())));
+        for text in ["", "yesterday", "10", "2026-13-01", "25:00", "-", "--1h"] {
             assert!(
                 matches!(parse(text, NOON), Err(Invalid::Unknown(_))),
                 "{text}"

@@ -6,6 +6,7 @@
 
 mod examples;
 mod output;
+mod text_times;
 
 use std::io;
 use std::path::Path;
@@ -142,6 +143,17 @@ impl Query {
     }
 }
 
+/// What is to be said of a query that is answered, but most likely not as it is meant: a time that
+/// is compared with a text.
+pub fn remark(sql: &str) -> Option<String> {
+    let (column, text) = text_times::find(sql.get(..SQL_SIZE_MAX).unwrap_or(sql))?;
+    Some(format!(
+        "{column} is a number, nanoseconds since 1970, and less than every text: comparing it with \
+         {text} is the same for all rows; give --since and --until, or compare it with \
+         unixepoch('2026-11-28T19:44:00Z') * 1000000000"
+    ))
+}
+
 /// What SQLite says, without the code and the query.
 fn message_of(error: &rusqlite::Error) -> String {
     match error {
@@ -150,6 +162,30 @@ fn message_of(error: &rusqlite::Error) -> String {
         other => other.to_string(),
     }
 }
+
+/// What other tools call our columns.
+const SYNONYMS: [(&str, &str); 20] = [
+    ("pid", "process_id"),
+    ("tgid", "process_id"),
+    ("ppid", "parent_process_id"),
+    ("parent_pid", "parent_process_id"),
+    ("tid", "thread_id"),
+    ("cmd", "command_line"),
+    ("cmdline", "command_line"),
+    ("command", "command_line"),
+    ("commandline", "command_line"),
+    ("argv", "arguments"),
+    ("exe", "image"),
+    ("path", "image"),
+    ("uid", "user_id"),
+    ("sid", "user_id"),
+    ("username", "user"),
+    ("timestamp", "time"),
+    ("ts", "time"),
+    ("hostname", "host"),
+    ("event_type", "kind"),
+    ("duration", "run_time_ns"),
+];
 
 /// What is meant most likely, or where it is to be found.
 fn hint(message: &str) -> String {
@@ -165,6 +201,9 @@ fn hint(message: &str) -> String {
         // `p.comand_line`, and SQLite's own remark about quotes.
         let column = column.split(' ').next().unwrap_or(column);
         let column = column.rsplit('.').next().unwrap_or(column).to_lowercase();
+        if let Some((_, ours)) = SYNONYMS.iter().find(|(theirs, _)| *theirs == column) {
+            return format!("; did you mean {ours}?");
+        }
         let columns = views().iter().flat_map(|view| &view.columns);
         let columns: Vec<&'static str> = columns.map(|column| column.name).collect();
         return match suggestion::closest(&column, &columns) {

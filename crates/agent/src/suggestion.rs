@@ -12,24 +12,61 @@ pub(crate) fn closest(name: &str, known: &[&'static str]) -> Option<&'static str
     known
         .iter()
         .map(|&candidate| (distance(name, candidate), candidate))
-        .filter(|&(distance, candidate)| distance <= candidate.chars().count() / 3 + 1)
+        .filter(|&(distance, candidate)| distance <= near(candidate.chars().count()))
         .min_by_key(|&(distance, _)| distance)
         .map(|(_, candidate)| candidate)
 }
 
-/// How many characters to insert, remove or replace to turn one text into the other (Levenshtein).
+/// How many slips there may be in a name of so many characters: one in a short one, which would
+/// else be near to anything.
+fn near(count: usize) -> usize {
+    (count / 4).max(1)
+}
+
+/// How many characters to insert, remove or replace, or neighbours to exchange, to turn one text
+/// into the other.
 fn distance(left: &str, right: &str) -> usize {
-    let mut row: Vec<usize> = (0..=right.chars().count()).collect();
+    let right: Vec<char> = right.chars().collect();
+    let mut before: Vec<usize> = Vec::new();
+    let mut row: Vec<usize> = (0..=right.len()).collect();
+    let mut last = None;
     for (at_left, from) in left.chars().enumerate() {
-        let mut diagonal = at_left;
-        if let Some(first) = row.first_mut() {
-            *first = at_left + 1;
+        let mut next = vec![at_left + 1];
+        for (at_right, to) in right.iter().enumerate() {
+            let replaced = row[at_right] + usize::from(from != *to);
+            let edited = replaced.min(row[at_right + 1] + 1).min(next[at_right] + 1);
+            let is_exchange = last == Some(*to) && at_right > 0 && right[at_right - 1] == from;
+            let exchanged = before.get(at_right.wrapping_sub(1)).filter(|_| is_exchange);
+            next.push(exchanged.map_or(edited, |count| edited.min(count + 1)));
         }
-        for (at_right, to) in right.chars().enumerate() {
-            let replaced = diagonal + usize::from(from != to);
-            diagonal = row[at_right + 1];
-            row[at_right + 1] = replaced.min(diagonal + 1).min(row[at_right] + 1);
-        }
+        before = std::mem::replace(&mut row, next);
+        last = Some(from);
     }
     row.last().copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::closest;
+
+    const KNOWN: [&str; 5] = ["kind", "time", "process_id", "command_line", "rotate_size"];
+
+    /// `pid` was near to `kind`.
+    #[test]
+    fn what_is_really_near_is_suggested_and_nothing_else() {
+        for (mistyped, meant) in [
+            ("kimd", "kind"),
+            ("tmie", "time"),
+            ("tim", "time"),
+            ("proces_ID", "process_id"),
+            ("comand_lien", "command_line"),
+            ("rotate_sise", "rotate_size"),
+        ] {
+            let mistyped = mistyped.to_lowercase();
+            assert_eq!(closest(&mistyped, &KNOWN), Some(meant), "{mistyped}");
+        }
+        for other in ["pid", "id", "ppid", "x", "", "name", "size", "line", "mine"] {
+            assert_eq!(closest(other, &KNOWN), None, "{other}");
+        }
+    }
 }

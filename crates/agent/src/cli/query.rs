@@ -10,7 +10,7 @@ use systrail::store::{Guard, Limits, views};
 use systrail::sys::wake::Waker;
 use systrail::trail::Time;
 
-use super::console;
+use super::console::{self, say};
 use super::pager::Out;
 use super::passed_over::{self, Strict};
 use super::timeout::Timeout;
@@ -35,10 +35,10 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "DIR")]
     store: Option<PathBuf>,
     /// Rows from this time on: 10m (that long ago), 02:00, 2026-11-22T02:00:00Z
-    #[arg(long, value_name = "TIME", value_parser = trail::time)]
+    #[arg(long, value_name = "TIME", value_parser = trail::time, allow_hyphen_values = true)]
     since: Option<Time>,
     /// Rows up to this time
-    #[arg(long, value_name = "TIME", value_parser = trail::time)]
+    #[arg(long, value_name = "TIME", value_parser = trail::time, allow_hyphen_values = true)]
     until: Option<Time>,
     /// Rows from the beginning of the newest recording on
     #[arg(long, conflicts_with = "since")]
@@ -91,6 +91,9 @@ pub(super) fn main(arguments: &Arguments) -> Result<Exit, Failure> {
     )?;
     let query = Query::open(&directory, &window, &guard)?;
     let passed_over_count = passed_over::tell_of(query.reader(), &directory, &window);
+    if let Some(remark) = query::remark(&sql) {
+        say!("{remark}");
+    }
     let result = arguments.print(&query, &sql);
     drop(deadline);
     console::end_live_line();

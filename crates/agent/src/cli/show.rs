@@ -32,7 +32,7 @@ pub(super) struct Arguments {
     #[command(flatten)]
     timeout: Timeout,
     /// The process that was running at this time
-    #[arg(long, value_name = "TIME", value_parser = time)]
+    #[arg(long, value_name = "TIME", value_parser = time, allow_hyphen_values = true)]
     at: Option<Time>,
     /// Print every line of long lists
     #[arg(long)]

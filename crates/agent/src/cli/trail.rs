@@ -21,10 +21,10 @@ pub(super) struct TrailArguments {
     #[arg(long, value_name = "DIR")]
     pub(super) store: Option<PathBuf>,
     /// From this time on: 10m (that long ago), 02:00, 2026-11-22T02:00:00Z
-    #[arg(long, value_name = "TIME", value_parser = time)]
+    #[arg(long, value_name = "TIME", value_parser = time, allow_hyphen_values = true)]
     pub(super) since: Option<Time>,
     /// Up to this time
-    #[arg(long, value_name = "TIME", value_parser = time)]
+    #[arg(long, value_name = "TIME", value_parser = time, allow_hyphen_values = true)]
     pub(super) until: Option<Time>,
     /// From the beginning of the newest recording on
     #[arg(long, conflicts_with_all = ["since", "log"])]

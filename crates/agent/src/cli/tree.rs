@@ -36,7 +36,7 @@ pub(super) struct Arguments {
     #[command(flatten)]
     timeout: Timeout,
     /// What was running at this time
-    #[arg(long, value_name = "TIME", value_parser = time)]
+    #[arg(long, value_name = "TIME", value_parser = time, allow_hyphen_values = true)]
     #[arg(conflicts_with_all = ["since", "until", "last_run"])]
     at: Option<Time>,
     /// How to print it

@@ -229,6 +229,12 @@ fn what_is_mistyped_gets_a_suggestion_and_exit_code_2() {
             "did you mean process_id?",
         ),
         ("SELECT * FROM proceses", "did you mean processes?"),
+        ("SELECT pid FROM events", "did you mean process_id?"),
+        (
+            "SELECT e.PPID FROM events e",
+            "did you mean parent_process_id?",
+        ),
+        ("SELECT xy FROM events", "--schema has the columns"),
         (
             "SELECT * FROM wardrobe",
             "there are events, processes, threads",
@@ -250,6 +256,42 @@ fn what_is_mistyped_gets_a_suggestion_and_exit_code_2() {
     }
     let said = refused(2, ["query"]);
     assert!(said.contains("SQL"), "{said}");
+}
+
+/// It gave no rows, or all, without a word.
+#[test]
+fn a_time_that_is_compared_with_a_text_is_told_of() {
+    let store = Store::small();
+    let count = |condition: &str| {
+        let sql = format!("SELECT count(*) FROM events WHERE {condition}");
+        let asked = output(["query", &sql, "--format", "jsonl", "--store", store.path()]);
+        assert_eq!(asked.status.code(), Some(0));
+        let said = String::from_utf8(asked.stderr).unwrap();
+        let rows = lines_of_json(&String::from_utf8(asked.stdout).unwrap());
+        (rows[0]["count(*)"].as_u64().unwrap(), said)
+    };
+    let (rows, said) = count("time > '2026-01-01T00:00:02Z'");
+    assert_eq!(rows, 0);
+    assert!(said.contains("time is a number"), "{said}");
+    // The cure that is told.
+    let (rows, right) = count("time >= unixepoch('2026-01-01T00:00:02Z') * 1000000000");
+    assert!(rows > 0 && said.contains("unixepoch("), "{rows}");
+    assert_eq!(right, "");
+}
+
+/// clap took it for a flag, and gave a tip about `--`.
+#[test]
+fn how_long_ago_with_a_sign_is_refused_with_the_cure() {
+    let commands: [&[&str]; 4] = [
+        &["query", "SELECT 1", "--since", "-10m"],
+        &["tree", "--until", "-10m"],
+        &["show", "1", "--at", "-10m"],
+        &["export", "--since=-10m"],
+    ];
+    for command in commands {
+        let said = refused(2, command);
+        assert!(said.contains("write 10m, which is that long ago"), "{said}");
+    }
 }
 
 #[test]

@@ -1,0 +1,205 @@
+//! A time compared with a text: SQLite calls every number less than every text, so such a comparison is
+//! right for all rows or for none, without a word. A query that has one is told.
+//!
+//! This reads a query only as far as it takes to see a comparison; what it does not understand is
+//! not told of.
+
+use crate::store::views;
+
+/// Functions of SQLite whose result is a time as a text.
+const TEXT_FUNCTIONS: [&str; 4] = ["date", "time", "datetime", "strftime"];
+
+/// A piece of SQL, as far as it matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Token<'s> {
+    Name(&'s str),
+    Text(&'s str),
+    Symbol(&'s str),
+}
+
+/// The first comparison of a time with a text in `sql`: the name of the column, and the text.
+pub(super) fn find(sql: &str) -> Option<(&'static str, String)> {
+    let tokens: Vec<Token<'_>> = tokens(sql).collect();
+    (0..tokens.len()).find_map(|at| {
+        let text = text_at(&tokens, at)?;
+        Some((compared_with(&tokens, at)?, text))
+    })
+}
+
+/// The text that is written at a place, or computed there.
+fn text_at(tokens: &[Token<'_>], at: usize) -> Option<String> {
+    match (tokens.get(at)?, tokens.get(at + 1)) {
+        (Token::Text(text), _) => Some(format!("'{text}'")),
+        (Token::Name(name), Some(Token::Symbol("("))) => {
+            let name = name.to_lowercase();
+            TEXT_FUNCTIONS
+                .contains(&&*name)
+                .then(|| format!("{name}()"))
+        }
+        _ => None,
+    }
+}
+
+/// The column of times that what stands at a place is compared with.
+fn compared_with(tokens: &[Token<'_>], at: usize) -> Option<&'static str> {
+    let before = |count: usize| at.checked_sub(count).and_then(|at| tokens.get(at));
+    let is_word = |token: Option<&Token<'_>>, word: &str| matches!(token, Some(Token::Name(name)) if name.eq_ignore_ascii_case(word));
+    if is_comparison(before(1)) || is_word(before(1), "between") {
+        return time_column(before(2));
+    }
+    // `BETWEEN 'a' AND 'b'`
+    if is_word(before(1), "and") && is_word(before(3), "between") {
+        return time_column(before(4));
+    }
+    // `'a' < e.time`: the last name is the column's.
+    if matches!(tokens.get(at), Some(Token::Text(_))) && is_comparison(tokens.get(at + 1)) {
+        let qualified = matches!(tokens.get(at + 3), Some(Token::Symbol(".")));
+        return time_column(tokens.get(at + if qualified { 4 } else { 2 }));
+    }
+    None
+}
+
+fn is_comparison(token: Option<&Token<'_>>) -> bool {
+    matches!(
+        token,
+        Some(Token::Symbol(
+            "<" | ">" | "=" | "<=" | ">=" | "<>" | "!=" | "=="
+        ))
+    )
+}
+
+/// The column of times with that name: one that has its text beside it.
+fn time_column(token: Option<&Token<'_>>) -> Option<&'static str> {
+    let Some(Token::Name(name)) = token else {
+        return None;
+    };
+    let mut columns = views().iter().flat_map(|view| &view.columns);
+    let column = columns.find(|column| column.name.eq_ignore_ascii_case(name))?;
+    let text = format!("{}_text", column.name);
+    let mut columns = views().iter().flat_map(|view| &view.columns);
+    let is_time = columns.any(|column| column.name == text);
+    is_time.then_some(column.name)
+}
+
+fn tokens(sql: &str) -> impl Iterator<Item = Token<'_>> {
+    let mut rest = sql;
+    std::iter::from_fn(move || {
+        loop {
+            rest = rest.trim_start();
+            let first = rest.chars().next()?;
+            if let Some(comment) = rest.strip_prefix("--") {
+                rest = comment.split_once('\n').map_or("", |(_, rest)| rest);
+            } else if let Some(comment) = rest.strip_prefix("/*") {
+                rest = comment.split_once("*/").map_or("", |(_, rest)| rest);
+            } else {
+                let size = size_of(rest, first);
+                let (token, behind) = rest.split_at_checked(size)?;
+                rest = behind;
+                return Some(read(token, first));
+            }
+        }
+    })
+}
+
+/// The bytes of the token that `text` begins with.
+fn size_of(text: &str, first: char) -> usize {
+    let is_of_name = |character: char| character.is_alphanumeric() || character == '_';
+    match first {
+        // A quote in a quoted text is doubled, and makes two tokens here, of which none is compared.
+        '\'' | '"' | '`' => {
+            let inside = text.get(1..).unwrap_or_default();
+            inside.find(first).map_or(text.len(), |end| end + 2)
+        }
+        first if is_of_name(first) => text
+            .find(|character| !is_of_name(character))
+            .unwrap_or(text.len()),
+        '<' | '>' | '=' | '!' => {
+            let second = text.chars().nth(1);
+            1 + usize::from(matches!(second, Some('=' | '>')))
+        }
+        other => other.len_utf8(),
+    }
+}
+
+fn read(token: &str, first: char) -> Token<'_> {
+    let inside = || token.trim_matches(first);
+    match first {
+        '\'' => Token::Text(inside()),
+        '"' | '`' => Token::Name(inside()),
+        first if first.is_alphanumeric() || first == '_' => Token::Name(token),
+        _ => Token::Symbol(token),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::{any, proptest};
+
+    use super::find;
+
+    #[test]
+    fn a_comparison_of_a_time_with_a_text_is_found() {
+        let found = [
+            (
+                "SELECT 1 FROM events WHERE time > '2026-11-28T19:44:00Z'",
+                "time",
+            ),
+            (
+                "SELECT 1 FROM events AS e WHERE e.time>='2026-11-28'",
+                "time",
+            ),
+            ("SELECT 1 FROM events WHERE \"time\" = '2026'", "time"),
+            (
+                "SELECT 1 FROM processes WHERE '2026' < p.start_time",
+                "start_time",
+            ),
+            (
+                "select 1 from processes where EXIT_TIME<>'2026'",
+                "exit_time",
+            ),
+            (
+                "SELECT 1 FROM events WHERE time BETWEEN '2026-11-28' AND '2026-11-29'",
+                "time",
+            ),
+            (
+                "SELECT 1 FROM events WHERE time BETWEEN 0 AND '2026'",
+                "time",
+            ),
+            (
+                "SELECT 1 FROM events WHERE time > datetime('now', '-1 hour')",
+                "time",
+            ),
+            (
+                "SELECT 1 /* it's */ FROM events -- 'a\n WHERE time < '2026'",
+                "time",
+            ),
+        ];
+        for (sql, column) in found {
+            assert_eq!(find(sql).map(|(column, _)| column), Some(column), "{sql}");
+        }
+    }
+
+    #[test]
+    fn what_is_right_is_not_told_of() {
+        let right = [
+            "SELECT 1 FROM events WHERE time > 1795348800000000000",
+            "SELECT 1 FROM events WHERE time_text > '2026-11-28T19:44:00Z'",
+            "SELECT 1 FROM events WHERE time > unixepoch('2026-11-28T19:44:00Z') * 1000000000",
+            "SELECT 1 FROM events WHERE kind = 'process_start' AND time > 5",
+            "SELECT 1 FROM events WHERE time > 5 AND 'exit' = kind",
+            "SELECT ' time > ''2026'' ' FROM events",
+            "SELECT 'it''s', time FROM events",
+            "SELECT datetime(time / 1000000000, 'unixepoch') FROM events",
+        ];
+        for sql in right {
+            assert_eq!(find(sql), None, "{sql}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_answered(sql in any::<String>()) {
+            let _answer = find(&sql);
+        }
+    }
+}
