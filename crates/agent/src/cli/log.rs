@@ -2,7 +2,7 @@
 //! and passed over, and on a terminal a line says how far the reading is.
 
 use std::io::{self, IsTerminal as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use systrail::quantity;
@@ -29,6 +29,9 @@ pub(super) struct Log {
     pub(super) broke_off: Option<Error>,
     bar: Option<Bar>,
     count: u64,
+    path: PathBuf,
+    /// Whether its end was seen.
+    has_ended: bool,
 }
 
 /// The line of progress.
@@ -57,6 +60,8 @@ impl Log {
             broke_off: None,
             bar,
             count: 0,
+            path: path.to_path_buf(),
+            has_ended: false,
         })
     }
 
@@ -66,6 +71,10 @@ impl Log {
         if let Some(error) = self.broke_off.take() {
             return Err(error.into());
         }
+        let passed_over_count = self.invalid_count + self.newer.count();
+        if self.has_ended && self.count + self.newer.count() == 0 {
+            self.check_is_log()?;
+        }
         match self.invalid_count {
             0 => {}
             1 => say!("passed over 1 line that is no event"),
@@ -74,7 +83,22 @@ impl Log {
         if self.newer.count() > 0 {
             say!("{}", self.newer);
         }
-        Ok(self.invalid_count + self.newer.count())
+        Ok(passed_over_count)
+    }
+
+    /// Says that a log without an event is empty; fails where it has lines, for it is no log then.
+    fn check_is_log(&self) -> Result<(), Failure> {
+        let path = self.path.display();
+        if self.invalid_count == 0 {
+            say!("log {path} has no events");
+            return Ok(());
+        }
+        let lines = quantity::show_count(self.invalid_count, "line");
+        let error = anyhow::anyhow!(
+            "{path} is no log: of {lines} none is an event; name one that `systrail run --log FILE` \
+             wrote"
+        );
+        Err(error.into())
     }
 
     fn draw(&mut self) {
@@ -144,6 +168,7 @@ impl Iterator for Log {
                     return None;
                 }
                 None => {
+                    self.has_ended = true;
                     self.take_bar_away();
                     return None;
                 }

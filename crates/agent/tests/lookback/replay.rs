@@ -141,9 +141,12 @@ fn what_only_begins_like_a_compressed_log_is_refused_or_read_as_lines() {
     ] {
         assert_eq!(replay(bytes).1, Some(1), "{bytes:?}");
     }
-    for bytes in [&b""[..], b"{", b"\x1f", b"\x28\xb5"] {
-        assert_eq!(replay(bytes).1, Some(0), "{bytes:?}");
+    for bytes in [&b"{"[..], b"\x1f", b"\x28\xb5"] {
+        let (_, code, said) = replay(bytes);
+        assert_eq!(code, Some(1), "{bytes:?}");
+        assert!(said.contains("of 1 line none is an event"), "{said}");
     }
+    assert_eq!(replay(b"").1, Some(0));
 }
 
 #[test]
@@ -186,4 +189,33 @@ fn a_log_recorded_by_run_replays_to_the_same_bytes() {
     let (copy, code, said) = replay(&recorded);
     assert_eq!(code, Some(0), "{said}");
     assert!(copy == recorded);
+}
+
+/// `tree --log /etc/passwd` was an empty tree, with exit code 0.
+#[test]
+fn what_has_no_event_at_all_is_no_log() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("passwd");
+    fs::write(&path, "root:x:0:0::/root:/bin/sh\n".repeat(27)).unwrap();
+    let path = path.to_str().unwrap();
+    let commands: [&[&str]; 4] = [
+        &["tree", "--log", path],
+        &["show", "1", "--log", path],
+        &["export", "--log", path],
+        &["replay", path],
+    ];
+    for command in commands {
+        let asked = output(command);
+        let said = String::from_utf8_lossy(&asked.stderr);
+        assert_eq!(asked.status.code(), Some(1), "{said}");
+        assert!(
+            said.contains("is no log: of 27 lines none is an event"),
+            "{said}"
+        );
+    }
+    fs::write(path, "\n").unwrap();
+    let asked = output(["tree", "--log", path]);
+    assert_eq!(asked.status.code(), Some(0));
+    let said = String::from_utf8_lossy(&asked.stderr);
+    assert!(said.contains("has no events"), "{said}");
 }
