@@ -12,7 +12,7 @@ use serde::{Serialize, Serializer};
 pub use self::tell::{tell, write_json};
 use crate::shown::rfc_3339;
 use crate::trail::{Body, Event, Program, Text, Time};
-use crate::tree::{NotOne, Process, TooMany, Tree, Who};
+use crate::tree::{NotOne, Process, Span, TooMany, Tree, Who};
 
 /// The most threads, and the most images, that are told one by one; further ones are counted.
 pub const LISTED_MAX: usize = 10_000;
@@ -179,10 +179,10 @@ impl Collector {
         Ok(())
     }
 
-    /// The story of the one process that is meant.
-    pub fn story(mut self, at: Option<Time>) -> Result<Story, NotOne> {
+    /// The story of the one process that is meant, which was there in `span`.
+    pub fn story(mut self, span: Span) -> Result<Story, NotOne> {
         self.tree.finish();
-        let process = self.who.find(self.tree.processes(), at)?.clone();
+        let process = self.who.find(self.tree.processes(), span)?.clone();
         let details = self.details.remove(&process.process_key);
         let is_child = |one: &&Process| {
             one.parent_process_key == Some(process.process_key) && **one != process

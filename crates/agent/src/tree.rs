@@ -23,7 +23,7 @@ pub use self::draw::{Style, draw, heading, state};
 pub use self::forest::{Forest, Visit};
 use self::recordings::Recordings;
 pub use self::row::{Row, write_csv, write_dot, write_json, write_json_lines};
-pub use self::who::{NotOne, Who};
+pub use self::who::{NotOne, Span, Who};
 use crate::trail::{Body, Event, ProcessStart, Program, Text, Time, missing};
 
 /// The most processes a tree holds. The next one is [`TooMany`]: half a tree would be wrong about

@@ -5,7 +5,7 @@ use systrail::moment;
 use systrail::store::{ReadError, Window};
 use systrail::story::{self, Collector, Story};
 use systrail::trail::Time;
-use systrail::tree::{NotOne, Style, Who, stored};
+use systrail::tree::{NotOne, Span, Style, Who, stored};
 
 use super::console::say;
 use super::log::Log;
@@ -76,7 +76,12 @@ fn read(arguments: &Arguments) -> Result<(Story, Time, u64), Failure> {
         }
         let passed_over_count = log.end()?;
         let now = trail.until.unwrap_or(end);
-        return Ok((collector.story(arguments.at)?, now, passed_over_count));
+        let window = Window {
+            since: trail.since,
+            until: trail.until,
+        };
+        let span = Span::new(arguments.at, &window);
+        return Ok((collector.story(span)?, now, passed_over_count));
     }
     let now = trail.until.unwrap_or_else(moment::now);
     let guard = arguments.timeout.guard();

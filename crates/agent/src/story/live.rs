@@ -4,7 +4,7 @@
 use std::io;
 
 use super::{Collector, Story};
-use crate::tree::{self, NotOne, Who};
+use crate::tree::{self, NotOne, Span, Who};
 
 /// Why there is no story.
 #[derive(Debug, thiserror::Error)]
@@ -26,7 +26,7 @@ pub fn story(who: Who) -> Result<Story, Error> {
     for event in tree::live::events()? {
         collector.add(&event)?;
     }
-    let story = collector.story(None).map_err(|error| match error {
+    let story = collector.story(Span::ALWAYS).map_err(|error| match error {
         NotOne::Nobody(who) => NotOne::NotRunning(who),
         error => error,
     })?;

@@ -7,7 +7,7 @@ use super::{Details, Exec, Image, LISTED_MAX, List, Story, Thread, ancestors};
 use crate::store::{Reader, Window};
 use crate::trail::Time;
 use crate::tree::stored::{Error, as_of, processes, recordings};
-use crate::tree::{PROCESSES_MAX, Process, TooMany, Who};
+use crate::tree::{PROCESSES_MAX, Process, Span, TooMany, Who};
 
 /// The story of `who`, of several with that id the one that was there `at` a time, as the window
 /// has it. `reader` is [open](crate::tree::stored::open) in that window.
@@ -24,7 +24,7 @@ fn story(reader: &Reader, window: &Window, who: Who, at: Option<Time>) -> Result
     let begun = recordings(reader)?;
     let as_of = |process| as_of(process, until, &begun);
     let named: Vec<_> = named.into_iter().map(as_of).collect();
-    let process = who.find(&named, at)?.clone();
+    let process = who.find(&named, Span::new(at, window))?.clone();
     let key = process.process_key.to_string();
     let mut failure = None;
     let with_key = |key: ProcessKey| match processes(reader, "process_key = ?1", [key.to_string()])

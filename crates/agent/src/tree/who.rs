@@ -6,6 +6,7 @@ use event::ProcessKey;
 
 use super::{Process, draw::state};
 use crate::shown::date_and_time;
+use crate::store::Window;
 use crate::trail::Time;
 
 /// A process as it is named on a command line.
@@ -39,17 +40,41 @@ impl Who {
         }
     }
 
-    /// The one process that is meant: of several with the id the one that was there `at` that time.
-    pub fn find(self, processes: &[Process], at: Option<Time>) -> Result<&Process, NotOne> {
+    /// The one process that is meant: of several with the id the one that was there in `span`.
+    pub fn find(self, processes: &[Process], span: Span) -> Result<&Process, NotOne> {
         let has_name = |process: &&Process| self.is(process.process_id, process.process_key);
         let named: Vec<&Process> = processes.iter().filter(has_name).collect();
-        let then = |process: &&&Process| at.is_none_or(|at| process.was_there(at, at));
+        let then = |process: &&&Process| process.was_there(span.first, span.last);
         let there: Vec<&Process> = named.iter().filter(then).copied().collect();
         match there[..] {
             [process] => Ok(process),
             [] if named.is_empty() => Err(NotOne::Nobody(self)),
             [] => Err(NotOne::NotThen(candidates(&named))),
             _ => Err(NotOne::Several(candidates(&there))),
+        }
+    }
+}
+
+/// From a first moment to a last, both in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    first: Time,
+    last: Time,
+}
+
+impl Span {
+    /// All of the time there is.
+    pub const ALWAYS: Self = Self {
+        first: Time(i64::MIN),
+        last: Time(i64::MAX),
+    };
+
+    /// The moment `at`, else the time of a window.
+    pub fn new(at: Option<Time>, window: &Window) -> Self {
+        let last = window.until.map(|until| Time(until.0.saturating_sub(1)));
+        Self {
+            first: at.or(window.since).unwrap_or(Self::ALWAYS.first),
+            last: at.or(last).unwrap_or(Self::ALWAYS.last),
         }
     }
 }

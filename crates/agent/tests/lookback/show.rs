@@ -82,6 +82,25 @@ fn an_id_that_was_used_again_needs_a_key_or_a_time() {
     }
 }
 
+/// A process that had ended before --since, or began after --until, made the id ambiguous.
+#[test]
+fn of_several_with_an_id_the_one_in_the_time_is_told() {
+    let store = Store::small();
+    for source in [["--log", TRAIL], ["--store", store.path()]] {
+        let told = |bound| printed(["show", "1001", bound].into_iter().chain(source));
+        let later = told("--since=2026-01-01T00:00:02Z");
+        assert!(later.contains("a0000000001003e9"), "{later}");
+        let earlier = told("--until=2026-01-01T00:00:02Z");
+        assert!(earlier.contains("cc -c one.c"), "{earlier}");
+        let both = "--since=2026-01-01T00:00:01Z";
+        let said = refused(1, ["show", "1001", both].into_iter().chain(source));
+        assert!(said.contains("several processes"), "{said}");
+        let none = "--since=2026-01-01T00:00:02Z";
+        let said = refused(1, ["show", "1012", none].into_iter().chain(source));
+        assert!(said.contains("not there at that time"), "{said}");
+    }
+}
+
 #[test]
 fn long_lists_are_cut_unless_all_are_asked_for() {
     let directory = tempfile::tempdir().unwrap();
