@@ -33,6 +33,14 @@ pub struct Story {
     pub details: Details,
 }
 
+impl Story {
+    /// Every process in it, to say of them what the trail does not tell.
+    pub fn processes_mut(&mut self) -> impl Iterator<Item = &mut Process> {
+        let others = self.ancestors.iter_mut().chain(&mut self.children);
+        std::iter::once(&mut self.process).chain(others)
+    }
+}
+
 /// What only a process's own events tell.
 #[derive(Clone, Debug, Default)]
 pub struct Details {

@@ -72,6 +72,9 @@ pub struct Process {
     pub exec_count: u64,
     /// How it ended.
     pub end: End,
+    /// Of one that has not ended as far as the trail goes: when the trail ended, where nothing says
+    /// that it still runs.
+    pub known_until: Option<Time>,
 }
 
 /// How a process ended.
@@ -128,7 +131,8 @@ impl Process {
             End::Unseen => None,
             End::Running => {
                 let start = self.start_time?;
-                u64::try_from(now.0.saturating_sub(start.0)).ok()
+                let until = self.known_until.unwrap_or(now);
+                u64::try_from(until.0.saturating_sub(start.0)).ok()
             }
         }
     }
@@ -219,6 +223,11 @@ impl Tree {
     /// All processes, in the order in which the trail first told of them.
     pub fn processes(&self) -> &[Process] {
         &self.processes
+    }
+
+    /// The same, to say of them what the trail does not tell.
+    pub fn processes_mut(&mut self) -> &mut [Process] {
+        &mut self.processes
     }
 
     /// The process with that key.

@@ -1,10 +1,13 @@
 //! `systrail show`: one process's whole story.
 
+use std::path::Path;
+
 use clap::Args;
 use systrail::moment;
 use systrail::store::{ReadError, Window};
 use systrail::story::{self, Collector, Story};
 use systrail::trail::Time;
+use systrail::tree::live::Alive;
 use systrail::tree::{NotOne, Span, Style, Who, stored};
 
 use super::console::say;
@@ -64,41 +67,28 @@ pub(super) fn main(arguments: &Arguments) -> Result<Exit, Failure> {
 
 /// The story, the moment up to which it is told, and how much was passed over.
 fn read(arguments: &Arguments) -> Result<(Story, Time, u64), Failure> {
-    let trail = &arguments.trail;
-    if let Some(path) = &trail.log {
-        let mut collector = Collector::new(arguments.who);
-        let mut log = Log::open(path, true)?;
-        let mut end = Time(i64::MIN);
-        let until = trail.until.unwrap_or(Time(i64::MAX));
-        for event in log.by_ref().filter(|event| event.time < until) {
-            end = end.max(event.time);
-            collector.add(&event)?;
-        }
-        let passed_over_count = log.end()?;
-        let now = trail.until.unwrap_or(end);
-        let window = Window {
-            since: trail.since,
-            until: trail.until,
-        };
-        let span = Span::new(arguments.at, &window);
-        return Ok((collector.story(span)?, now, passed_over_count));
+    if let Some(path) = &arguments.trail.log {
+        return read_log(arguments, path);
     }
-    let now = trail.until.unwrap_or_else(moment::now);
     let guard = arguments.timeout.guard();
     let _deadline = arguments.timeout.start_deadline(&guard);
     let asks_for_store = arguments.asks_for_store();
     let (directory, window) = if asks_for_store {
-        trail.store(&guard)?
+        arguments.trail.store(&guard)?
     } else {
         (store_directory(None)?, Window::default())
     };
-    let mut passed_over_count = 0;
+    let (mut end, mut passed_over_count) = (None, 0);
     let told = stored::open(&directory, &window, &guard).and_then(|reader| {
         passed_over_count = passed_over::tell_of(&reader, &directory, &window);
+        end = reader.end();
         story::stored::read(&reader, &window, arguments.who, arguments.at)
     });
     match told {
-        Ok(story) => Ok((story, now, passed_over_count)),
+        Ok(mut story) => {
+            let now = arguments.settle(&mut story, end.unwrap_or_default());
+            Ok((story, now, passed_over_count))
+        }
         // Where there is no store, or it has never heard of the process, the machine may know it.
         Err(
             stored::Error::Store(ReadError::NotThere { .. })
@@ -108,14 +98,46 @@ fn read(arguments: &Arguments) -> Result<(Story, Time, u64), Failure> {
             if !cfg!(target_os = "linux") {
                 say!("threads and images are told of what was recorded; see `systrail run`");
             }
-            Ok((story, now, passed_over_count))
+            Ok((story, moment::now(), passed_over_count))
         }
         Err(error) => Err(error.into()),
     }
 }
 
+/// The same of a log.
+fn read_log(arguments: &Arguments, path: &Path) -> Result<(Story, Time, u64), Failure> {
+    let TrailArguments { since, until, .. } = arguments.trail;
+    let window = Window { since, until };
+    let mut collector = Collector::new(arguments.who);
+    let mut log = Log::open(path, true)?;
+    let mut end = Time(i64::MIN);
+    for event in log.by_ref() {
+        end = end.max(event.time);
+        if until.is_none_or(|until| event.time < until) {
+            collector.add(&event)?;
+        }
+    }
+    let passed_over_count = log.end()?;
+    let mut story = collector.story(Span::new(arguments.at, &window))?;
+    let now = arguments.settle(&mut story, end);
+    Ok((story, now, passed_over_count))
+}
+
 impl Arguments {
     const fn asks_for_store(&self) -> bool {
         self.at.is_some() || self.trail.asks_for_trail()
+    }
+
+    /// The moment up to which a story is told of a trail that ended then. What was running at the end
+    /// either runs now or is not known any more, unless an earlier moment is asked for.
+    fn settle(&self, story: &mut Story, end: Time) -> Time {
+        if let Some(until) = self.trail.until {
+            return until.min(end);
+        }
+        let alive = Alive::look(end);
+        for process in story.processes_mut() {
+            alive.settle(process);
+        }
+        moment::now()
     }
 }

@@ -8,6 +8,7 @@ use systrail::moment;
 use systrail::shown;
 use systrail::store::Window;
 use systrail::trail::Time;
+use systrail::tree::live::Alive;
 use systrail::tree::{self, Forest, NotOne, Style, Tree, Who};
 
 use super::log::Log;
@@ -94,8 +95,9 @@ fn read(arguments: &Arguments) -> Result<(Tree, Time, u64), Failure> {
     let now = arguments.at.or(arguments.trail.until);
     if let Some(path) = &arguments.trail.log {
         let until = at.map_or(arguments.trail.until, |at| at.until);
-        let (tree, passed_over_count) = read_log(path, until)?;
-        let now = now.or_else(|| tree.end()).unwrap_or_default();
+        let (tree, end, passed_over_count) = read_log(path, until)?;
+        // Nothing is known of what is after the end.
+        let now = now.map_or(end, |now| now.min(end));
         return Ok((tree, now, passed_over_count));
     }
     if arguments.asks_for_trail() {
@@ -105,8 +107,16 @@ fn read(arguments: &Arguments) -> Result<(Tree, Time, u64), Failure> {
         let window = at.unwrap_or(window);
         let reader = tree::stored::open(&directory, &window, &guard)?;
         let passed_over_count = passed_over::tell_of(&reader, &directory, &window);
-        let tree = tree::stored::read(&reader, &window)?;
-        return Ok((tree, now.unwrap_or_else(moment::now), passed_over_count));
+        let mut tree = tree::stored::read(&reader, &window)?;
+        let end = reader.end().unwrap_or_default();
+        if let Some(now) = now {
+            return Ok((tree, now.min(end), passed_over_count));
+        }
+        let alive = Alive::look(end);
+        for process in tree.processes_mut() {
+            alive.settle(process);
+        }
+        return Ok((tree, moment::now(), passed_over_count));
     }
     let mut tree = Tree::default();
     for event in tree::live::events()? {
@@ -115,18 +125,22 @@ fn read(arguments: &Arguments) -> Result<(Tree, Time, u64), Failure> {
     Ok((tree, moment::now(), 0))
 }
 
-/// The tree of a log, and how much of that was passed over.
-fn read_log(path: &Path, until: Option<Time>) -> Result<(Tree, u64), Failure> {
+/// The tree of a log, when that ends, and how much of it was passed over.
+fn read_log(path: &Path, until: Option<Time>) -> Result<(Tree, Time, u64), Failure> {
     let mut tree = Tree::default();
     let mut log = Log::open(path, true)?;
     // What happened afterwards is not known then: who exits later is running.
     let is_meant = |time| until.is_none_or(|until| time < until);
-    for event in log.by_ref().filter(|event| is_meant(event.time)) {
-        tree.add(&event)?;
+    let mut end = Time(i64::MIN);
+    for event in log.by_ref() {
+        end = end.max(event.time);
+        if is_meant(event.time) {
+            tree.add(&event)?;
+        }
     }
     let passed_over_count = log.end()?;
     tree.finish();
-    Ok((tree, passed_over_count))
+    Ok((tree, end, passed_over_count))
 }
 
 fn print(forest: &Forest<'_>, format: &str, now: Time, out: &mut impl Write) -> io::Result<()> {

@@ -22,6 +22,7 @@ pub struct Reader {
     shapes: Vec<Shape>,
     passed_over: Vec<PassedOver>,
     last_run: Option<Time>,
+    end: Option<Time>,
 }
 
 /// A segment that is not asked, or not wholly, and why.
@@ -61,6 +62,7 @@ impl Reader {
             shapes: Vec::new(),
             passed_over: Vec::new(),
             last_run: None,
+            end: None,
         };
         // The newest first: when there are too many, they are the ones that are wanted.
         let newest = paths.last().cloned();
@@ -158,6 +160,11 @@ impl Reader {
         self.last_run
     }
 
+    /// The time of the last event in these segments.
+    pub const fn end(&self) -> Option<Time> {
+        self.end
+    }
+
     /// Attaches a segment under a passing name, unless all its events are outside the window.
     fn attach(&mut self, path: &Path, window: &Window) -> Result<(), ReadError> {
         let schema = format!("n{}", self.segments.len());
@@ -170,8 +177,9 @@ impl Reader {
             .map_err(sqlite_error)?;
         let looked_at = self.look_at(&schema, path, window);
         match looked_at {
-            Ok(Some((run, shape))) => {
+            Ok(Some(Seen { run, end, shape })) => {
                 self.last_run = self.last_run.max(run);
+                self.end = self.end.max(Some(end));
                 if let Some(what) = shape.incomplete() {
                     let path = path.to_path_buf();
                     let why = ReadError::Incomplete {
@@ -193,14 +201,13 @@ impl Reader {
         }
     }
 
-    /// When the newest run of a segment began, where there is one, and what the segment has; `None`
-    /// when the segment is not asked.
+    /// What is to be known of a segment; `None` when it is not asked.
     fn look_at(
         &self,
         schema: &str,
         path: &Path,
         window: &Window,
-    ) -> Result<Option<(Option<Time>, Shape)>, ReadError> {
+    ) -> Result<Option<Seen>, ReadError> {
         let shape = Shape::read(&self.connection, schema, path)?;
         let sqlite_error = |source| ReadError::Sqlite {
             path: path.to_path_buf(),
@@ -208,12 +215,11 @@ impl Reader {
         };
         let times = segment::times(&self.connection, schema, &shape).map_err(sqlite_error)?;
         let (since, last) = window.bounds();
-        let overlaps = times.is_some_and(|times| times.0.0 <= last && times.1.0 >= since);
-        if !overlaps {
+        let Some((_, end)) = times.filter(|times| times.0.0 <= last && times.1.0 >= since) else {
             return Ok(None);
-        }
+        };
         let run = newest_run(&self.connection, schema).map_err(sqlite_error)?;
-        Ok(Some((run, shape)))
+        Ok(Some(Seen { run, end, shape }))
     }
 
     /// Gives the segments their lasting names, the oldest being `s0`, and makes the views.
@@ -247,6 +253,15 @@ impl Reader {
         self.connection
             .execute_batch("PRAGMA trusted_schema = OFF; PRAGMA query_only = ON;")
     }
+}
+
+/// What is known of a segment that is asked.
+struct Seen {
+    /// When its newest run began, where there is one.
+    run: Option<Time>,
+    /// The time of its last event.
+    end: Time,
+    shape: Shape,
 }
 
 /// The segments that a writer found damaged and set aside, and that may have events in the window.
@@ -316,6 +331,7 @@ mod tests {
             shapes: paths.iter().map(|_path| Shape::default()).collect(),
             passed_over: Vec::new(),
             last_run: None,
+            end: None,
         };
         std::fs::remove_file(&paths[1]).unwrap();
         reader.number_by_age().unwrap();

@@ -36,10 +36,12 @@ pub fn tell(story: &Story, style: Style, all: bool) -> Vec<u8> {
     page.list("children", &of(&story.children), |process| {
         child_cells(process, style.now)
     });
-    let is_running = story.process.end == End::Running;
-    page.list("threads", threads, |thread| {
-        thread_cells(thread, is_running)
-    });
+    // A thread without an end is as its process is.
+    let open = match story.process.end {
+        End::Running => state(&story.process),
+        _ => "?".to_owned(),
+    };
+    page.list("threads", threads, |thread| thread_cells(thread, &open));
     page.list("images", images, image_cells);
     page.out
 }
@@ -157,14 +159,17 @@ impl Page {
 }
 
 fn state_and_run_time(process: &Process, now: Time) -> String {
-    let state = match &process.end {
-        End::Unseen => "ended while nobody recorded".to_owned(),
-        _ => state(process),
-    };
-    match (process.run_time_ns(now), &process.end) {
-        (Some(ns), End::Exit(_)) => format!("{state} after {}", run_time(ns)),
-        (Some(ns), _) => format!("{state} for {}", run_time(ns)),
-        (None, _) => state,
+    let ran = process.run_time_ns(now).map(run_time);
+    match (&process.end, process.known_until, ran) {
+        (End::Unseen, ..) => "ended while nobody recorded".to_owned(),
+        (End::Running, Some(end), ran) => {
+            let ran = ran.map(|ran| format!(" for {ran}")).unwrap_or_default();
+            let end = date_and_time(end);
+            format!("running{ran} when the trail ended, at {end} UTC")
+        }
+        (End::Running, None, Some(ran)) => format!("{} for {ran}", state(process)),
+        (End::Exit(_), _, Some(ran)) => format!("{} after {ran}", state(process)),
+        (_, _, None) => state(process),
     }
 }
 
@@ -222,7 +227,7 @@ fn child_cells(process: &Process, now: Time) -> Vec<String> {
     ]
 }
 
-fn thread_cells(thread: &Thread, is_running: bool) -> Vec<String> {
+fn thread_cells(thread: &Thread, open: &str) -> Vec<String> {
     let time =
         |time: Option<Time>, unknown: &str| time.map_or_else(|| unknown.to_owned(), time_of_day);
     let remote = thread
@@ -231,7 +236,7 @@ fn thread_cells(thread: &Thread, is_running: bool) -> Vec<String> {
     vec![
         thread.thread_id.to_string(),
         time(thread.start_time, "?"),
-        time(thread.exit_time, if is_running { "running" } else { "?" }),
+        time(thread.exit_time, open),
         remote.unwrap_or_default(),
     ]
 }

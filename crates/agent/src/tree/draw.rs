@@ -131,9 +131,10 @@ fn user(process: &Process) -> String {
     }
 }
 
-/// `running`, `exit 2`, `signal 9`, `ended`.
+/// `running`, `was running` when the trail ended, `exit 2`, `signal 9`, `ended`.
 pub fn state(process: &Process) -> String {
     match &process.end {
+        End::Running if process.known_until.is_some() => "was running".to_owned(),
         End::Running => "running".to_owned(),
         End::Unseen => "ended".to_owned(),
         End::Exit(exit) => match (exit.signal, exit.exit_code) {
@@ -147,6 +148,7 @@ pub fn state(process: &Process) -> String {
 
 fn state_colour(process: &Process) -> &'static str {
     match &process.end {
+        End::Running if process.known_until.is_some() => DIM,
         End::Running => GREEN,
         End::Exit(exit)
             if exit.signal.is_some() || exit.exit_code.is_some_and(|code| code != 0) =>

@@ -1,9 +1,12 @@
 //! The processes that run now, as the system tells them, in the form of events.
 
+use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
 
-use event::Event as WireEvent;
+use event::{Event as WireEvent, ProcessKey};
+
+use super::{End, Process};
 
 use crate::enrich::{Enricher, Limits};
 use crate::rules::Rules;
@@ -44,6 +47,35 @@ pub fn events() -> io::Result<Vec<Event>> {
         });
     }
     Ok(events)
+}
+
+/// The processes that run now, to tell which of a trail's still do.
+#[derive(Debug)]
+pub struct Alive {
+    keys: HashSet<ProcessKey>,
+    /// When the trail ended.
+    end: Time,
+}
+
+impl Alive {
+    /// Looks at what runs, for a trail that ended then. Of another machine, or another boot, there is
+    /// nothing: keys are never used again.
+    pub fn look(end: Time) -> Self {
+        let events = events().unwrap_or_else(|error| {
+            tracing::debug!(%error, "what runs now cannot be read");
+            Vec::new()
+        });
+        let keys = events.iter().map(|event| event.process_key).collect();
+        Self { keys, end }
+    }
+
+    /// Says of a process that runs as far as the trail goes that it is known until then, unless it
+    /// runs now.
+    pub fn settle(&self, process: &mut Process) {
+        if process.end == End::Running && !self.keys.contains(&process.process_key) {
+            process.known_until = Some(self.end);
+        }
+    }
 }
 
 /// What this crate wrote itself and cannot read: a defect, told as the system's would be.

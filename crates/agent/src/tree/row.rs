@@ -65,6 +65,11 @@ pub struct Row<'p> {
     core_dumped: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     run_time_ns: Option<u64>,
+    /// Of one that is `running` as far as the trail goes: when that ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    known_until: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    known_until_text: Option<String>,
 }
 
 impl<'p> Row<'p> {
@@ -110,6 +115,8 @@ impl<'p> Row<'p> {
             signal: exit.and_then(|exit| exit.signal),
             core_dumped: exit.is_some_and(|exit| exit.core_dumped),
             run_time_ns: process.run_time_ns(now),
+            known_until: process.known_until.map(|time| time.0),
+            known_until_text: process.known_until.map(rfc_3339),
         }
     }
 
@@ -127,7 +134,7 @@ pub fn write_json_lines(forest: &Forest<'_>, now: Time, out: &mut impl Write) ->
 }
 
 /// The fields of a [`Row`], in its order: the columns of CSV.
-const COLUMNS: [&str; 27] = [
+const COLUMNS: [&str; 29] = [
     "process_id",
     "process_key",
     "host",
@@ -155,6 +162,8 @@ const COLUMNS: [&str; 27] = [
     "signal",
     "core_dumped",
     "run_time_ns",
+    "known_until",
+    "known_until_text",
 ];
 
 /// Writes a heading, then a line a process, each before its children.

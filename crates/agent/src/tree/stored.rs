@@ -208,6 +208,7 @@ fn process(row: &Row<'_>) -> rusqlite::Result<Process> {
         session_id: row.get("session_id")?,
         exec_count,
         end,
+        known_until: None,
     })
 }
 

@@ -152,3 +152,66 @@ fn what_exits_later_was_running_at_the_end_of_the_window() {
     }
     assert!(store.printed(&["show", "1012", END]).contains("signal 11"));
 }
+
+/// A process that was killed after the recorder was told as running, and its run time grew.
+#[test]
+fn what_ran_when_the_trail_ended_is_not_told_as_running_now() {
+    let directory = tempfile::tempdir().unwrap();
+    let lines = [
+        super::start_line(1, 5, 5, 9, "parent"),
+        super::start_line(2, 6, 6, 5, "child"),
+    ];
+    let log = super::log_of(&directory, &lines);
+    let store = Store::of(&log);
+    for source in [["--log", log.to_str().unwrap()], ["--store", store.path()]] {
+        let told = printed(["show", "5"].into_iter().chain(source));
+        let state = "running for 0.000 ms when the trail ended, at 2026-01-01 00:00:00.000000002 UTC";
+        assert!(told.contains(state), "{told}");
+        assert!(told.contains("was running"), "the child: {told}");
+        let json = ["show", "5", "--format", "json"];
+        let told = printed(json.into_iter().chain(source));
+        let told: Value = serde_json::from_str(&told).unwrap();
+        assert_eq!(
+            (&told["state"], &told["run_time_ns"]),
+            (&"running".into(), &1.into())
+        );
+        assert_eq!(told["known_until_text"], "2026-01-01T00:00:00.000000002Z");
+        // Of a moment that has passed, and of none that is still to come.
+        let later = printed(
+            ["show", "5", "--until=2026-02-01"]
+                .into_iter()
+                .chain(source),
+        );
+        assert!(later.contains("running for 0.000 ms\n"), "{later}");
+    }
+    let tree = store.printed(&["tree", "--since=2026-01-01"]);
+    assert_eq!(tree.matches(" was running ").count(), 2, "{tree}");
+    let tree = store.printed(&["tree", "--since=2026-01-01", "--format=csv"]);
+    assert!(tree.contains(",1767225600000000002,2026-01-01T00:00:00.000000002Z\n"));
+}
+
+#[test]
+fn what_still_runs_on_this_machine_is_told_as_running_now() {
+    let own = std::process::id();
+    let rows = super::lines_of_json(&printed(["tree", "--format", "jsonl"]));
+    let this = rows.iter().find(|row| row["process_id"] == own).unwrap();
+    let key = this["process_key"].as_str().unwrap();
+    let key = u64::from_str_radix(key, 16).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let lines = [
+        super::start_line(1, own, key, 9, "this"),
+        // The same id, and another process.
+        super::start_line(2, own, key ^ 1, 9, "another"),
+    ];
+    let log = super::log_of(&directory, &lines);
+    let store = Store::of(&log);
+    for source in [["--log", log.to_str().unwrap()], ["--store", store.path()]] {
+        let told = |key: u64| {
+            let key = format!("{key:016x}");
+            printed(["show", &key].into_iter().chain(source))
+        };
+        assert!(told(key).contains("running for "), "{}", told(key));
+        assert!(!told(key).contains("trail ended"), "{}", told(key));
+        assert!(told(key ^ 1).contains("when the trail ended"));
+    }
+}
