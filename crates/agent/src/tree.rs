@@ -8,6 +8,7 @@
 mod draw;
 mod forest;
 pub mod live;
+mod losses;
 mod recordings;
 mod row;
 pub mod stored;
@@ -21,6 +22,7 @@ use event::{ProcessKey, Subject};
 
 pub use self::draw::{Style, draw, heading, state};
 pub use self::forest::{Forest, Visit};
+pub use self::losses::Losses;
 use self::recordings::Recordings;
 pub use self::row::{Row, write_csv, write_dot, write_json, write_json_lines};
 pub use self::who::{NotOne, Span, Who};

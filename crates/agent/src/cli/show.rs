@@ -8,7 +8,7 @@ use systrail::store::{ReadError, Window};
 use systrail::story::{self, Collector, Story};
 use systrail::trail::Time;
 use systrail::tree::live::Alive;
-use systrail::tree::{NotOne, Span, Style, Who, stored};
+use systrail::tree::{End, Losses, NotOne, Process, Span, Style, Who, stored};
 
 use super::console::say;
 use super::log::Log;
@@ -82,10 +82,12 @@ fn read(arguments: &Arguments) -> Result<(Story, Time, u64), Failure> {
     let told = stored::open(&directory, &window, &guard).and_then(|reader| {
         passed_over_count = passed_over::tell_of(&reader, &directory, &window);
         end = reader.end();
-        story::stored::read(&reader, &window, arguments.who, arguments.at)
+        let story = story::stored::read(&reader, &window, arguments.who, arguments.at)?;
+        Ok((story, Losses::of_store(&reader, &window)?))
     });
     match told {
-        Ok(mut story) => {
+        Ok((mut story, losses)) => {
+            tell(&losses, &story.process);
             let now = arguments.settle(&mut story, end.unwrap_or_default());
             Ok((story, now, passed_over_count))
         }
@@ -110,17 +112,35 @@ fn read_log(arguments: &Arguments, path: &Path) -> Result<(Story, Time, u64), Fa
     let window = Window { since, until };
     let mut collector = Collector::new(arguments.who);
     let mut log = Log::open(path, true)?;
-    let mut end = Time(i64::MIN);
+    let (mut losses, mut end) = (Losses::default(), Time(i64::MIN));
     for event in log.by_ref() {
         end = end.max(event.time);
         if until.is_none_or(|until| event.time < until) {
+            losses.add(&event);
             collector.add(&event)?;
         }
     }
     let passed_over_count = log.end()?;
     let mut story = collector.story(Span::new(arguments.at, &window))?;
+    tell(&losses, &story.process);
     let now = arguments.settle(&mut story, end);
     Ok((story, now, passed_over_count))
+}
+
+/// Says what was lost in the life of a process.
+fn tell(losses: &Losses, process: &Process) {
+    /// A loss is told where a later record found room.
+    const SLACK_NS: i64 = 10_000_000_000;
+    let first = process.start_time.unwrap_or(Time(i64::MIN));
+    let last = match process.end {
+        End::Exit(exit) => exit.time,
+        End::Unseen => process.last_seen,
+        End::Running => Time(i64::MAX),
+    };
+    let last = Time(last.0.saturating_add(SLACK_NS));
+    if let Some(told) = losses.told(first, last) {
+        say!("{told}");
+    }
 }
 
 impl Arguments {

@@ -9,8 +9,9 @@ use systrail::shown;
 use systrail::store::Window;
 use systrail::trail::Time;
 use systrail::tree::live::Alive;
-use systrail::tree::{self, Forest, NotOne, Style, Tree, Who};
+use systrail::tree::{self, Forest, Losses, NotOne, Style, Tree, Who};
 
+use super::console::say;
 use super::log::Log;
 use super::timeout::Timeout;
 use super::trail::{TrailArguments, time};
@@ -95,7 +96,8 @@ fn read(arguments: &Arguments) -> Result<(Tree, Time, u64), Failure> {
     let now = arguments.at.or(arguments.trail.until);
     if let Some(path) = &arguments.trail.log {
         let until = at.map_or(arguments.trail.until, |at| at.until);
-        let (tree, end, passed_over_count) = read_log(path, until)?;
+        let (tree, losses, end, passed_over_count) = read_log(path, until)?;
+        tell(&losses, arguments.trail.since);
         // Nothing is known of what is after the end.
         let now = now.map_or(end, |now| now.min(end));
         return Ok((tree, now, passed_over_count));
@@ -104,10 +106,13 @@ fn read(arguments: &Arguments) -> Result<(Tree, Time, u64), Failure> {
         let guard = arguments.timeout.guard();
         let _deadline = arguments.timeout.start_deadline(&guard);
         let (directory, window) = arguments.trail.store(&guard)?;
+        // A tree of a moment is of all that was before.
+        let since = window.since.filter(|_| at.is_none());
         let window = at.unwrap_or(window);
         let reader = tree::stored::open(&directory, &window, &guard)?;
         let passed_over_count = passed_over::tell_of(&reader, &directory, &window);
         let mut tree = tree::stored::read(&reader, &window)?;
+        tell(&Losses::of_store(&reader, &window)?, since);
         let end = reader.end().unwrap_or_default();
         if let Some(now) = now {
             return Ok((tree, now.min(end), passed_over_count));
@@ -125,22 +130,31 @@ fn read(arguments: &Arguments) -> Result<(Tree, Time, u64), Failure> {
     Ok((tree, moment::now(), 0))
 }
 
-/// The tree of a log, when that ends, and how much of it was passed over.
-fn read_log(path: &Path, until: Option<Time>) -> Result<(Tree, Time, u64), Failure> {
+/// Says what the trail tells of as lost from a time on.
+fn tell(losses: &Losses, since: Option<Time>) {
+    let first = since.unwrap_or(Time(i64::MIN));
+    if let Some(told) = losses.told(first, Time(i64::MAX)) {
+        say!("{told}");
+    }
+}
+
+/// The tree of a log, what was lost, when the log ends, and how much of it was passed over.
+fn read_log(path: &Path, until: Option<Time>) -> Result<(Tree, Losses, Time, u64), Failure> {
     let mut tree = Tree::default();
     let mut log = Log::open(path, true)?;
     // What happened afterwards is not known then: who exits later is running.
     let is_meant = |time| until.is_none_or(|until| time < until);
-    let mut end = Time(i64::MIN);
+    let (mut losses, mut end) = (Losses::default(), Time(i64::MIN));
     for event in log.by_ref() {
         end = end.max(event.time);
         if is_meant(event.time) {
+            losses.add(&event);
             tree.add(&event)?;
         }
     }
     let passed_over_count = log.end()?;
     tree.finish();
-    Ok((tree, end, passed_over_count))
+    Ok((tree, losses, end, passed_over_count))
 }
 
 fn print(forest: &Forest<'_>, format: &str, now: Time, out: &mut impl Write) -> io::Result<()> {

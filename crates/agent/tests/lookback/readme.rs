@@ -67,7 +67,9 @@ fn every_command_of_the_tour_works() {
             assert!(text.lines().count() > 2, "{line}");
         } else if index > 0 {
             assert!(!output.stdout.is_empty(), "{line} prints nothing");
-            assert_eq!(said, "", "{line}");
+            // A busy machine may lose events, which is told.
+            let is_loss = said.contains(" lost ") && said.lines().count() == 1;
+            assert!(said.is_empty() || is_loss, "{line}: {said}");
         }
     }
 }

@@ -165,7 +165,8 @@ fn what_ran_when_the_trail_ended_is_not_told_as_running_now() {
     let store = Store::of(&log);
     for source in [["--log", log.to_str().unwrap()], ["--store", store.path()]] {
         let told = printed(["show", "5"].into_iter().chain(source));
-        let state = "running for 0.000 ms when the trail ended, at 2026-01-01 00:00:00.000000002 UTC";
+        let state =
+            "running for 0.000 ms when the trail ended, at 2026-01-01 00:00:00.000000002 UTC";
         assert!(told.contains(state), "{told}");
         assert!(told.contains("was running"), "the child: {told}");
         let json = ["show", "5", "--format", "json"];

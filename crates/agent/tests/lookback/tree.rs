@@ -6,7 +6,8 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::{
-    END, Store, TRAIL, assert_harmless, lines_of_json, log_of, output, printed, refused, start_line,
+    END, LOST, Store, TRAIL, assert_harmless, lines_of_json, log_of, output, printed, refused,
+    start_line,
 };
 
 /// The tree of the small trail.
@@ -372,6 +373,39 @@ fn what_is_no_event_is_told_and_passed_over() {
             && said.contains("passed over 1 line that is no event")
     );
     assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), 2);
+}
+
+/// A tree and a story looked whole where events had been lost.
+#[test]
+fn what_was_lost_is_told_beside_a_tree_and_a_story() {
+    let store = Store::small();
+    for source in [["--log", TRAIL], ["--store", store.path()]] {
+        let said = |arguments: &[&str]| {
+            let asked = output(arguments.iter().copied().chain(source));
+            assert_eq!(asked.status.code(), Some(0));
+            String::from_utf8(asked.stderr).unwrap()
+        };
+        let lost: [&[&str]; 5] = [
+            &["tree", END],
+            &["tree", "--since=2026-01-01T00:00:02Z"],
+            &["tree", "--at=2026-01-01T00:01:01.5Z"],
+            &["show", "100"],
+            // It ended a second before the loss was told.
+            &["show", "1012"],
+        ];
+        for arguments in lost {
+            assert_eq!(said(arguments), LOST, "{arguments:?}");
+        }
+        let whole: [&[&str]; 4] = [
+            &["tree", "--since=2026-01-01T00:00:02.1Z"],
+            &["tree", "--until=2026-01-01T00:00:02Z"],
+            &["tree", "--at=2026-01-01T00:00:01.045Z"],
+            &["show", "1003"],
+        ];
+        for arguments in whole {
+            assert_eq!(said(arguments), "", "{arguments:?}");
+        }
+    }
 }
 
 /// `query` said which segments it could not read; `tree` and `show` left out what they had without a
