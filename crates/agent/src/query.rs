@@ -17,6 +17,7 @@ use rusqlite::{Batch, Connection, ErrorCode};
 
 pub use self::examples::{EXAMPLES, Example};
 pub use self::output::{Format, Output};
+use self::text_times::Odd;
 use crate::store::{Guard, ReadError, Reader, Stopped, Window, code_of, views};
 use crate::suggestion;
 use crate::tree::stored;
@@ -144,14 +145,19 @@ impl Query {
 }
 
 /// What is to be said of a query that is answered, but most likely not as it is meant: a time that
-/// is compared with a text.
+/// is compared with a text, or given to a function that takes seconds.
 pub fn remark(sql: &str) -> Option<String> {
-    let (column, text) = text_times::find(sql.get(..SQL_SIZE_MAX).unwrap_or(sql))?;
-    Some(format!(
-        "{column} is a number, nanoseconds since 1970, and less than every text: comparing it with \
-         {text} is the same for all rows; give --since and --until, or compare it with \
-         unixepoch('2026-11-28T19:44:00Z') * 1000000000"
-    ))
+    Some(match text_times::find(sql)? {
+        Odd::Compared(column, text) => format!(
+            "{column} is a number, nanoseconds since 1970, and less than every text: comparing it \
+             with {text} is the same for all rows; give --since and --until, or compare it with \
+             unixepoch('2026-11-28T19:44:00Z') * 1000000000"
+        ),
+        Odd::Given(column, function) => format!(
+            "{column} is in nanoseconds, of which {function}() makes NULL; give it {column}_text, \
+             or {column} / 1000000000 with 'unixepoch'"
+        ),
+    })
 }
 
 /// What SQLite says, without the code and the query.

@@ -1,5 +1,6 @@
 //! A time compared with a text: SQLite calls every number less than every text, so such a comparison is
-//! right for all rows or for none, without a word. A query that has one is told.
+//! right for all rows or for none, without a word. And a time given to a function that takes seconds,
+//! which answers NULL. A query that has one is told.
 //!
 //! This reads a query only as far as it takes to see a comparison; what it does not understand is
 //! not told of.
@@ -9,6 +10,18 @@ use crate::store::views;
 /// Functions of SQLite whose result is a time as a text.
 const TEXT_FUNCTIONS: [&str; 4] = ["date", "time", "datetime", "strftime"];
 
+/// Others that take a time.
+const NUMBER_FUNCTIONS: [&str; 2] = ["julianday", "unixepoch"];
+
+/// What is most likely not meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Odd {
+    /// The column is compared with that.
+    Compared(&'static str, String),
+    /// The column is given, as it is, to that function.
+    Given(&'static str, String),
+}
+
 /// A piece of SQL, as far as it matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Token<'s> {
@@ -17,13 +30,43 @@ enum Token<'s> {
     Symbol(&'s str),
 }
 
-/// The first comparison of a time with a text in `sql`: the name of the column, and the text.
-pub(super) fn find(sql: &str) -> Option<(&'static str, String)> {
+/// The first such thing in `sql`.
+pub(super) fn find(sql: &str) -> Option<Odd> {
     let tokens: Vec<Token<'_>> = tokens(sql).collect();
-    (0..tokens.len()).find_map(|at| {
-        let text = text_at(&tokens, at)?;
-        Some((compared_with(&tokens, at)?, text))
-    })
+    (0..tokens.len()).find_map(|at| given_to(&tokens, at).or_else(|| compared_at(&tokens, at)))
+}
+
+fn compared_at(tokens: &[Token<'_>], at: usize) -> Option<Odd> {
+    let text = text_at(tokens, at)?;
+    Some(Odd::Compared(compared_with(tokens, at)?, text))
+}
+
+/// The column at a place where it alone is an argument of a function that takes seconds.
+fn given_to(tokens: &[Token<'_>], at: usize) -> Option<Odd> {
+    let column = time_column(tokens.get(at))?;
+    let symbol = |at: usize| match tokens.get(at) {
+        Some(Token::Symbol(symbol)) => *symbol,
+        _ => "",
+    };
+    // `e.time`
+    let begin = if at >= 2 && symbol(at - 1) == "." {
+        at - 2
+    } else {
+        at
+    };
+    let open = match symbol(begin.checked_sub(1)?) {
+        "(" => begin - 1,
+        // `strftime('%H', time, ...)`
+        "," if symbol(begin.checked_sub(3)?) == "(" => begin - 3,
+        _ => return None,
+    };
+    let Token::Name(name) = tokens.get(open.checked_sub(1)?)? else {
+        return None;
+    };
+    let name = name.to_lowercase();
+    let mut functions = TEXT_FUNCTIONS.iter().chain(&NUMBER_FUNCTIONS);
+    let is_alone = matches!(symbol(at + 1), "," | ")");
+    (is_alone && functions.any(|known| *known == name)).then_some(Odd::Given(column, name))
 }
 
 /// The text that is written at a place, or computed there.
@@ -43,20 +86,32 @@ fn text_at(tokens: &[Token<'_>], at: usize) -> Option<String> {
 /// The column of times that what stands at a place is compared with.
 fn compared_with(tokens: &[Token<'_>], at: usize) -> Option<&'static str> {
     let before = |count: usize| at.checked_sub(count).and_then(|at| tokens.get(at));
-    let is_word = |token: Option<&Token<'_>>, word: &str| matches!(token, Some(Token::Name(name)) if name.eq_ignore_ascii_case(word));
-    if is_comparison(before(1)) || is_word(before(1), "between") {
-        return time_column(before(2));
+    // `NOT` may stand between a column and the word.
+    let column = |count: usize| {
+        let is_not = is_word(before(count), "not");
+        time_column(before(count + usize::from(is_not)))
+    };
+    let words = ["between", "like", "glob"];
+    if is_comparison(before(1)) || words.iter().any(|word| is_word(before(1), word)) {
+        return column(2);
+    }
+    if before(1) == Some(&Token::Symbol("(")) && is_word(before(2), "in") {
+        return column(3);
     }
     // `BETWEEN 'a' AND 'b'`
     if is_word(before(1), "and") && is_word(before(3), "between") {
-        return time_column(before(4));
+        return column(4);
     }
     // `'a' < e.time`: the last name is the column's.
     if matches!(tokens.get(at), Some(Token::Text(_))) && is_comparison(tokens.get(at + 1)) {
-        let qualified = matches!(tokens.get(at + 3), Some(Token::Symbol(".")));
-        return time_column(tokens.get(at + if qualified { 4 } else { 2 }));
+        let is_qualified = tokens.get(at + 3) == Some(&Token::Symbol("."));
+        return time_column(tokens.get(at + if is_qualified { 4 } else { 2 }));
     }
     None
+}
+
+fn is_word(token: Option<&Token<'_>>, word: &str) -> bool {
+    matches!(token, Some(Token::Name(name)) if name.eq_ignore_ascii_case(word))
 }
 
 fn is_comparison(token: Option<&Token<'_>>) -> bool {
@@ -135,7 +190,7 @@ fn read(token: &str, first: char) -> Token<'_> {
 mod tests {
     use proptest::prelude::{any, proptest};
 
-    use super::find;
+    use super::{Odd, find};
 
     #[test]
     fn a_comparison_of_a_time_with_a_text_is_found() {
@@ -161,6 +216,8 @@ mod tests {
                 "SELECT 1 FROM events WHERE time BETWEEN '2026-11-28' AND '2026-11-29'",
                 "time",
             ),
+            ("SELECT 1 FROM events WHERE time LIKE '2026%'", "time"),
+            ("SELECT 1 FROM events WHERE e.time NOT IN ('2026')", "time"),
             (
                 "SELECT 1 FROM events WHERE time BETWEEN 0 AND '2026'",
                 "time",
@@ -175,7 +232,23 @@ mod tests {
             ),
         ];
         for (sql, column) in found {
-            assert_eq!(find(sql).map(|(column, _)| column), Some(column), "{sql}");
+            let found = find(sql);
+            assert!(
+                matches!(&found, Some(Odd::Compared(name, _)) if *name == column),
+                "{sql}: {found:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_time_that_is_given_to_a_function_of_seconds_is_found() {
+        for sql in [
+            "SELECT datetime(time) FROM events",
+            "SELECT datetime(e.time, 'unixepoch') FROM events AS e",
+            "SELECT strftime('%H', e.time, 'unixepoch') FROM events AS e",
+            "SELECT julianday ( time ) FROM events",
+        ] {
+            assert!(matches!(find(sql), Some(Odd::Given("time", _))), "{sql}");
         }
     }
 
@@ -190,6 +263,8 @@ mod tests {
             "SELECT ' time > ''2026'' ' FROM events",
             "SELECT 'it''s', time FROM events",
             "SELECT datetime(time / 1000000000, 'unixepoch') FROM events",
+            "SELECT strftime('%H', time_text), max(time), kind FROM events",
+            "SELECT (time), count(time) FROM events WHERE kind IN ('a', 'b') AND kind LIKE 'x'",
         ];
         for sql in right {
             assert_eq!(find(sql), None, "{sql}");

@@ -260,7 +260,7 @@ fn what_is_mistyped_gets_a_suggestion_and_exit_code_2() {
 
 /// It gave no rows, or all, without a word.
 #[test]
-fn a_time_that_is_compared_with_a_text_is_told_of() {
+fn a_time_that_is_taken_for_a_text_or_seconds_is_told_of() {
     let store = Store::small();
     let count = |condition: &str| {
         let sql = format!("SELECT count(*) FROM events WHERE {condition}");
@@ -277,6 +277,11 @@ fn a_time_that_is_compared_with_a_text_is_told_of() {
     let (rows, right) = count("time >= unixepoch('2026-01-01T00:00:02Z') * 1000000000");
     assert!(rows > 0 && said.contains("unixepoch("), "{rows}");
     assert_eq!(right, "");
+    let (rows, said) = count("datetime(time) > '2000'");
+    assert_eq!(rows, 0);
+    assert!(said.contains("give it time_text"), "{said}");
+    let (rows, right) = count("datetime(time_text) > '2000'");
+    assert!(rows > 0 && right.is_empty(), "{right}");
 }
 
 /// clap took it for a flag, and gave a tip about `--`.
