@@ -23,10 +23,35 @@ fn create(sql: &mut String, temp: &str, name: &str, body: &str) {
 /// The statements that make a segment's own views.
 pub(super) fn of_segment() -> String {
     let mut sql = String::new();
-    for (name, body) in segment::bodies() {
-        create(&mut sql, "", name, &render(&body, str::to_owned));
+    for view in views() {
+        create(&mut sql, "", view.name, &render(&body(view), str::to_owned));
     }
     sql
+}
+
+/// What a view shows of a segment.
+fn body(view: &View) -> String {
+    let selects = segment::arms(view.name).into_iter().map(|arm| {
+        let named = arm.columns.iter().zip(&view.columns);
+        let columns = named.map(|(expression, column)| format!("{expression} AS {}", column.name));
+        let columns: Vec<_> = columns.collect();
+        let select = format!("SELECT {} FROM {}", columns.join(", "), arm.from);
+        if arm.condition == segment::ALL {
+            select
+        } else {
+            format!("{select} WHERE {}", arm.condition)
+        }
+    });
+    let selects: Vec<_> = selects.collect();
+    whole(view.name, &selects.join(" UNION ALL "))
+}
+
+/// What a view shows of `rows`, which are a `SELECT`. Images of one file are counted together.
+fn whole(view: &str, rows: &str) -> String {
+    if view == "image_totals" {
+        return format!("SELECT image, sum(load_count) AS load_count FROM ({rows}) GROUP BY image");
+    }
+    rows.to_owned()
 }
 
 /// SQL with each `@table` in it as `name_fn` calls the table.

@@ -16,18 +16,28 @@ use crate::store::layout::{self, MARK, Table};
 use crate::trail::schema::{self, Field, Place, Type};
 use crate::trail::{Program, ThreadStart};
 
-/// The bodies of a segment's views.
-pub(in crate::store) fn bodies() -> [(&'static str, String); 6] {
-    let totals = "SELECT s.text AS image, sum(i.load_count) AS load_count \
-                  FROM @image AS i LEFT JOIN @strings AS s ON s.id = i.image GROUP BY i.image";
-    [
-        ("events", events()),
-        ("processes", processes()),
-        ("threads", threads()),
-        ("images", images()),
-        ("losses", losses()),
-        ("image_totals", totals.to_owned()),
-    ]
+/// One `SELECT` of a view.
+#[derive(Clone, Debug)]
+pub(in crate::store) struct Arm {
+    /// The expression of each column, in the order of the view's columns.
+    pub(in crate::store) columns: Vec<String>,
+    /// Where the rows come from.
+    pub(in crate::store) from: String,
+    /// Which of them are meant.
+    pub(in crate::store) condition: String,
+}
+
+/// What the view with that name shows of a segment.
+pub(in crate::store) fn arms(view: &str) -> Vec<Arm> {
+    match view {
+        "events" => events(),
+        "processes" => vec![processes()],
+        "threads" => threads(),
+        "images" => images(),
+        "losses" => vec![losses()],
+        "image_totals" => vec![image_totals()],
+        _ => Vec::new(),
+    }
 }
 
 fn text(id: &str) -> String {
@@ -169,21 +179,26 @@ fn of_marks() -> Expressions {
 }
 
 /// One `SELECT` a table; what a table does not have is NULL.
-fn events() -> String {
+fn events() -> Vec<Arm> {
     let arms = layout::tables().iter().map(|(kind, table)| {
         let own = of_kind(*kind);
         arm(columns_of("events"), &format!("'{kind}'"), table, &own)
     });
-    let marks = select(columns_of("events"), |name| {
-        expression(name, &kind_name("e.kind"), "e.notes", &of_marks())
-    });
-    let marks = marks + &format!(" FROM @{MARK} AS e LEFT JOIN @process AS p ON p.id = e.process");
-    let arms: Vec<_> = arms.chain([marks]).collect();
-    arms.join(" UNION ALL ")
+    let marks = Arm {
+        columns: select(columns_of("events"), |name| {
+            expression(name, &kind_name("e.kind"), "e.notes", &of_marks())
+        }),
+        from: format!("@{MARK} AS e LEFT JOIN @process AS p ON p.id = e.process"),
+        condition: ALL.to_owned(),
+    };
+    arms.chain([marks]).collect()
 }
 
+/// Every row is meant.
+pub(super) const ALL: &str = "true";
+
 /// The rows of `table` as events.
-fn arm(columns: &[Column], kind: &str, table: &Table, own: &[(&'static str, String)]) -> String {
+fn arm(columns: &[Column], kind: &str, table: &Table, own: &[(&'static str, String)]) -> Arm {
     let notes = if table.shares_notes() {
         "g.notes"
     } else {
@@ -196,11 +211,14 @@ fn arm(columns: &[Column], kind: &str, table: &Table, own: &[(&'static str, Stri
     if table.has_parent {
         joins.push_str(" LEFT JOIN @process AS q ON q.id = e.parent");
     }
-    select(columns, |name| expression(name, kind, notes, own))
-        + &format!(
-            " FROM @{} AS e LEFT JOIN @process AS p ON p.id = e.process{joins}",
+    Arm {
+        columns: select(columns, |name| expression(name, kind, notes, own)),
+        from: format!(
+            "@{} AS e LEFT JOIN @process AS p ON p.id = e.process{joins}",
             table.name
-        )
+        ),
+        condition: ALL.to_owned(),
+    }
 }
 
 /// One column of an event; NULL for what its kind does not have.
@@ -220,27 +238,36 @@ fn expression(name: &str, kind: &str, notes: &str, own: &[(&'static str, String)
     }
 }
 
-fn select(columns: &[Column], expression_fn: impl Fn(&str) -> String) -> String {
-    let columns: Vec<_> = columns
-        .iter()
-        .map(|column| format!("{} AS {}", expression_fn(column.name), column.name))
-        .collect();
-    format!("SELECT {}", columns.join(", "))
+fn select(columns: &[Column], expression_fn: impl Fn(&str) -> String) -> Vec<String> {
+    let names = columns.iter().map(|column| column.name);
+    names.map(expression_fn).collect()
 }
 
-fn images() -> String {
-    let Some(table) = layout::table_of(Kind::IMAGE_LOAD) else {
-        return String::new();
-    };
+fn images() -> Vec<Arm> {
+    let table = layout::table_of(Kind::IMAGE_LOAD);
     let own = of_kind(Kind::IMAGE_LOAD);
-    arm(columns_of("images"), "NULL", table, &own)
+    let arms = table.map(|table| arm(columns_of("images"), "NULL", table, &own));
+    arms.into_iter().collect()
 }
 
-fn losses() -> String {
+fn losses() -> Arm {
     let own = of_marks();
-    select(columns_of("losses"), |name| {
-        expression(name, "NULL", "NULL", &own)
-    }) + &format!(" FROM @{MARK} AS e WHERE e.kind = {}", Kind::LOST.0)
+    Arm {
+        columns: select(columns_of("losses"), |name| {
+            expression(name, "NULL", "NULL", &own)
+        }),
+        from: format!("@{MARK} AS e"),
+        condition: format!("e.kind = {}", Kind::LOST.0),
+    }
+}
+
+/// A row an image; [`whole`](super::whole) adds up those of one file.
+fn image_totals() -> Arm {
+    Arm {
+        columns: vec!["s.text".to_owned(), "i.load_count".to_owned()],
+        from: "@image AS i LEFT JOIN @strings AS s ON s.id = i.image".to_owned(),
+        condition: ALL.to_owned(),
+    }
 }
 
 /// The program a process ran last, of all this segment knows of it.
@@ -295,7 +322,7 @@ fn execs() -> String {
     )
 }
 
-fn processes() -> String {
+fn processes() -> Arm {
     let run_began = "coalesce((SELECT h.run_began FROM @stretch AS h \
              WHERE h.first_id <= coalesce(max(l.id, e.id), l.id, e.id) \
              ORDER BY h.first_id DESC LIMIT 1), c.run_began)";
@@ -338,8 +365,9 @@ fn processes() -> String {
             .or_else(found)
             .unwrap_or_else(|| "NULL".to_owned())
     };
-    select(columns_of("processes"), expression)
-        + (" FROM @process AS p \
+    Arm {
+        columns: select(columns_of("processes"), expression),
+        from: "@process AS p \
              LEFT JOIN @process_carried AS c ON c.process = p.id \
              LEFT JOIN @process_start AS s ON s.id = \
                  (SELECT min(id) FROM @process_start WHERE process = p.id) \
@@ -351,9 +379,12 @@ fn processes() -> String {
                  (SELECT max(id) FROM @process_exit WHERE process = p.id) \
              LEFT JOIN @program AS g ON g.id = \
                  CASE WHEN l.id > e.id THEN l.program \
-                 ELSE coalesce(e.program, l.program, c.program) END \
-             WHERE p.process_key IS NOT NULL \
-             AND coalesce(s.id, c.process, e.id, x.id) IS NOT NULL")
+                 ELSE coalesce(e.program, l.program, c.program) END"
+            .to_owned(),
+        condition: "p.process_key IS NOT NULL \
+             AND coalesce(s.id, c.process, e.id, x.id) IS NOT NULL"
+            .to_owned(),
+    }
 }
 
 /// What the stretch says that told of a process last; the first of all knew what is carried over.
@@ -388,7 +419,7 @@ fn processes_recorded() -> Expressions {
     expressions
 }
 
-fn threads() -> String {
+fn threads() -> Vec<Arm> {
     let recorded = of_kind(Kind::THREAD_START);
     let whole = |name: &str| match name {
         "start_time" => "e.time".to_owned(),
@@ -407,15 +438,20 @@ fn threads() -> String {
         }
         _ => "NULL".to_owned(),
     };
-    let whole = select(columns_of("threads"), whole);
-    let unseen = select(columns_of("threads"), unseen);
-    format!(
-        "{whole} FROM @thread_start AS e LEFT JOIN @process AS p ON p.id = e.process \
-         LEFT JOIN @thread_exit AS x ON x.id = (SELECT min(id) FROM @thread_exit \
-             WHERE process = e.process AND thread_id = e.thread_id AND id > e.id) \
-         UNION ALL \
-         {unseen} FROM @thread_exit AS e LEFT JOIN @process AS p ON p.id = e.process \
-         WHERE NOT EXISTS (SELECT 1 FROM @thread_start AS o WHERE o.process = e.process \
+    let whole = Arm {
+        columns: select(columns_of("threads"), whole),
+        from: "@thread_start AS e LEFT JOIN @process AS p ON p.id = e.process \
+             LEFT JOIN @thread_exit AS x ON x.id = (SELECT min(id) FROM @thread_exit \
+                 WHERE process = e.process AND thread_id = e.thread_id AND id > e.id)"
+            .to_owned(),
+        condition: ALL.to_owned(),
+    };
+    let unseen = Arm {
+        columns: select(columns_of("threads"), unseen),
+        from: "@thread_exit AS e LEFT JOIN @process AS p ON p.id = e.process".to_owned(),
+        condition: "NOT EXISTS (SELECT 1 FROM @thread_start AS o WHERE o.process = e.process \
              AND o.thread_id = e.thread_id AND o.id < e.id)"
-    )
+            .to_owned(),
+    };
+    vec![whole, unseen]
 }

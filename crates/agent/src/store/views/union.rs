@@ -4,7 +4,7 @@
 //! any version, damaged, or somebody else's, and are not looked at.
 
 use super::described::{Column, columns_of, views};
-use super::{create, render, segment, time_text};
+use super::{body, create, render, time_text};
 use crate::store::layout;
 use crate::store::segment::Shape;
 
@@ -53,9 +53,9 @@ fn of_attached(sql: &mut String, n: usize, shape: &Shape) {
         let body = format!("SELECT {} {rows}", columns.join(", "));
         create(sql, "TEMP", &format!("{table}_of_{n}"), &body);
     }
-    for (name, body) in segment::bodies() {
-        let body = render(&body, |table| in_attached(n, shape, table));
-        create(sql, "TEMP", &format!("{name}_{n}"), &body);
+    for view in views() {
+        let body = render(&body(view), |table| in_attached(n, shape, table));
+        create(sql, "TEMP", &format!("{}_{n}", view.name), &body);
     }
 }
 
