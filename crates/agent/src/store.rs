@@ -5,8 +5,9 @@
 //! any number read, also with other programs. `docs/STORE.md` draws the format.
 //!
 //! `store/layout.rs` and `views.rs` say what a segment is. Writing is `writer.rs`, which
-//! `sink/store.rs` drives; reading is `reader.rs` (SQL over all segments) and `events.rs` (events as
-//! they were recorded). Old segments stay readable: what a later version adds is absent in them.
+//! `sink/store.rs` drives; reading is `reader.rs` (SQL over all segments, by `union.rs`) and
+//! `events.rs` (events as they were recorded). Old segments stay readable: what a later version
+//! adds is absent in them.
 
 mod directory;
 mod events;
@@ -22,8 +23,11 @@ mod row;
 mod row_source;
 mod rows;
 mod segment;
+mod segments;
 mod table;
+mod union;
 mod views;
+mod virtual_table;
 mod writer;
 
 use std::io;
@@ -120,14 +124,6 @@ pub enum ReadError {
         /// The file.
         path: PathBuf,
     },
-    /// More segments than SQLite can see at once.
-    #[error("segment {} is older than the newest {limit}, the most that can be asked at once{}; bound the time with --since and --until", path.display(), build_limit(*limit))]
-    BeyondLimit {
-        /// The segment.
-        path: PathBuf,
-        /// How many can be asked.
-        limit: usize,
-    },
     /// SQLite refuses, or the segment is damaged.
     #[error("segment {}: {source}", path.display())]
     Sqlite {
@@ -181,51 +177,10 @@ impl ReadError {
     }
 }
 
-/// How many segments SQLite sees at once where it is compiled as `.cargo/config.toml` says.
-const ATTACHED_MAX: usize = 125;
-
-/// What to do about a limit that is SQLite's own and not ours: Cargo has no way for a package to say
-/// how a dependency is compiled, so a build outside of this repository does not have the flag.
-const fn build_limit(limit: usize) -> &'static str {
-    if limit < ATTACHED_MAX {
-        " by this build of systrail (125 when built with LIBSQLITE3_FLAGS=-DSQLITE_MAX_ATTACHED=125)"
-    } else {
-        ""
-    }
-}
-
 /// Whether SQLite says that the file is no database or a damaged one.
 pub fn is_corruption(error: &rusqlite::Error) -> bool {
     matches!(
         error.sqlite_error_code(),
         Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase)
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use rusqlite::limits::Limit;
-
-    use super::*;
-
-    #[test]
-    fn sqlite_is_compiled_to_see_as_many_segments_as_it_can() {
-        let connection = rusqlite::Connection::open_in_memory().unwrap();
-        let limit = connection.limit(Limit::SQLITE_LIMIT_ATTACHED).unwrap();
-        assert_eq!(
-            usize::try_from(limit),
-            Ok(ATTACHED_MAX),
-            "Cargo reads .cargo/config.toml only where it is called inside of the repository"
-        );
-    }
-
-    #[test]
-    fn a_build_without_the_flag_says_what_would_lift_its_limit() {
-        let said = |limit| {
-            let path = PathBuf::from("1.sqlite");
-            ReadError::BeyondLimit { path, limit }.to_string()
-        };
-        assert!(said(10).contains("at once by this build of systrail (125 when built with LIB"));
-        assert!(said(ATTACHED_MAX).contains("at once; bound the time"));
-    }
 }

@@ -32,7 +32,7 @@ impl Strict {
 /// says so where there is nothing to ask.
 pub(super) fn tell_of(reader: &Reader, directory: &Path, window: &Window) -> u64 {
     let count = tell(reader.passed_over());
-    if count == 0 && reader.segments().is_empty() {
+    if count == 0 && reader.segments().len() == 0 {
         tell_nothing(directory, window);
     }
     count

@@ -90,13 +90,14 @@ pub(super) fn main(arguments: &Arguments) -> Result<Exit, Failure> {
         &guard,
     )?;
     let query = Query::open(&directory, &window, &guard)?;
-    let passed_over_count = passed_over::tell_of(query.reader(), &directory, &window);
+    let mut passed_over_count = passed_over::tell_of(query.reader(), &directory, &window);
     if let Some(remark) = query::remark(&sql) {
         say!("{remark}");
     }
     let result = arguments.print(&query, &sql);
     drop(deadline);
     console::end_live_line();
+    passed_over_count += passed_over::tell(&query.reader().take_failed());
     match result {
         Ok(_count) => arguments.strict.exit(passed_over_count),
         // Whoever closed the pipe, or the pager, has seen enough.

@@ -83,7 +83,9 @@ fn read(arguments: &Arguments) -> Result<(Story, Time, u64), Failure> {
         passed_over_count = passed_over::tell_of(&reader, &directory, &window);
         end = reader.end();
         let story = story::stored::read(&reader, &window, arguments.who, arguments.at)?;
-        Ok((story, Losses::of_store(&reader, &window)?))
+        let losses = Losses::of_store(&reader, &window)?;
+        passed_over_count += passed_over::tell(&reader.take_failed());
+        Ok((story, losses))
     });
     match told {
         Ok((mut story, losses)) => {

@@ -110,9 +110,10 @@ fn read(arguments: &Arguments) -> Result<(Tree, Time, u64), Failure> {
         let since = window.since.filter(|_| at.is_none());
         let window = at.unwrap_or(window);
         let reader = tree::stored::open(&directory, &window, &guard)?;
-        let passed_over_count = passed_over::tell_of(&reader, &directory, &window);
+        let mut passed_over_count = passed_over::tell_of(&reader, &directory, &window);
         let mut tree = tree::stored::read(&reader, &window)?;
         tell(&Losses::of_store(&reader, &window)?, since);
+        passed_over_count += passed_over::tell(&reader.take_failed());
         let end = reader.end().unwrap_or_default();
         if let Some(now) = now {
             return Ok((tree, now.min(end), passed_over_count));

@@ -26,7 +26,7 @@ use crate::sys::wake::Waker;
 
 /// Steps of SQLite's machine between two looks at the clock: few, because one of them can make a
 /// text of megabytes.
-const OPERATIONS: i32 = 1_000;
+const OPERATIONS: i32 = 250;
 
 /// Bytes of the largest value, and so of the largest text a function makes.
 const VALUE_SIZE_MAX: i32 = 16 << 20;

@@ -1,14 +1,15 @@
 //! SQL over all segments of a store, for reading alone, while another process writes.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use rusqlite::limits::Limit;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension as _, Row};
 
 use super::guard::{self, Guard};
 use super::segment::{self, Shape};
-use super::{ReadError, Window, directory, views};
+use super::segments::Segments;
+use super::{ReadError, Window, directory, union};
 use crate::trail::{Time, Whence};
 
 /// A connection that sees the segments of a store at once, through temporary views of the names in
@@ -16,10 +17,7 @@ use crate::trail::{Time, Whence};
 #[derive(Debug)]
 pub struct Reader {
     connection: Connection,
-    guard: Guard,
-    segments: Vec<PathBuf>,
-    /// What each segment has.
-    shapes: Vec<Shape>,
+    segments: Arc<Segments>,
     passed_over: Vec<PassedOver>,
     last_run: Option<Time>,
     end: Option<Time>,
@@ -47,59 +45,52 @@ impl Reader {
                 source,
             })
         };
-        let mut paths = directory::segments(directory)?;
-        let mut connection = Connection::open_in_memory().map_err(at_directory)?;
-        connection
-            .busy_timeout(segment::BUSY_TIMEOUT)
-            .and_then(|()| guard.bound(&mut connection))
-            .map_err(at_directory)?;
-        let limit = connection.limit(Limit::SQLITE_LIMIT_ATTACHED);
-        let limit = usize::try_from(limit.map_err(at_directory)?).unwrap_or(0);
-        let mut reader = Self {
-            connection,
-            guard: guard.clone(),
-            segments: Vec::new(),
-            shapes: Vec::new(),
-            passed_over: Vec::new(),
-            last_run: None,
-            end: None,
-        };
-        // The newest first: when there are too many, they are the ones that are wanted.
+        let mut segments = Segments::new(guard);
+        let mut passed_over = Vec::new();
+        let (mut last_run, mut end) = (None, None);
+        let paths = directory::segments(directory)?;
         let newest = paths.last().cloned();
-        while let Some(path) = paths.pop() {
-            if reader.segments.len() == limit {
-                let why = ReadError::BeyondLimit {
-                    path: path.clone(),
-                    limit,
-                };
-                reader.passed_over.push(PassedOver { path, why });
-                continue;
-            }
-            match reader.attach(&path, window) {
-                Ok(()) => {}
-                Err(why) => match guard.interrupted(why) {
-                    stopped @ ReadError::Stopped(_) => return Err(stopped),
-                    why if newest.as_ref() == Some(&path) => reader.pass_over(path, why),
-                    why => reader.pass_over(path, why.of_older()),
-                },
+        for path in paths {
+            match Seen::of(&path, window, guard) {
+                Ok(None) => {}
+                Ok(Some(seen)) => {
+                    last_run = last_run.max(seen.last_run);
+                    end = end.max(Some(seen.end));
+                    if let Some(what) = seen.shape.incomplete() {
+                        let why = ReadError::Incomplete {
+                            path: path.clone(),
+                            what,
+                        };
+                        let path = path.clone();
+                        passed_over.push(PassedOver { path, why });
+                    }
+                    segments.add(path, seen.shape, seen.newest_run);
+                }
+                Err(why) => {
+                    let why = match guard.interrupted(why) {
+                        stopped @ ReadError::Stopped(_) => return Err(stopped),
+                        why if newest.as_ref() == Some(&path) => why,
+                        why => why.of_older(),
+                    };
+                    if why.is_nothing() {
+                        tracing::debug!(%why, "a segment was begun or deleted just now");
+                    } else {
+                        passed_over.push(PassedOver { path, why });
+                    }
+                }
             }
         }
-        reader
-            .passed_over
-            .extend(segments_set_aside(directory, window)?);
-        reader
-            .passed_over
-            .sort_by(|one, other| one.path.cmp(&other.path));
-        reader.number_by_age().map_err(at_directory)?;
-        Ok(reader)
-    }
-
-    fn pass_over(&mut self, path: PathBuf, why: ReadError) {
-        if why.is_nothing() {
-            tracing::debug!(%why, "a segment was begun or deleted just now");
-        } else {
-            self.passed_over.push(PassedOver { path, why });
-        }
+        passed_over.extend(segments_set_aside(directory, window)?);
+        passed_over.sort_by(|one, other| one.path.cmp(&other.path));
+        let segments = Arc::new(segments);
+        let connection = connect(&segments).map_err(at_directory)?;
+        Ok(Self {
+            connection,
+            segments,
+            passed_over,
+            last_run,
+            end,
+        })
     }
 
     /// Lets the connection read and compute, and nothing else, for good.
@@ -108,8 +99,8 @@ impl Reader {
     }
 
     /// What bounds the connection.
-    pub(crate) const fn guard(&self) -> &Guard {
-        &self.guard
+    pub(crate) fn guard(&self) -> &Guard {
+        self.segments.guard()
     }
 
     /// Fails where the texts of `row`, and of all that were kept before it, are too much to keep.
@@ -119,7 +110,7 @@ impl Reader {
             Ok(ValueRef::Text(bytes) | ValueRef::Blob(bytes)) => bytes.len(),
             _ => 0,
         });
-        self.guard.keep(sizes.sum()).map_err(ReadError::Stopped)
+        self.guard().keep(sizes.sum()).map_err(ReadError::Stopped)
     }
 
     /// The connection, to ask and to restrict further.
@@ -129,30 +120,37 @@ impl Reader {
 
     /// When the runs began whose events say it, `count_max` of a segment at most.
     pub(crate) fn runs(&self, count_max: u32) -> rusqlite::Result<Vec<Time>> {
+        let sql = "SELECT DISTINCT run FROM stretch WHERE run IS NOT NULL LIMIT ?1";
         let mut runs = Vec::new();
-        for (n, shape) in self.shapes.iter().enumerate() {
-            if !shape.has("stretch", Whence::run.name) {
+        for segment in 0..self.segments.len() {
+            let shape = self.segments.shape(segment);
+            if !shape.is_some_and(|(_, shape)| shape.has("stretch", Whence::run.name)) {
                 continue;
             }
-            let sql =
-                format!("SELECT DISTINCT run FROM s{n}.stretch WHERE run IS NOT NULL LIMIT ?1");
-            let mut statement = self.connection.prepare(&sql)?;
-            let times = statement.query_map([count_max], |row| row.get(0).map(Time))?;
-            for time in times {
-                runs.push(time?);
-            }
+            let of_segment = self.segments.ask(segment, |connection| {
+                let mut statement = connection.prepare(sql)?;
+                let times = statement.query_map([count_max], |row| row.get(0).map(Time))?;
+                times.collect::<rusqlite::Result<Vec<_>>>()
+            })?;
+            runs.extend(of_segment.into_iter().flatten());
         }
         Ok(runs)
     }
 
-    /// The segments that are asked, the oldest first; SQL knows them as `s0`, `s1` and so on.
-    pub fn segments(&self) -> &[PathBuf] {
-        &self.segments
+    /// The segments that are asked, the oldest first.
+    pub fn segments(&self) -> impl ExactSizeIterator<Item = &Path> {
+        self.segments.paths()
     }
 
     /// The segments that are not, though they may have events in the window.
     pub fn passed_over(&self) -> &[PassedOver] {
         &self.passed_over
+    }
+
+    /// Segments that failed while they were asked: what they have beyond is not in the answers.
+    /// Each is told once.
+    pub fn take_failed(&self) -> Vec<PassedOver> {
+        self.segments.take_failed()
     }
 
     /// When the newest run began that these segments know.
@@ -164,104 +162,42 @@ impl Reader {
     pub const fn end(&self) -> Option<Time> {
         self.end
     }
+}
 
-    /// Attaches a segment under a passing name, unless all its events are outside the window.
-    fn attach(&mut self, path: &Path, window: &Window) -> Result<(), ReadError> {
-        let schema = format!("n{}", self.segments.len());
+/// What a first look at a segment shows.
+struct Seen {
+    shape: Shape,
+    /// The time of its last event.
+    end: Time,
+    /// When the run began that it tells of last.
+    last_run: Option<Time>,
+    /// When the latest of its runs began.
+    newest_run: Option<i64>,
+}
+
+impl Seen {
+    /// Looks at a segment; `None` when all its events are outside the window.
+    fn of(path: &Path, window: &Window, guard: &Guard) -> Result<Option<Self>, ReadError> {
         let sqlite_error = |source| ReadError::Sqlite {
             path: path.to_path_buf(),
             source,
         };
-        self.connection
-            .execute(&format!("ATTACH ?1 AS {schema}"), [segment::uri(path)])
-            .map_err(sqlite_error)?;
-        let looked_at = self.look_at(&schema, path, window);
-        match looked_at {
-            Ok(Some(Seen { run, end, shape })) => {
-                self.last_run = self.last_run.max(run);
-                self.end = self.end.max(Some(end));
-                if let Some(what) = shape.incomplete() {
-                    let path = path.to_path_buf();
-                    let why = ReadError::Incomplete {
-                        path: path.clone(),
-                        what,
-                    };
-                    self.passed_over.push(PassedOver { path, why });
-                }
-                self.segments.push(path.to_path_buf());
-                self.shapes.push(shape);
-                Ok(())
-            }
-            other => {
-                self.connection
-                    .execute(&format!("DETACH {schema}"), [])
-                    .map_err(sqlite_error)?;
-                other.map(|_not_asked| ())
-            }
-        }
-    }
-
-    /// What is to be known of a segment; `None` when it is not asked.
-    fn look_at(
-        &self,
-        schema: &str,
-        path: &Path,
-        window: &Window,
-    ) -> Result<Option<Seen>, ReadError> {
-        let shape = Shape::read(&self.connection, schema, path)?;
-        let sqlite_error = |source| ReadError::Sqlite {
-            path: path.to_path_buf(),
-            source,
-        };
-        let times = segment::times(&self.connection, schema, &shape).map_err(sqlite_error)?;
+        let (connection, shape) = segment::open_bounded(path, guard)?;
+        let times = segment::times(&connection, "main", &shape).map_err(sqlite_error)?;
         let (since, last) = window.bounds();
         let Some((_, end)) = times.filter(|times| times.0.0 <= last && times.1.0 >= since) else {
             return Ok(None);
         };
-        let run = newest_run(&self.connection, schema).map_err(sqlite_error)?;
-        Ok(Some(Seen { run, end, shape }))
+        let last_run = last_run_of(&connection).map_err(sqlite_error)?;
+        let newest_run = "SELECT max(run_began) FROM stretch";
+        let newest_run = connection.query_row(newest_run, [], |row| row.get(0));
+        Ok(Some(Self {
+            shape,
+            end,
+            last_run,
+            newest_run: newest_run.map_err(sqlite_error)?,
+        }))
     }
-
-    /// Gives the segments their lasting names, the oldest being `s0`, and makes the views.
-    ///
-    /// SQLite cannot rename what is attached, so each is attached again; that opens a file that is
-    /// in the page cache by now, or one that retention has just deleted.
-    fn number_by_age(&mut self) -> rusqlite::Result<()> {
-        for n in 0..self.segments.len() {
-            self.connection.execute(&format!("DETACH n{n}"), [])?;
-        }
-        let shapes = std::mem::take(&mut self.shapes).into_iter();
-        let segments = std::mem::take(&mut self.segments).into_iter();
-        for (path, shape) in segments.zip(shapes).rev() {
-            let sql = format!("ATTACH ?1 AS s{}", self.segments.len());
-            match self.connection.execute(&sql, [segment::uri(&path)]) {
-                Ok(_) => {
-                    self.segments.push(path);
-                    self.shapes.push(shape);
-                }
-                Err(source) if self.guard.stopped(&source).is_some() => return Err(source),
-                Err(source) => {
-                    let sqlite = ReadError::Sqlite {
-                        path: path.clone(),
-                        source,
-                    };
-                    self.pass_over(path, sqlite);
-                }
-            }
-        }
-        self.connection.execute_batch(&views::union(&self.shapes))?;
-        self.connection
-            .execute_batch("PRAGMA trusted_schema = OFF; PRAGMA query_only = ON;")
-    }
-}
-
-/// What is known of a segment that is asked.
-struct Seen {
-    /// When its newest run began, where there is one.
-    run: Option<Time>,
-    /// The time of its last event.
-    end: Time,
-    shape: Shape,
 }
 
 /// The segments that a writer found damaged and set aside, and that may have events in the window.
@@ -278,11 +214,20 @@ pub fn segments_set_aside(directory: &Path, window: &Window) -> Result<Vec<Passe
     Ok(passed_over.collect())
 }
 
+/// A connection that has the views of these segments.
+fn connect(segments: &Arc<Segments>) -> rusqlite::Result<Connection> {
+    let mut connection = Connection::open_in_memory()?;
+    segments.guard().bound(&mut connection)?;
+    union::create_views(&connection, segments)?;
+    connection.execute_batch("PRAGMA trusted_schema = OFF; PRAGMA query_only = ON;")?;
+    Ok(connection)
+}
+
 /// When the newest run began that the store knows; `None` when it knows none.
 pub fn last_run(directory: &Path, guard: &Guard) -> Result<Option<Time>, ReadError> {
     for path in directory::segments(directory)?.iter().rev() {
         let run = segment::open_bounded(path, guard).and_then(|(connection, _shape)| {
-            newest_run(&connection, "main").map_err(|source| ReadError::Sqlite {
+            last_run_of(&connection).map_err(|source| ReadError::Sqlite {
                 path: path.clone(),
                 source,
             })
@@ -297,45 +242,38 @@ pub fn last_run(directory: &Path, guard: &Guard) -> Result<Option<Time>, ReadErr
     Ok(None)
 }
 
-fn newest_run(connection: &Connection, schema: &str) -> rusqlite::Result<Option<Time>> {
-    let sql = format!("SELECT run_began FROM {schema}.stretch ORDER BY first_id DESC LIMIT 1");
-    let time = connection
-        .query_row(&sql, [], |row| row.get(0))
-        .optional()?;
+fn last_run_of(connection: &Connection) -> rusqlite::Result<Option<Time>> {
+    let sql = "SELECT run_began FROM stretch ORDER BY first_id DESC LIMIT 1";
+    let time = connection.query_row(sql, [], |row| row.get(0)).optional()?;
     Ok(time.map(Time))
 }
 
 #[cfg(all(test, unix))]
 mod tests {
+    use super::super::live::Live;
+    use super::super::writer::Writer;
     use super::*;
 
-    /// A query failed as a whole when retention deleted a segment between the look at it and the
-    /// second time it is attached. Windows does not delete what is open.
+    /// A query failed as a whole when retention deleted a segment after the first look at it.
+    /// Windows does not delete what is open.
     #[test]
     fn a_segment_that_is_deleted_just_now_is_left_out() {
         let directory = tempfile::tempdir().unwrap();
-        let paths = ["1", "2"].map(|name| directory.path().join(name));
-        let connection = Connection::open_in_memory().unwrap();
-        for (n, path) in paths.iter().enumerate() {
-            Connection::open(path)
-                .and_then(|segment| segment.execute_batch("CREATE TABLE t(x)"))
-                .unwrap();
-            connection
-                .execute(&format!("ATTACH ?1 AS n{n}"), [segment::uri(path)])
-                .unwrap();
+        let path = directory.path();
+        let guard = Guard::default();
+        let mut segments = Segments::new(&guard);
+        for time in [1_000_000_000, 2_000_000_000].map(Time) {
+            drop(Writer::create(path, time, &Live::default()).unwrap());
+            let path = path.join(directory::name_at(time));
+            let (_connection, shape) = segment::open(&path).unwrap();
+            segments.add(path, shape, None);
         }
-        let mut reader = Reader {
-            connection,
-            guard: Guard::default(),
-            segments: paths.to_vec(),
-            shapes: paths.iter().map(|_path| Shape::default()).collect(),
-            passed_over: Vec::new(),
-            last_run: None,
-            end: None,
-        };
-        std::fs::remove_file(&paths[1]).unwrap();
-        reader.number_by_age().unwrap();
-        assert_eq!(reader.segments, &paths[..1]);
-        assert!(reader.passed_over.is_empty());
+        let segments = Arc::new(segments);
+        let connection = connect(&segments).unwrap();
+        std::fs::remove_file(path.join(directory::name_at(Time(2_000_000_000)))).unwrap();
+        let count = "SELECT count(*) FROM events";
+        let count = connection.query_row(count, [], |row| row.get::<_, i64>(0));
+        assert_eq!(count, Ok(0));
+        assert!(segments.take_failed().is_empty());
     }
 }

@@ -26,6 +26,13 @@ pub(super) fn open(path: &Path) -> Result<(Connection, Shape), ReadError> {
 
 /// The same, bounded from the first byte that is read.
 pub(super) fn open_bounded(path: &Path, guard: &Guard) -> Result<(Connection, Shape), ReadError> {
+    let connection = connect_bounded(path, guard)?;
+    let shape = Shape::read(&connection, "main", path)?;
+    Ok((connection, shape))
+}
+
+/// The same of one that was looked at before.
+pub(super) fn connect_bounded(path: &Path, guard: &Guard) -> Result<Connection, ReadError> {
     let mut connection = connect(path)?;
     guard
         .bound(&mut connection)
@@ -33,8 +40,7 @@ pub(super) fn open_bounded(path: &Path, guard: &Guard) -> Result<(Connection, Sh
             path: path.to_path_buf(),
             source,
         })?;
-    let shape = Shape::read(&connection, "main", path)?;
-    Ok((connection, shape))
+    Ok(connection)
 }
 
 fn connect(path: &Path) -> Result<Connection, ReadError> {
@@ -119,6 +125,11 @@ impl Shape {
                 .map_err(sqlite_error)?;
         }
         Ok(shape)
+    }
+
+    /// Whether the same can be asked of both.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.tables == other.tables
     }
 
     /// Whether the segment has this table.

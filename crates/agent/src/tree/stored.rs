@@ -66,7 +66,7 @@ pub(crate) fn open_unfenced(
     guard: &Guard,
 ) -> Result<Reader, ReadError> {
     let reader = Reader::open(directory, window, guard)?;
-    if !reader.segments().is_empty() || window.since.is_none() {
+    if reader.segments().len() > 0 || window.since.is_none() {
         return Ok(reader);
     }
     let before = Window {

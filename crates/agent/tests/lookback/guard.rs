@@ -33,7 +33,7 @@ fn nothing_but_reading_is_allowed() {
     let before = files(&store);
     let other = store.directory.path().join("evil.db");
     let attach = format!("ATTACH '{}' AS evil", other.display());
-    let vacuum = format!("VACUUM s0 INTO '{}'", other.display());
+    let vacuum = format!("VACUUM INTO '{}'", other.display());
     let hostile = [
         attach.as_str(),
         vacuum.as_str(),
@@ -41,26 +41,26 @@ fn nothing_but_reading_is_allowed() {
         "PRAGMA query_only = OFF",
         "PRAGMA writable_schema = ON",
         "SELECT * FROM pragma_query_only",
-        "INSERT INTO s0.meta VALUES ('a', 1)",
-        "UPDATE s0.process_start SET time = 0",
-        "DELETE FROM s0.process_start",
-        "DROP TABLE s0.process_start",
+        "INSERT INTO all_events(sequence) VALUES (1)",
+        "UPDATE all_events SET time = 0",
+        "DELETE FROM all_events",
+        "DROP TABLE all_events",
         "CREATE TABLE evil(x)",
         "CREATE TEMP TABLE evil(x)",
         "CREATE TEMP VIEW events AS SELECT 1",
         "DROP VIEW temp.events",
         "CREATE VIRTUAL TABLE evil USING fts5(x)",
-        "CREATE TEMP TRIGGER t AFTER INSERT ON s0.meta BEGIN SELECT 1; END",
-        "ALTER TABLE s0.meta RENAME TO evil",
-        "REINDEX s0.process_by_key",
-        "ANALYZE s0",
-        "DETACH s0",
+        "CREATE TEMP TRIGGER t AFTER INSERT ON all_events BEGIN SELECT 1; END",
+        "ALTER TABLE all_events RENAME TO evil",
+        "REINDEX all_events",
+        "ANALYZE",
+        "DETACH main",
         "BEGIN IMMEDIATE",
         "SAVEPOINT a",
         "VACUUM",
         "SELECT load_extension('/lib/evil.so')",
-        "SELECT 1; DROP TABLE s0.process_start",
-        "EXPLAIN DROP TABLE s0.process_start",
+        "SELECT 1; DROP TABLE all_events",
+        "EXPLAIN DROP TABLE all_events",
     ];
     for sql in hostile {
         let said = store.refused(2, &["query", sql]);

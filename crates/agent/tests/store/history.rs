@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use event::ProcessKey;
-use systrail::store::Reader;
+use systrail::store::{Reader, Window};
 use systrail::trail::{
     Body, Event, ProcessExec, ProcessExit, ProcessStart, Program, SensorStart, Text, ThreadExit,
     ThreadStart,
 };
 
-use super::shelf::{Shelf, ask, of_process, reader, segments, settings};
+use super::shelf::{Shelf, ask, ask_segment, of_process, reader, segments, settings};
 
 fn program(image: &str) -> Program {
     Program {
@@ -225,4 +225,82 @@ fn a_thread_is_one_row_in_whatever_segments_its_start_and_exit_are() {
             "cut at {cut}"
         );
     }
+}
+
+/// 125 were all that SQLite could attach, and 20 were too many for a query over `processes`.
+#[test]
+fn any_number_of_segments_is_asked() {
+    const COUNT: u64 = 130;
+    let directory = tempfile::tempdir().unwrap();
+    let begin = [sensor(1), start(2, 1, 0, "/sbin/init"), thread_start(3, 70)];
+    let mut parts = vec![begin.to_vec()];
+    for n in 1..COUNT {
+        let id = 100 + u32::try_from(n).unwrap();
+        parts.push(vec![
+            start(n * 10, id, 1, "/bin/true"),
+            exit(n * 10 + 1, id, 0),
+        ]);
+    }
+    parts.push(vec![thread_exit(COUNT * 10, 70)]);
+    let parts: Vec<_> = parts.iter().map(Vec::as_slice).collect();
+    let shelf = store_of(directory.path(), &parts);
+    let reader = reader(&shelf.path);
+    let count = |sql: &str| ask::<i64>(&reader, sql).unsigned_abs();
+    assert_eq!(count("SELECT count(*) FROM processes"), COUNT);
+    assert_eq!(
+        count("SELECT count(*) FROM processes WHERE exit_code = 0"),
+        COUNT - 1
+    );
+    assert_eq!(
+        count("SELECT count(*) FROM events"),
+        3 + 2 * (COUNT - 1) + 1
+    );
+    let thread = "SELECT run_time_ns IS NOT NULL AND exit_time_text IS NOT NULL FROM threads";
+    assert!(ask::<bool>(&reader, thread));
+    let joined = "SELECT count(*) FROM processes AS p JOIN events AS e USING (process_key) \
+                  WHERE p.process_id > 100 AND e.kind = 'process_exit'";
+    assert_eq!(count(joined), COUNT - 1);
+    let tree = systrail::tree::stored::read(&reader, &Window::default());
+    assert!(tree.is_ok());
+    assert!(reader.passed_over().is_empty() && reader.take_failed().is_empty());
+}
+
+/// What is damaged behind the first look ends a segment and not the answer.
+#[test]
+fn a_segment_that_cannot_be_read_to_its_end_does_not_end_the_answer() {
+    let directory = tempfile::tempdir().unwrap();
+    let starts = |from: u32| -> Vec<Event> {
+        let ids = from..from + 300;
+        ids.map(|id| start(id.into(), id, 1, &format!("/bin/a-longer-name-for-{id}")))
+            .collect()
+    };
+    let (first, second) = (starts(1000), starts(2000));
+    let shelf = store_of(directory.path(), &[&first, &second]);
+    let path = shelf.path.clone();
+    shelf.close();
+    let damaged = &segments(&path)[0];
+    let page: i64 = ask_segment(
+        damaged,
+        "SELECT rootpage FROM sqlite_master WHERE name = 'process_start'",
+    );
+    let file = std::fs::OpenOptions::new()
+        .write(true)
+        .open(damaged)
+        .unwrap();
+    // The table's root, behind which nothing is found any more.
+    let place = u64::try_from((page - 1) * 4096).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, &[0xff; 4096], place).unwrap();
+    let reader = reader(&path);
+    let count: i64 = ask(
+        &reader,
+        "SELECT count(*) FROM events WHERE kind = 'process_start'",
+    );
+    assert_eq!(count, 300);
+    let told: Vec<_> = reader
+        .passed_over()
+        .iter()
+        .map(|it| it.path.clone())
+        .collect();
+    let failed: Vec<_> = reader.take_failed().into_iter().map(|it| it.path).collect();
+    assert_eq!([told, failed].concat(), std::slice::from_ref(damaged));
 }

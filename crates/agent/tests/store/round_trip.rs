@@ -99,13 +99,15 @@ fn a_text_is_stored_once_in_a_segment_also_over_runs() {
         shelf.write_events(&full_events());
         shelf.close();
     }
-    let reader = super::shelf::reader(&path);
-    let twice: i64 = super::shelf::ask(
-        &reader,
-        "SELECT count(*) FROM (SELECT 1 FROM s0.strings GROUP BY text, raw HAVING count(*) > 1)",
+    let [segment] = &super::shelf::segments(&path)[..] else {
+        panic!("one segment");
+    };
+    let twice: i64 = super::shelf::ask_segment(
+        segment,
+        "SELECT count(*) FROM (SELECT 1 FROM strings GROUP BY text, raw HAVING count(*) > 1)",
     );
     assert_eq!(twice, 0);
-    let programs: i64 = super::shelf::ask(&reader, "SELECT count(*) FROM s0.program");
+    let programs: i64 = super::shelf::ask_segment(segment, "SELECT count(*) FROM program");
     assert_eq!(programs, 2, "with a script and without");
 }
 

@@ -130,3 +130,9 @@ pub(crate) fn ask<T: rusqlite::types::FromSql>(reader: &Reader, sql: &str) -> T 
     let connection = reader.connection();
     connection.query_row(sql, [], |row| row.get(0)).unwrap()
 }
+
+/// The same of one segment, asked as any program would ask it.
+pub(crate) fn ask_segment<T: rusqlite::types::FromSql>(path: &Path, sql: &str) -> T {
+    let connection = rusqlite::Connection::open(path).unwrap();
+    connection.query_row(sql, [], |row| row.get(0)).unwrap()
+}

@@ -83,6 +83,25 @@ pub(super) fn columns_of(name: &str) -> &'static [Column] {
     view.map_or(&[], |view| &view.columns)
 }
 
+/// What SQL should take a column for when it compares it, as the columns of a segment's own views
+/// are taken: numbers in a text are numbers where the column has numbers.
+pub(in crate::store) fn affinity(column: &str) -> &'static str {
+    let field = schema::all().iter().find(|field| field.name == column);
+    match field.map(|field| field.r#type) {
+        Some(Type::Number | Type::Time | Type::Truth | Type::Flag) => "INTEGER",
+        // A uid or a SID.
+        Some(Type::UserId) => "",
+        Some(_) => "TEXT",
+        None => {
+            let is_number = column.ends_with("_time") || NUMBERS.contains(&column);
+            if is_number { "INTEGER" } else { "TEXT" }
+        }
+    }
+}
+
+/// Columns with numbers that are computed.
+const NUMBERS: [&str; 4] = ["running", "exec_count", "run_began", "load_count"];
+
 /// What is said of a column with bytes.
 const RAW: &str = "its bytes in hex, where they are not valid Unicode";
 

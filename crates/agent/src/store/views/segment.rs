@@ -19,6 +19,8 @@ use crate::trail::{Program, ThreadStart};
 /// One `SELECT` of a view.
 #[derive(Clone, Debug)]
 pub(in crate::store) struct Arm {
+    /// The number of a row, by which rows can be had in portions; no two rows have the same.
+    pub(in crate::store) row: &'static str,
     /// The expression of each column, in the order of the view's columns.
     pub(in crate::store) columns: Vec<String>,
     /// Where the rows come from.
@@ -185,6 +187,7 @@ fn events() -> Vec<Arm> {
         arm(columns_of("events"), &format!("'{kind}'"), table, &own)
     });
     let marks = Arm {
+        row: "e.id",
         columns: select(columns_of("events"), |name| {
             expression(name, &kind_name("e.kind"), "e.notes", &of_marks())
         }),
@@ -212,6 +215,7 @@ fn arm(columns: &[Column], kind: &str, table: &Table, own: &[(&'static str, Stri
         joins.push_str(" LEFT JOIN @process AS q ON q.id = e.parent");
     }
     Arm {
+        row: "e.id",
         columns: select(columns, |name| expression(name, kind, notes, own)),
         from: format!(
             "@{} AS e LEFT JOIN @process AS p ON p.id = e.process{joins}",
@@ -253,6 +257,7 @@ fn images() -> Vec<Arm> {
 fn losses() -> Arm {
     let own = of_marks();
     Arm {
+        row: "e.id",
         columns: select(columns_of("losses"), |name| {
             expression(name, "NULL", "NULL", &own)
         }),
@@ -264,6 +269,7 @@ fn losses() -> Arm {
 /// A row an image; [`whole`](super::whole) adds up those of one file.
 fn image_totals() -> Arm {
     Arm {
+        row: "i.id",
         columns: vec!["s.text".to_owned(), "i.load_count".to_owned()],
         from: "@image AS i LEFT JOIN @strings AS s ON s.id = i.image".to_owned(),
         condition: ALL.to_owned(),
@@ -366,6 +372,7 @@ fn processes() -> Arm {
             .unwrap_or_else(|| "NULL".to_owned())
     };
     Arm {
+        row: "p.id",
         columns: select(columns_of("processes"), expression),
         from: "@process AS p \
              LEFT JOIN @process_carried AS c ON c.process = p.id \
@@ -439,6 +446,7 @@ fn threads() -> Vec<Arm> {
         _ => "NULL".to_owned(),
     };
     let whole = Arm {
+        row: "e.id",
         columns: select(columns_of("threads"), whole),
         from: "@thread_start AS e LEFT JOIN @process AS p ON p.id = e.process \
              LEFT JOIN @thread_exit AS x ON x.id = (SELECT min(id) FROM @thread_exit \
@@ -447,6 +455,7 @@ fn threads() -> Vec<Arm> {
         condition: ALL.to_owned(),
     };
     let unseen = Arm {
+        row: "e.id",
         columns: select(columns_of("threads"), unseen),
         from: "@thread_exit AS e LEFT JOIN @process AS p ON p.id = e.process".to_owned(),
         condition: "NOT EXISTS (SELECT 1 FROM @thread_start AS o WHERE o.process = e.process \
