@@ -199,7 +199,7 @@ impl Known {
     ) -> Result<Option<i64>> {
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.clear();
-        let id = match command_of(command_line.shown(), arguments, &mut buffer) {
+        let id = match command_of(command_line, arguments, &mut buffer) {
             Some(command) => Some(self.str(statements, command)?),
             None => None,
         };
@@ -346,28 +346,28 @@ fn found_or_added(
 /// The arguments with the separator between them, where both command line and arguments can be had
 /// from that again: the usual case.
 fn command_of<'b>(
-    command_line: &str,
+    command_line: &Text,
     arguments: &[Text],
     buffer: &'b mut Vec<u8>,
 ) -> Option<&'b str> {
-    let separator = u8::try_from(SEPARATOR).ok()?;
+    // What looks like the separator's escape would be taken for it by the view.
+    let mut rest = command_line.shown();
+    if command_line.raw().is_some() || rest.contains(SEPARATOR) || rest.contains(r"\u001f") {
+        return None;
+    }
     for (index, argument) in arguments.iter().enumerate() {
-        if argument.raw().is_some() || argument.shown().contains(SEPARATOR) {
+        if index > 0 {
+            rest = rest.strip_prefix(' ')?;
+            buffer.push(u8::try_from(SEPARATOR).ok()?);
+        }
+        if argument.raw().is_some() {
             return None;
         }
-        if index > 0 {
-            buffer.push(separator);
-        }
+        rest = rest.strip_prefix(argument.shown())?;
         buffer.extend_from_slice(argument.as_bytes());
     }
-    let is_joined = buffer.len() == command_line.len()
-        && buffer
-            .iter()
-            .zip(command_line.bytes())
-            .all(|(joined, byte)| *joined == byte || *joined == separator && byte == b' ');
-    // No argument and one empty argument look the same; and what looks like the separator's escape
-    // would be taken for it by the view.
-    if !is_joined || arguments.is_empty() || command_line.contains(r"\u001f") {
+    // No argument and one empty argument look the same.
+    if arguments.is_empty() || !rest.is_empty() {
         return None;
     }
     str::from_utf8(buffer).ok()

@@ -5,10 +5,10 @@ use proptest::prelude::*;
 use systrail::sink::Sink as _;
 use systrail::store::{self, Window};
 use systrail::trail::json::write_line;
-use systrail::trail::{Event, Time};
+use systrail::trail::{Body, Event, ProcessExec, Program, Text, Time};
 
 use super::any_event::{event, full_events};
-use super::shelf::{Shelf, numbered, read_all, sequences, time};
+use super::shelf::{Shelf, numbered, of_process, read_all, sequences, time};
 
 fn lines(events: &[Event]) -> String {
     let mut lines = Vec::new();
@@ -40,6 +40,35 @@ fn every_field_of_every_kind_comes_back() {
     let directory = tempfile::tempdir().unwrap();
     let mut shelf = Shelf::in_directory(directory.path());
     let events = full_events();
+    shelf.write_events(&events);
+    assert_eq!(read_all(&shelf.path), events);
+}
+
+#[test]
+fn what_looks_like_the_usual_command_comes_back_as_well() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut shelf = Shelf::in_directory(directory.path());
+    let event = |(command_line, arguments): (&[u8], &[&[u8]])| {
+        let texts = arguments.iter().map(|bytes| Text::from_bytes(bytes));
+        let program = Program {
+            command_line: Some(Text::from_bytes(command_line)),
+            arguments: Some(texts.collect()),
+            ..Program::default()
+        };
+        of_process(1, 1, Body::ProcessExec(ProcessExec { program }.into()))
+    };
+    let commands: [(&[u8], &[&[u8]]); 9] = [
+        (b"a b", &[b"a", b"b"]),
+        (b"a b", &[b"a b"]),
+        (b"a b c", &[b"a", b"b"]),
+        (b"a", &[b"a", b""]),
+        (b"", &[]),
+        (b"", &[b""]),
+        (b"a\x1fb", &[b"a", b"b"]),
+        (b"a\\u001fb", &[b"a\\u001fb"]),
+        (b"caf\xe9", &["caf\u{fffd}".as_bytes()]),
+    ];
+    let events = commands.map(event);
     shelf.write_events(&events);
     assert_eq!(read_all(&shelf.path), events);
 }
