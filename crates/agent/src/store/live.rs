@@ -93,10 +93,9 @@ impl Live {
     }
 
     fn exec(&mut self, event: &Event, program: &Program) {
-        let known = self.processes.get(&event.process_id);
+        let known = self.processes.remove(&event.process_id);
         let mut process = known
             .filter(|known| known.key == event.process_key)
-            .cloned()
             .unwrap_or_else(|| self.unseen(event));
         process.start.program = program.clone();
         process.exec_count = process.exec_count.saturating_add(1);
