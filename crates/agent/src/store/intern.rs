@@ -40,16 +40,21 @@ pub(super) struct Known {
 
 /// The statements, made ready once a batch.
 pub(super) struct Statements<'c> {
-    connection: &'c Connection,
+    pub(super) connection: &'c Connection,
     find_text: CachedStatement<'c>,
     add_text: CachedStatement<'c>,
     find_process: CachedStatement<'c>,
     add_process: CachedStatement<'c>,
+    /// The shared tables, each with what adds a row to it.
+    shared: Vec<(&'static SharedSql, CachedStatement<'c>)>,
 }
 
 impl<'c> Statements<'c> {
     pub(super) fn prepare(connection: &'c Connection) -> Result<Self> {
-        let prepare = |sql| connection.prepare_cached(sql);
+        let prepare = |sql: &str| connection.prepare_cached(sql);
+        let shared = SHARED_SQL
+            .iter()
+            .map(|table| Ok((table, prepare(&table.add)?)));
         Ok(Self {
             connection,
             find_text: prepare("SELECT id, text, raw FROM strings WHERE hash = ?1")?,
@@ -58,6 +63,7 @@ impl<'c> Statements<'c> {
                 "SELECT id FROM process WHERE process_key = ?1 AND process_id IS ?2",
             )?,
             add_process: prepare("INSERT INTO process(process_id, process_key) VALUES (?1, ?2)")?,
+            shared: shared.collect::<Result<_>>()?,
         })
     }
 }
@@ -159,12 +165,12 @@ impl Known {
     /// the table has them.
     pub(super) fn shared(
         &mut self,
-        statements: &Statements<'_>,
+        statements: &mut Statements<'_>,
         (name, own): (&'static str, &[Column]),
         row: &SharedRow,
     ) -> Result<i64> {
-        let tables = SHARED_SQL.iter().zip(&mut self.shared);
-        let Some((table, known)) = tables.into_iter().find(|(table, _)| table.name == name) else {
+        let mut tables = statements.shared.iter_mut().zip(&mut self.shared);
+        let Some(((table, add), known)) = tables.find(|((table, _), _)| table.name == name) else {
             return Err(rusqlite::Error::InvalidParameterName(name.to_owned()));
         };
         // Kinds that share a table may have other fields of it; what one lacks is NULL.
@@ -178,8 +184,17 @@ impl Known {
         if let Some(id) = known.get(row.key(), 1) {
             return Ok(id);
         }
-        let cells: Vec<Option<i64>> = row.cells().collect();
-        let id = found_or_added(statements.connection, known.is_whole(), table, &cells)?;
+        let found = if known.is_whole() {
+            None
+        } else {
+            let mut find = statements.connection.prepare_cached(&table.find)?;
+            find.query_row(params_from_iter(row.cells()), |row| row.get(0))
+                .optional()?
+        };
+        let id = match found {
+            Some(id) => id,
+            None => add.insert(params_from_iter(row.cells()))?,
+        };
         known.insert(row.key().into(), id, 1);
         Ok(id)
     }
@@ -318,30 +333,6 @@ static SHARED_SQL: LazyLock<Vec<SharedSql>> = LazyLock::new(|| {
     });
     tables.collect()
 });
-
-/// The row of a shared table with these cells, which is added where there is none. It is not looked
-/// for where it `is_new`.
-fn found_or_added(
-    connection: &Connection,
-    is_new: bool,
-    table: &SharedSql,
-    cells: &[Option<i64>],
-) -> Result<i64> {
-    let found = if is_new {
-        None
-    } else {
-        connection
-            .prepare_cached(&table.find)?
-            .query_row(params_from_iter(cells), |row| row.get(0))
-            .optional()?
-    };
-    match found {
-        Some(id) => Ok(id),
-        None => connection
-            .prepare_cached(&table.add)?
-            .insert(params_from_iter(cells)),
-    }
-}
 
 /// The arguments with the separator between them, where both command line and arguments can be had
 /// from that again: the usual case.

@@ -7,8 +7,8 @@
 use rusqlite::{CachedStatement, Connection, Result, params_from_iter};
 
 /// Rows one statement inserts. With more, a statement takes longer to compile than a small trail
-/// gains by it.
-const ROW_COUNT: usize = 16;
+/// gains by it, and more rows of a small batch are left over.
+const ROW_COUNT: usize = 8;
 
 /// The statements that insert into a table, made once.
 #[derive(Debug)]
@@ -20,11 +20,11 @@ pub(super) struct Inserts {
 
 impl Inserts {
     pub(super) fn new(table: &str, columns: &[&str]) -> Self {
-        let row = format!("({})", vec!["?"; columns.len()].join(", "));
-        let into = format!("INSERT INTO {table}({}) VALUES ", columns.join(", "));
+        let row = format!("({})", vec!["?"; columns.len()].join(","));
+        let into = format!("INSERT INTO {table}({}) VALUES", columns.join(","));
         Self {
             column_count: columns.len(),
-            many: into.clone() + &vec![&*row; ROW_COUNT].join(", "),
+            many: into.clone() + &[&*row; ROW_COUNT].join(","),
             one: into + &row,
         }
     }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use event::Kind;
 use rusqlite::config::DbConfig;
 use rusqlite::types::Value;
-use rusqlite::{CachedStatement, Connection, OpenFlags, Result, params_from_iter};
+use rusqlite::{Connection, OpenFlags, Result, params_from_iter};
 
 use super::intern::{Known, Statements};
 use super::layout::{self, MARK};
@@ -332,7 +332,7 @@ fn carry(connection: &Connection, known: &mut Known, live: &Live) -> Result<()> 
             Some(id),
             process.time.map(|time| time.0),
             known.maybe_process(&mut statements, cells.parent)?,
-            Some(known.shared(&statements, (*program, program_columns), &cells.shared)?),
+            Some(known.shared(&mut statements, (*program, program_columns), &cells.shared)?),
         ];
         let exec_time = process.exec_time.map(|time| time.0);
         let end = [
@@ -350,7 +350,6 @@ fn carry(connection: &Connection, known: &mut Known, live: &Live) -> Result<()> 
 struct Batch<'w> {
     /// A table a kind, in the order of [`layout::tables`].
     tables: Vec<Table<'w>>,
-    mark: CachedStatement<'w>,
     statements: Statements<'w>,
     known: &'w mut Known,
     cells: Cells,
@@ -360,7 +359,6 @@ impl<'w> Batch<'w> {
     fn new(connection: &'w Connection, known: &'w mut Known) -> Result<Self> {
         Ok(Self {
             tables: tables_of(connection),
-            mark: connection.prepare_cached(mark_sql())?,
             statements: Statements::prepare(connection)?,
             known,
             cells: Cells::default(),
@@ -396,9 +394,11 @@ impl<'w> Batch<'w> {
                 if shares_notes {
                     self.cells.shared.push(notes);
                 }
-                let id =
-                    self.known
-                        .shared(&self.statements, (*name, columns), &self.cells.shared)?;
+                let id = self.known.shared(
+                    &mut self.statements,
+                    (*name, columns),
+                    &self.cells.shared,
+                )?;
                 if kind == Kind::IMAGE_LOAD {
                     self.known.count_load(id);
                 }
@@ -428,7 +428,8 @@ impl<'w> Batch<'w> {
         let common = [id, time, process, kind].map(Value::Integer);
         let notes = notes.map_or(Value::Null, Value::Integer);
         let row = common.into_iter().chain(writer.cells).chain([notes]);
-        self.mark.execute(params_from_iter(row)).map(drop)
+        let mut add = self.statements.connection.prepare_cached(mark_sql())?;
+        add.execute(params_from_iter(row)).map(drop)
     }
 
     fn finish(self) -> Result<()> {
