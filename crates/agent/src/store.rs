@@ -177,10 +177,40 @@ impl ReadError {
     }
 }
 
-/// Whether SQLite says that the file is no database or a damaged one.
+/// Whether SQLite says that the file is no database or a damaged one. One that was cut within a page
+/// ends too early for it: a short read.
 pub fn is_corruption(error: &rusqlite::Error) -> bool {
+    use rusqlite::ffi::{SQLITE_IOERR_CORRUPTFS, SQLITE_IOERR_DATA, SQLITE_IOERR_SHORT_READ};
+    let Some(error) = error.sqlite_error() else {
+        return false;
+    };
+    let is_damaged_file = [
+        SQLITE_IOERR_SHORT_READ,
+        SQLITE_IOERR_CORRUPTFS,
+        SQLITE_IOERR_DATA,
+    ];
     matches!(
-        error.sqlite_error_code(),
-        Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase)
-    )
+        error.code,
+        rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase
+    ) || is_damaged_file.contains(&error.extended_code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// SQLite says so of a text that goes on after the end of the file.
+    #[test]
+    fn a_file_that_ends_too_early_is_damaged_and_a_disk_that_fails_is_not() {
+        let error = |code| {
+            let code = rusqlite::ffi::Error::new(code);
+            rusqlite::Error::SqliteFailure(code, None)
+        };
+        assert!(is_corruption(&error(
+            rusqlite::ffi::SQLITE_IOERR_SHORT_READ
+        )));
+        assert!(is_corruption(&error(rusqlite::ffi::SQLITE_CORRUPT_INDEX)));
+        assert!(!is_corruption(&error(rusqlite::ffi::SQLITE_IOERR_READ)));
+        assert!(!is_corruption(&error(rusqlite::ffi::SQLITE_FULL)));
+    }
 }

@@ -190,7 +190,7 @@ impl Store {
                 }
                 Ok(None) => {}
                 Err(error) if error.is_corrupt() => retention::set_aside(&path, &error),
-                Err(error) => return Err(error.into()),
+                Err(error) => leave_behind(&path, error.into())?,
             }
         }
         self.create(after)
@@ -450,6 +450,18 @@ impl Place {
     fn is_at(&self, path: &Path) -> bool {
         Self::of(path).as_ref() == Some(self)
     }
+}
+
+/// Says that a segment is not gone on with, for which there are other reasons than damage. One newer
+/// than it can be begun, unless it is the medium as a whole that refuses: an empty segment that is
+/// refused was made by the attempt before this one, and the next would make one more.
+fn leave_behind(path: &Path, error: store::OpenError) -> Result<(), store::OpenError> {
+    let is_empty = std::fs::metadata(path).is_ok_and(|metadata| metadata.len() == 0);
+    if error.may_pass() || is_empty {
+        return Err(error);
+    }
+    tracing::warn!(%error, "segment cannot be gone on with; it is left as it is and a new one is begun");
+    Ok(())
 }
 
 /// What SQLite said about the segment.

@@ -146,6 +146,88 @@ fn a_damaged_segment_is_set_aside_and_recording_goes_on() {
     }
 }
 
+/// A recorder was killed, and its segment cut within a page, the write-ahead log whole. SQLite calls
+/// that an I/O error, which was not taken for damage: no recording could be started any more.
+#[test]
+fn a_segment_of_a_killed_writer_is_set_aside_wherever_it_was_cut() {
+    let (written, cut) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut shelf = Shelf::in_directory(written.path());
+    shelf.write_events(&full_events());
+    shelf.write(3_000);
+    let segment = segments(&shelf.path).remove(0);
+    // What another look of retention would have copied by then.
+    rusqlite::Connection::open(&segment)
+        .and_then(|connection| connection.execute_batch("PRAGMA wal_checkpoint"))
+        .unwrap();
+    shelf.write_events(&full_events());
+    shelf.write(100);
+    let name = segment.file_name().unwrap();
+    let with = |path: &Path, suffix: &str| {
+        let mut path = path.join(name).into_os_string();
+        path.push(suffix);
+        PathBuf::from(path)
+    };
+    let path = cut.path().join("store");
+    let mut set_aside_count = 0;
+    // Within the pages of the schema and those that follow it.
+    for page in 1..48 {
+        let size = page * 4_096 - 1_241;
+        drop(fs::remove_dir_all(&path));
+        fs::create_dir(&path).unwrap();
+        for suffix in ["", "-wal"] {
+            fs::copy(with(&shelf.path, suffix), with(&path, suffix)).unwrap();
+        }
+        let file = fs::File::options().write(true).open(with(&path, ""));
+        file.unwrap().set_len(size).unwrap();
+        let warnings = warnings_of(|| {
+            let mut shelf = Shelf::in_directory(cut.path());
+            shelf.write(7);
+            shelf.write_until_recovered();
+            let sequence = shelf.sequence;
+            let tally = shelf.close();
+            assert_eq!(
+                tally.written() + tally.lost_total(),
+                sequence,
+                "cut to {size}"
+            );
+        });
+        let is_aside = with(&path, ".corrupt").exists();
+        let is_said = warnings.iter().any(|line| line.contains("set aside"));
+        assert_eq!(is_said, is_aside, "cut to {size}: {warnings:?}");
+        set_aside_count += u32::from(is_aside);
+    }
+    assert!(set_aside_count > 10, "{set_aside_count} of 47");
+}
+
+/// The first page says that it is a segment, and there is nothing after it.
+#[test]
+fn a_segment_of_zeros_after_its_header_is_set_aside() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut shelf = Shelf::in_directory(directory.path());
+    shelf.write(1_000);
+    let path = shelf.path.clone();
+    shelf.close();
+    let segment = segments(&path).remove(0);
+    let whole = fs::read(&segment).unwrap();
+    for kept_size in [100, 4_096, 12_288] {
+        let mut zeroed = whole.clone();
+        zeroed[kept_size..].fill(0);
+        fs::write(&segment, zeroed).unwrap();
+        let warnings = warnings_of(|| {
+            let mut shelf = Shelf::in_directory(directory.path());
+            shelf.write(7);
+            shelf.write_until_recovered();
+            shelf.close();
+        });
+        let aside = warnings.iter().filter(|line| line.contains("set aside"));
+        assert_eq!(aside.count(), 1, "{kept_size}: {warnings:?}");
+        for newer in segments(&path) {
+            fs::remove_file(newer).unwrap();
+        }
+        fs::remove_file(format!("{}.corrupt", segment.display())).unwrap();
+    }
+}
+
 #[test]
 fn a_segment_that_turns_out_damaged_while_it_is_written_is_set_aside() {
     let directory = tempfile::tempdir().unwrap();
