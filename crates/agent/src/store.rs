@@ -35,7 +35,7 @@ use std::path::PathBuf;
 
 use crate::trail::Time;
 
-pub use directory::{begin_of, segments, set_aside};
+pub use directory::{Named, begin_of, named, segments, set_aside};
 pub use events::{Events, events};
 pub(crate) use guard::code_of;
 pub use guard::{Guard, Limits, Stopped};
@@ -122,6 +122,13 @@ pub enum ReadError {
     #[error("{} is not a segment of a store; move it elsewhere", path.display())]
     NotASegment {
         /// The file.
+        path: PathBuf,
+    },
+    /// It has a segment's name and is a pipe, a device, a directory or a link to nothing, or one of its
+    /// helper files is.
+    #[error("{} is passed over: a segment and its helper files are regular files; move it elsewhere", path.display())]
+    NotAFile {
+        /// What has the name.
         path: PathBuf,
     },
     /// SQLite refuses, or the segment is damaged.

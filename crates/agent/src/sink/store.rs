@@ -175,11 +175,16 @@ impl Store {
     }
 
     fn resume_or_create(&mut self) -> Result<(), store::OpenError> {
-        let newest = match store::segments(&self.settings.path) {
-            Ok(mut paths) => paths.pop(),
-            Err(ReadError::NotThere { .. }) => None,
+        let mut named = match store::named(&self.settings.path) {
+            Ok(named) => named,
+            Err(ReadError::NotThere { .. }) => store::Named::default(),
             Err(error) => return Err(error.into()),
         };
+        for path in named.others {
+            let why = ReadError::NotAFile { path: path.clone() };
+            retention::set_aside(&path, &why);
+        }
+        let newest = named.segments.pop();
         let mut after = None;
         if let Some(path) = newest {
             after = path.file_name().and_then(store::begin_of);

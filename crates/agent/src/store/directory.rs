@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use jiff::Timestamp;
 use jiff::civil::DateTime;
@@ -15,8 +16,35 @@ use crate::trail::Time;
 /// `20261122T155959.123Z.sqlite`
 const NAME: &str = "%Y%m%dT%H%M%S.%3fZ.sqlite";
 
-/// The segments of a store, the oldest first. Other files are passed over.
+/// What in a directory has the name of a segment, the oldest first.
+#[derive(Debug, Default)]
+pub struct Named {
+    /// Regular files: the segments.
+    pub segments: Vec<PathBuf>,
+    /// What is none. To open a pipe is to wait for its other end, and a device need have no end.
+    pub others: Vec<PathBuf>,
+}
+
+/// The segments of a store, the oldest first. Other files are passed over, and those with a segment's
+/// name said.
 pub fn segments(directory: &Path) -> Result<Vec<PathBuf>, ReadError> {
+    /// What was said last: a command looks more than once.
+    static SAID: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+    let Named { segments, others } = named(directory)?;
+    let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
+    if *said != others {
+        for path in others.iter().filter(|path| !said.contains(path)) {
+            let why = ReadError::NotAFile { path: path.clone() };
+            tracing::warn!("{why}");
+        }
+        *said = others;
+    }
+    Ok(segments)
+}
+
+/// What has the name of a segment; nothing is said about what is none.
+pub fn named(directory: &Path) -> Result<Named, ReadError> {
     let io_error = |source: io::Error| match source.kind() {
         io::ErrorKind::NotFound => ReadError::NotThere {
             directory: directory.to_path_buf(),
@@ -26,16 +54,35 @@ pub fn segments(directory: &Path) -> Result<Vec<PathBuf>, ReadError> {
             source,
         },
     };
-    let mut names = Vec::new();
+    let mut named = Named::default();
     for entry in fs::read_dir(directory).map_err(io_error)? {
         let name = entry.map_err(io_error)?.file_name();
         if begin_of(&name).is_some() {
-            names.push(name);
+            let path = directory.join(name);
+            if is_other(&path)
+                || HELPERS
+                    .iter()
+                    .any(|suffix| is_other(&beside(&path, suffix)))
+            {
+                named.others.push(path);
+            } else {
+                named.segments.push(path);
+            }
         }
     }
     // The form of the name makes the order of names that of time.
-    names.sort();
-    Ok(names.iter().map(|name| directory.join(name)).collect())
+    named.segments.sort();
+    named.others.sort();
+    Ok(named)
+}
+
+/// Whether there is something that is no regular file. What is gone by now, or cannot be looked at, is
+/// told by whoever opens it.
+fn is_other(path: &Path) -> bool {
+    match fs::metadata(path) {
+        Ok(metadata) => !metadata.is_file(),
+        Err(_) => path.is_symlink(),
+    }
 }
 
 /// When a segment of that name was begun; `None` when no segment has such a name.
@@ -55,8 +102,9 @@ pub(super) fn name_at(time: Time) -> String {
         .to_string()
 }
 
-/// What SQLite adds to the name of a database for its helper files.
-const HELPERS: [&str; 2] = ["-wal", "-shm"];
+/// What SQLite adds to the name of a database for its helper files. We leave no rollback journal, but
+/// SQLite looks for one.
+const HELPERS: [&str; 3] = ["-wal", "-shm", "-journal"];
 
 /// What is added to the name of a segment that cannot be read.
 const CORRUPT: &str = ".corrupt";
@@ -133,13 +181,15 @@ fn begun_at(path: &Path) -> Option<i128> {
     Some(begun.as_nanosecond())
 }
 
-/// The segments that were set aside, the oldest first.
+/// The segments that were set aside, the oldest first; not what never was one.
 pub(super) fn segments_aside(directory: &Path) -> io::Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
     for entry in fs::read_dir(directory)? {
         let path = entry?.path();
         let is_aside = path.extension() == Some(OsStr::new("corrupt"))
-            && path.file_stem().and_then(begin_of).is_some();
+            && path.file_stem().and_then(begin_of).is_some()
+            && path.is_file()
+            && !path.is_symlink();
         if is_aside {
             paths.push(path);
         }

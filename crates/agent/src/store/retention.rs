@@ -167,10 +167,14 @@ impl Work {
     /// Makes every segment older than the one that is written a file that stands alone. A newer one
     /// is the writer's, which may be making it this moment: half made, it looks damaged.
     fn settle_older(&self, written: &Path) {
-        let Ok(paths) = directory::segments(&self.directory) else {
+        let Ok(named) = directory::named(&self.directory) else {
             return;
         };
-        for path in paths.iter().filter(|path| path.as_path() < written) {
+        for path in named
+            .segments
+            .iter()
+            .filter(|path| path.as_path() < written)
+        {
             if directory::beside(path, "-wal").exists() {
                 settle(path);
             }
@@ -179,12 +183,13 @@ impl Work {
 
     /// Deletes the segments that are beyond the limits, the oldest first; never the newest.
     fn retain(&self) {
-        let (Ok(mut paths), Ok(aside)) = (
-            directory::segments(&self.directory),
+        let (Ok(named), Ok(aside)) = (
+            directory::named(&self.directory),
             directory::segments_aside(&self.directory),
         ) else {
             return;
         };
+        let mut paths = named.segments;
         let Some(newest) = paths.pop() else { return };
         let mut total_size = directory::size_of(&newest);
         paths.extend(aside);

@@ -228,6 +228,82 @@ fn a_segment_of_zeros_after_its_header_is_set_aside() {
     }
 }
 
+/// What has a segment's name in a store: pipes, a device, a directory and links, and one whose
+/// write-ahead log is a pipe.
+fn make_others(path: &Path) -> Vec<PathBuf> {
+    let name = |hour: u32| path.join(format!("20991122T{hour:02}0000.000Z.sqlite"));
+    let pipe = |path: &Path| nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let link = |to: &Path, path: PathBuf| std::os::unix::fs::symlink(to, path).unwrap();
+    pipe(&name(1));
+    link(Path::new("/dev/zero"), name(2));
+    fs::create_dir(name(3)).unwrap();
+    link(Path::new("nothing"), name(4));
+    link(&name(1), name(5));
+    fs::write(name(6), b"").unwrap();
+    pipe(Path::new(&format!("{}-wal", name(6).display())));
+    (1..=6).map(name).collect()
+}
+
+/// A reader waited for ever for the other end of a pipe.
+#[test]
+fn readers_pass_over_what_is_no_regular_file_and_say_so() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut shelf = Shelf::in_directory(directory.path());
+    shelf.write(3);
+    let path = shelf.path.clone();
+    shelf.close();
+    let others = make_others(&path);
+    let warnings = warnings_of(|| {
+        assert_eq!(sequences(&path), [1, 2, 3]);
+        assert_eq!(ask::<i64>(&reader(&path), "SELECT count(*) FROM events"), 3);
+        let overview = store::overview(&path, &store::Guard::default()).unwrap();
+        assert_eq!(overview.segment_count, 1);
+    });
+    for other in others {
+        let what = format!("{} is passed over", other.display());
+        let said = warnings.iter().any(|line| line.contains(&what));
+        assert!(said, "{what}: {warnings:?}");
+    }
+}
+
+#[test]
+fn what_is_no_regular_file_is_set_aside_and_recording_goes_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut shelf = Shelf::in_directory(directory.path());
+    shelf.write(3);
+    let path = shelf.path.clone();
+    shelf.close();
+    let others = make_others(&path);
+    let warnings = warnings_of(|| {
+        let mut shelf = Shelf::in_directory(directory.path());
+        shelf.write(7);
+        assert_eq!(shelf.close().written(), 7);
+    });
+    assert_eq!(warnings.len(), others.len(), "{warnings:?}");
+    for other in others {
+        assert!(!other.is_symlink() && !other.exists());
+        let aside = PathBuf::from(format!("{}.corrupt", other.display()));
+        assert!(aside.is_symlink() || aside.exists(), "nothing is deleted");
+    }
+    assert_eq!(sequences(&path).len(), 10);
+}
+
+#[test]
+fn a_lock_that_is_a_pipe_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("store");
+    fs::create_dir(&path).unwrap();
+    let mode = nix::sys::stat::Mode::S_IRWXU;
+    nix::unistd::mkfifo(&path.join("store.lock"), mode).unwrap();
+    let error = Store::open(settings(directory.path())).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("store.lock: it is not a regular file"),
+        "{error}"
+    );
+}
+
 #[test]
 fn a_segment_that_turns_out_damaged_while_it_is_written_is_set_aside() {
     let directory = tempfile::tempdir().unwrap();

@@ -150,6 +150,10 @@ impl Lock {
         let mut path = log.as_os_str().to_owned();
         path.push(".lock");
         let path = PathBuf::from(path);
+        if refuse_other_than_file(&path).is_err() {
+            let source = io::Error::other("it is not a regular file, as a lock is; remove it");
+            return Err(OpenError::Io { path, source });
+        }
         let file = appending().open(&path).map_err(|source| OpenError::Io {
             path: path.clone(),
             source,
