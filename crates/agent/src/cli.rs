@@ -13,6 +13,7 @@ mod export;
 mod launch;
 mod live;
 mod log;
+mod messages;
 mod options;
 mod pager;
 mod passed_over;
@@ -182,10 +183,12 @@ pub(crate) fn main() -> Exit {
         Command::Config(command) => config::main(&command),
         Command::Completions(arguments) => completions::main(&arguments),
     };
-    result.unwrap_or_else(|Failure { exit, error }| {
+    let exit = result.unwrap_or_else(|Failure { exit, error }| {
         console::fail(&error);
         exit
-    })
+    });
+    console::finish();
+    exit
 }
 
 /// What clap refuses, with a tip where the command is one of another system. It is no hidden command

@@ -1,14 +1,18 @@
 //! Standard error and standard output, as a person or a script sees them.
 //!
 //! Writing may fail (a closed pipe, a full disk behind a redirection). Nobody could be told, so
-//! such failures are let go; a recording must not end because nobody reads its remarks.
+//! such failures are let go; a recording must not end because nobody reads its remarks, nor wait for
+//! one who has stopped to read them (`messages.rs`).
 
 use std::fmt;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use systrail::shown;
 use tracing_subscriber::fmt::MakeWriter;
+
+use super::messages::{Messages, Said};
 
 /// Says one line on standard error, after the program's name.
 macro_rules! say {
@@ -35,6 +39,12 @@ pub(super) enum Tone {
     Failure,
 }
 
+/// Where lines wait for standard error; without it they are written at once.
+static MESSAGES: OnceLock<Messages> = OnceLock::new();
+
+/// How long the end of the program waits for whoever reads its last words.
+const LAST_WORDS_TIME_MAX: Duration = Duration::from_secs(1);
+
 type Voice = Box<dyn Fn(Tone, &str) + Send + Sync>;
 
 /// Where lines go instead of standard error, which a service does not have.
@@ -48,6 +58,27 @@ static VOICE: OnceLock<Voice> = OnceLock::new();
 pub(super) fn speak_through(voice_fn: impl Fn(Tone, &str) + Send + Sync + 'static) {
     // Only the first is heard; a process is started as one thing.
     let _first = VOICE.set(Box::new(voice_fn));
+}
+
+/// Has nothing that is said wait for whoever reads it, for good. What a command prints on standard
+/// output can then come before what it said earlier.
+pub(super) fn wait_for_nobody() {
+    if VOICE.get().is_some() || MESSAGES.get().is_some() {
+        return;
+    }
+    match Messages::start(write) {
+        Ok(messages) => {
+            let _only = MESSAGES.set(messages);
+        }
+        Err(error) => say!("messages may hold up the recording: starting their thread: {error}"),
+    }
+}
+
+/// Gives what was said last a moment to be read. The last call of a program.
+pub(super) fn finish() {
+    if let Some(messages) = MESSAGES.get() {
+        messages.wait(LAST_WORDS_TIME_MAX);
+    }
 }
 
 /// Writes one line to standard error.
@@ -67,30 +98,38 @@ fn speak(tone: Tone, text: fmt::Arguments<'_>) {
     if let Some(voice_fn) = VOICE.get() {
         return voice_fn(tone, &text);
     }
-    let mut is_live = LIVE_LINE.lock().unwrap_or_else(PoisonError::into_inner);
-    let erase = if std::mem::take(&mut *is_live) {
-        ERASE_LINE
-    } else {
-        ""
-    };
-    // One write, so that lines of several processes do not mix.
-    let text = format!("{erase}{text}\n");
-    let _nobody_to_tell = io::stderr().write_all(text.as_bytes());
+    say_in_turn(Said::Line(text));
 }
 
 /// Replaces the live line. Call it on a terminal only.
 pub(super) fn live_line(text: &str) {
-    let mut is_live = LIVE_LINE.lock().unwrap_or_else(PoisonError::into_inner);
-    *is_live = !text.is_empty();
-    let _nobody_to_tell = io::stderr().write_all(format!("{ERASE_LINE}{text}").as_bytes());
+    say_in_turn(Said::Live(text.to_owned()));
 }
 
 /// Takes the live line away, if one stands there.
 pub(super) fn end_live_line() {
-    let mut is_live = LIVE_LINE.lock().unwrap_or_else(PoisonError::into_inner);
-    if std::mem::take(&mut *is_live) {
-        let _nobody_to_tell = io::stderr().write_all(ERASE_LINE.as_bytes());
+    live_line("");
+}
+
+fn say_in_turn(said: Said) {
+    match MESSAGES.get() {
+        Some(messages) => messages.push(said),
+        None => write(&said),
     }
+}
+
+fn write(said: &Said) {
+    let mut is_live = LIVE_LINE.lock().unwrap_or_else(PoisonError::into_inner);
+    let was_live = std::mem::take(&mut *is_live);
+    // One write, so that lines of several processes do not mix.
+    let text = match said {
+        Said::Line(text) if was_live => format!("{ERASE_LINE}{text}\n"),
+        Said::Line(text) => format!("{text}\n"),
+        Said::Live(text) if text.is_empty() && !was_live => return,
+        Said::Live(text) => format!("{ERASE_LINE}{text}"),
+    };
+    *is_live = matches!(said, Said::Live(text) if !text.is_empty());
+    let _nobody_to_tell = io::stderr().write_all(text.as_bytes());
 }
 
 /// Writes a result to standard output. Whoever closed the pipe has seen enough.

@@ -59,6 +59,7 @@ pub(super) struct WatchArguments {
 
 /// Does `systrail run`.
 pub(super) fn run(arguments: &RunArguments) -> Result<Exit, Failure> {
+    console::wait_for_nobody();
     let waker = Waker::new()?;
     let _signals = stop::on_signals(&waker)?;
     run_until_woken(arguments, &waker)
@@ -83,6 +84,7 @@ pub(super) fn run_until_woken(arguments: &RunArguments, waker: &Waker) -> Result
 
 /// Does `systrail watch`.
 pub(super) fn watch(arguments: &WatchArguments) -> Result<Exit, Failure> {
+    console::wait_for_nobody();
     let options = &arguments.options;
     let log = options.explicit_log();
     let waker = Waker::new()?;

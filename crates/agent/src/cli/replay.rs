@@ -16,7 +16,7 @@ use systrail::sys::wake::Waker;
 use super::log::Log;
 use super::options::{self, exit_of};
 use super::passed_over::Strict;
-use super::{Exit, Failure, record, report, stop};
+use super::{Exit, Failure, console, record, report, stop};
 
 /// Reads a log of JSON Lines and prints its events for a person, or writes them to another log. A
 /// line that is no event is reported with its number, counted and passed over; events of kinds that
@@ -64,6 +64,7 @@ impl Arguments {
 
 /// Does `systrail replay`.
 pub(super) fn main(arguments: &Arguments) -> Result<Exit, Failure> {
+    console::wait_for_nobody();
     options::keep_from_summary(&arguments.file, arguments.summary.as_deref())?;
     if let Some(log) = &arguments.log {
         options::keep_from_summary(log, arguments.summary.as_deref())?;

@@ -7,7 +7,7 @@ use signal_hook::iterator::{Handle, Signals};
 use systrail::sys::wake::Waker;
 
 use super::Exit;
-use super::console::say;
+use super::console::{self, say};
 use super::service_manager;
 
 /// Signals being listened to; dropping it ends that.
@@ -45,6 +45,7 @@ pub(super) fn on_signals_saying(waker: &Waker, last_word: &'static str) -> io::R
                 continue;
             }
             say!("{last_word}");
+            console::finish();
             std::process::exit(Exit::Failed.code().into());
         }
     })?;

@@ -1,12 +1,14 @@
 //! The command line as scripts see it: exit codes, places of errors, what stands on which stream.
 //!
 //! Here is what is asked of every command, of the configuration and of `doctor`; `run.rs`, `replay.rs`
-//! and `service.rs` have a command each.
+//! and `service.rs` have a command each, `messages.rs` and `signals.rs` what holds of a recording whoever
+//! reads what it says and whatever it is sent.
 //!
 //! The program runs as itself, with whatever privilege the tests have; nothing here needs root. A
 //! recording is waited for by the line `systrail: recording`, never by time.
 #![cfg(target_os = "linux")]
 
+mod messages;
 mod replay;
 mod run;
 mod service;

@@ -10,7 +10,7 @@ use systrail::sys::console::{self, Said};
 use systrail::sys::wake::Waker;
 
 use super::Exit;
-use super::console::say;
+use super::console::{self as messages, say};
 
 /// How long the system is kept waiting for the end. It ends the process after 5 s by itself.
 const CLOSING_TIME_MAX: Duration = Duration::from_secs(10);
@@ -55,6 +55,7 @@ pub(super) fn on_signals_saying(waker: &Waker, last_word: &'static str) -> io::R
             Said::End if is_first => {}
             Said::End => {
                 say!("{last_word}");
+                messages::finish();
                 std::process::exit(Exit::Failed.code().into());
             }
             Said::Closing => waited.wait(),
