@@ -61,8 +61,9 @@ pub(super) struct WatchArguments {
 pub(super) fn run(arguments: &RunArguments) -> Result<Exit, Failure> {
     console::wait_for_nobody();
     let waker = Waker::new()?;
-    let _signals = stop::on_signals(&waker)?;
-    run_until_woken(arguments, &waker)
+    let signals = stop::on_signals(&waker)?;
+    let exit = run_until_woken(arguments, &waker)?;
+    Ok(signals.exit_of(exit))
 }
 
 /// Does `systrail run`, to whose end `waker` is woken.
@@ -88,7 +89,7 @@ pub(super) fn watch(arguments: &WatchArguments) -> Result<Exit, Failure> {
     let options = &arguments.options;
     let log = options.explicit_log();
     let waker = Waker::new()?;
-    let _signals = stop::on_signals(&waker)?;
+    let signals = stop::on_signals(&waker)?;
     let recording = Recording {
         config: options.configuration()?,
         // JSON Lines on standard output take the place of the lines for a person.
@@ -97,7 +98,8 @@ pub(super) fn watch(arguments: &WatchArguments) -> Result<Exit, Failure> {
         store: options.explicit_store(),
         is_live: false,
     };
-    recording.record(options, arguments.launch, &waker)
+    let exit = recording.record(options, arguments.launch, &waker)?;
+    Ok(signals.exit_of(exit))
 }
 
 /// A recording that has been decided on.

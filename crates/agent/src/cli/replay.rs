@@ -73,7 +73,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<Exit, Failure> {
         report::check_summary(path)?;
     }
     let waker = Waker::new()?;
-    let _signals = stop::on_signals(&waker)?;
+    let signals = stop::on_signals(&waker)?;
     // A line of progress would be drawn over by events on the same terminal.
     let shows_progress = arguments.writes_no_terminal();
     let mut log = Log::open(&arguments.file, shows_progress)?;
@@ -94,7 +94,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<Exit, Failure> {
     if invalid_count > 0 && on_loss == OnLoss::Fail {
         return Ok(Exit::Lost);
     }
-    Ok(exit_of(&account, on_loss))
+    Ok(signals.exit_of(exit_of(&account, on_loss)))
 }
 
 fn open_sinks(arguments: &Arguments, waker: &Waker) -> Result<Vec<Box<dyn Sink>>, Failure> {

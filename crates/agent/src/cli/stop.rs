@@ -1,8 +1,17 @@
-//! Signals that end a recording: the first drains and closes, the second gives up.
+//! Signals that end a recording: the first drains and closes, a second request to stop gives up.
+//!
+//! By default more than thirty signals end a process at once, without its account. Whatever of them
+//! can be caught drains and closes here; those that have another meaning for other programs, or tell
+//! of a limit that a sink meets too, end nothing.
 
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{
+    SIGALRM, SIGHUP, SIGINT, SIGIO, SIGPROF, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGVTALRM,
+    SIGXCPU, SIGXFSZ,
+};
 use signal_hook::iterator::{Handle, Signals};
 use systrail::sys::wake::Waker;
 
@@ -10,10 +19,45 @@ use super::Exit;
 use super::console::{self, say};
 use super::service_manager;
 
+/// Requests to stop.
+const REQUESTS: [i32; 3] = [SIGINT, SIGTERM, SIGQUIT];
+
+/// They end the recording, and it failed: nobody asks it to stop by them, so a service manager is to
+/// start it again.
+const ENDS: [i32; 8] = [
+    SIGHUP,
+    SIGALRM,
+    SIGVTALRM,
+    SIGPROF,
+    SIGIO,
+    SIGXCPU,
+    libc::SIGPWR,
+    libc::SIGSTKFLT,
+];
+
+/// Real-time signals that the C library leaves to programs, whichever it is.
+const REAL_TIME_MIN: i32 = 35;
+
+/// Sent to many programs, which rotate logs or print something then; nothing happens here. After
+/// SIGXFSZ the write that met the limit on file sizes fails, which is for its sink to tell. They are
+/// caught, not ignored, because a program that is started inherits what is ignored.
+const PASSED_OVER: [i32; 3] = [SIGUSR1, SIGUSR2, SIGXFSZ];
+
 /// Signals being listened to; dropping it ends that.
 #[derive(Debug)]
 pub(super) struct Listening {
     handle: Handle,
+    was_ended: Arc<AtomicBool>,
+}
+
+impl Listening {
+    /// How the command ends: one that was ended without a request to stop has failed.
+    pub(super) fn exit_of(&self, exit: Exit) -> Exit {
+        match exit {
+            Exit::Done if self.was_ended.load(Ordering::SeqCst) => Exit::Failed,
+            exit => exit,
+        }
+    }
 }
 
 impl Drop for Listening {
@@ -22,40 +66,66 @@ impl Drop for Listening {
     }
 }
 
-/// Wakes `waker` on SIGINT, SIGTERM and SIGHUP, and ends the process at the second of them.
+/// Wakes `waker` on every signal that ends a process and can be caught, and ends it at the second
+/// request to stop.
 pub(super) fn on_signals(waker: &Waker) -> io::Result<Listening> {
     on_signals_saying(waker, "aborted; events on their way are in no log")
 }
 
 /// The same with what is said at the second of them.
 pub(super) fn on_signals_saying(waker: &Waker, last_word: &'static str) -> io::Result<Listening> {
-    let mut wanted = vec![SIGINT, SIGTERM];
+    let ignored = ignored();
+    let others = ENDS.into_iter().chain(REAL_TIME_MIN..=libc::SIGRTMAX());
     // Who started us under nohup wants a hang-up not to matter.
-    if !is_ignored(SIGHUP) {
-        wanted.push(SIGHUP);
-    }
+    let others = others.filter(|signal| ignored >> (signal - 1) & 1 == 0);
+    let wanted = REQUESTS.into_iter().chain(PASSED_OVER).chain(others);
     let mut signals = Signals::new(wanted)?;
-    let handle = signals.handle();
+    let was_ended = Arc::<AtomicBool>::default();
+    let listening = Listening {
+        handle: signals.handle(),
+        was_ended: Arc::clone(&was_ended),
+    };
     let waker = waker.clone();
     systrail::sys::thread::named("signals").spawn(move || {
-        for (count, _signal) in signals.forever().enumerate() {
-            if count == 0 {
-                waker.wake();
-                service_manager::stopping();
+        let (mut is_ending, mut is_asked) = (false, false);
+        for signal in signals.forever() {
+            if PASSED_OVER.contains(&signal) {
                 continue;
             }
-            say!("{last_word}");
-            console::finish();
-            std::process::exit(Exit::Failed.code().into());
+            let is_request = REQUESTS.contains(&signal);
+            if is_request && std::mem::replace(&mut is_asked, true) {
+                say!("{last_word}");
+                console::finish();
+                std::process::exit(Exit::Failed.code().into());
+            }
+            // A terminal that goes away can send more than one SIGHUP; the first is enough.
+            if std::mem::replace(&mut is_ending, true) {
+                continue;
+            }
+            if !is_request {
+                was_ended.store(true, Ordering::SeqCst);
+            }
+            waker.wake();
+            if !is_request {
+                say!("ended by {}, which is no request to stop", name(signal));
+            }
+            service_manager::stopping();
         }
     })?;
-    Ok(Listening { handle })
+    Ok(listening)
 }
 
-/// Whether the process was started with `signal` ignored.
-fn is_ignored(signal: i32) -> bool {
-    let mask = systrail::sys::proc::own_status("SigIgn")
+/// The signal as manuals have it.
+fn name(signal: i32) -> String {
+    match nix::sys::signal::Signal::try_from(signal) {
+        Ok(signal) => signal.to_string(),
+        Err(_real_time) => format!("signal {signal}"),
+    }
+}
+
+/// The signals that the process was started with ignored, a bit each.
+fn ignored() -> u64 {
+    systrail::sys::proc::own_status("SigIgn")
         .and_then(|mask| u64::from_str_radix(&mask, 16).ok())
-        .unwrap_or(0);
-    mask >> (signal - 1) & 1 == 1
+        .unwrap_or(0)
 }

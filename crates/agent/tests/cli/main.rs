@@ -12,6 +12,7 @@ mod messages;
 mod replay;
 mod run;
 mod service;
+mod signals;
 
 use std::ffi::OsStr;
 use std::fs;
