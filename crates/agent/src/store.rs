@@ -41,7 +41,7 @@ pub(crate) use guard::code_of;
 pub use guard::{Guard, Limits, Stopped};
 pub use live::Live;
 pub use overview::{Overview, overview};
-pub use reader::{PassedOver, Reader, last_run, segments_set_aside};
+pub use reader::{PassedOver, Reader, last_run, never_asked};
 pub use views::{Column, View, views};
 pub use writer::{OpenError, WAL_SIZE, Writer};
 

@@ -97,8 +97,8 @@ impl Arguments {
     /// cannot be read fails the export: it is a copy, and may be all that is kept.
     fn print_store<W: Write>(&self, printer: &mut Printer<W>) -> Result<u64, End> {
         let (directory, window) = self.trail.store(&Guard::default())?;
-        let set_aside = store::segments_set_aside(&directory, &window).map_err(Failure::from)?;
-        let passed_over_count = passed_over::tell(&set_aside);
+        let never_asked = store::never_asked(&directory, &window).map_err(Failure::from)?;
+        let passed_over_count = passed_over::tell(&never_asked);
         let events = store::events(&directory, &window).map_err(Failure::from)?;
         printer.begin()?;
         let mut unreadable = None;

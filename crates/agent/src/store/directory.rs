@@ -4,7 +4,6 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
 use jiff::Timestamp;
 use jiff::civil::DateTime;
@@ -25,22 +24,9 @@ pub struct Named {
     pub others: Vec<PathBuf>,
 }
 
-/// The segments of a store, the oldest first. Other files are passed over, and those with a segment's
-/// name said.
+/// The segments of a store, the oldest first.
 pub fn segments(directory: &Path) -> Result<Vec<PathBuf>, ReadError> {
-    /// What was said last: a command looks more than once.
-    static SAID: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
-
-    let Named { segments, others } = named(directory)?;
-    let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
-    if *said != others {
-        for path in others.iter().filter(|path| !said.contains(path)) {
-            let why = ReadError::NotAFile { path: path.clone() };
-            tracing::warn!("{why}");
-        }
-        *said = others;
-    }
-    Ok(segments)
+    named(directory).map(|named| named.segments)
 }
 
 /// What has the name of a segment; nothing is said about what is none.

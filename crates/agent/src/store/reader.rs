@@ -80,7 +80,7 @@ impl Reader {
                 }
             }
         }
-        passed_over.extend(segments_set_aside(directory, window)?);
+        passed_over.extend(never_asked(directory, window)?);
         passed_over.sort_by(|one, other| one.path.cmp(&other.path));
         let segments = Arc::new(segments);
         let connection = connect(&segments).map_err(at_directory)?;
@@ -200,9 +200,15 @@ impl Seen {
     }
 }
 
-/// The segments that a writer found damaged and set aside, and that may have events in the window.
-pub fn segments_set_aside(directory: &Path, window: &Window) -> Result<Vec<PassedOver>, ReadError> {
+/// What no reader opens: segments that a writer found damaged and set aside, and that may have events
+/// in the window; pipes, devices and the like with a segment's name.
+pub fn never_asked(directory: &Path, window: &Window) -> Result<Vec<PassedOver>, ReadError> {
     let (since, _) = window.bounds();
+    let others = directory::named(directory)?.others.into_iter();
+    let others = others.map(|path| PassedOver {
+        why: ReadError::NotAFile { path: path.clone() },
+        path,
+    });
     let paths = directory::set_aside_since(directory, since).map_err(|source| ReadError::Io {
         path: directory.to_path_buf(),
         source,
@@ -211,7 +217,7 @@ pub fn segments_set_aside(directory: &Path, window: &Window) -> Result<Vec<Passe
         why: ReadError::SetAside { path: path.clone() },
         path,
     });
-    Ok(passed_over.collect())
+    Ok(passed_over.chain(others).collect())
 }
 
 /// A connection that has the views of these segments.
