@@ -188,7 +188,11 @@ impl Store {
         let mut after = None;
         if let Some(path) = newest {
             after = path.file_name().and_then(store::begin_of);
-            match Writer::resume(&path, now(), &self.live) {
+            let resumed = match emptied(&path) {
+                None => Writer::resume(&path, now(), &self.live),
+                Some(damage) => Err(damage),
+            };
+            match resumed {
                 Ok(Some(writer)) => {
                     self.begin_with(writer);
                     return Ok(());
@@ -455,6 +459,19 @@ impl Place {
     fn is_at(&self, path: &Path) -> bool {
         Self::of(path).as_ref() == Some(self)
     }
+}
+
+/// Why a segment that is empty is damaged: it has been written, and SQLite would throw away what is in
+/// its write-ahead log.
+fn emptied(path: &Path) -> Option<ReadError> {
+    let size = |path: &Path| std::fs::metadata(path).map_or(0, |metadata| metadata.len());
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    let is_emptied = size(path) == 0 && size(Path::new(&log)) > 0;
+    is_emptied.then(|| ReadError::Row {
+        path: path.to_path_buf(),
+        what: "it is empty, and its write-ahead log is not".to_owned(),
+    })
 }
 
 /// Says that a segment is not gone on with, for which there are other reasons than damage. One newer
