@@ -4,6 +4,7 @@
 //! What both systems need has one name and two files: `sys/wake.rs` for Linux, its twin
 //! `sys/windows/wake.rs`. What only one has is declared for that one alone.
 
+pub mod believed;
 #[cfg_attr(windows, path = "sys/windows/clock.rs")]
 pub mod clock;
 pub mod driver;

@@ -22,6 +22,7 @@ use std::time::{Duration, Instant, SystemTime};
 use super::lines::Lines;
 use super::outage::{Outage, RETRY_MAX};
 use super::{Sink, Tally, is_wrong_path};
+use crate::sys::believed::Believed;
 use crate::trail::Event;
 use crate::trail::json;
 pub(super) use file::Lock;
@@ -111,6 +112,7 @@ pub struct LogFile {
     /// Rotation is not tried before this; set when it failed.
     rotation_due: Option<Instant>,
     retention_due: Instant,
+    believed: Believed,
     lines: Lines,
     syncer: Syncer,
     /// The last field: the lock is given up when nothing more happens to the files.
@@ -129,6 +131,7 @@ impl LogFile {
         let path = resolved(&settings.path).map_err(at_path)?;
         let syncer = Syncer::start().map_err(at_path)?;
         settings.path = path;
+        let believed = Believed::since(rotation::newest(&settings.path));
         let mut log = Self {
             settings,
             file: None,
@@ -137,6 +140,7 @@ impl LogFile {
             is_volatile: false,
             rotation_due: None,
             retention_due: Instant::now(),
+            believed,
             lines: Lines::default(),
             syncer,
             lock: None,
@@ -247,7 +251,7 @@ impl LogFile {
     fn retain(&mut self) {
         self.retention_due = Instant::now() + RETENTION_INTERVAL;
         let current_size = self.file.as_ref().map_or(0, File::size);
-        rotation::retain(&self.settings, current_size, SystemTime::now());
+        rotation::retain(&self.settings, current_size, &mut self.believed);
     }
 
     /// Writes the gathered lines, or counts them as lost.

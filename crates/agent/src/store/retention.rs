@@ -13,6 +13,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::segment::Shape;
 use super::{ReadError, directory};
+use crate::sys::believed::Believed;
 
 /// How often retention is looked at when no segment is ended.
 const RETENTION_INTERVAL: Duration = Duration::from_mins(10);
@@ -66,6 +67,7 @@ impl RetentionThread {
         let written = Written::default();
         let mut work = Work {
             written: written.clone(),
+            believed: Believed::since(newest(&directory)),
             directory,
             retention,
             current: None,
@@ -114,6 +116,7 @@ struct Work {
     /// The segment that was written at the last look, and a connection to it.
     current: Option<(PathBuf, Connection)>,
     retention_due: Instant,
+    believed: Believed,
 }
 
 impl Work {
@@ -182,7 +185,7 @@ impl Work {
     }
 
     /// Deletes the segments that are beyond the limits, the oldest first; never the newest.
-    fn retain(&self) {
+    fn retain(&mut self) {
         let (Ok(named), Ok(aside)) = (
             directory::named(&self.directory),
             directory::segments_aside(&self.directory),
@@ -194,12 +197,13 @@ impl Work {
         let mut total_size = directory::size_of(&newest);
         paths.extend(aside);
         paths.sort();
+        let now = self.believed.read();
         for path in paths.iter().rev() {
             total_size = total_size.saturating_add(directory::size_of(path));
-            let is_too_old = self
-                .retention
-                .keep_age
-                .is_some_and(|limit| age(path) > limit);
+            let modified = modified(path).unwrap_or(now.told);
+            let keep_age = self.retention.keep_age;
+            let is_too_old =
+                keep_age.is_some_and(|limit| self.believed.is_older(now, modified, limit));
             let is_too_much = self
                 .retention
                 .keep_size
@@ -236,13 +240,18 @@ fn settle(path: &Path) {
     }
 }
 
-/// How long ago the segment was written last.
-fn age(path: &Path) -> Duration {
-    let modified = std::fs::metadata(path).and_then(|metadata| metadata.modified());
-    modified
-        .ok()
-        .and_then(|modified| SystemTime::now().duration_since(modified).ok())
-        .unwrap_or_default()
+/// When the file was written last; `None` where that cannot be told.
+fn modified(path: &Path) -> Option<SystemTime> {
+    let metadata = std::fs::metadata(path);
+    metadata.and_then(|metadata| metadata.modified()).ok()
+}
+
+/// When anything of the store was written last.
+fn newest(directory: &Path) -> Option<SystemTime> {
+    let segments = directory::named(directory).ok()?.segments;
+    let logs = segments.iter().map(|path| directory::beside(path, "-wal"));
+    let times = logs.chain(segments.iter().cloned());
+    times.filter_map(|path| modified(&path)).max()
 }
 
 fn delete(path: &Path) {
@@ -333,6 +342,7 @@ mod tests {
             retention: Retention::default(),
             current: None,
             retention_due: Instant::now(),
+            believed: Believed::since(None),
         };
         work.run(&requested);
         for path in [first, second] {
@@ -358,6 +368,7 @@ mod tests {
             },
             current: None,
             retention_due: Instant::now(),
+            believed: Believed::since(None),
         };
         work.look();
         assert_eq!(directory::segments(directory.path()).unwrap().len(), 1);

@@ -377,6 +377,37 @@ fn deletes_files_that_are_too_old_or_too_large_together() {
     assert_eq!(rotated(&path), [fresh]);
 }
 
+/// The clock stood a year ahead for a moment, and all rotated logs were deleted, without a word.
+#[test]
+fn a_clock_ahead_of_all_that_was_recorded_makes_no_rotated_log_old() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = settings(directory.path()).path;
+    let old = directory.path().join("systrail.jsonl.20200101T000000.000Z");
+    let fresh = directory.path().join("systrail.jsonl.20260201T000000.000Z");
+    let day = Duration::from_hours(24);
+    for (file, days) in [(&old, 400), (&fresh, 365)] {
+        fs::write(file, "\n").unwrap();
+        let file = File::options().write(true).open(file).unwrap();
+        file.set_modified(SystemTime::now() - day * days).unwrap();
+    }
+    let open = |days: u32| {
+        Log::open(Settings {
+            keep_age: Some(day * days),
+            ..settings(directory.path())
+        })
+    };
+    let warnings = warnings_of(|| drop(open(40)));
+    assert_eq!(rotated(&path), [old, fresh.clone()]);
+    let told = warnings
+        .iter()
+        .filter(|line| line.contains("the clock is ahead"));
+    assert_eq!(told.count(), 1, "{warnings:?}");
+    // What is old beside what was recorded last goes all the same.
+    fs::remove_file(&path).unwrap();
+    drop(open(30));
+    assert_eq!(rotated(&path), [fresh]);
+}
+
 #[test]
 fn a_link_to_the_log_is_followed_and_stays() {
     let directory = tempfile::tempdir().unwrap();

@@ -497,6 +497,38 @@ fn retention_drops_what_is_too_old_also_what_was_set_aside() {
     assert!(!aside.exists());
 }
 
+/// The clock stood a year ahead for a moment, and all history was deleted at once, without a word.
+#[test]
+fn a_clock_ahead_of_all_that_was_recorded_makes_nothing_old() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut settings = settings(directory.path());
+    settings.segment_size = 1;
+    let mut shelf = Shelf::open(settings.clone());
+    for _ in 0..4 {
+        shelf.write(1);
+    }
+    let path = shelf.path.clone();
+    shelf.close();
+    let all = segments(&path);
+    // Seen from then, it is now a year later.
+    let before = std::time::SystemTime::now() - Duration::from_hours(365 * 24);
+    let set = |times: [std::time::SystemTime; 5]| {
+        for (segment, time) in all.iter().zip(times) {
+            let file = fs::File::open(segment).unwrap();
+            file.set_modified(time).unwrap();
+        }
+    };
+    set([before; 5]);
+    settings.retention.keep_age = Some(Duration::from_hours(30 * 24));
+    Shelf::open(settings.clone()).close();
+    assert_eq!(segments(&path), all);
+    // What is old beside what was recorded last goes all the same.
+    let older = before - Duration::from_hours(31 * 24);
+    set([older, before, before, before, before]);
+    Shelf::open(settings).close();
+    assert_eq!(segments(&path), all[1..]);
+}
+
 /// What the pipeline tells of a sink that has lost events.
 fn told(sequence: u64, lost_count: u64) -> Event {
     let lost = Lost {

@@ -11,6 +11,7 @@ use jiff::tz::Offset;
 use jiff::{RoundMode, Timestamp, ToSpan as _, Unit};
 
 use super::Settings;
+use crate::sys::believed::Believed;
 
 /// Gives the log a name with the time. The name is later than every other, also when the clock was
 /// set back or two rotations fall into a millisecond, so that names sort by age whatever happens.
@@ -31,7 +32,7 @@ pub(super) fn move_aside(log: &Path, now: SystemTime) -> io::Result<()> {
 
 /// Deletes the rotated files that are beyond the limits, the oldest first. Other files are never
 /// touched. What cannot be deleted is said and left.
-pub(super) fn retain(settings: &Settings, current_size: u64, now: SystemTime) {
+pub(super) fn retain(settings: &Settings, current_size: u64, believed: &mut Believed) {
     let rotated = match rotated_files(&settings.path) {
         Ok(rotated) => rotated,
         Err(error) => {
@@ -39,12 +40,14 @@ pub(super) fn retain(settings: &Settings, current_size: u64, now: SystemTime) {
             return;
         }
     };
+    let now = believed.read();
     let mut total_size = current_size;
     for (index, file) in rotated.iter().rev().enumerate() {
         total_size = total_size.saturating_add(file.size);
-        let age = now.duration_since(file.modified).unwrap_or_default();
+        let keep_age = settings.keep_age;
+        let is_too_old = keep_age.is_some_and(|limit| believed.is_older(now, file.modified, limit));
         let is_beyond = settings.keep_files.is_some_and(|limit| index >= limit)
-            || settings.keep_age.is_some_and(|limit| age > limit)
+            || is_too_old
             || settings.keep_size.is_some_and(|limit| total_size > limit);
         if !is_beyond {
             continue;
@@ -56,6 +59,14 @@ pub(super) fn retain(settings: &Settings, current_size: u64, now: SystemTime) {
             }
         }
     }
+}
+
+/// When the log or one of its predecessors was written last.
+pub(super) fn newest(log: &Path) -> Option<SystemTime> {
+    let current = fs::metadata(log).and_then(|metadata| metadata.modified());
+    let rotated = rotated_files(log).unwrap_or_default();
+    let times = rotated.iter().map(|file| file.modified);
+    times.chain(current).max()
 }
 
 /// A rotated log.
