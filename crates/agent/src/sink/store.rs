@@ -14,7 +14,7 @@ mod uncommitted;
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use jiff::Timestamp;
 
@@ -110,6 +110,8 @@ pub struct Store {
     /// The segment's file, to notice when another program takes it away.
     place: Option<Place>,
     begun: SystemTime,
+    /// When this run began to write it: its own time is later than now where the clock was set back.
+    resumed: Instant,
     in_transaction: bool,
     uncommitted: Uncommitted,
     owed: Owed,
@@ -138,6 +140,7 @@ impl Store {
             writer: None,
             place: None,
             begun: SystemTime::now(),
+            resumed: Instant::now(),
             in_transaction: false,
             uncommitted: Uncommitted::default(),
             owed: Owed::default(),
@@ -223,6 +226,7 @@ impl Store {
         let begun = writer.path().file_name().and_then(store::begin_of);
         let begun = begun.and_then(|begun| jiff::tz::Offset::UTC.to_timestamp(begun).ok());
         self.begun = begun.map_or_else(SystemTime::now, SystemTime::from);
+        self.resumed = Instant::now();
         self.place = Place::of(writer.path());
         self.retention.look(writer.path());
         self.writer = Some(writer);
@@ -327,10 +331,8 @@ impl Store {
         let is_large = writer
             .size()
             .is_ok_and(|size| size >= self.settings.segment_size);
-        let is_old = self
-            .begun
-            .elapsed()
-            .is_ok_and(|age| age >= self.settings.segment_age);
+        let age = self.begun.elapsed().unwrap_or_default();
+        let is_old = age.max(self.resumed.elapsed()) >= self.settings.segment_age;
         if is_large || is_old {
             self.begin_next_segment();
         }

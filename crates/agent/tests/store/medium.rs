@@ -529,6 +529,25 @@ fn a_clock_ahead_of_all_that_was_recorded_makes_nothing_old() {
     assert_eq!(segments(&path), all[1..]);
 }
 
+/// After the clock was set back a segment was written on for as long as it had been ahead, and none of
+/// it became too old to keep.
+#[test]
+fn a_segment_begun_while_the_clock_was_ahead_ends_in_time() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut shelf = Shelf::in_directory(directory.path());
+    shelf.write(1);
+    let path = shelf.path.clone();
+    shelf.close();
+    let ahead = path.join("20991122T100000.000Z.sqlite");
+    fs::rename(&segments(&path)[0], &ahead).unwrap();
+    let mut settings = settings(directory.path());
+    settings.segment_age = Duration::from_nanos(1);
+    let mut shelf = Shelf::open(settings);
+    shelf.write(1);
+    shelf.close();
+    assert_eq!(segments(&path).len(), 2);
+}
+
 /// What the pipeline tells of a sink that has lost events.
 fn told(sequence: u64, lost_count: u64) -> Event {
     let lost = Lost {
