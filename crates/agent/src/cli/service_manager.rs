@@ -37,14 +37,24 @@ fn notify(state: &NotifyState<'_>) {
     }
 }
 
-/// `sd_notify` takes every name for a path; one that begins with `@` is of an abstract socket.
+/// How long a message may wait for room in the service manager's queue.
+const SEND_TIME_MAX: Duration = Duration::from_secs(1);
+
+/// Sends it, or fails where it would have to wait for long: a service manager that stands still must not
+/// hold up what is recorded. `sd_notify` waits for ever, and takes every name for a path; one that begins
+/// with `@` is of an abstract socket.
 fn send(state: &NotifyState<'_>) -> io::Result<()> {
-    let socket_name = env::var_os("NOTIFY_SOCKET").unwrap_or_default();
-    let Some(name) = socket_name.as_bytes().strip_prefix(b"@") else {
-        return sd_notify::notify(std::slice::from_ref(state));
+    let Some(socket_name) = env::var_os("NOTIFY_SOCKET") else {
+        return Ok(());
+    };
+    let name = socket_name.as_bytes();
+    let address = match name.strip_prefix(b"@") {
+        Some(name) => SocketAddr::from_abstract_name(name)?,
+        None if name.starts_with(b"/") => SocketAddr::from_pathname(&socket_name)?,
+        None => return sd_notify::notify(std::slice::from_ref(state)),
     };
     let socket = UnixDatagram::unbound()?;
-    let address = SocketAddr::from_abstract_name(name)?;
+    socket.set_write_timeout(Some(SEND_TIME_MAX))?;
     socket.connect_addr(&address)?;
     let _size = socket.send(state.to_string().as_bytes())?;
     Ok(())

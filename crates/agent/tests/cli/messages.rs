@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{ErrorKind, PipeWriter, Write as _};
+use std::os::unix::net::UnixDatagram;
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -86,4 +87,21 @@ fn a_standard_error_that_nobody_reads_holds_up_no_recording() {
     let text = fs::read_to_string(log).unwrap();
     let last = text.lines().last().unwrap();
     assert!(last.contains("\"kind\":\"sensor_stop\""), "{last}");
+}
+
+/// A recording waited for ever for a service manager that took nothing any more.
+#[test]
+fn a_service_manager_that_stands_still_holds_up_no_recording() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("notify");
+    let _unread = UnixDatagram::bind(&path).unwrap();
+    let filling = UnixDatagram::unbound().unwrap();
+    filling.set_nonblocking(true).unwrap();
+    while filling.send_to(b"full", &path).is_ok() {}
+    let mut command = systrail();
+    command
+        .args(["run", "--no-store", "--no-log", "--duration", "100ms"])
+        .env("NOTIFY_SOCKET", &path);
+    let code = run_unread(command).code();
+    assert!(matches!(code, Some(0 | 4)), "{code:?}");
 }
