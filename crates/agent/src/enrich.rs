@@ -383,7 +383,11 @@ impl Enricher {
     fn remember(&mut self, header: &Header, program: program::Program) {
         let start_time = self.start_time(header).unwrap_or(header.time);
         let process_key = self.known_key(header.process_id, start_time, header.time);
-        let verdict = self.rules.judge(&program.trail);
+        let verdict = if program.is_user_unanswered() {
+            self.rules.judge_unnamed(&program.trail)
+        } else {
+            self.rules.judge(&program.trail)
+        };
         let process = Process {
             key: process_key,
             start_time,

@@ -198,6 +198,16 @@ impl Rules {
 
     /// What the rules say about a process that runs `program`.
     pub fn judge(&self, program: &Program) -> Verdict {
+        self.verdict(program, |rule| rule.matches(program))
+    }
+
+    /// What they say while the name of its user is not known yet: what he may have been asked for by
+    /// is kept, for it cannot be had later.
+    pub fn judge_unnamed(&self, program: &Program) -> Verdict {
+        self.verdict(program, |rule| rule.may_match(program))
+    }
+
+    fn verdict(&self, program: &Program, includes_fn: impl Fn(&Rule) -> bool) -> Verdict {
         if self.is_empty() {
             return Verdict::KEEP;
         }
@@ -208,7 +218,7 @@ impl Rules {
         };
         let mut loaded_images = 0;
         let mut image_load_included = false;
-        for rule in self.include.iter().filter(|rule| rule.matches(program)) {
+        for rule in self.include.iter().filter(|rule| includes_fn(rule)) {
             kept = kept.union(rule.kinds);
             match rule.loaded_image {
                 Some(index) => loaded_images |= bit(index),
@@ -265,10 +275,14 @@ const fn bit(index: usize) -> u64 {
 
 impl Rule {
     fn matches(&self, program: &Program) -> bool {
+        self.may_match(program) && (self.user.is_empty() || self.matches_user(program))
+    }
+
+    /// Whether it matches for some user.
+    fn may_match(&self, program: &Program) -> bool {
         !self.kinds.is_empty()
             && self.image.allows(program.image.as_ref())
             && self.command_line.allows(program.command_line.as_ref())
-            && (self.user.is_empty() || self.matches_user(program))
     }
 
     fn matches_user(&self, program: &Program) -> bool {

@@ -73,6 +73,8 @@ pub mod missing {
     pub const LOST: &str = "lost";
     /// There is no name for this id.
     pub const UNKNOWN: &str = "unknown";
+    /// Who knows it did not say in time; a later event may have it.
+    pub const UNANSWERED: &str = "unanswered";
     /// It changed while the snapshot was taken.
     pub const CHANGED: &str = "changed";
 }

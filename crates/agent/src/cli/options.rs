@@ -9,10 +9,10 @@ use std::time::Duration;
 use clap::Args;
 use systrail::account::Account;
 use systrail::config::{self, Config, FLUSH_INTERVAL, OnLoss, Severity};
+use systrail::enrich::user;
 use systrail::quantity;
 use systrail::rules::Kinds;
 use systrail::sensor::choice::Source;
-use systrail::sys::users;
 
 use super::console::{self, say};
 use super::{Exit, Failure, launch};
@@ -221,7 +221,7 @@ pub(super) fn read(path: &Path) -> Result<(Config, Vec<config::Finding>), config
     let text = config::read_text(path)?;
     let (config, mut findings) = Config::parse(&text);
     if findings.is_empty() {
-        findings = config::hopeless_rules(&config, &users::exists);
+        findings = config::hopeless_rules(&config, &user::exists_fn());
     }
     Ok((config, findings))
 }

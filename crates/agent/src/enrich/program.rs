@@ -5,7 +5,7 @@ use std::sync::Arc;
 use event::{Flags, Header, process};
 
 use super::image_path::{ImagePaths, path};
-use super::user::{Users, sid_text};
+use super::user::{Name as UserName, Users, sid_text};
 use crate::sys::processes;
 use crate::trail::{self, Name, Text, UserId, missing};
 
@@ -35,6 +35,22 @@ impl Program {
         self.trail.user_id = None;
         self.forget_reasons(&["user", "user_id"]);
         self.lacks(&["user", "user_id"], missing::UNAVAILABLE);
+    }
+
+    /// Whether it runs for a user whose name is not known yet.
+    pub fn is_user_unanswered(&self) -> bool {
+        self.missing_reason("user").as_deref() == Some(missing::UNANSWERED)
+    }
+
+    fn set_user(&mut self, user_id: UserId, name: UserName) {
+        self.forget_reasons(&["user", "user_id"]);
+        self.trail.user_id = Some(user_id);
+        self.trail.user = None;
+        match name {
+            UserName::Is(name) => self.trail.user = Some(name),
+            UserName::None => self.lacks(&["user"], missing::UNKNOWN),
+            UserName::Unanswered => self.lacks(&["user"], missing::UNANSWERED),
+        }
     }
 
     fn lacks(&mut self, fields: &[&'static str], reason: &'static str) {
@@ -152,13 +168,8 @@ impl Programs {
 
     /// Says for whom the program runs, asked at `now` on the sensor's clock.
     pub fn set_user(&mut self, program: &mut Program, user_id: u32, now: u64) {
-        let user_id_now = Some(UserId::Uid(user_id));
-        program.forget_reasons(&["user", "user_id"]);
-        program.trail.user = self.users.name(user_id, now);
-        program.trail.user_id = user_id_now;
-        if program.trail.user.is_none() {
-            program.lacks(&["user"], missing::UNKNOWN);
-        }
+        let name = self.users.name(user_id, now);
+        program.set_user(UserId::Uid(user_id), name);
     }
 
     /// Says for whom the program runs on Windows. A SID that is none is a user nobody knows.
@@ -166,12 +177,8 @@ impl Programs {
         let Some(text) = sid_text(sid) else {
             return program.user_unavailable();
         };
-        program.forget_reasons(&["user", "user_id"]);
-        program.trail.user = self.users.name_of_sid(sid, now);
-        program.trail.user_id = Some(UserId::Sid(text));
-        if program.trail.user.is_none() {
-            program.lacks(&["user"], missing::UNKNOWN);
-        }
+        let name = self.users.name_of_sid(sid, now);
+        program.set_user(UserId::Sid(text), name);
     }
 }
 

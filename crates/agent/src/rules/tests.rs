@@ -130,6 +130,27 @@ fn every_condition_of_a_rule_has_to_match() {
 }
 
 #[test]
+fn a_user_whose_name_is_not_known_yet_is_left_out_by_no_rule() {
+    let alice = Conditions {
+        user: patterns(&["alice"]),
+        ..Conditions::default()
+    };
+    let unnamed = Program {
+        user: None,
+        ..program("/bin/sh")
+    };
+    let only_hers = rules(std::slice::from_ref(&alice), &[]);
+    assert!(!only_hers.judge(&unnamed).keeps(Kind::PROCESS_EXEC));
+    assert!(only_hers.judge_unnamed(&unnamed).keeps(Kind::PROCESS_EXEC));
+    let all_but_hers = rules(&[], &[alice]);
+    assert!(
+        all_but_hers
+            .judge_unnamed(&unnamed)
+            .keeps(Kind::PROCESS_EXEC)
+    );
+}
+
+#[test]
 fn a_user_is_known_by_name_or_number() {
     for user in ["alice", "1000", "100?"] {
         let rule = Conditions {

@@ -112,6 +112,8 @@ pub(super) fn exposure_by(place: &Path, descriptor: &[u8], part: Part) -> Option
 
 fn name(sid: &[u8]) -> String {
     users::name_of_sid(sid)
+        .ok()
+        .flatten()
         .or_else(|| sid_text(sid).map(|text| text.to_string()))
         .unwrap_or_else(|| "somebody unknown".to_owned())
 }

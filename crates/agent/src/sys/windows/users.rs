@@ -2,7 +2,9 @@
 
 #![expect(unsafe_code, reason = "looks up SIDs and names")]
 
+use std::io;
 use std::ptr::{null, null_mut};
+use std::sync::Arc;
 
 use windows_sys::Win32::Foundation::{ERROR_NONE_MAPPED, GetLastError};
 use windows_sys::Win32::Security::{IsValidSid, LookupAccountNameW, LookupAccountSidW};
@@ -16,16 +18,23 @@ const NAME_SIZE_MAX: usize = 512;
 const SID_SIZE_MAX: usize = 68;
 
 /// There are no uids on this system.
-pub fn name_of_uid(_user_id: u32) -> Option<String> {
-    None
+///
+/// # Errors
+/// None.
+pub fn name_of_uid(_user_id: u32) -> io::Result<Option<String>> {
+    Ok(None)
 }
 
-/// The name of a SID in its binary form, as `DOMAIN\name`; `None` when nobody knows one.
-pub fn name_of_sid(sid: &[u8]) -> Option<String> {
+/// The name of a SID in its binary form, as `DOMAIN\name`; `None` when nobody knows one. May take
+/// any time.
+///
+/// # Errors
+/// When the authority does not answer.
+pub fn name_of_sid(sid: &[u8]) -> io::Result<Option<String>> {
     // The call reads as many sub-authorities as the second byte says.
-    let claimed = 8 + usize::from(*sid.get(1)?) * 4;
-    if sid.len() != claimed || sid.len() > SID_SIZE_MAX {
-        return None;
+    let claimed = sid.get(1).map(|count| 8 + usize::from(*count) * 4);
+    if claimed != Some(sid.len()) || sid.len() > SID_SIZE_MAX {
+        return Ok(None);
     }
     // Sub-authorities are numbers of 4 bytes, which the system may read as such.
     let mut aligned = [0_u32; SID_SIZE_MAX / 4];
@@ -35,7 +44,7 @@ pub fn name_of_sid(sid: &[u8]) -> Option<String> {
     let sid = aligned.as_mut_ptr().cast();
     // SAFETY: the buffer is larger than any SID whose count was checked.
     if unsafe { IsValidSid(sid) } == 0 {
-        return None;
+        return Ok(None);
     }
     let (mut name, mut domain) = ([0_u16; NAME_SIZE_MAX], [0_u16; NAME_SIZE_MAX]);
     let (mut name_size, mut domain_size, mut kind) = (512, 512, 0);
@@ -52,17 +61,39 @@ pub fn name_of_sid(sid: &[u8]) -> Option<String> {
         )
     };
     if found == 0 {
-        return None;
+        // SAFETY: reads this thread's last error.
+        let error = unsafe { GetLastError() };
+        return if error == ERROR_NONE_MAPPED {
+            Ok(None)
+        } else {
+            Err(io::Error::from_raw_os_error(error.cast_signed()))
+        };
     }
     let (name, domain) = (text(&name), text(&domain));
-    Some(if domain.is_empty() {
+    Ok(Some(if domain.is_empty() {
         name
     } else {
         format!(r"{domain}\{name}")
-    })
+    }))
 }
 
-/// Whether this machine knows the user; where it cannot tell, it may.
+/// There is no file of users on this system: each is asked for.
+#[derive(Debug, Default)]
+pub struct LocalUsers;
+
+impl LocalUsers {
+    /// None.
+    pub const fn name(&self, _user_id: u32) -> Option<&Arc<str>> {
+        None
+    }
+
+    /// Nothing changes.
+    pub const fn refresh(&mut self) -> bool {
+        false
+    }
+}
+
+/// Whether this machine knows the user; where it cannot tell, it may. May take any time.
 pub fn exists(name: &str) -> bool {
     let name = wide(name);
     let (mut sid_size, mut domain_size, mut kind) = (0, 0, 0);
@@ -90,17 +121,17 @@ mod tests {
     #[test]
     fn names_the_system_and_no_sid_nobody_has() {
         let system = [1, 1, 0, 0, 0, 0, 0, 5, 18, 0, 0, 0];
-        let name = name_of_sid(&system).unwrap();
+        let name = name_of_sid(&system).unwrap().unwrap();
         assert!(name.ends_with("SYSTEM"), "{name}");
         let mut nobody = vec![1, 5, 0, 0, 0, 0, 0, 5, 21, 0, 0, 0];
         nobody.extend([7; 16]);
-        assert_eq!(name_of_sid(&nobody), None);
+        assert_eq!(name_of_sid(&nobody).unwrap(), None);
     }
 
     #[test]
     fn what_is_no_sid_has_no_name() {
         for sid in [&[][..], &[1], &[1, 200, 0, 0, 0, 0, 0, 5], &[9; 12]] {
-            assert_eq!(name_of_sid(sid), None);
+            assert_eq!(name_of_sid(sid).unwrap(), None);
         }
     }
 }
