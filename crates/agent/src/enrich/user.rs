@@ -17,8 +17,14 @@ use crate::sys::users::{self, LocalUsers};
 /// How long a name is believed.
 const NAME_AGE_MAX: Duration = Duration::from_mins(10);
 
+/// How long it is believed that there is no name: a user may be created at any time.
+const NOBODY_AGE_MAX: Duration = Duration::from_mins(1);
+
 /// How long a database that failed is left alone with the same question.
 const FAILURE_AGE_MAX: Duration = Duration::from_secs(10);
+
+/// The file of local users is looked at this often, when anybody asks for a user.
+const LOCAL_AGE_MAX: Duration = Duration::from_secs(1);
 
 /// The most users that are remembered. Beyond it all are forgotten and asked anew.
 const COUNT_MAX: usize = 4_096;
@@ -34,7 +40,8 @@ pub enum Name {
     Unanswered,
 }
 
-/// Names by user: of `/etc/passwd` first, which is at hand, then of the system's user database.
+/// Names by user: of `/etc/passwd` first, which is at hand and read again when it changes, then of
+/// the system's user database.
 ///
 /// The database may be a network away (NSS, a domain controller), so a thread asks it, for each user
 /// once in a while. That while is reckoned by the sensor's clock: the events bring its time, and
@@ -69,7 +76,8 @@ impl Users {
 
     /// The name of a uid.
     pub fn name(&mut self, user_id: u32, now: u64) -> Name {
-        if self.local_seen.is_none() {
+        let is_recent = |seen: u64| is_younger(seen, LOCAL_AGE_MAX, now);
+        if !self.local_seen.is_some_and(is_recent) {
             self.local_seen = Some(now);
             if self.local.refresh() {
                 self.uids.expire();
@@ -200,7 +208,7 @@ fn hear<K: Eq + Hash>(entries: &mut HashMap<K, Entry>, user: &K, answer: Answer,
         }
         Ok(None) => {
             entry.name = Name::None;
-            NAME_AGE_MAX
+            NOBODY_AGE_MAX
         }
         Err(error) => {
             tracing::debug!(%error, "the user database did not answer");
@@ -362,6 +370,16 @@ mod tests {
     }
 
     #[test]
+    fn that_there_is_no_name_is_not_believed_for_long() {
+        let (mut names, answers, _questions) = told();
+        answers.send(Ok(None)).unwrap();
+        assert_eq!(settled(&mut names, 7, 1), Name::None);
+        assert_eq!(names.name(&7, 59 * SECOND), Name::None);
+        answers.send(Ok(Some("newcomer".to_owned()))).unwrap();
+        assert_eq!(settled(&mut names, 7, 61 * SECOND), is("newcomer"));
+    }
+
+    #[test]
     fn a_failure_is_not_the_word_that_there_is_no_name() {
         let (mut names, answers, _questions) = told();
         answers
@@ -376,7 +394,7 @@ mod tests {
         for user in 0..COUNT_MAX {
             let entry = Entry {
                 name: Name::None,
-                heard: Some((1, NAME_AGE_MAX)),
+                heard: Some((1, NOBODY_AGE_MAX)),
                 is_asked: false,
             };
             names
@@ -385,6 +403,28 @@ mod tests {
         }
         names.name(&0, 1);
         assert_eq!(names.entries.len(), 1);
+    }
+
+    // A uid that was seen before it had a name had none for ten minutes.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_user_who_is_created_or_renamed_meanwhile_has_a_name_from_then_on() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("passwd");
+        std::fs::write(&path, "root:x:0:0:::\n").unwrap();
+        let mut users = Users::with(LocalUsers::of_file(&path), Arc::new(|_| Ok(None)));
+        assert_eq!(users.name(0, SECOND), is("root"));
+        assert!(!matches!(users.name(5, SECOND), Name::Is(_)));
+        std::fs::write(&path, "root:x:0:0:::\nnewcomer:x:5:5:::\n").unwrap();
+        assert!(
+            !matches!(users.name(5, SECOND + 1), Name::Is(_)),
+            "not looked at for each event"
+        );
+        assert_eq!(users.name(5, 2 * SECOND), is("newcomer"));
+        std::fs::write(&path, "root:x:0:0:::\nrenamed:x:5:5:::\n").unwrap();
+        assert_eq!(users.name(5, 3 * SECOND), is("renamed"));
+        std::fs::write(&path, "root:x:0:0:::\n").unwrap();
+        assert!(!matches!(users.name(5, 4 * SECOND), Name::Is(_)));
     }
 
     // With a rule that names a user the recording did not begin while the database hung.
