@@ -7,7 +7,7 @@
 use event::wire::{Invalid, Reader};
 use event::{Flags, Header, image};
 
-use crate::sys::proc::image_of_name;
+use crate::sys::proc::{Process, image_of_name};
 
 /// Bytes every record begins with: type, misc, size.
 pub const HEADER_SIZE: usize = 8;
@@ -64,6 +64,8 @@ pub struct Mapping<'a> {
     pub address: u64,
     /// Its bytes.
     pub size: u64,
+    /// The inode of its file.
+    pub inode: u64,
     /// What the kernel calls it: a path, or a name in brackets.
     pub name: &'a [u8],
 }
@@ -122,6 +124,8 @@ const MAPPING_NAME_OFFSET: usize = 72;
 fn read_mapping<'a>(reader: &mut Reader<'_>, body: &'a [u8]) -> Result<Mapping<'a>, Invalid> {
     let (process_id, thread_id) = (reader.u32()?, reader.u32()?);
     let (address, size) = (reader.u64()?, reader.u64()?);
+    let (_offset, _major, _minor) = (reader.u64()?, reader.u32()?, reader.u32()?);
+    let inode = reader.u64()?;
     let padded = body.get(MAPPING_NAME_OFFSET..).ok_or(Invalid::Short {
         needed: MAPPING_NAME_OFFSET,
         left: body.len(),
@@ -132,6 +136,7 @@ fn read_mapping<'a>(reader: &mut Reader<'_>, body: &'a [u8]) -> Result<Mapping<'
         thread_id,
         address,
         size,
+        inode,
         name,
     })
 }
@@ -150,7 +155,9 @@ fn read_task(reader: &mut Reader<'_>) -> Result<Task, Invalid> {
 impl<'a> Mapping<'a> {
     /// The image this mapping loads, or `None` where it maps no file.
     pub fn image(&self) -> Option<(Flags, image::Load<'a>)> {
-        let (flags, image) = image_of_name(self.name)?;
+        let (flags, image) = image_of_name(self.name, |path| {
+            Process::has_path(self.process_id, path, self.inode)
+        })?;
         let load = image::Load {
             image_base: self.address,
             image_size: self.size,
@@ -173,6 +180,9 @@ impl<'a> Mapping<'a> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::ffi::OsStrExt as _;
+    use std::os::unix::fs::MetadataExt as _;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -191,20 +201,29 @@ mod tests {
     }
 
     fn mapping(name: &[u8]) -> Vec<u8> {
+        mapping_of(name, u64::MAX)
+    }
+
+    fn mapping_of(name: &[u8], inode: u64) -> Vec<u8> {
         let mut fields = Vec::new();
         fields.extend_from_slice(&10_u32.to_le_bytes());
         fields.extend_from_slice(&11_u32.to_le_bytes());
         fields.extend_from_slice(&0x1000_u64.to_le_bytes());
         fields.extend_from_slice(&0x2000_u64.to_le_bytes());
-        fields.extend_from_slice(&[0xff; 40]);
+        fields.extend_from_slice(&[0xff; 16]);
+        fields.extend_from_slice(&inode.to_le_bytes());
+        fields.extend_from_slice(&[0xff; 16]);
         fields.extend_from_slice(name);
         fields.resize(fields.len().next_multiple_of(8) + 8, 0);
         record(TYPE_MMAP2, 2, &fields)
     }
 
     fn image_of(name: &[u8]) -> Option<(Flags, Vec<u8>)> {
-        let bytes = mapping(name);
-        let Body::Mapping(mapping) = read(&bytes).unwrap().body else {
+        image_in(&mapping(name))
+    }
+
+    fn image_in(bytes: &[u8]) -> Option<(Flags, Vec<u8>)> {
+        let Body::Mapping(mapping) = read(bytes).unwrap().body else {
             panic!("not a mapping");
         };
         mapping
@@ -225,6 +244,7 @@ mod tests {
                 thread_id: 11,
                 address: 0x1000,
                 size: 0x2000,
+                inode: u64::MAX,
                 name: b"/usr/lib/libc.so.6",
             })
         );
@@ -244,6 +264,23 @@ mod tests {
             image_of(b"/memfd:jit (deleted)"),
             Some((Flags::IMAGE_DELETED, b"/memfd:jit".to_vec()))
         );
+    }
+
+    // A library whose own name ends like the kernel's mark was told as deleted, under half its name.
+    #[test]
+    fn a_file_that_is_named_like_a_deleted_one_is_there() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().canonicalize().unwrap();
+        let path = path.join("lib.so (deleted)");
+        std::fs::write(&path, b"").unwrap();
+        let inode = std::fs::metadata(&path).unwrap().ino();
+        let name = path.as_os_str().as_bytes();
+        let image = image_in(&mapping_of(name, inode));
+        assert_eq!(image, Some((Flags::NONE, name.to_vec())));
+        // Another file has that name; the one that was mapped had the name before the mark.
+        let image = image_in(&mapping_of(name, inode + 1));
+        let before = name.strip_suffix(b" (deleted)").unwrap();
+        assert_eq!(image, Some((Flags::IMAGE_DELETED, before.to_vec())));
     }
 
     #[test]

@@ -4,10 +4,10 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use event::Flags;
-
+mod name;
 mod process;
 
+pub use name::image_of_name;
 pub use process::{Process, Program, Stat, User, program_as_of};
 
 /// The clock tick in which start times are told (`USER_HZ` is 100 on every architecture this runs
@@ -106,27 +106,6 @@ fn field(text: &str, name: &str) -> Option<String> {
         )
     };
     text.lines().find_map(rest)
-}
-
-/// The file that a mapping with this name maps, as perf records and `maps` name it; `None` for the
-/// vDSO and anonymous memory (which is the unnamed `/dev/zero` where it is shared).
-pub fn image_of_name(name: &[u8]) -> Option<(Flags, &[u8])> {
-    match name {
-        b"/dev/zero (deleted)" | b"//anon" => None,
-        // A file whose path the kernel could not put together.
-        b"//toolong" | b"//enomem" => Some((Flags::IMAGE_UNAVAILABLE, b"")),
-        name if name.starts_with(b"/") => Some(split_deleted(name)),
-        _ => None,
-    }
-}
-
-/// A path as the kernel prints it, without the mark of a file that has no name any more. A file
-/// whose own name ends like the mark is taken for a deleted one: the kernel prints both alike.
-fn split_deleted(path: &[u8]) -> (Flags, &[u8]) {
-    match path.strip_suffix(b" (deleted)") {
-        Some(path) => (Flags::IMAGE_DELETED, path),
-        None => (Flags::NONE, path),
-    }
 }
 
 #[cfg(test)]

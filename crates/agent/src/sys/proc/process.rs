@@ -13,7 +13,8 @@ use event::{Flags, image};
 use nix::fcntl::{OFlag, openat, readlinkat};
 use nix::sys::stat::Mode;
 
-use super::{TICK_NS, ids_in, image_of_name, split_deleted};
+use super::name::{has_path, image_of_name, inode_of_link, split_deleted};
+use super::{TICK_NS, ids_in};
 
 /// Of a command line, no more than this is kept.
 const COMMAND_LINE_SIZE_MAX: usize = 32 * 1024;
@@ -104,6 +105,13 @@ impl Process {
         })
     }
 
+    /// Whether the file with this inode has this path, for the process with this id if there is
+    /// one, or for us.
+    pub fn has_path(process_id: u32, path: &[u8], inode: u64) -> bool {
+        let process = Self::open(process_id).ok();
+        has_path(process.as_ref().map(|it| &it.directory), path, inode)
+    }
+
     /// Its state.
     pub fn stat(&self) -> io::Result<Stat> {
         parse_stat(&self.read("stat", STATUS_SIZE_MAX)?)
@@ -163,7 +171,10 @@ impl Process {
         match readlinkat(&self.directory, "exe") {
             Ok(path) => {
                 let path = path.into_vec();
-                let (flags, path) = split_deleted(&path);
+                let (flags, path) = split_deleted(&path, |path| {
+                    inode_of_link(&self.directory, "exe")
+                        .is_some_and(|inode| has_path(Some(&self.directory), path, inode))
+                });
                 (flags, path.to_vec())
             }
             Err(_gone) => (Flags::IMAGE_UNAVAILABLE, Vec::new()),
@@ -190,14 +201,15 @@ impl Process {
     pub fn images(&self, mut image_fn: impl FnMut(Flags, image::Load<'_>)) -> io::Result<()> {
         let maps = self.read("maps", MAPS_SIZE_MAX)?;
         for line in maps.split(|&byte| byte == b'\n') {
-            let Some((image_base, image_size, name)) = parse_mapping(line) else {
+            let Some(mapping) = parse_mapping(line) else {
                 continue;
             };
-            let name = unescape_newlines(name);
-            if let Some((flags, image)) = image_of_name(&name) {
+            let name = unescape_newlines(mapping.name);
+            let has_path = |path: &[u8]| has_path(Some(&self.directory), path, mapping.inode);
+            if let Some((flags, image)) = image_of_name(&name, has_path) {
                 let load = image::Load {
-                    image_base,
-                    image_size,
+                    image_base: mapping.base,
+                    image_size: mapping.size,
                     image,
                 };
                 image_fn(flags, load);
@@ -261,8 +273,17 @@ fn parse_user_id(bytes: &[u8]) -> Option<u32> {
     text.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
-/// Base, size and name of an executable mapping of a line of `maps`.
-fn parse_mapping(line: &[u8]) -> Option<(u64, u64, &[u8])> {
+/// A line of `maps`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Mapping<'a> {
+    base: u64,
+    size: u64,
+    inode: u64,
+    name: &'a [u8],
+}
+
+/// The executable mapping a line of `maps` tells of.
+fn parse_mapping(line: &[u8]) -> Option<Mapping<'_>> {
     // start-end perms offset device inode, then blanks, then the name to the end of the line.
     let mut rest = line;
     let mut fields = [&b""[..]; 5];
@@ -271,7 +292,7 @@ fn parse_mapping(line: &[u8]) -> Option<(u64, u64, &[u8])> {
         *field = &rest[..end];
         rest = &rest[end + 1..];
     }
-    let [range, permissions, ..] = fields;
+    let [range, permissions, _, _, inode] = fields;
     if permissions.get(2) != Some(&b'x') {
         return None;
     }
@@ -279,7 +300,12 @@ fn parse_mapping(line: &[u8]) -> Option<(u64, u64, &[u8])> {
     let start = u64::from_str_radix(start, 16).ok()?;
     let end = u64::from_str_radix(end, 16).ok()?;
     let name_start = rest.iter().position(|&byte| byte != b' ')?;
-    Some((start, end.checked_sub(start)?, &rest[name_start..]))
+    Some(Mapping {
+        base: start,
+        size: end.checked_sub(start)?,
+        inode: std::str::from_utf8(inode).ok()?.parse().ok()?,
+        name: &rest[name_start..],
+    })
 }
 
 /// Undoes the one thing the kernel escapes in `maps`: a newline is `\012`. It does not escape the
@@ -301,6 +327,11 @@ fn unescape_newlines(name: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+    use std::os::unix::ffi::OsStrExt as _;
+    use std::path::PathBuf;
+    use std::process::{Command, Stdio};
+
     use proptest::prelude::*;
 
     use super::*;
@@ -341,7 +372,12 @@ mod tests {
         let line = b"7f00-7f80 r-xp 00001000 fe:00 123       /usr/lib/a b.so (deleted)";
         assert_eq!(
             parse_mapping(line),
-            Some((0x7f00, 0x80, &b"/usr/lib/a b.so (deleted)"[..]))
+            Some(Mapping {
+                base: 0x7f00,
+                size: 0x80,
+                inode: 123,
+                name: b"/usr/lib/a b.so (deleted)",
+            })
         );
         assert_eq!(parse_mapping(b"7f00-7f80 rw-p 00001000 fe:00 123 /a"), None);
         assert_eq!(parse_mapping(b"7f00-7f80 r-xp 00000000 00:00 0 "), None);
@@ -373,9 +409,69 @@ mod tests {
         assert_eq!(own, 1);
     }
 
+    /// A copy of `cat` under some name, which runs until the test is over.
+    struct Reader {
+        child: std::process::Child,
+        path: PathBuf,
+        _directory: tempfile::TempDir,
+    }
+
+    impl Reader {
+        fn start(name: &str) -> Self {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().canonicalize().unwrap().join(name);
+            std::fs::copy("/bin/cat", &path).unwrap();
+            let mut command = Command::new(&path);
+            command.stdin(Stdio::piped()).stdout(Stdio::piped());
+            let mut child = command.spawn().unwrap();
+            // What it answers shows that it is loaded.
+            child.stdin.as_mut().unwrap().write_all(b"x").unwrap();
+            child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+            Self {
+                child,
+                path,
+                _directory: directory,
+            }
+        }
+
+        /// Checks that its program and its mapping of that are told with these flags.
+        fn assert_told(&self, flags: Flags) {
+            let process = Process::open(self.child.id()).unwrap();
+            let image = (flags, self.path.as_os_str().as_bytes().to_vec());
+            assert_eq!(process.image(), image);
+            let mut images = Vec::new();
+            process
+                .images(|flags, load| images.push((flags, load.image.to_vec())))
+                .unwrap();
+            assert!(images.contains(&image), "{images:?}");
+        }
+    }
+
+    impl Drop for Reader {
+        fn drop(&mut self) {
+            self.child.kill().unwrap();
+            self.child.wait().unwrap();
+        }
+    }
+
+    // A program whose own name ends like the kernel's mark was told as deleted, under half its name.
+    #[test]
+    fn a_program_is_deleted_when_it_is_and_not_when_it_is_called_so() {
+        let reader = Reader::start("old (deleted)");
+        reader.assert_told(Flags::NONE);
+        std::fs::remove_file(&reader.path).unwrap();
+        reader.assert_told(Flags::IMAGE_DELETED);
+
+        let reader = Reader::start("old");
+        std::fs::remove_file(&reader.path).unwrap();
+        // Another file with the name that the kernel tells.
+        std::fs::write(reader.path.with_file_name("old (deleted)"), b"").unwrap();
+        reader.assert_told(Flags::IMAGE_DELETED);
+    }
+
     #[test]
     fn a_process_that_is_gone_is_an_error() {
-        let mut child = std::process::Command::new("/bin/true").spawn().unwrap();
+        let mut child = Command::new("/bin/true").spawn().unwrap();
         let process = Process::open(child.id()).unwrap();
         child.wait().unwrap();
         assert!(process.stat().is_err());

@@ -1,0 +1,93 @@
+//! Names the kernel writes with two meanings, decided by a look at what is there.
+//!
+//! It appends ` (deleted)` to the path of a file that has no name any more and escapes no name that
+//! ends so itself; in `maps` it writes a newline as `\012` and leaves a backslash as it is. A path
+//! that names the very file, by its inode, is no more than its name.
+//!
+//! A path is anybody's, so looking must neither follow links nor wait for a file system that does
+//! not answer: only what the kernel has in memory counts, and it has the name of a file in use.
+
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+
+use event::Flags;
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat, openat2};
+use nix::sys::stat::{Mode, fstat};
+
+use super::own_descriptor;
+
+/// What the kernel appends to the path of a file that has no name any more.
+const DELETED: &[u8] = b" (deleted)";
+
+/// `RESOLVE_CACHED` of `include/uapi/linux/openat2.h` (Linux 5.12).
+const RESOLVE_CACHED: u64 = 0x20;
+
+/// Opens nothing but the place.
+const PLACE: OFlag = OFlag::O_PATH.union(OFlag::O_CLOEXEC);
+
+/// The file that a mapping with this name maps, as perf records and `maps` name it; `None` for the
+/// vDSO and anonymous memory (which is the unnamed `/dev/zero` where it is shared). `is_path_fn`
+/// says whether the file has this very path.
+pub fn image_of_name(
+    name: &[u8],
+    is_path_fn: impl FnOnce(&[u8]) -> bool,
+) -> Option<(Flags, &[u8])> {
+    match name {
+        b"//anon" => None,
+        // A file whose path the kernel could not put together.
+        b"//toolong" | b"//enomem" => Some((Flags::IMAGE_UNAVAILABLE, b"")),
+        name if name.starts_with(b"/") => {
+            let (flags, path) = split_deleted(name, is_path_fn);
+            let is_memory = path == b"/dev/zero" && flags == Flags::IMAGE_DELETED;
+            (!is_memory).then_some((flags, path))
+        }
+        _ => None,
+    }
+}
+
+/// A path as the kernel prints it, without the mark of a file that has no name any more.
+pub(super) fn split_deleted(path: &[u8], is_path_fn: impl FnOnce(&[u8]) -> bool) -> (Flags, &[u8]) {
+    match path.strip_suffix(DELETED) {
+        Some(before) if !is_path_fn(path) => (Flags::IMAGE_DELETED, before),
+        _ => (Flags::NONE, path),
+    }
+}
+
+/// Whether the file with this inode has this path, for a process with that directory in `/proc`
+/// or for us: the kernel tells paths as whoever maps or reads them sees them.
+pub(super) fn has_path(process: Option<&OwnedFd>, path: &[u8], inode: u64) -> bool {
+    let flags = PLACE | OFlag::O_DIRECTORY;
+    let theirs = process.and_then(|directory| openat(directory, "root", flags, Mode::empty()).ok());
+    let ours = open("/", flags, Mode::empty()).ok();
+    [theirs, ours]
+        .into_iter()
+        .flatten()
+        .any(|root| inode_below(&root, path) == Some(inode))
+}
+
+/// The inode of what a link of a process's directory leads to.
+pub(super) fn inode_of_link(directory: &OwnedFd, link: &str) -> Option<u64> {
+    inode(&openat(directory, link, PLACE, Mode::empty()).ok()?)
+}
+
+fn inode_below(root: &OwnedFd, path: &[u8]) -> Option<u64> {
+    let path = path.strip_prefix(b"/")?;
+    let flags = PLACE | OFlag::O_NOFOLLOW;
+    let how = OpenHow::new()
+        .flags(flags)
+        .resolve(ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::from_bits_retain(RESOLVE_CACHED));
+    let file = match openat2(root, path, how) {
+        // A kernel without the call, or without the flag.
+        Err(Errno::ENOSYS | Errno::EINVAL) => openat(root, path, flags, Mode::empty()),
+        answer => answer,
+    };
+    inode(&file.ok()?)
+}
+
+/// The inode of an open file. `fdinfo` has it since Linux 5.14 and asks no file system for it.
+fn inode(file: &OwnedFd) -> Option<u64> {
+    match own_descriptor(file.as_raw_fd(), "ino") {
+        Some(inode) => inode.parse().ok(),
+        None => Some(fstat(file.as_fd()).ok()?.st_ino),
+    }
+}
