@@ -7,6 +7,7 @@
 //! A path is anybody's, so looking must neither follow links nor wait for a file system that does
 //! not answer: only what the kernel has in memory counts, and it has the name of a file in use.
 
+use std::borrow::Cow;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 
 use event::Flags;
@@ -18,6 +19,9 @@ use super::own_descriptor;
 
 /// What the kernel appends to the path of a file that has no name any more.
 const DELETED: &[u8] = b" (deleted)";
+
+/// How it writes a newline in `maps`.
+const NEWLINE: &[u8] = b"\\012";
 
 /// `RESOLVE_CACHED` of `include/uapi/linux/openat2.h` (Linux 5.12).
 const RESOLVE_CACHED: u64 = 0x20;
@@ -51,6 +55,32 @@ pub(super) fn split_deleted(path: &[u8], is_path_fn: impl FnOnce(&[u8]) -> bool)
         Some(before) if !is_path_fn(path) => (Flags::IMAGE_DELETED, before),
         _ => (Flags::NONE, path),
     }
+}
+
+/// Whether this name of `maps` may have been another before the kernel wrote it there.
+pub(super) fn may_be_escaped(name: &[u8]) -> bool {
+    name.windows(NEWLINE.len()).any(|bytes| bytes == NEWLINE)
+}
+
+/// A name of `maps` as it was. Where a file has the path as it is written nothing was escaped, and
+/// otherwise every newline was; a name that has both a newline and its digits takes more looks than
+/// are worth it.
+pub(super) fn unescaped(name: &[u8], is_path_fn: impl FnOnce(&[u8]) -> bool) -> Cow<'_, [u8]> {
+    if !may_be_escaped(name) || is_path_fn(name) {
+        return Cow::Borrowed(name);
+    }
+    let mut plain = Vec::with_capacity(name.len());
+    let mut rest = name;
+    while let Some((&byte, after)) = rest.split_first() {
+        if let Some(after) = rest.strip_prefix(NEWLINE) {
+            plain.push(b'\n');
+            rest = after;
+        } else {
+            plain.push(byte);
+            rest = after;
+        }
+    }
+    Cow::Owned(plain)
 }
 
 /// Whether the file with this inode has this path, for a process with that directory in `/proc`
@@ -89,5 +119,18 @@ fn inode(file: &OwnedFd) -> Option<u64> {
     match own_descriptor(file.as_raw_fd(), "ino") {
         Some(inode) => inode.parse().ok(),
         None => Some(fstat(file.as_fd()).ok()?.st_ino),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digits_are_a_newline_where_no_file_is_called_so() {
+        let name = b"/a\\012b\\01";
+        assert_eq!(*unescaped(name, |_| false), *b"/a\nb\\01");
+        assert_eq!(*unescaped(name, |path| path == name), *name);
+        assert_eq!(*unescaped(b"/a\\01", |_| false), *b"/a\\01");
     }
 }

@@ -4,6 +4,7 @@
 //! process's directory open, so a later process with the same id is never taken for it: once it
 //! is gone, every read fails.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::fd::OwnedFd;
@@ -13,7 +14,9 @@ use event::{Flags, image};
 use nix::fcntl::{OFlag, openat, readlinkat};
 use nix::sys::stat::Mode;
 
-use super::name::{has_path, image_of_name, inode_of_link, split_deleted};
+use super::name::{
+    has_path, image_of_name, inode_of_link, may_be_escaped, split_deleted, unescaped,
+};
 use super::{TICK_NS, ids_in};
 
 /// Of a command line, no more than this is kept.
@@ -204,7 +207,7 @@ impl Process {
             let Some(mapping) = parse_mapping(line) else {
                 continue;
             };
-            let name = unescape_newlines(mapping.name);
+            let name = self.mapped_name(&mapping);
             let has_path = |path: &[u8]| has_path(Some(&self.directory), path, mapping.inode);
             if let Some((flags, image)) = image_of_name(&name, has_path) {
                 let load = image::Load {
@@ -216,6 +219,21 @@ impl Process {
             }
         }
         Ok(())
+    }
+
+    /// What the file of a mapping is called: `maps` writes a newline as it may itself be in a name,
+    /// and the link of the mapping leads to the name as it is.
+    fn mapped_name<'a>(&self, mapping: &Mapping<'a>) -> Cow<'a, [u8]> {
+        if !may_be_escaped(mapping.name) {
+            return Cow::Borrowed(mapping.name);
+        }
+        let link = std::str::from_utf8(mapping.range).unwrap_or_default();
+        match readlinkat(&self.directory, &*format!("map_files/{link}")) {
+            Ok(name) => Cow::Owned(name.into_vec()),
+            Err(_gone) => unescaped(mapping.name, |path| {
+                has_path(Some(&self.directory), path, mapping.inode)
+            }),
+        }
     }
 
     /// The ids of its threads.
@@ -276,6 +294,8 @@ fn parse_user_id(bytes: &[u8]) -> Option<u32> {
 /// A line of `maps`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Mapping<'a> {
+    /// Its addresses, as its line has them.
+    range: &'a [u8],
     base: u64,
     size: u64,
     inode: u64,
@@ -301,28 +321,12 @@ fn parse_mapping(line: &[u8]) -> Option<Mapping<'_>> {
     let end = u64::from_str_radix(end, 16).ok()?;
     let name_start = rest.iter().position(|&byte| byte != b' ')?;
     Some(Mapping {
+        range,
         base: start,
         size: end.checked_sub(start)?,
         inode: std::str::from_utf8(inode).ok()?.parse().ok()?,
         name: &rest[name_start..],
     })
-}
-
-/// Undoes the one thing the kernel escapes in `maps`: a newline is `\012`. It does not escape the
-/// backslash, so a name with those four characters is taken for one with a newline.
-fn unescape_newlines(name: &[u8]) -> Vec<u8> {
-    let mut plain = Vec::with_capacity(name.len());
-    let mut rest = name;
-    while let Some((&byte, after)) = rest.split_first() {
-        if let Some(after) = rest.strip_prefix(b"\\012") {
-            plain.push(b'\n');
-            rest = after;
-        } else {
-            plain.push(byte);
-            rest = after;
-        }
-    }
-    plain
 }
 
 #[cfg(test)]
@@ -373,6 +377,7 @@ mod tests {
         assert_eq!(
             parse_mapping(line),
             Some(Mapping {
+                range: b"7f00-7f80",
                 base: 0x7f00,
                 size: 0x80,
                 inode: 123,
@@ -381,11 +386,6 @@ mod tests {
         );
         assert_eq!(parse_mapping(b"7f00-7f80 rw-p 00001000 fe:00 123 /a"), None);
         assert_eq!(parse_mapping(b"7f00-7f80 r-xp 00000000 00:00 0 "), None);
-    }
-
-    #[test]
-    fn a_newline_in_a_path_is_a_newline_again() {
-        assert_eq!(unescape_newlines(b"/a\\012b\\01"), b"/a\nb\\01");
     }
 
     #[test]
@@ -469,6 +469,17 @@ mod tests {
         reader.assert_told(Flags::IMAGE_DELETED);
     }
 
+    // A backslash and the digits of a newline in a name were told as a newline.
+    #[test]
+    fn a_newline_in_a_name_is_one_and_its_digits_are_digits() {
+        for name in ["a\\012b", "a\nb", "a\\012b\nc (deleted)"] {
+            let reader = Reader::start(name);
+            reader.assert_told(Flags::NONE);
+            std::fs::remove_file(&reader.path).unwrap();
+            reader.assert_told(Flags::IMAGE_DELETED);
+        }
+    }
+
     #[test]
     fn a_process_that_is_gone_is_an_error() {
         let mut child = Command::new("/bin/true").spawn().unwrap();
@@ -486,7 +497,7 @@ mod tests {
             let _stat = parse_stat(&bytes);
             let _user = parse_user_id(&bytes);
             let _mapping = parse_mapping(&bytes);
-            let _name = unescape_newlines(&bytes);
+            let _name = unescaped(&bytes, |_| false);
         }
     }
 }
