@@ -205,6 +205,32 @@ fn a_segment_of_a_killed_writer_is_set_aside_wherever_it_was_cut() {
     assert!(set_aside_count > 10, "{set_aside_count} of 48");
 }
 
+/// It kept every recording from starting, though a new one needs nothing of it.
+#[test]
+fn a_segment_that_cannot_be_gone_on_with_is_left_and_recording_goes_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut shelf = Shelf::in_directory(directory.path());
+    shelf.write(3);
+    let path = shelf.path.clone();
+    shelf.close();
+    let segment = segments(&path).remove(0);
+    rusqlite::Connection::open(&segment)
+        .and_then(|segment| segment.execute_batch("DROP TABLE meta; CREATE TABLE meta(other)"))
+        .unwrap();
+    let warnings = warnings_of(|| {
+        let mut shelf = Shelf::in_directory(directory.path());
+        shelf.write(7);
+        assert_eq!(shelf.close().written(), 7);
+    });
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(
+        warnings[0].contains("cannot be gone on with"),
+        "{warnings:?}"
+    );
+    assert!(segment.exists());
+    assert_eq!(segments(&path).len(), 2);
+}
+
 /// The first page says that it is a segment, and there is nothing after it.
 #[test]
 fn a_segment_of_zeros_after_its_header_is_set_aside() {
