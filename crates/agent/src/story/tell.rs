@@ -12,6 +12,9 @@ use crate::tree::{self, End, Process, Style, state};
 /// Lines of a list that are printed unless all are asked for.
 const SHOWN_MAX: usize = 20;
 
+/// Characters to which a cell of a list is filled up. One that is longer pushes its own row alone.
+const PADDED_MAX: usize = 60;
+
 const BOLD: &str = "\x1b[1m";
 
 /// Tells `story` for a person; of long lists the beginning, or `all` of them.
@@ -114,6 +117,7 @@ impl Page {
         row.end();
     }
 
+    /// Prints a list, its cells below each other as far as they are not too long for that.
     fn list<T>(&mut self, name: &str, list: &List<T>, cells_fn: impl Fn(&T) -> Vec<String>) {
         if list.count == 0 {
             return;
@@ -123,14 +127,12 @@ impl Page {
         let shown = list.first.iter().take(self.shown_max);
         let rows: Vec<Vec<String>> = shown.map(cells_fn).collect();
         let columns = rows.first().map_or(0, Vec::len);
-        let widths: Vec<usize> = (0..columns)
-            .map(|column| {
-                rows.iter()
-                    .map(|row| row[column].chars().count())
-                    .max()
-                    .unwrap_or(0)
-            })
-            .collect();
+        let width_of = |column: usize| {
+            let cells = rows.iter().filter_map(|row: &Vec<String>| row.get(column));
+            let widest = cells.map(|cell| cell.chars().count()).max();
+            widest.unwrap_or(0).min(PADDED_MAX)
+        };
+        let widths: Vec<usize> = (0..columns).map(width_of).collect();
         for cells in &rows {
             let mut row = Row::new(&mut self.out, self.style.width);
             for (column, (cell, width)) in cells.iter().zip(&widths).enumerate() {
@@ -139,7 +141,8 @@ impl Page {
                 if column + 1 == columns {
                     row.text(cell);
                 } else {
-                    row.text(&format!("{cell:<width$}"));
+                    row.text(cell);
+                    row.text(&" ".repeat(width.saturating_sub(cell.chars().count())));
                 }
             }
             row.end();

@@ -216,3 +216,22 @@ fn what_still_runs_on_this_machine_is_told_as_running_now() {
         assert!(told(key ^ 1).contains("when the trail ended"));
     }
 }
+
+/// A width of more than 65,535 is a panic of the formatter.
+#[test]
+fn a_path_of_any_length_is_shown() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = directory.path().join("long.jsonl");
+    let path = format!("/{}", "a".repeat(70_000));
+    let trail = std::fs::read_to_string(TRAIL).unwrap();
+    std::fs::write(&log, trail.replace("/usr/bin/make", &path)).unwrap();
+    let told = printed(["show", "1000", "--log", log.to_str().unwrap()]);
+    assert!(told.contains(&path));
+    // Only its own line is long.
+    let count = told.lines().filter(|line| line.len() > 1_000).count();
+    assert!(
+        count > 0 && told.len() < (count + 1) * 75_000,
+        "{}",
+        told.len()
+    );
+}
