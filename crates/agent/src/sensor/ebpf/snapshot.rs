@@ -146,11 +146,8 @@ fn read_command_line(existing: &mut Existing) {
             Err(io::Error::from(io::ErrorKind::NotFound))
         }
     };
-    let (flags, command_line) = match read() {
-        Ok((flags, line)) if !line.is_empty() => (flags, line),
-        // A process on its way out has no memory, and an empty line is not what it was given.
-        _ => (Flags::COMMAND_LINE_UNAVAILABLE, Vec::new()),
-    };
+    let (flags, command_line) =
+        read().unwrap_or_else(|_gone| (Flags::COMMAND_LINE_UNAVAILABLE, Vec::new()));
     existing.flags = existing.flags.with(flags);
     existing.command_line = command_line;
 }

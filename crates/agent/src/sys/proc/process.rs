@@ -67,7 +67,8 @@ pub struct User {
 impl Program {
     /// Whether it looks like a program that an exec is not done with.
     pub fn is_being_loaded(&self) -> bool {
-        self.flags == Flags::NONE && self.command_line.is_empty()
+        !self.flags.contains(Flags::IMAGE_UNAVAILABLE)
+            && self.flags.contains(Flags::COMMAND_LINE_UNAVAILABLE)
     }
 
     /// That of a process that is gone.
@@ -157,11 +158,7 @@ impl Process {
     /// What it runs.
     pub fn program(&self) -> Program {
         let (image_flags, image) = self.image();
-        let (mut line_flags, command_line) = self.command_line();
-        if image_flags.contains(Flags::IMAGE_UNAVAILABLE) && command_line.is_empty() {
-            // A process without memory has an empty command line, which is not what it was given.
-            line_flags = Flags::COMMAND_LINE_UNAVAILABLE;
-        }
+        let (line_flags, command_line) = self.command_line();
         Program {
             flags: image_flags.with(line_flags),
             image,
@@ -189,6 +186,12 @@ impl Process {
         let Ok(mut arguments) = self.read("cmdline", COMMAND_LINE_SIZE_MAX as u64 + 1) else {
             return (Flags::COMMAND_LINE_UNAVAILABLE, Vec::new());
         };
+        // So it reads where an exec has not put the arguments in place yet, where the process has
+        // no memory any more, and where it has told the kernel that it has none (`PR_SET_MM`):
+        // not what it was given. A program that was given none has one that is empty.
+        if arguments.is_empty() {
+            return (Flags::COMMAND_LINE_UNAVAILABLE, Vec::new());
+        }
         if arguments.len() > COMMAND_LINE_SIZE_MAX {
             arguments.truncate(COMMAND_LINE_SIZE_MAX);
             return (Flags::COMMAND_LINE_TRUNCATED, arguments);
@@ -333,9 +336,12 @@ fn parse_mapping(line: &[u8]) -> Option<Mapping<'_>> {
 mod tests {
     use std::io::Write as _;
     use std::os::unix::ffi::OsStrExt as _;
+    use std::os::unix::process::CommandExt as _;
     use std::path::PathBuf;
-    use std::process::{Command, Stdio};
+    use std::process::{Child, Command, Stdio};
 
+    use nix::sys::wait::{Id, WaitPidFlag, waitid};
+    use nix::unistd::Pid;
     use proptest::prelude::*;
 
     use super::*;
@@ -409,9 +415,30 @@ mod tests {
         assert_eq!(own, 1);
     }
 
-    /// A copy of `cat` under some name, which runs until the test is over.
+    /// A `cat` that runs until the test is over.
+    struct Cat(Child);
+
+    impl Cat {
+        fn run(command: &mut Command) -> Self {
+            command.stdin(Stdio::piped()).stdout(Stdio::piped());
+            let mut child = command.spawn().unwrap();
+            // What it answers shows that it is loaded.
+            child.stdin.as_mut().unwrap().write_all(b"x").unwrap();
+            child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+            Self(child)
+        }
+    }
+
+    impl Drop for Cat {
+        fn drop(&mut self) {
+            self.0.kill().unwrap();
+            self.0.wait().unwrap();
+        }
+    }
+
+    /// One whose program is a file of its own.
     struct Reader {
-        child: std::process::Child,
+        cat: Cat,
         path: PathBuf,
         _directory: tempfile::TempDir,
     }
@@ -421,14 +448,8 @@ mod tests {
             let directory = tempfile::tempdir().unwrap();
             let path = directory.path().canonicalize().unwrap().join(name);
             std::fs::copy("/bin/cat", &path).unwrap();
-            let mut command = Command::new(&path);
-            command.stdin(Stdio::piped()).stdout(Stdio::piped());
-            let mut child = command.spawn().unwrap();
-            // What it answers shows that it is loaded.
-            child.stdin.as_mut().unwrap().write_all(b"x").unwrap();
-            child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
             Self {
-                child,
+                cat: Cat::run(&mut Command::new(&path)),
                 path,
                 _directory: directory,
             }
@@ -436,7 +457,7 @@ mod tests {
 
         /// Checks that its program and its mapping of that are told with these flags.
         fn assert_told(&self, flags: Flags) {
-            let process = Process::open(self.child.id()).unwrap();
+            let process = Process::open(self.cat.0.id()).unwrap();
             let image = (flags, self.path.as_os_str().as_bytes().to_vec());
             assert_eq!(process.image(), image);
             let mut images = Vec::new();
@@ -444,13 +465,6 @@ mod tests {
                 .images(|flags, load| images.push((flags, load.image.to_vec())))
                 .unwrap();
             assert!(images.contains(&image), "{images:?}");
-        }
-    }
-
-    impl Drop for Reader {
-        fn drop(&mut self) {
-            self.child.kill().unwrap();
-            self.child.wait().unwrap();
         }
     }
 
@@ -478,6 +492,25 @@ mod tests {
             std::fs::remove_file(&reader.path).unwrap();
             reader.assert_told(Flags::IMAGE_DELETED);
         }
+    }
+
+    // A program that ended while it was read was told as one without arguments.
+    #[test]
+    fn an_empty_command_line_is_unavailable_and_an_empty_argument_is_one() {
+        let mut child = Command::new("/bin/true").arg("x").spawn().unwrap();
+        let id = Id::Pid(Pid::from_raw(child.id().cast_signed()));
+        waitid(id, WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT).unwrap();
+        let process = Process::open(child.id()).unwrap();
+        let unavailable = (Flags::COMMAND_LINE_UNAVAILABLE, Vec::new());
+        assert_eq!(process.command_line(), unavailable);
+        assert_eq!(process.program(), Program::unavailable());
+        child.wait().unwrap();
+
+        let mut command = Command::new("/bin/cat");
+        command.arg0("");
+        let cat = Cat::run(&mut command);
+        let process = Process::open(cat.0.id()).unwrap();
+        assert_eq!(process.command_line(), (Flags::NONE, b"\0".to_vec()));
     }
 
     #[test]
