@@ -53,12 +53,19 @@ pub fn read(process_id: u32, images: bool, now_fn: &impl Fn() -> u64) -> io::Res
         existing.image = program.image;
         existing.command_line = program.command_line;
         if images {
-            // What was read before it went is kept; what it has mapped since is in the stream.
-            let _gone = process.images(|flags, load| existing.images.push(own(flags, load)));
+            existing.images = self::images(&process);
         }
     }
     existing.read_until = now_fn();
     Ok(existing)
+}
+
+/// What a process has mapped. What was read before it went is kept; what it has mapped since is in
+/// the stream.
+pub fn images(process: &proc::Process) -> Vec<ExistingImage> {
+    let mut images = Vec::new();
+    let _gone = process.images(|flags, load| images.push(own(flags, load)));
+    images
 }
 
 fn own(flags: Flags, load: image::Load<'_>) -> ExistingImage {

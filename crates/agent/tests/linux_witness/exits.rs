@@ -15,7 +15,7 @@ use crate::recorder::{Plan, Recorder};
 use crate::witness::{
     End, Machine, directory, now, own_process_id, scaled, tiny_program, wait_until,
 };
-use crate::workload::{Facts, tell};
+use crate::workload::{Facts, read_to_end, tell};
 
 /// What a child does; it is given a program to execute.
 type Act = fn(&Path) -> i32;
@@ -209,13 +209,22 @@ fn park() -> ! {
 }
 
 /// Has a thread act once the first thread of the process is gone.
-fn outlive_leader(act_fn: impl FnOnce() + Send + 'static) {
+pub(crate) fn outlive_leader(act_fn: impl FnOnce() + Send + 'static) {
     thread::spawn(move || {
         let leader = format!("/proc/{0}/task/{0}/stat", getpid());
         wait_until(|| fs::read_to_string(&leader).is_ok_and(|stat| stat.contains(") Z ")));
         tell(&format!("last_act {} {}", getpid(), now()));
         act_fn();
     });
+}
+
+/// Role: ends the first thread and has another wait.
+pub(crate) fn wait_without_leader() -> ! {
+    outlive_leader(|| {
+        read_to_end();
+        exit_process(0)
+    });
+    exit_thread(0)
 }
 
 /// Executes the tiny program from this thread.

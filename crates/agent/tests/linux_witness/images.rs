@@ -88,6 +88,42 @@ fn the_snapshot_has_the_programs_and_images_of_those_who_were_there() {
     role.end();
 }
 
+// A process whose first thread had ended was told without image, command line and images.
+#[test]
+fn the_snapshot_has_the_program_of_a_process_without_its_first_thread() {
+    let Some(_machine) = Machine::take() else {
+        return;
+    };
+    let mut role = Role::start("wait_without_leader", &[]);
+    assert!(role.fact().starts_with("last_act"));
+    let tasks = format!("/proc/{}/task", role.process_id());
+    let maps = fs::read_dir(tasks)
+        .unwrap()
+        .map(|task| fs::read_to_string(task.unwrap().path().join("maps")).unwrap_or_default())
+        .find(|maps| !maps.is_empty())
+        .unwrap();
+    for source in ["auto", "perf"] {
+        let directory = directory();
+        let plan = Plan {
+            arguments: &["--source", source],
+            ..Plan::default()
+        };
+        let recording = Recorder::start(directory.path(), plan).stop();
+        let lives = Lives::of(&recording);
+        let life = lives
+            .all()
+            .find(|life| life.start.process_id == role.process_id())
+            .unwrap();
+        assert_eq!(life.start.image.as_deref(), own_path().to_str());
+        assert_eq!(
+            life.start.arguments_bytes(),
+            [own_path().to_str().unwrap().as_bytes()]
+        );
+        assert_eq!(Mapping::told(life), Mapping::executable(&maps));
+    }
+    role.end();
+}
+
 fn assert_the_witness_saw(mappings: &[Mapping], path: &Path) {
     let path = path.to_str().unwrap();
     assert!(

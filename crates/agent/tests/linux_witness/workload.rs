@@ -32,6 +32,7 @@ pub(crate) fn play() {
         b"parents" => parents::make_children(argument(0)),
         b"images" => images::load_images(argument(0)),
         b"wait" => wait(),
+        b"wait_without_leader" => exits::wait_without_leader(),
         b"turnover" => seam::turn_over(argument(0)),
         unknown => panic!("no role {}", unknown.escape_ascii()),
     }

@@ -64,7 +64,7 @@ fn iterate(object: &mut Object, images: bool) -> io::Result<Option<Vec<Existing>
         })?;
     }
     for process in &mut existing {
-        read_command_line(process);
+        complete(process, images);
         process.read_until = clock::now().0;
     }
     add_unvisited(&mut existing, images)?;
@@ -129,25 +129,35 @@ fn own_image(header: &Header, load: &image::Load<'_>) -> ExistingImage {
     }
 }
 
-/// The one thing no iterator can read: it is in the process's own memory.
-fn read_command_line(existing: &mut Existing) {
+/// Reads what no iterator can: the command line is in the process's own memory, and where the first
+/// thread has ended, which alone they visit, another has that.
+fn complete(existing: &mut Existing, images: bool) {
     if existing.flags.contains(Flags::KERNEL_PROCESS) {
         return;
     }
-    let read = || {
-        if !processes::are_told() {
-            return Err(io::Error::from(io::ErrorKind::NotFound));
-        }
-        let process = proc::Process::open(existing.process_id)?;
-        let is_it = process.stat()?.start_tick == existing.start_time / START_TICK_NS;
-        if is_it {
-            Ok(process.command_line())
-        } else {
-            Err(io::Error::from(io::ErrorKind::NotFound))
-        }
+    let Some(process) = open(existing) else {
+        existing.flags = existing.flags.with(Flags::COMMAND_LINE_UNAVAILABLE);
+        return;
     };
-    let (flags, command_line) =
-        read().unwrap_or_else(|_gone| (Flags::COMMAND_LINE_UNAVAILABLE, Vec::new()));
+    if existing.flags.contains(Flags::IMAGE_UNAVAILABLE) {
+        let (flags, image) = process.image();
+        existing.flags = existing.flags.without(Flags::IMAGE_UNAVAILABLE).with(flags);
+        existing.image = image;
+        if images && existing.images.is_empty() {
+            existing.images = snapshot::images(&process);
+        }
+    }
+    let (flags, command_line) = process.command_line();
     existing.flags = existing.flags.with(flags);
     existing.command_line = command_line;
+}
+
+/// The very process, as `/proc` has it.
+fn open(existing: &Existing) -> Option<proc::Process> {
+    if !processes::are_told() {
+        return None;
+    }
+    let process = proc::Process::open(existing.process_id).ok()?;
+    let start_tick = process.stat().ok()?.start_tick;
+    (start_tick == existing.start_time / START_TICK_NS).then_some(process)
 }

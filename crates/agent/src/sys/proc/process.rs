@@ -31,6 +31,9 @@ const STATUS_SIZE_MAX: u64 = 64 * 1024;
 /// Bytes of `maps` read of one process: 65,530 mappings (the kernel's default limit) of 1 KiB.
 const MAPS_SIZE_MAX: u64 = 64 * 1024 * 1024;
 
+/// Threads that are asked, of a process whose first thread has ended, for what it runs.
+const THREADS_ASKED_MAX: usize = 1024;
+
 /// What the process that had this id at `time` runs now and for whom, if it is still there.
 pub fn program_as_of(process_id: u32, time: u64) -> Option<(Program, Option<User>)> {
     let (process, stat) = Process::open_as_of(process_id, time).ok()?;
@@ -112,8 +115,10 @@ impl Process {
     /// Whether the file with this inode has this path, for the process with this id if there is
     /// one, or for us.
     pub fn has_path(process_id: u32, path: &[u8], inode: u64) -> bool {
-        let process = Self::open(process_id).ok();
-        has_path(process.as_ref().map(|it| &it.directory), path, inode)
+        let directory = Self::open(process_id)
+            .ok()
+            .map(|process| process.living_thread().unwrap_or(process.directory));
+        has_path(directory.as_ref(), path, inode)
     }
 
     /// Its state.
@@ -168,22 +173,15 @@ impl Process {
 
     /// The program it runs, with the flags that say how good the path is.
     pub fn image(&self) -> (Flags, Vec<u8>) {
-        match readlinkat(&self.directory, "exe") {
-            Ok(path) => {
-                let path = path.into_vec();
-                let (flags, path) = split_deleted(&path, |path| {
-                    inode_of_link(&self.directory, "exe")
-                        .is_some_and(|inode| has_path(Some(&self.directory), path, inode))
-                });
-                (flags, path.to_vec())
-            }
-            Err(_gone) => (Flags::IMAGE_UNAVAILABLE, Vec::new()),
-        }
+        image(&self.directory)
+            .or_else(|| image(&self.living_thread()?))
+            .unwrap_or((Flags::IMAGE_UNAVAILABLE, Vec::new()))
     }
 
     /// Its arguments, each ended by a NUL byte, with the flags that say how good they are.
     pub fn command_line(&self) -> (Flags, Vec<u8>) {
-        let Ok(mut arguments) = self.read("cmdline", COMMAND_LINE_SIZE_MAX as u64 + 1) else {
+        let read = self.read_memory("cmdline", COMMAND_LINE_SIZE_MAX as u64 + 1);
+        let Ok((_, mut arguments)) = read else {
             return (Flags::COMMAND_LINE_UNAVAILABLE, Vec::new());
         };
         // So it reads where an exec has not put the arguments in place yet, where the process has
@@ -205,13 +203,14 @@ impl Process {
 
     /// Hands over every image that is mapped now.
     pub fn images(&self, mut image_fn: impl FnMut(Flags, image::Load<'_>)) -> io::Result<()> {
-        let maps = self.read("maps", MAPS_SIZE_MAX)?;
+        let (thread, maps) = self.read_memory("maps", MAPS_SIZE_MAX)?;
+        let directory = thread.as_ref().unwrap_or(&self.directory);
         for line in maps.split(|&byte| byte == b'\n') {
             let Some(mapping) = parse_mapping(line) else {
                 continue;
             };
-            let name = self.mapped_name(&mapping);
-            let has_path = |path: &[u8]| has_path(Some(&self.directory), path, mapping.inode);
+            let name = mapped_name(directory, &mapping);
+            let has_path = |path: &[u8]| has_path(Some(directory), path, mapping.inode);
             if let Some((flags, image)) = image_of_name(&name, has_path) {
                 let load = image::Load {
                     image_base: mapping.base,
@@ -224,21 +223,6 @@ impl Process {
         Ok(())
     }
 
-    /// What the file of a mapping is called: `maps` writes a newline as it may itself be in a name,
-    /// and the link of the mapping leads to the name as it is.
-    fn mapped_name<'a>(&self, mapping: &Mapping<'a>) -> Cow<'a, [u8]> {
-        if !may_be_escaped(mapping.name) {
-            return Cow::Borrowed(mapping.name);
-        }
-        let link = std::str::from_utf8(mapping.range).unwrap_or_default();
-        match readlinkat(&self.directory, &*format!("map_files/{link}")) {
-            Ok(name) => Cow::Owned(name.into_vec()),
-            Err(_gone) => unescaped(mapping.name, |path| {
-                has_path(Some(&self.directory), path, mapping.inode)
-            }),
-        }
-    }
-
     /// The ids of its threads.
     pub fn thread_ids(&self) -> io::Result<Vec<u32>> {
         // By name, because the standard library reads no directory by descriptor; that `stat`
@@ -249,12 +233,75 @@ impl Process {
         Ok(ids)
     }
 
+    /// The directory of a thread that runs, where the first one has ended: what is of the memory
+    /// and the root is not told by the process's own then.
+    fn living_thread(&self) -> Option<OwnedFd> {
+        let stat = self.stat().ok()?;
+        if !stat.leader_has_ended || stat.has_ended() {
+            return None;
+        }
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let open = |id| {
+            let name = format!("task/{id}");
+            openat(&self.directory, name.as_str(), flags, Mode::empty()).ok()
+        };
+        let threads = self.thread_ids().ok()?.into_iter().filter_map(open);
+        // One that ends as well has none of it either.
+        threads
+            .take(THREADS_ASKED_MAX)
+            .find(|thread| readlinkat(thread, "exe").is_ok())
+    }
+
+    /// Reads what tells of the process's memory, from a thread that has it: the directory of that
+    /// is handed over where it is not the process's.
+    fn read_memory(&self, name: &str, size_max: u64) -> io::Result<(Option<OwnedFd>, Vec<u8>)> {
+        let bytes = self.read(name, size_max);
+        if bytes.as_ref().is_ok_and(|bytes| !bytes.is_empty()) {
+            return bytes.map(|bytes| (None, bytes));
+        }
+        match self.living_thread() {
+            Some(thread) => {
+                let bytes = read_in(&thread, name, size_max)?;
+                Ok((Some(thread), bytes))
+            }
+            None => bytes.map(|bytes| (None, bytes)),
+        }
+    }
+
     fn read(&self, name: &str, size_max: u64) -> io::Result<Vec<u8>> {
-        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
-        let file = openat(&self.directory, name, flags, Mode::empty())?;
-        let mut bytes = Vec::new();
-        File::from(file).take(size_max).read_to_end(&mut bytes)?;
-        Ok(bytes)
+        read_in(&self.directory, name, size_max)
+    }
+}
+
+fn read_in(directory: &OwnedFd, name: &str, size_max: u64) -> io::Result<Vec<u8>> {
+    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+    let file = openat(directory, name, flags, Mode::empty())?;
+    let mut bytes = Vec::new();
+    File::from(file).take(size_max).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// The program of the process or thread with this directory, unless it has ended.
+fn image(directory: &OwnedFd) -> Option<(Flags, Vec<u8>)> {
+    let path = readlinkat(directory, "exe").ok()?.into_vec();
+    let (flags, path) = split_deleted(&path, |path| {
+        inode_of_link(directory, "exe").is_some_and(|inode| has_path(Some(directory), path, inode))
+    });
+    Some((flags, path.to_vec()))
+}
+
+/// What the file of a mapping is called: `maps` writes a newline as it may itself be in a name, and
+/// the link of the mapping, which only a process has, leads to the name as it is.
+fn mapped_name<'a>(directory: &OwnedFd, mapping: &Mapping<'a>) -> Cow<'a, [u8]> {
+    if !may_be_escaped(mapping.name) {
+        return Cow::Borrowed(mapping.name);
+    }
+    let link = std::str::from_utf8(mapping.range).unwrap_or_default();
+    match readlinkat(directory, &*format!("map_files/{link}")) {
+        Ok(name) => Cow::Owned(name.into_vec()),
+        Err(_gone) => unescaped(mapping.name, |path| {
+            has_path(Some(directory), path, mapping.inode)
+        }),
     }
 }
 
