@@ -30,6 +30,8 @@ pub mod perf;
 #[cfg(target_os = "linux")]
 pub mod pid_namespace;
 #[cfg(target_os = "linux")]
+pub mod place;
+#[cfg(target_os = "linux")]
 pub mod proc;
 #[cfg(target_os = "linux")]
 pub mod rcu;

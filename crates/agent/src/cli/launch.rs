@@ -1,16 +1,35 @@
 //! The launch routine of this system: the sensors load what they need themselves, and take it with
 //! them when they go.
 
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use systrail::config::Config;
+use systrail::sink::log_file::Others;
+use systrail::sys::place;
 
 use super::Failure;
 
-/// Flags of `run` that only some systems have; none here.
+/// Flags of `run` that only some systems have.
 #[derive(Clone, Copy, Debug, Default, Args)]
-pub(super) struct LaunchArguments {}
+pub(super) struct LaunchArguments {
+    /// As root: write the log and the store even where other users could exchange them
+    #[arg(long)]
+    allow_writable: bool,
+}
+
+impl LaunchArguments {
+    /// What `--allow-writable` says of the log.
+    pub(super) const fn others(self) -> Others {
+        if self.allow_writable {
+            Others::Allowed
+        } else {
+            Others::Refused
+        }
+    }
+}
 
 /// What was done to the machine for a recording.
 #[derive(Debug)]
@@ -28,27 +47,94 @@ pub(super) const fn begin(
     Ok(Launched)
 }
 
-/// Where the system's configuration is read: `/etc` is root's.
-#[expect(
-    clippy::unnecessary_wraps,
-    reason = "its twin for another system can fail"
-)]
+/// Where the system's configuration is read. It is refused where others could change it: root's
+/// program would write where they say.
 pub(super) fn configuration_at(path: &Path) -> Result<PathBuf, Failure> {
-    Ok(path.to_owned())
+    let exposure = if place::is_root() {
+        place::of_trusted(path).unwrap_or_default()
+    } else {
+        None
+    };
+    match exposure {
+        // What cannot be looked at is told by who reads it.
+        None => Ok(path.to_owned()),
+        Some(exposure) => Err(Failure::usage(anyhow::anyhow!(
+            "configuration {}: {exposure}, and whoever does so chooses what this program does with \
+             root's rights; look into it, then give it to root alone with chown and chmod, or name \
+             it with --config",
+            path.display()
+        ))),
+    }
 }
 
-/// Where a sink keeps data is made by the sink, for its user alone.
+/// The log looks after itself when it is opened.
 #[expect(
     clippy::unnecessary_wraps,
     reason = "its twin for another system can fail"
 )]
-pub(super) const fn prepare_data(_path: &Path) -> Result<(), Failure> {
+pub(super) const fn prepare_log(_path: &Path) -> Result<(), Failure> {
     Ok(())
+}
+
+/// Sees to it that a store of root's is in a directory that nobody else may change.
+pub(super) fn prepare_store(path: &Path, arguments: LaunchArguments) -> Result<(), Failure> {
+    if arguments.allow_writable || !place::is_root() {
+        return Ok(());
+    }
+    let check = || match place::of_directory(path) {
+        None => Ok(()),
+        Some(exposure) => Err(Failure::usage(anyhow::anyhow!(
+            "store {}: {exposure}, and root's store does not go where others lead it; give the \
+             directory to root alone with chown and chmod, or name another; --allow-writable takes \
+             the risk",
+            path.display()
+        ))),
+    };
+    check()?;
+    // Looked at again, for somebody may have made it meanwhile. When it cannot be made, the store
+    // says so.
+    let _made = DirBuilder::new().recursive(true).mode(0o750).create(path);
+    check()
 }
 
 impl Launched {
     /// There is nothing to undo.
     pub(super) const fn end(self) {
         let Self = self;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::{PermissionsExt as _, chown};
+
+    use super::*;
+
+    const NOBODY: u32 = 65_534;
+
+    #[test]
+    fn roots_store_and_orders_are_not_another_users() {
+        if !place::is_root() {
+            return;
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let store = directory.path().join("above/store");
+        let refused = LaunchArguments::default();
+        let allowed = LaunchArguments {
+            allow_writable: true,
+        };
+        assert!(prepare_store(&store, refused).is_ok());
+        let mode = fs::metadata(&store).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o750, "made for root and its group");
+        chown(&store, Some(NOBODY), None).unwrap();
+        assert!(prepare_store(&store, refused).is_err());
+        assert!(prepare_store(&store, allowed).is_ok());
+
+        let configuration = directory.path().join("systrail.toml");
+        fs::write(&configuration, "").unwrap();
+        assert!(configuration_at(&configuration).is_ok());
+        fs::set_permissions(&configuration, Permissions::from_mode(0o666)).unwrap();
+        assert!(configuration_at(&configuration).is_err());
     }
 }

@@ -13,7 +13,7 @@ use systrail::rules::Kinds;
 use systrail::sensor::choice::{self, Choice};
 use systrail::sensor::{self, Sensor};
 use systrail::sink::Sink;
-use systrail::sink::log_file::{self, LogFile};
+use systrail::sink::log_file::{self, LogFile, Others};
 use systrail::sink::store::{self, Store};
 use systrail::sink::stream::{self, Stream};
 use systrail::sink::terminal::Terminal;
@@ -131,7 +131,7 @@ impl Recording {
         let launched = launch::begin(&self.config, launch)?;
         let sensor = self.open_sensor(waker)?;
         let source = sensor.source();
-        let sinks = self.open_sinks(waker)?;
+        let sinks = self.open_sinks(waker, launch)?;
         let status = Arc::new(Status::default());
         let _metrics = self.serve_metrics(&status)?;
         let mut attendant = None;
@@ -185,7 +185,11 @@ impl Recording {
     }
 
     /// Whoever reads our standard output and goes away ends the recording, quietly.
-    fn open_sinks(&self, waker: &Waker) -> Result<Vec<Box<dyn Sink>>, Failure> {
+    fn open_sinks(
+        &self,
+        waker: &Waker,
+        launch: LaunchArguments,
+    ) -> Result<Vec<Box<dyn Sink>>, Failure> {
         let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
         match &self.log {
             Log::None => {}
@@ -194,12 +198,13 @@ impl Recording {
                 sinks.push(Box::new(Stream::stdout()?.when_ended(move || ended.wake())));
             }
             Log::File(path) => {
-                launch::prepare_data(path)?;
-                sinks.push(Box::new(open_log(path.clone(), &self.config)?));
+                launch::prepare_log(path)?;
+                let log = open_log(path.clone(), &self.config, launch.others())?;
+                sinks.push(Box::new(log));
             }
         }
         if let Some(path) = &self.store {
-            launch::prepare_data(path)?;
+            launch::prepare_store(path, launch)?;
             sinks.push(Box::new(open_store(path.clone(), &self.config)?));
         }
         if self.is_watched {
@@ -219,7 +224,7 @@ impl Recording {
 }
 
 /// The log file with the configuration's limits.
-pub(super) fn open_log(path: PathBuf, config: &Config) -> Result<LogFile, Failure> {
+pub(super) fn open_log(path: PathBuf, config: &Config, others: Others) -> Result<LogFile, Failure> {
     let log = &config.log;
     let opened = LogFile::open(log_file::Settings {
         path,
@@ -228,6 +233,7 @@ pub(super) fn open_log(path: PathBuf, config: &Config) -> Result<LogFile, Failur
         keep_files: Some(usize::try_from(log.keep_files).unwrap_or(usize::MAX)),
         keep_age: log.keep_age,
         keep_size: log.keep_size,
+        others,
     });
     opened.map_err(|error| {
         if error.is_wrong_path() {

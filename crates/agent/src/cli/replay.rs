@@ -9,6 +9,7 @@ use systrail::config::{self, Config, OnLoss};
 use systrail::pipeline::{self, Status};
 use systrail::replay::pace::Pace;
 use systrail::sink::Sink;
+use systrail::sink::log_file::Others;
 use systrail::sink::store::Store;
 use systrail::sink::stream::Stream;
 use systrail::sys::wake::Waker;
@@ -113,6 +114,7 @@ fn open_sinks(arguments: &Arguments, waker: &Waker) -> Result<Vec<Box<dyn Sink>>
         Some(path) => sinks.push(Box::new(record::open_log(
             path.clone(),
             &Config::default(),
+            Others::Refused,
         )?)),
     }
     if let Some(directory) = &arguments.store {

@@ -44,6 +44,19 @@ pub struct Settings {
     pub keep_age: Option<Duration>,
     /// Keep at most this many bytes in all: the rotated files and the current one.
     pub keep_size: Option<u64>,
+    /// Where root may be led by other users.
+    pub others: Others,
+}
+
+/// Whether root's log may go where other users could have it go. On Windows, and to who is not
+/// root, it makes no difference.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Others {
+    /// A file or a link of another user's, and a directory that everybody may write, are refused.
+    #[default]
+    Refused,
+    /// Whoever asks for it takes the risk.
+    Allowed,
 }
 
 /// Why a log file cannot be opened.
@@ -61,6 +74,18 @@ pub enum OpenError {
         /// The log.
         path: PathBuf,
     },
+    /// Another user could have root's log, or has it already.
+    #[error(
+        "log {}: {exposure}, and root's log does not go where others lead it; remove what is there, \
+         or name a file in a directory of root's; `run --allow-writable` takes the risk",
+        path.display()
+    )]
+    Exposed {
+        /// The log, or its lock.
+        path: PathBuf,
+        /// What others could change.
+        exposure: String,
+    },
     /// The system refuses.
     #[error("log {}: {source}; name a file in a directory that can be written", path.display())]
     Io {
@@ -76,7 +101,7 @@ impl OpenError {
     pub fn is_wrong_path(&self) -> bool {
         match self {
             Self::Locked { .. } => false,
-            Self::NotAFile { .. } => true,
+            Self::NotAFile { .. } | Self::Exposed { .. } => true,
             Self::Io { source, .. } => is_wrong_path(source),
         }
     }
@@ -124,6 +149,11 @@ impl LogFile {
     ///
     /// A disk that is full or read-only is not an error: the log is written as soon as it can be.
     pub fn open(mut settings: Settings) -> Result<Self, OpenError> {
+        // What is open already was chosen by who opened it, wherever it is.
+        if settings.path.starts_with("/dev") || settings.path.starts_with("/proc") {
+            settings.others = Others::Allowed;
+        }
+        settings.others.check(&settings.path)?;
         let at_path = |source| OpenError::Io {
             path: settings.path.clone(),
             source,
@@ -165,10 +195,10 @@ impl LogFile {
             self.lock = None;
             // A lock that is made for nothing stays beside what is there, in /dev for one.
             refuse_other_than_file(path)?;
-            self.lock = Some(Lock::take(path)?);
+            self.lock = Some(Lock::take(path, self.settings.others)?);
         }
         self.file_count += 1;
-        self.file = Some(File::open(path, self.file_count)?);
+        self.file = Some(File::open(path, self.file_count, self.settings.others)?);
         if let Some(directory) = path.parent() {
             self.syncer.request_directory(directory);
         }
@@ -363,6 +393,9 @@ impl Sink for LogFile {
     }
 }
 
+/// The most links that are followed one after the other, as Linux does.
+const LINK_COUNT_MAX: usize = 40;
+
 /// The path that stands for the same file for as long as the agent runs, wherever it runs. A link is
 /// followed once: what is moved aside, locked and counted must be the file, not the link to it.
 fn resolved(path: &Path) -> io::Result<PathBuf> {
@@ -371,5 +404,11 @@ fn resolved(path: &Path) -> io::Result<PathBuf> {
     {
         return Ok(file);
     }
-    std::path::absolute(path)
+    // A link to what is not there yet.
+    let mut path = std::path::absolute(path)?;
+    for _ in 0..LINK_COUNT_MAX {
+        let Ok(target) = path.read_link() else { break };
+        path = path.parent().unwrap_or_else(|| Path::new("/")).join(target);
+    }
+    Ok(path)
 }

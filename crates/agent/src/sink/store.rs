@@ -18,7 +18,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use jiff::Timestamp;
 
-use super::log_file::{self, Lock};
+use super::log_file::{self, Lock, Others};
 use super::outage::Outage;
 use super::owed::Owed;
 use super::{Sink, Tally, is_wrong_path};
@@ -168,10 +168,12 @@ impl Store {
         let path = &self.settings.path;
         if !self.lock.as_ref().is_some_and(Lock::is_in_place) {
             self.lock = None;
-            let lock = Lock::take(&path.join("store")).map_err(|error| match error {
-                log_file::OpenError::Io { path, source } => Error::Io { path, source },
-                _ => Error::Locked { path: path.clone() },
-            })?;
+            // The directory is what is protected, before anything is opened in it.
+            let lock =
+                Lock::take(&path.join("store"), Others::Allowed).map_err(|error| match error {
+                    log_file::OpenError::Io { path, source } => Error::Io { path, source },
+                    _ => Error::Locked { path: path.clone() },
+                })?;
             self.lock = Some(lock);
         }
         Ok(self.resume_or_create()?)

@@ -1,14 +1,14 @@
 //! Whatever happens to the medium: whole lines, every event either in a file or counted as lost.
 
 use std::fs::{self, File};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{PermissionsExt as _, chown, lchown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant, SystemTime};
 
 use event::Kind;
 use systrail::replay;
-use systrail::sink::log_file::{LogFile, OpenError, Settings};
+use systrail::sink::log_file::{LogFile, OpenError, Others, Settings};
 use systrail::sink::{Sink as _, Tally};
 use systrail::trail::{Body, Event, Lost, ThreadExit};
 
@@ -199,7 +199,7 @@ fn refuses_what_is_not_a_file() {
         directory.path().join("null"),
         directory.path().join("other"),
     );
-    std::os::unix::fs::symlink("/dev/null", &device).unwrap();
+    symlink("/dev/null", &device).unwrap();
     fs::create_dir(&other).unwrap();
     for path in ["/dev/null".into(), device, other] {
         let settings = Settings {
@@ -414,7 +414,7 @@ fn a_link_to_the_log_is_followed_and_stays() {
     let file = directory.path().join("file.jsonl");
     fs::write(&file, "").unwrap();
     let link = settings(directory.path()).path;
-    std::os::unix::fs::symlink(&file, &link).unwrap();
+    symlink(&file, &link).unwrap();
     let mut log = Log::open(Settings {
         rotate_age: Some(Duration::ZERO),
         ..settings(directory.path())
@@ -541,4 +541,85 @@ fn a_read_only_disk_is_waited_for() {
     let path = log.path.clone();
     let tally = log.close();
     assert_eq!(sequences(&path).0.len() as u64, tally.written());
+}
+
+const NOBODY: u32 = 65_534;
+
+// Root's log went into the file that an ordinary user's link named, and into one he owned.
+#[test]
+fn roots_log_goes_into_no_file_of_another_users() {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let shared = directory.path().join("shared");
+    fs::create_dir(&shared).unwrap();
+    fs::set_permissions(&shared, fs::Permissions::from_mode(0o1777)).unwrap();
+    let victim = directory.path().join("victim");
+    fs::write(&victim, "precious\n").unwrap();
+    let path = settings(&shared).path;
+
+    symlink(&victim, &path).unwrap();
+    lchown(&path, Some(NOBODY), None).unwrap();
+    let refused = LogFile::open(settings(&shared)).unwrap_err();
+    assert!(matches!(refused, OpenError::Exposed { .. }), "{refused}");
+    assert_eq!(fs::read_to_string(&victim).unwrap(), "precious\n");
+    fs::remove_file(&path).unwrap();
+
+    fs::write(&path, "").unwrap();
+    chown(&path, Some(NOBODY), None).unwrap();
+    let refused = LogFile::open(settings(&shared)).unwrap_err();
+    let said = refused.to_string();
+    assert!(said.contains("belongs to the user 65534"), "{said}");
+    assert!(said.contains("--allow-writable"), "{said}");
+    let allowed = LogFile::open(Settings {
+        others: Others::Allowed,
+        ..settings(&shared)
+    });
+    assert!(allowed.is_ok(), "{allowed:?}");
+    drop(allowed);
+    fs::remove_file(&path).unwrap();
+
+    let lock = path.with_extension("jsonl.lock");
+    chown(&lock, Some(NOBODY), None).unwrap();
+    let refused = LogFile::open(settings(&shared)).unwrap_err();
+    assert!(matches!(refused, OpenError::Exposed { .. }), "{refused}");
+    fs::remove_file(&lock).unwrap();
+
+    let mut log = Log::in_directory(&shared);
+    log.write(3);
+    assert_eq!(
+        log.tally.written(),
+        3,
+        "a file of root's own in such a directory"
+    );
+}
+
+#[test]
+fn what_another_user_puts_in_the_place_of_roots_log_is_not_written() {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let victim = directory.path().join("victim");
+    fs::write(&victim, "precious\n").unwrap();
+    let mut log = Log::in_directory(directory.path());
+    log.write(1);
+    fs::remove_file(&log.path).unwrap();
+    symlink(&victim, &log.path).unwrap();
+    lchown(&log.path, Some(NOBODY), None).unwrap();
+    log.write(2);
+    assert_eq!(fs::read_to_string(&victim).unwrap(), "precious\n");
+    assert_eq!(log.tally.written(), 1);
+}
+
+#[test]
+fn a_link_to_a_log_that_is_not_there_yet_is_followed() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = settings(directory.path()).path;
+    symlink("elsewhere.jsonl", &path).unwrap();
+    let mut log = Log::in_directory(directory.path());
+    log.write(1);
+    assert!(directory.path().join("elsewhere.jsonl").is_file());
+    assert!(path.is_symlink());
 }

@@ -6,6 +6,10 @@ use super::{File, Finding, Tree};
 /// Where `unsafe` may stand, and why. A directory ends in `/`.
 const UNSAFE_PLACES: &[(&str, &str)] = &[
     ("crates/agent/src/sys/", "the agent's fence"),
+    (
+        "crates/agent/src/store/virtual_table.rs",
+        "rusqlite's traits for virtual tables promise a layout in memory",
+    ),
     ("crates/ebpf/src/kernel.rs", "reads of kernel memory"),
     (
         "crates/ebpf/src/iterator.rs",

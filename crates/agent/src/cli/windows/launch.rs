@@ -7,6 +7,7 @@ use clap::Args;
 use systrail::config::{self, Config};
 use systrail::sensor::choice::Source;
 use systrail::service::windows::{Launch, Origin, Stay, data};
+use systrail::sink::log_file::Others;
 use systrail::sys::privilege;
 
 use super::Failure;
@@ -21,6 +22,17 @@ pub(super) struct LaunchArguments {
     /// Take the driver from beside this program even where others could exchange it
     #[arg(long)]
     allow_writable: bool,
+}
+
+impl LaunchArguments {
+    /// Makes no difference on this system.
+    #[expect(
+        clippy::unused_self,
+        reason = "its twin for another system asks the flag"
+    )]
+    pub(super) const fn others(self) -> Others {
+        Others::Refused
+    }
 }
 
 /// What was done to the machine for a recording.
@@ -75,9 +87,19 @@ pub(super) fn configuration_at(path: &Path) -> Result<PathBuf, Failure> {
         .map_err(Failure::usage)
 }
 
+/// Prepares the data directory for a log.
+pub(super) fn prepare_log(path: &Path) -> Result<(), Failure> {
+    prepare_data(path)
+}
+
+/// Prepares the data directory for a store.
+pub(super) fn prepare_store(path: &Path, _arguments: LaunchArguments) -> Result<(), Failure> {
+    prepare_data(path)
+}
+
 /// Sees to it that only the system and administrators may enter the data directory, where `path` is
 /// in it. Anybody may make a directory there, so it may be somebody else's.
-pub(super) fn prepare_data(path: &Path) -> Result<(), Failure> {
+fn prepare_data(path: &Path) -> Result<(), Failure> {
     let directory = config::data_directory();
     // Who is no administrator keeps data for himself.
     if path.starts_with(&directory) && privilege::is_elevated().unwrap_or(false) {

@@ -5,9 +5,11 @@ use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use super::OpenError;
 use super::syncer::{FileNumber, Syncer};
+use super::{OpenError, Others};
 use crate::sink::lines::{Lines, WriteFailed};
+#[cfg(target_os = "linux")]
+use crate::sys::place;
 
 /// A log file open for appending.
 ///
@@ -25,14 +27,14 @@ pub(super) struct File {
 
 impl File {
     /// Opens or creates the file, and its directory, and ends a line a crash has torn.
-    pub(super) fn open(path: &Path, number: FileNumber) -> Result<Self, OpenError> {
+    pub(super) fn open(path: &Path, number: FileNumber, others: Others) -> Result<Self, OpenError> {
         create_directory_of(path)?;
         let at_path = |source| OpenError::Io {
             path: path.to_path_buf(),
             source,
         };
         refuse_other_than_file(path)?;
-        let file = appending().read(true).open(path).map_err(at_path)?;
+        let file = others.open(appending().read(true), path)?;
         let metadata = file.metadata().map_err(at_path)?;
         if !metadata.is_file() {
             return Err(OpenError::NotAFile {
@@ -145,7 +147,7 @@ pub(in crate::sink) struct Lock {
 
 impl Lock {
     /// Takes the lock. It is given up when dropped, or when the process ends in whatever way.
-    pub(in crate::sink) fn take(log: &Path) -> Result<Self, OpenError> {
+    pub(in crate::sink) fn take(log: &Path, others: Others) -> Result<Self, OpenError> {
         create_directory_of(log)?;
         let mut path = log.as_os_str().to_owned();
         path.push(".lock");
@@ -154,10 +156,7 @@ impl Lock {
             let source = io::Error::other("it is not a regular file, as a lock is; remove it");
             return Err(OpenError::Io { path, source });
         }
-        let file = appending().open(&path).map_err(|source| OpenError::Io {
-            path: path.clone(),
-            source,
-        })?;
+        let file = others.open(&mut appending(), &path)?;
         match file.try_lock() {
             Ok(()) => Ok(Self { file, path }),
             Err(TryLockError::WouldBlock) => Err(OpenError::Locked {
@@ -181,6 +180,67 @@ impl Drop for Lock {
         // A child that is just being forked holds the file for a moment more; it must not hold the
         // lock. An error leaves it to the end of the last such child.
         let _unlocked = self.file.unlock();
+    }
+}
+
+impl Others {
+    /// Refuses a path that others could lead elsewhere.
+    #[cfg(target_os = "linux")]
+    pub(super) fn check(self, path: &Path) -> Result<(), OpenError> {
+        if self.are_refused() {
+            exposed(path, place::of_log(path))?;
+        }
+        Ok(())
+    }
+
+    /// Here the directory is prepared before anything is opened in it.
+    #[cfg(not(target_os = "linux"))]
+    #[expect(
+        clippy::unused_self,
+        clippy::unnecessary_wraps,
+        reason = "its twin for another system looks and can fail"
+    )]
+    pub(super) const fn check(self, _path: &Path) -> Result<(), OpenError> {
+        Ok(())
+    }
+
+    /// Opens a file, and looks at what was opened: what the path leads to may have changed since it
+    /// was checked.
+    #[cfg_attr(
+        not(target_os = "linux"),
+        expect(clippy::unused_self, reason = "on Linux it matters")
+    )]
+    fn open(self, options: &mut OpenOptions, path: &Path) -> Result<fs::File, OpenError> {
+        let at_path = |source| OpenError::Io {
+            path: path.to_path_buf(),
+            source,
+        };
+        #[cfg(target_os = "linux")]
+        if self.are_refused() {
+            use std::os::unix::fs::OpenOptionsExt as _;
+            options.custom_flags(nix::fcntl::OFlag::O_NOFOLLOW.bits());
+            let file = options.open(path).map_err(at_path)?;
+            let metadata = file.metadata().map_err(at_path)?;
+            exposed(path, place::of_open_log(path, &metadata))?;
+            return Ok(file);
+        }
+        options.open(path).map_err(at_path)
+    }
+
+    #[cfg(target_os = "linux")]
+    fn are_refused(self) -> bool {
+        self == Self::Refused && place::is_root()
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn exposed(path: &Path, exposure: Option<place::Exposure>) -> Result<(), OpenError> {
+    match exposure {
+        None => Ok(()),
+        Some(exposure) => Err(OpenError::Exposed {
+            path: path.to_path_buf(),
+            exposure: exposure.to_string(),
+        }),
     }
 }
 

@@ -79,7 +79,7 @@ pub fn name_of_sid(sid: &[u8]) -> io::Result<Option<String>> {
 
 /// There is no file of users on this system: each is asked for.
 #[derive(Debug, Default)]
-pub struct LocalUsers;
+pub struct LocalUsers {}
 
 impl LocalUsers {
     /// None.
