@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use systrail::account::Account;
 use systrail::service::linux::{self, Installed, Service, State};
+use systrail::sys::place;
 
 use super::{Exit, Failure, console, report};
 
@@ -58,6 +59,9 @@ pub(super) struct Install {
     /// The program the unit runs, instead of this one
     #[arg(long, value_name = "FILE")]
     program: Option<PathBuf>,
+    /// Take the program even where others than root could exchange it
+    #[arg(long)]
+    allow_writable: bool,
 }
 
 /// Does `systrail service`.
@@ -90,6 +94,11 @@ fn install(arguments: &Install) -> Result<String, Failure> {
     };
     if arguments.print {
         return Ok(linux::unit(&program)?);
+    }
+    // What is in an image, and whose it is there, cannot be told from here.
+    let is_checked = arguments.root.is_none() && !arguments.allow_writable;
+    if is_checked && place::is_root() {
+        linux::check_program(&program)?;
     }
     let service = match &arguments.root {
         Some(root) => Service::in_image(root.clone()),

@@ -8,6 +8,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::sys::place::{self, Exposure};
+
 /// The unit's name.
 pub const UNIT: &str = "systrail.service";
 
@@ -48,6 +50,18 @@ pub enum Error {
         program: PathBuf,
         /// What is wrong with its place.
         reason: &'static str,
+    },
+    /// Others may change what would run as root.
+    #[error(
+        "{} is not taken from where it is: {exposure}, and whoever does so chooses what runs as \
+         root; copy it to /usr/local/bin/systrail and run that, or give it to root alone with chown \
+         and chmod; --allow-writable takes the risk", program.display()
+    )]
+    Exposed {
+        /// The program.
+        program: PathBuf,
+        /// It, or a directory above it.
+        exposure: Exposure,
     },
     /// A file.
     #[error("{}: {source}", path.display())]
@@ -121,6 +135,21 @@ pub fn unit(program: &Path) -> Result<String, Error> {
         &format!("ExecStart={PACKAGED_PROGRAM} "),
         &format!("ExecStart={text} "),
     ))
+}
+
+/// Refuses a program that others than root could change or exchange.
+pub fn check_program(program: &Path) -> Result<(), Error> {
+    let exposure = place::of_trusted(program).map_err(|source| Error::File {
+        path: program.to_owned(),
+        source,
+    })?;
+    match exposure {
+        None => Ok(()),
+        Some(exposure) => Err(Error::Exposed {
+            program: program.to_owned(),
+            exposure,
+        }),
+    }
 }
 
 impl Service {

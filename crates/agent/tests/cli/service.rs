@@ -34,6 +34,26 @@ fn a_service_unit_can_be_looked_at_and_put_into_an_image() {
     }
 }
 
+// Windows refused such a program, Linux had it run as root.
+#[test]
+fn a_program_of_another_user_is_not_made_a_service() {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let program = directory.path().join("systrail");
+    std::fs::write(&program, "").unwrap();
+    std::os::unix::fs::chown(&program, Some(65_534), None).unwrap();
+    let option = format!("--program={}", program.display());
+    let refused = output(["service", "install", &option]);
+    assert_eq!(refused.status.code(), Some(1), "{}", said(&refused));
+    let text = said(&refused);
+    assert!(text.contains("belongs to the user 65534") && text.contains("--allow-writable"));
+    // It is in /tmp still, which the unit hides.
+    let allowed = output(["service", "install", &option, "--allow-writable"]);
+    assert!(!said(&allowed).contains("belongs to"), "{}", said(&allowed));
+}
+
 #[test]
 fn without_systemd_a_service_is_refused_with_what_to_do_instead() {
     if sd_notify::booted().unwrap_or(false) {
