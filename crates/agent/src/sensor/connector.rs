@@ -107,6 +107,7 @@ impl Sensor for Connector {
         let now = clock::now().0;
         let mut stream = Batch::default();
         self.receive()?;
+        self.stream.foresee();
         self.stream.write(&mut stream);
         self.merge.merge(&mut stream, 0, watermark(now, None));
         seam::join(snapshot, &stream, began, batch);

@@ -289,6 +289,8 @@ impl Sensor for Perf {
         let mut stream = Batch::default();
         let now = clock::now().0;
         while self.drain(now, &mut stream)? < watermark(now, None) {}
+        self.acts.sort_by_key(|(time, _)| *time);
+        self.tasks.foresee(self.acts.iter().map(|(_, act)| act));
         self.write(&mut stream, 0, watermark(now, None), now);
         seam::join(snapshot, &stream, began, batch);
         Ok(())

@@ -11,7 +11,7 @@
 //! - After a loss, a process may be taken for ended too early, or its exit may go unnoticed. The
 //!   loss is told, and [`Tasks::heal`] forgets what has no process any more.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use event::Kind;
 
@@ -143,6 +143,32 @@ impl Tasks {
             let user = users_are_followed.then_some(user);
             let known = Process::existing(threads, process.leader_has_ended, user);
             self.processes.insert(process.process_id, known);
+        }
+    }
+
+    /// Learns from the first `acts`, in the order of time, what had ended when the snapshot came to
+    /// it: who ends there and was not created there was there when they began.
+    pub(super) fn foresee<'a>(&mut self, acts: impl Iterator<Item = &'a Act>) {
+        let mut created = HashSet::new();
+        for act in acts {
+            match *act {
+                Act::Fork { child, .. } => {
+                    created.insert(child.thread_id);
+                }
+                Act::Exit { task, .. } if !created.contains(&task.thread_id) => {
+                    let process = self.processes.entry(task.process_id);
+                    // One the snapshot has not met alive has all its ends among the acts, that of
+                    // its first thread included unless it came before them.
+                    let process =
+                        process.or_insert_with(|| Process::existing(Vec::new(), true, None));
+                    if task.thread_id == task.process_id {
+                        process.leader = Leader::Alive;
+                    } else if !process.threads.contains(&task.thread_id) {
+                        process.threads.push(task.thread_id);
+                    }
+                }
+                _ => {}
+            }
         }
     }
 
@@ -404,6 +430,44 @@ mod tests {
         let told = facts(&mut tasks, &[exit(6, 5, 0), exit(9, 8, 0)]);
         assert_eq!(told[1], process_exit(6, 5, Some(0)));
         assert_eq!(told[3], process_exit(9, 8, None));
+    }
+
+    // Processes that ended while a recording began were told to end before their threads, or twice.
+    #[test]
+    fn who_ends_while_the_snapshot_is_taken_ends_once_and_last() {
+        let acts = [
+            exit(6, 5, 0),
+            exit(5, 5, 0),
+            exit(7, 5, 9),
+            // The first thread had ended before.
+            exit(9, 8, 0),
+            exit(10, 8, 0),
+            // The id of a thread is used again.
+            fork(7, 7),
+            exit(7, 7, 0),
+        ];
+        // The snapshot saw none, all with the first thread only, or with it ended.
+        let seen = [None, Some(false), Some(true)];
+        for leader_has_ended in seen {
+            let mut tasks = Tasks::default();
+            if let Some(leader_has_ended) = leader_has_ended {
+                let known = Process::existing(Vec::new(), leader_has_ended, None);
+                tasks.processes.insert(5, known);
+            }
+            tasks.foresee(acts.iter());
+            let told = facts(&mut tasks, &acts);
+            let ends = [
+                Fact::ThreadExit(task(6, 5)),
+                Fact::ThreadExit(task(7, 5)),
+                process_exit(7, 5, Some(9)),
+                Fact::ThreadExit(task(9, 8)),
+                Fact::ThreadExit(task(10, 8)),
+                process_exit(10, 8, None),
+            ];
+            assert_eq!(told[..6], ends);
+            assert_eq!(told.last(), Some(&process_exit(7, 7, Some(0))));
+            assert_eq!(tasks.processes.len(), 0);
+        }
     }
 
     #[test]

@@ -58,6 +58,20 @@ impl Stream {
         self.tasks.know(snapshot, true);
     }
 
+    /// Learns from the messages that wait what the snapshot came too late for.
+    pub(super) fn foresee(&mut self) {
+        self.to_boot_time.follow();
+        let (recorded, conversion) = (&self.recorded, self.to_boot_time);
+        let acts = self.messages.iter().filter_map(|message| {
+            let is_recorded = recorded.contains(&conversion.apply(message.time));
+            match &message.body {
+                Body::Act(act) if is_recorded => Some(act),
+                _ => None,
+            }
+        });
+        self.tasks.foresee(acts);
+    }
+
     /// Writes the records of all messages that wait.
     pub(super) fn write(&mut self, batch: &mut Batch) {
         let messages = std::mem::take(&mut self.messages);
