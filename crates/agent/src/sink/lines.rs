@@ -74,6 +74,11 @@ impl Lines {
         self.ends.is_empty()
     }
 
+    /// All lines, as they are written.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// Bytes of all lines.
     pub(super) fn size(&self) -> u64 {
         u64::try_from(self.bytes.len()).unwrap_or(u64::MAX)

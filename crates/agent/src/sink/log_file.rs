@@ -12,6 +12,7 @@
 //! `log_file/syncer.rs` makes them durable.
 
 mod file;
+mod recent;
 mod rotation;
 mod syncer;
 
@@ -211,6 +212,7 @@ impl LogFile {
             return None;
         }
         self.let_go_of_moved_file();
+        self.mend_cut_file();
         if self.file.is_none()
             && let Err(error) = self.reopen()
         {
@@ -232,6 +234,22 @@ impl LogFile {
             );
             self.sync();
             self.file = None;
+        }
+    }
+
+    /// When another program has cut the file, as `logrotate` does with `copytruncate`, it begins with
+    /// the lines of the last seconds.
+    fn mend_cut_file(&mut self) {
+        let Some(file) = &mut self.file else { return };
+        let log = self.settings.path.display();
+        match file.mend_cut() {
+            Ok(false) => {}
+            Ok(true) => tracing::warn!(
+                %log,
+                "log was cut by another program; it begins with the lines of the last 5 s, which a \
+                 copy of it may have too; rotate it by rename, or leave that to systrail"
+            ),
+            Err(error) => self.fail(&error),
         }
     }
 
@@ -385,6 +403,9 @@ impl Sink for LogFile {
         self.lines.push_owed(json::write_line);
         self.outage.retry_now();
         self.write_lines(tally);
+        // Cut after the last line was written, in the middle of being copied.
+        self.let_go_of_moved_file();
+        self.mend_cut_file();
         self.sync();
         self.file = None;
         self.syncer.finish();

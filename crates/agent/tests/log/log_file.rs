@@ -228,6 +228,50 @@ fn a_file_moved_away_is_left_whole_and_a_new_one_is_begun() {
     assert_eq!(sequences(&path), (vec![3, 4], 0));
 }
 
+/// `logrotate` with `copytruncate`: what was written after the copy and before the cut was lost, and
+/// nobody counted it.
+#[test]
+fn what_is_cut_off_after_a_copy_is_written_again() {
+    for is_last in [false, true] {
+        let directory = tempfile::tempdir().unwrap();
+        let mut log = Log::in_directory(directory.path());
+        log.write(10);
+        let copy = fs::read(&log.path).unwrap();
+        log.write(5);
+        let file = File::options().write(true).open(&log.path).unwrap();
+        file.set_len(0).unwrap();
+        if !is_last {
+            log.write(3);
+        }
+        let (path, last) = (log.path.clone(), log.sequence);
+        let warnings = warnings_of(|| assert_eq!(log.close().lost_total(), 0));
+        assert!(
+            is_last
+                == warnings
+                    .iter()
+                    .any(|line| line.contains("was cut by another program"))
+        );
+        let text = String::from_utf8([copy, fs::read(&path).unwrap()].concat()).unwrap();
+        let all: std::collections::BTreeSet<u64> = text.lines().map(sequence_of).collect();
+        assert_eq!(
+            all.into_iter().collect::<Vec<_>>(),
+            (1..=last).collect::<Vec<_>>()
+        );
+        let own: Vec<u64> = fs::read_to_string(&path)
+            .unwrap()
+            .lines()
+            .map(sequence_of)
+            .collect();
+        assert!(own.is_sorted_by(|one, next| one < next), "{own:?}");
+    }
+}
+
+fn sequence_of(line: &str) -> u64 {
+    systrail::trail::json::read_line(line.as_bytes())
+        .unwrap()
+        .sequence
+}
+
 #[test]
 fn a_deleted_directory_is_made_again() {
     let directory = tempfile::tempdir().unwrap();
@@ -259,7 +303,7 @@ fn a_file_truncated_by_another_program_is_continued_with_whole_lines() {
         .set_len(0)
         .unwrap();
     log.write(2);
-    assert_eq!(sequences(&log.path), (vec![3, 4], 0));
+    assert_eq!(sequences(&log.path), (vec![1, 2, 3, 4], 0));
 }
 
 #[test]

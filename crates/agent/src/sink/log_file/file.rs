@@ -3,8 +3,9 @@
 use std::fs::{self, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
+use super::recent::Recent;
 use super::syncer::{FileNumber, Syncer};
 use super::{OpenError, Others};
 use crate::sink::lines::{Lines, WriteFailed};
@@ -23,6 +24,9 @@ pub(super) struct File {
     size: u64,
     began: SystemTime,
     is_dirty: bool,
+    recent: Recent,
+    /// Whether another program made it shorter than we wrote it.
+    was_cut: bool,
 }
 
 impl File {
@@ -50,6 +54,8 @@ impl File {
                 .created()
                 .unwrap_or_else(|_unknown| SystemTime::now()),
             is_dirty: false,
+            recent: Recent::default(),
+            was_cut: false,
         };
         file.end_torn_line(path).map_err(at_path)?;
         Ok(file)
@@ -91,8 +97,30 @@ impl File {
         let (Ok(there), Ok(here)) = (fs::metadata(path), self.inner.metadata()) else {
             return false;
         };
+        self.was_cut |= here.len() < self.size;
         self.size = here.len();
         is_same_file(&there, &here)
+    }
+
+    /// Where another program has cut the file, begins it with what may be in neither the file nor a
+    /// copy that was made of it before. Tells whether it was cut.
+    pub(super) fn mend_cut(&mut self) -> io::Result<bool> {
+        if !std::mem::take(&mut self.was_cut) {
+            return Ok(false);
+        }
+        let lines = self.recent.lines();
+        // What came after the cut is the end of what is remembered, unless that was too much.
+        let is_remembered = usize::try_from(self.size).is_ok_and(|size| size <= lines.len());
+        if is_remembered {
+            self.inner.set_len(0)?;
+            self.size = 0;
+        }
+        self.is_dirty = true;
+        self.inner.write_all(&lines)?;
+        self.size = self
+            .size
+            .saturating_add(u64::try_from(lines.len()).unwrap_or(u64::MAX));
+        Ok(true)
     }
 
     /// Appends lines. When not all can be written, the file is cut back to the last whole line.
@@ -101,6 +129,7 @@ impl File {
         match lines.write_to(&mut self.inner) {
             Ok(()) => {
                 self.size = self.size.saturating_add(lines.size());
+                self.recent.add(lines.bytes(), Instant::now());
                 Ok(())
             }
             Err(failed) => {
