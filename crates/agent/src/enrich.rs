@@ -130,7 +130,7 @@ impl Enricher {
             .get(start.creator_process_id, start.creator_start_time);
         let told = header.flags.contains(Flags::EXISTING) || !start.image.is_empty();
         let inherited = creator
-            .filter(|_| !told)
+            .filter(|creator| !told && creator.program.is_whole())
             .map(|creator| creator.program.clone());
         let mut program = match inherited {
             Some(program) => program,

@@ -12,7 +12,7 @@ use serde::{Serialize, Serializer};
 pub use self::tell::{tell, write_json};
 use crate::shown::rfc_3339;
 use crate::trail::{Body, Event, Program, Text, Time};
-use crate::tree::{NotOne, Process, Span, TooMany, Tree, Who};
+use crate::tree::{NotOne, Process, Span, TEXTS_SIZE_MAX, TooMany, Tree, Who};
 
 /// The most threads, and the most images, that are told one by one; further ones are counted.
 pub const LISTED_MAX: usize = 10_000;
@@ -165,6 +165,8 @@ pub struct Collector {
     tree: Tree,
     /// Of every process that may be meant.
     details: HashMap<ProcessKey, Details>,
+    /// Bytes of the texts in those, at most.
+    texts_size: usize,
 }
 
 impl Collector {
@@ -174,6 +176,7 @@ impl Collector {
             who,
             tree: Tree::default(),
             details: HashMap::new(),
+            texts_size: 0,
         }
     }
 
@@ -182,6 +185,10 @@ impl Collector {
         self.tree.add(event)?;
         if self.who.is(event.process_id, event.process_key) {
             let details = self.details.entry(event.process_key).or_default();
+            self.texts_size = self.texts_size.saturating_add(details.size_of(&event.body));
+            if self.texts_size > TEXTS_SIZE_MAX {
+                return Err(TooMany::Texts);
+            }
             details.add(event);
         }
         Ok(())
@@ -226,6 +233,17 @@ pub fn ancestors(
 }
 
 impl Details {
+    /// Bytes of texts that are kept of an event.
+    fn size_of(&self, body: &Body) -> usize {
+        match body {
+            Body::ProcessExec(exec) if self.execs.first.len() < LISTED_MAX => exec.program.size(),
+            Body::ImageLoad(load) if self.images.first.len() < LISTED_MAX => {
+                load.image.as_ref().map_or(0, Text::size)
+            }
+            _ => 0,
+        }
+    }
+
     fn add(&mut self, event: &Event) {
         let time = event.time;
         match &event.body {

@@ -32,10 +32,23 @@ use crate::trail::{Body, Event, ProcessStart, Program, Text, Time, missing};
 /// who has no parent.
 pub const PROCESSES_MAX: usize = 1_000_000;
 
-/// A tree would hold more than [`PROCESSES_MAX`] processes.
+/// Bytes of texts that a tree, or a story, of a log keeps at most. Nobody's log has them, but one that
+/// somebody made to fill the memory.
+pub(crate) const TEXTS_SIZE_MAX: usize = 192 << 20;
+
+/// A tree would hold more than it may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("more than {PROCESSES_MAX} processes; ask for less time with --since and --until")]
-pub struct TooMany;
+pub enum TooMany {
+    /// More than [`PROCESSES_MAX`] processes.
+    #[error("more than {PROCESSES_MAX} processes; ask for less time with --since and --until")]
+    Processes,
+    /// Paths and arguments that are too large together.
+    #[error(
+        "paths and arguments of more than {} together; ask for less time with --since and --until",
+        crate::quantity::show_size(u64::try_from(TEXTS_SIZE_MAX).unwrap_or(u64::MAX))
+    )]
+    Texts,
+}
 
 /// One process.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -182,6 +195,8 @@ pub struct Tree {
     told_by: Vec<Option<usize>>,
     by_key: HashMap<ProcessKey, usize>,
     recordings: Recordings,
+    /// Bytes of the programs' texts.
+    texts_size: usize,
     /// The latest time of any event.
     end: Option<Time>,
 }
@@ -196,7 +211,14 @@ impl Tree {
             Some(Subject::Process | Subject::Thread | Subject::Image) => {
                 let index = self.entry(event.process_id, event.process_key, event.time)?;
                 self.told_by[index] = Some(recording);
-                apply(&mut self.processes[index], event);
+                let process = &mut self.processes[index];
+                let before = process.program.size();
+                apply(process, event);
+                self.texts_size = self.texts_size.saturating_sub(before);
+                self.texts_size = self.texts_size.saturating_add(process.program.size());
+                if self.texts_size > TEXTS_SIZE_MAX {
+                    return Err(TooMany::Texts);
+                }
             }
         }
         Ok(())
@@ -249,7 +271,7 @@ impl Tree {
         }
         let index = self.processes.len();
         if index >= PROCESSES_MAX {
-            return Err(TooMany);
+            return Err(TooMany::Processes);
         }
         self.by_key.insert(key, index);
         self.told_by.push(None);
@@ -323,4 +345,37 @@ fn apply_start(process: &mut Process, event: &Event, start: &ProcessStart) {
     process.parent_process_key = start.parent_process_key;
     process.creator_process_id = start.creator_process_id;
     process.creator_thread_id = start.creator_thread_id;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trail::{Further, Origin};
+
+    /// 600 lines of a small compressed log took gigabytes.
+    #[test]
+    fn texts_without_end_are_too_many() {
+        let program = Program {
+            command_line: Some(Text::from("a".repeat(1 << 20).as_str())),
+            ..Program::default()
+        };
+        let start = ProcessStart {
+            program,
+            ..ProcessStart::default()
+        };
+        let event = |process_id: u32| Event {
+            sequence: process_id.into(),
+            time: Time(1),
+            origin: Origin::of_host("atlas"),
+            process_id,
+            process_key: ProcessKey(process_id.into()),
+            body: Body::ProcessStart(Box::new(start.clone())),
+            truncated: Vec::new(),
+            missing: Vec::new(),
+            further: Further::default(),
+        };
+        let mut tree = Tree::default();
+        let full = (1..1_000).find(|id| tree.add(&event(*id)) == Err(TooMany::Texts));
+        assert_eq!(full, Some(193));
+    }
 }

@@ -29,6 +29,19 @@ fields! {
     }
 }
 
+impl Program {
+    /// Bytes of the texts from the process itself, which can be long: by them whoever keeps many
+    /// programs bounds himself.
+    pub fn size(&self) -> usize {
+        let own = [&self.image, &self.command_line, &self.script];
+        let own = own.into_iter().flatten();
+        let arguments = self.arguments.iter().flat_map(|arguments| arguments.iter());
+        own.chain(arguments)
+            .map(Text::size)
+            .fold(0, usize::saturating_add)
+    }
+}
+
 fields! {
     /// A process was created.
     #[derive(Clone, Debug, Default, PartialEq)]

@@ -51,6 +51,12 @@ impl Text {
         }
     }
 
+    /// Bytes that it holds, by which whoever keeps many bounds himself.
+    pub fn size(&self) -> usize {
+        let raw = self.raw.as_ref().map_or(0, |raw| raw.len());
+        self.shown.len().saturating_add(raw)
+    }
+
     /// The same text with what is shown of it put another way.
     #[must_use]
     pub fn shown_as(mut self, show_fn: impl FnOnce(&str) -> String) -> Self {

@@ -20,6 +20,10 @@ const EXITED_COUNT_MAX: usize = 4_096;
 /// The shortest time between two comparisons of the whole cache with `/proc`.
 const HEAL_INTERVAL: Duration = Duration::from_secs(10);
 
+/// Bytes of the programs' texts that are remembered. Any user can start thousands of processes with
+/// arguments as long as an event has them.
+const SIZE_MAX: usize = 48 << 20;
+
 /// A process that was seen to start, or to exist.
 #[derive(Debug)]
 pub struct Process {
@@ -36,13 +40,16 @@ pub struct Process {
 /// Processes by id.
 ///
 /// # Invariants
-/// At most `limit` processes. An entry goes when its process has exited, when its id is used again,
-/// or, where the exit was lost, when [`ProcessCache::heal`] finds the process gone.
+/// At most `limit` processes, with `SIZE_MAX` bytes of texts beside their images. An entry goes when
+/// its process has exited, when its id is used again, or, where the exit was lost, when
+/// [`ProcessCache::heal`] finds the process gone.
 #[derive(Debug)]
 pub struct ProcessCache {
     processes: HashMap<u32, Process>,
     exited: VecDeque<Exited>,
     limit: usize,
+    /// Bytes of their programs.
+    size: usize,
     healed: Option<Instant>,
 }
 
@@ -60,6 +67,7 @@ impl ProcessCache {
             processes: HashMap::default(),
             exited: VecDeque::new(),
             limit: limit.max(1),
+            size: 0,
             healed: None,
         }
     }
@@ -73,12 +81,23 @@ impl ProcessCache {
     }
 
     /// Remembers a process, or what it runs now.
-    pub fn insert(&mut self, process_id: u32, process: Process, now: u64) {
+    pub fn insert(&mut self, process_id: u32, mut process: Process, now: u64) {
         self.forget_exited(now);
         if self.processes.len() >= self.limit && !self.processes.contains_key(&process_id) {
             self.make_room();
         }
+        self.remove(process_id);
+        if self.size.saturating_add(process.program.trail.size()) > SIZE_MAX {
+            process.program.forget_arguments();
+        }
+        self.size = self.size.saturating_add(process.program.trail.size());
         self.processes.insert(process_id, process);
+    }
+
+    fn remove(&mut self, process_id: u32) {
+        if let Some(process) = self.processes.remove(&process_id) {
+            self.size = self.size.saturating_sub(process.program.trail.size());
+        }
     }
 
     /// Notes that a process exited at `time`.
@@ -112,6 +131,8 @@ impl ProcessCache {
         let before = self.processes.len();
         self.processes
             .retain(|id, process| start_tick(*id) == Some(tick(process.start_time)));
+        let sizes = self.processes.values().map(|it| it.program.trail.size());
+        self.size = sizes.fold(0, usize::saturating_add);
         tracing::debug!(
             forgotten = before - self.processes.len(),
             "process cache healed"
@@ -144,7 +165,7 @@ impl ProcessCache {
         };
         let same = |process: &Process| process.key == oldest.key;
         if self.processes.get(&oldest.process_id).is_some_and(same) {
-            self.processes.remove(&oldest.process_id);
+            self.remove(oldest.process_id);
         }
     }
 
@@ -160,7 +181,7 @@ impl ProcessCache {
         if self.processes.len() >= self.limit
             && let Some(any) = self.processes.keys().next().copied()
         {
-            self.processes.remove(&any);
+            self.remove(any);
         }
     }
 }
@@ -173,6 +194,7 @@ const fn tick(time: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::trail;
 
     fn process(key: u64, start_time: u64) -> Process {
         Process {
@@ -230,6 +252,32 @@ mod tests {
             assert!(cache.count() <= 16);
             assert!(cache.get(id, 0).is_some(), "the newest is there");
         }
+    }
+
+    /// 65,536 processes with 30,000 bytes of arguments were two gigabytes.
+    #[test]
+    fn arguments_are_remembered_as_far_as_there_is_room() {
+        let mut cache = ProcessCache::new(65_536);
+        let long = trail::Text::from("a".repeat(1 << 20).as_str());
+        let with_arguments = |key| {
+            let mut process = process(key, START_TICK_NS);
+            process.program.trail.image = Some(trail::Text::from("/bin/a"));
+            process.program.trail.command_line = Some(long.clone());
+            process
+        };
+        for id in 1..=100 {
+            cache.insert(id, with_arguments(id.into()), 0);
+        }
+        assert!(cache.size <= SIZE_MAX + 100 * "/bin/a".len());
+        let is_whole = |cache: &ProcessCache, id| cache.get(id, 0).unwrap().program.is_whole();
+        assert!(is_whole(&cache, 1) && !is_whole(&cache, 100));
+        assert!(cache.get(100, 0).unwrap().program.trail.image.is_some());
+        for id in 1..=100 {
+            cache.exited(id, 0, 1);
+        }
+        cache.insert(7, with_arguments(7), EXITED_AGE_MAX_NS + 2);
+        assert!(is_whole(&cache, 7), "there is room again");
+        assert_eq!(cache.count(), 1);
     }
 
     #[cfg(target_os = "linux")]

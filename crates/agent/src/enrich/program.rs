@@ -18,9 +18,23 @@ pub struct Program {
     pub truncated: Vec<Name>,
     /// Fields that could not be had.
     pub missing: Vec<(Name, Name)>,
+    /// Whether the arguments were forgotten, for they were too much to remember.
+    is_shortened: bool,
 }
 
 impl Program {
+    /// Forgets the arguments. A child does not have them from here then.
+    pub fn forget_arguments(&mut self) {
+        self.trail.command_line = None;
+        self.trail.arguments = None;
+        self.is_shortened = true;
+    }
+
+    /// Whether nothing of it was forgotten.
+    pub const fn is_whole(&self) -> bool {
+        !self.is_shortened
+    }
+
     /// Why `field` is missing.
     pub fn missing_reason(&self, field: &str) -> Option<Name> {
         self.missing

@@ -11,11 +11,15 @@ use event::{Kind, loss};
 use super::Error;
 use crate::account::{QueuePeak, SinkCount};
 use crate::sink::{FLUSH_INTERVAL_MS, Sink, Tally, WhenBehind};
-use crate::trail::Event;
+use crate::trail::{Event, Program};
 
 /// Events in a chunk at most: small enough that memory stays small when a storm comes, large enough
 /// that handing over costs next to nothing an event.
 const CHUNK_COUNT_MAX: usize = 2_048;
+
+/// Bytes of the programs' texts in a chunk, after which it is sent: an event has tens of kilobytes of
+/// them when somebody wants it to, and megabytes in a log of his making.
+const CHUNK_SIZE_MAX: usize = 2 << 20;
 
 /// Chunks that wait for one sink at most.
 const QUEUE_COUNT_MAX: usize = 8;
@@ -47,6 +51,8 @@ type Losses = [u64; Kind::OBSERVED.len()];
 #[derive(Debug)]
 pub(super) struct SinkQueues {
     pending: Vec<Event>,
+    /// Bytes of the programs' texts in them.
+    pending_size: usize,
     queues: Vec<SinkQueue>,
 }
 
@@ -77,14 +83,17 @@ impl SinkQueues {
             .collect::<Result<_, _>>()?;
         Ok(Self {
             pending: Vec::with_capacity(CHUNK_COUNT_MAX),
+            pending_size: 0,
             queues,
         })
     }
 
     /// Adds an event. Says whether that filled a chunk, which then was sent.
     pub(super) fn push(&mut self, event: Event) -> bool {
+        let size = event.body.program().map_or(0, Program::size);
+        self.pending_size = self.pending_size.saturating_add(size);
         self.pending.push(event);
-        let full = self.pending.len() >= CHUNK_COUNT_MAX;
+        let full = self.pending.len() >= CHUNK_COUNT_MAX || self.pending_size >= CHUNK_SIZE_MAX;
         if full {
             self.send();
         }
@@ -96,6 +105,7 @@ impl SinkQueues {
         if self.pending.is_empty() {
             return;
         }
+        self.pending_size = 0;
         let chunk: Chunk = self.pending.drain(..).collect();
         for queue in &mut self.queues {
             queue.send(&chunk);

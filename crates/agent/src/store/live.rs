@@ -11,6 +11,10 @@ use crate::trail::{Body, Event, Origin, ProcessStart, Program, Time};
 /// its start; a machine has a few thousand.
 const COUNT_MAX: usize = 32_768;
 
+/// Bytes of the programs' texts that are carried over at most. What runs beyond that appears in a new
+/// segment without its arguments.
+const SIZE_MAX: usize = 32 << 20;
+
 /// A process that runs.
 #[derive(Clone, Debug)]
 pub(super) struct Process {
@@ -30,6 +34,8 @@ pub(super) struct Process {
 #[derive(Debug, Default)]
 pub struct Live {
     processes: HashMap<u32, Process>,
+    /// Bytes of their programs.
+    size: usize,
     /// The first event's of the run, where it says of which run it is.
     run: Option<Arc<Origin>>,
     run_began: Option<Time>,
@@ -43,7 +49,7 @@ impl Live {
             Body::ProcessStart(start) => self.start(event, start),
             Body::ProcessExec(exec) => self.exec(event, &exec.program),
             Body::ProcessExit(_) => {
-                self.processes.remove(&event.process_id);
+                self.remove(event.process_id);
             }
             _ => {}
         }
@@ -62,6 +68,7 @@ impl Live {
         self.run_began = Some(began);
         // The snapshot tells again of whatever still runs.
         self.processes.clear();
+        self.size = 0;
     }
 
     fn is_of_run(&self, event: &Event) -> bool {
@@ -93,7 +100,7 @@ impl Live {
     }
 
     fn exec(&mut self, event: &Event, program: &Program) {
-        let known = self.processes.remove(&event.process_id);
+        let known = self.remove(event.process_id);
         let mut process = known
             .filter(|known| known.key == event.process_key)
             .unwrap_or_else(|| self.unseen(event));
@@ -116,10 +123,65 @@ impl Live {
         }
     }
 
-    fn insert(&mut self, process: Process) {
+    fn insert(&mut self, mut process: Process) {
         let id = process.id;
-        if self.processes.len() < COUNT_MAX || self.processes.contains_key(&id) {
-            self.processes.insert(id, process);
+        self.remove(id);
+        if self.processes.len() >= COUNT_MAX {
+            return;
         }
+        let program = &mut process.start.program;
+        if self.size.saturating_add(program.size()) > SIZE_MAX {
+            program.command_line = None;
+            program.arguments = None;
+        }
+        self.size = self.size.saturating_add(program.size());
+        self.processes.insert(id, process);
+    }
+
+    fn remove(&mut self, id: u32) -> Option<Process> {
+        let process = self.processes.remove(&id)?;
+        self.size = self.size.saturating_sub(process.start.program.size());
+        Some(process)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trail::{Further, ProcessExit, Text};
+
+    /// What any user's processes have for arguments was kept for each of 32,768 of them.
+    #[test]
+    fn arguments_are_carried_over_as_far_as_there_is_room() {
+        let long = Text::from("a".repeat(1 << 20).as_str());
+        let event = |process_id: u32, body| Event {
+            sequence: process_id.into(),
+            time: Time(1),
+            origin: Origin::of_host("atlas"),
+            process_id,
+            process_key: ProcessKey(process_id.into()),
+            body,
+            truncated: Vec::new(),
+            missing: Vec::new(),
+            further: Further::default(),
+        };
+        let start = ProcessStart {
+            program: Program {
+                command_line: Some(long),
+                ..Program::default()
+            },
+            ..ProcessStart::default()
+        };
+        let start = Body::ProcessStart(Box::new(start));
+        let mut live = Live::default();
+        for id in 1..=40 {
+            live.learn(&event(id, start.clone()));
+        }
+        let has_arguments = |live: &Live, id| live.processes[&id].start.program.size() > 0;
+        assert_eq!(live.size, SIZE_MAX);
+        assert!(has_arguments(&live, 32) && !has_arguments(&live, 33));
+        live.learn(&event(1, Body::ProcessExit(ProcessExit::default())));
+        live.learn(&event(33, start.clone()));
+        assert!(has_arguments(&live, 33), "there is room again");
     }
 }

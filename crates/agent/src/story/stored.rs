@@ -70,7 +70,7 @@ fn children(reader: &Reader, process: &Process) -> Result<Vec<Process>, Error> {
     let mut keys: Vec<String> = Vec::new();
     while let Some(row) = rows.next()? {
         if keys.len() >= PROCESSES_MAX {
-            return Err(TooMany.into());
+            return Err(TooMany::Processes.into());
         }
         reader.keep(row)?;
         keys.push(row.get(0)?);

@@ -145,7 +145,7 @@ fn at_most(
     let mut processes = Vec::new();
     while let Some(row) = rows.next()? {
         if processes.len() >= count_max {
-            return Err(TooMany.into());
+            return Err(TooMany::Processes.into());
         }
         reader.keep(row)?;
         processes.push(process(row)?);
@@ -265,7 +265,7 @@ mod tests {
             ))
             .unwrap();
         let all = at_most(10, &reader, "true", ());
-        assert!(matches!(all, Err(Error::TooMany(TooMany))));
+        assert!(matches!(all, Err(Error::TooMany(TooMany::Processes))));
         let few = at_most(10, &reader, "true LIMIT 10", ());
         assert_eq!(few.unwrap().len(), 10);
     }

@@ -10,7 +10,7 @@ use event::Kind;
 use systrail::replay;
 use systrail::sink::log_file::{LogFile, OpenError, Others, Settings};
 use systrail::sink::{Sink as _, Tally};
-use systrail::trail::{Body, Event, Lost, ThreadExit};
+use systrail::trail::{Body, Event, Lost, ThreadExit, json};
 
 use super::any_event::{full, line_feeds};
 use super::disk::{Disk, mount};
@@ -267,9 +267,7 @@ fn what_is_cut_off_after_a_copy_is_written_again() {
 }
 
 fn sequence_of(line: &str) -> u64 {
-    systrail::trail::json::read_line(line.as_bytes())
-        .unwrap()
-        .sequence
+    json::read_line(line.as_bytes()).unwrap().sequence
 }
 
 #[test]
@@ -311,7 +309,7 @@ fn rotates_before_the_size_is_exceeded() {
     let directory = tempfile::tempdir().unwrap();
     let line_size = {
         let mut line = Vec::new();
-        trail::json::write_line(&numbered(10), &mut line);
+        json::write_line(&numbered(10), &mut line);
         u64::try_from(line.len()).unwrap()
     };
     let mut log = Log::open(Settings {
