@@ -176,7 +176,8 @@ impl Segments {
         }
         matches!(
             guard::code_of(error),
-            Some(
+            // Not SQLite's own: a value is not what its column should have.
+            None | Some(
                 ErrorCode::DatabaseCorrupt
                     | ErrorCode::NotADatabase
                     | ErrorCode::CannotOpen
