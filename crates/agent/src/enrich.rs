@@ -393,6 +393,7 @@ impl Enricher {
             start_time,
             program,
             verdict,
+            size: 0,
         };
         self.processes
             .insert(header.process_id, process, header.time);

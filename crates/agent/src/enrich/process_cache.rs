@@ -35,6 +35,8 @@ pub struct Process {
     pub program: Program,
     /// What the rules say of its events.
     pub verdict: Verdict,
+    /// Bytes of its program, as the cache counts them.
+    pub size: usize,
 }
 
 /// Processes by id.
@@ -87,16 +89,18 @@ impl ProcessCache {
             self.make_room();
         }
         self.remove(process_id);
-        if self.size.saturating_add(process.program.trail.size()) > SIZE_MAX {
+        process.size = process.program.trail.size();
+        if self.size.saturating_add(process.size) > SIZE_MAX {
             process.program.forget_arguments();
+            process.size = process.program.trail.size();
         }
-        self.size = self.size.saturating_add(process.program.trail.size());
+        self.size = self.size.saturating_add(process.size);
         self.processes.insert(process_id, process);
     }
 
     fn remove(&mut self, process_id: u32) {
         if let Some(process) = self.processes.remove(&process_id) {
-            self.size = self.size.saturating_sub(process.program.trail.size());
+            self.size = self.size.saturating_sub(process.size);
         }
     }
 
@@ -131,7 +135,7 @@ impl ProcessCache {
         let before = self.processes.len();
         self.processes
             .retain(|id, process| start_tick(*id) == Some(tick(process.start_time)));
-        let sizes = self.processes.values().map(|it| it.program.trail.size());
+        let sizes = self.processes.values().map(|process| process.size);
         self.size = sizes.fold(0, usize::saturating_add);
         tracing::debug!(
             forgotten = before - self.processes.len(),
@@ -202,6 +206,7 @@ mod tests {
             start_time,
             program: Program::default(),
             verdict: Verdict::default(),
+            size: 0,
         }
     }
 

@@ -28,6 +28,8 @@ pub(super) struct Process {
     pub(super) exec_time: Option<Time>,
     /// The run that told of it last.
     pub(super) run_began: Time,
+    /// Bytes of its program.
+    size: usize,
 }
 
 /// The processes that run now, by process id: who has the id now has ended who had it before.
@@ -120,6 +122,7 @@ impl Live {
             exec_count: 0,
             exec_time: None,
             run_began: self.run_began.unwrap_or(event.time),
+            size: 0,
         }
     }
 
@@ -130,17 +133,19 @@ impl Live {
             return;
         }
         let program = &mut process.start.program;
-        if self.size.saturating_add(program.size()) > SIZE_MAX {
+        process.size = program.size();
+        if self.size.saturating_add(process.size) > SIZE_MAX {
             program.command_line = None;
             program.arguments = None;
+            process.size = program.size();
         }
-        self.size = self.size.saturating_add(program.size());
+        self.size = self.size.saturating_add(process.size);
         self.processes.insert(id, process);
     }
 
     fn remove(&mut self, id: u32) -> Option<Process> {
         let process = self.processes.remove(&id)?;
-        self.size = self.size.saturating_sub(process.start.program.size());
+        self.size = self.size.saturating_sub(process.size);
         Some(process)
     }
 }
