@@ -40,6 +40,12 @@ impl Program {
             .map(Text::size)
             .fold(0, usize::saturating_add)
     }
+
+    /// Forgets the arguments, which are what is long.
+    pub fn forget_arguments(&mut self) {
+        self.command_line = None;
+        self.arguments = None;
+    }
 }
 
 fields! {

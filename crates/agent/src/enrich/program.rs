@@ -25,8 +25,7 @@ pub struct Program {
 impl Program {
     /// Forgets the arguments. A child does not have them from here then.
     pub fn forget_arguments(&mut self) {
-        self.trail.command_line = None;
-        self.trail.arguments = None;
+        self.trail.forget_arguments();
         self.is_shortened = true;
     }
 

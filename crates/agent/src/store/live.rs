@@ -135,8 +135,7 @@ impl Live {
         let program = &mut process.start.program;
         process.size = program.size();
         if self.size.saturating_add(process.size) > SIZE_MAX {
-            program.command_line = None;
-            program.arguments = None;
+            program.forget_arguments();
             process.size = program.size();
         }
         self.size = self.size.saturating_add(process.size);

@@ -23,7 +23,6 @@ impl Recent {
     /// Remembers lines that were written just now, and forgets those that are too old.
     pub(super) fn add(&mut self, lines: &[u8], now: Instant) {
         self.forget(now, lines.len());
-        // A buffer that was forgotten would do as well, but few writes come in five seconds.
         self.writes.push_back((now, lines.to_vec()));
         self.size += lines.len();
     }
