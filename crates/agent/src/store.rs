@@ -25,6 +25,7 @@ mod rows;
 mod segment;
 mod segments;
 mod table;
+mod time_ranges;
 mod union;
 mod views;
 mod virtual_table;

@@ -13,7 +13,7 @@ use crate::visit::{Source, Visitor};
 use crate::{Event, Whence, body};
 
 /// The version of the schema: that of the store's segments, and of the newest field.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// What a field holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

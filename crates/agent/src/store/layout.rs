@@ -9,6 +9,7 @@ use std::sync::LazyLock;
 
 use event::{Kind, Subject};
 
+use super::time_ranges::{self, TIME_RANGE};
 use crate::trail::schema::{self, Field, Place, Type};
 use crate::trail::{Program, Whence};
 
@@ -233,6 +234,9 @@ pub(super) fn known_columns(table: &str) -> Option<Vec<(&'static str, u32)>> {
         let shared = shared.into_iter().map(|field| (field.name, field.since));
         return Some(own.into_iter().chain(shared).collect());
     }
+    if table == TIME_RANGE {
+        return Some(time_ranges::COLUMNS.map(|name| (name, 3)).into());
+    }
     let fixed_tables: &[(&str, &[&str])] = &[
         ("meta", &["name", "value"]),
         ("strings", &["id", "hash", "text", "raw"]),
@@ -259,8 +263,9 @@ pub(super) fn known_columns(table: &str) -> Option<Vec<(&'static str, u32)>> {
 /// Every table a segment of this version has.
 pub(super) fn all_tables() -> impl Iterator<Item = &'static str> {
     let shared = shared_tables().iter().map(|(name, _)| *name);
-    ["meta", "stretch", "strings", "process", "process_carried"]
-        .into_iter()
+    let own = ["meta", "stretch", TIME_RANGE, "strings", "process"];
+    own.into_iter()
+        .chain(["process_carried"])
         .chain(shared)
         .chain(event_tables())
 }
@@ -294,14 +299,14 @@ pub(super) fn create_tables() -> String {
         } else {
             ""
         };
-        indexes(&mut sql, table.name, thread);
+        index(&mut sql, table.name, thread);
     }
     let marks = format!(
         ", kind INTEGER NOT NULL, {}, notes INTEGER",
         list(mark_columns(), mark_type)
     );
     event_table(&mut sql, MARK, &marks);
-    indexes(&mut sql, MARK, "");
+    index(&mut sql, MARK, "");
     let columns = carried_columns();
     let rest: Vec<_> = columns
         .iter()
@@ -327,11 +332,10 @@ fn create(sql: &mut String, name: &str, columns: &str) {
     let _infallible = writeln!(sql, "CREATE TABLE {name}({columns});");
 }
 
-fn indexes(sql: &mut String, name: &str, thread: &str) {
+fn index(sql: &mut String, name: &str, thread: &str) {
     let _infallible = writeln!(
         sql,
-        "CREATE INDEX {name}_by_time ON {name}(time);\n\
-         CREATE INDEX {name}_by_process ON {name}(process{thread});"
+        "CREATE INDEX {name}_by_process ON {name}(process{thread});"
     );
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Guard, ReadError, directory, segment};
+use super::{Guard, ReadError, directory, segment, time_ranges};
 use crate::trail::Time;
 
 /// What is in a store.
@@ -53,10 +53,9 @@ pub fn overview(directory: &Path, guard: &Guard) -> Result<Overview, ReadError> 
 
 fn newest_event(path: &Path, guard: &Guard) -> Result<Option<Time>, ReadError> {
     let (connection, shape) = segment::open_bounded(path, guard)?;
-    let times =
-        segment::times(&connection, "main", &shape).map_err(|source| ReadError::Sqlite {
-            path: path.to_path_buf(),
-            source,
-        })?;
+    let times = time_ranges::times(&connection, &shape).map_err(|source| ReadError::Sqlite {
+        path: path.to_path_buf(),
+        source,
+    })?;
     Ok(times.map(|(_, last)| last))
 }

@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row};
 use super::guard::{self, Guard};
 use super::segment::{self, Shape};
 use super::segments::Segments;
-use super::{ReadError, Window, directory, union};
+use super::{ReadError, Window, directory, time_ranges, union};
 use crate::trail::{Time, Whence};
 
 /// A connection that sees the segments of a store at once, through temporary views of the names in
@@ -183,7 +183,7 @@ impl Seen {
             source,
         };
         let (connection, shape) = segment::open_bounded(path, guard)?;
-        let times = segment::times(&connection, "main", &shape).map_err(sqlite_error)?;
+        let times = time_ranges::times(&connection, &shape).map_err(sqlite_error)?;
         let (since, last) = window.bounds();
         let Some((_, end)) = times.filter(|times| times.0.0 <= last && times.1.0 >= since) else {
             return Ok(None);

@@ -16,6 +16,7 @@ use super::ReadError;
 use super::layout::{self, MARK};
 use super::row_source::RowSource;
 use super::segment::{self, Shape};
+use super::time_ranges;
 use crate::trail::json::{self, Arguments, Notes};
 use crate::trail::{Body, Event, Origin, Text, Time, Whence};
 
@@ -27,6 +28,7 @@ const REMEMBERED_MAX: usize = 16_384;
 pub(super) struct Rows {
     connection: Connection,
     path: PathBuf,
+    shape: Shape,
     selects: Vec<Select>,
     known: Known,
 }
@@ -35,7 +37,6 @@ pub(super) struct Rows {
 #[derive(Debug)]
 struct Select {
     kind: Kind,
-    table: &'static str,
     /// Ends in a place for conditions.
     sql: String,
     /// The fields after those every event has, in order.
@@ -132,14 +133,13 @@ impl Select {
             Some(_) => String::new(),
             None => format!("kind = {} AND ", kind.0),
         };
-        // The unary plus keeps the index of times out of it: the ids are the narrower bound.
+        // The unary plus keeps an index of times out of it: the ids are the narrower bound.
         let sql = format!(
             "SELECT {} FROM {name} WHERE {of_kind}id BETWEEN ?1 AND ?2 AND +time BETWEEN ?3 AND ?4",
             columns.join(", ")
         );
         Self {
             kind,
-            table: name,
             sql,
             fields,
             has_parent,
@@ -183,6 +183,7 @@ impl Rows {
             connection,
             path: path.to_path_buf(),
             selects: Select::all(&shape),
+            shape,
             known: Known {
                 stretches,
                 texts: HashMap::new(),
@@ -190,40 +191,24 @@ impl Rows {
                 shared: HashMap::new(),
             },
         };
-        Ok((rows, shape.incomplete()))
+        let incomplete = rows.shape.incomplete();
+        Ok((rows, incomplete))
     }
 
-    /// The first and the last id of an event in the bounds; `None` when there is none.
+    /// The first and the last id of an event in the bounds, which those between need not be in; `None`
+    /// when there is none.
     pub(super) fn ids(
         &self,
         bounds: (i64, i64),
     ) -> std::result::Result<Option<(i64, i64)>, ReadError> {
-        let mut span: Option<(i64, i64)> = None;
-        for table in self.tables() {
-            let sql = match bounds {
-                (i64::MIN, i64::MAX) => format!(
-                    "SELECT (SELECT min(id) FROM {table}), (SELECT max(id) FROM {table}) \
-                     WHERE ?1 <= ?2"
-                ),
-                _ => format!("SELECT min(id), max(id) FROM {table} WHERE time BETWEEN ?1 AND ?2"),
-            };
-            let ends: rusqlite::Result<(Option<i64>, Option<i64>)> =
-                self.connection
-                    .query_row(&sql, bounds, |row| Ok((row.get(0)?, row.get(1)?)));
-            if let (Some(first), Some(last)) =
-                ends.map_err(|error| RowError::from(error).of(&self.path))?
-            {
-                let (known_first, known_last) = span.unwrap_or((first, last));
-                span = Some((known_first.min(first), known_last.max(last)));
-            }
-        }
-        Ok(span)
+        time_ranges::ids(&self.connection, &self.shape, bounds)
+            .map_err(|error| RowError::from(error).of(&self.path))
     }
 
     /// The least id of an event from `id` on.
     pub(super) fn id_from(&self, id: i64) -> std::result::Result<Option<i64>, ReadError> {
         let mut least: Option<i64> = None;
-        for table in self.tables() {
+        for table in self.shape.event_tables() {
             let sql = format!("SELECT min(id) FROM {table} WHERE id >= ?1");
             let found = self.connection.prepare_cached(&sql);
             let found = found.and_then(|mut statement| statement.query_row([id], |row| row.get(0)));
@@ -256,14 +241,6 @@ impl Rows {
         }
         events.sort_by_key(|(id, _)| *id);
         Ok(())
-    }
-
-    /// The tables of events it has.
-    fn tables(&self) -> impl Iterator<Item = &'static str> {
-        layout::event_tables().filter(|table| {
-            let mut selects = self.selects.iter();
-            selects.any(|select| select.table == *table)
-        })
     }
 }
 

@@ -17,6 +17,14 @@ CREATE TABLE stretch(
     run_began INTEGER NOT NULL
 );
 
+-- Between which times events are, for a few hundred of them each: those up to last_id that no row before
+-- tells of. The last events may have no row yet.
+CREATE TABLE time_range(
+    last_id INTEGER PRIMARY KEY,
+    first_time INTEGER NOT NULL,
+    last_time INTEGER NOT NULL
+);
+
 -- Each text once. raw is there when the bytes are not valid UTF-8; text is then what is shown.
 CREATE TABLE strings(id INTEGER PRIMARY KEY, hash INTEGER NOT NULL, text TEXT NOT NULL, raw BLOB);
 CREATE INDEX strings_by_hash ON strings(hash);

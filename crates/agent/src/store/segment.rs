@@ -9,7 +9,6 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::{Guard, ReadError, VERSION, layout};
 use crate::quantity;
-use crate::trail::Time;
 
 /// `SyTr`, in the header of every segment: what `file` and others tell databases apart by.
 pub(super) const APPLICATION_ID: i32 = 0x5379_5472;
@@ -266,27 +265,6 @@ fn quoted(name: &str) -> String {
 fn is_blank(connection: &Connection, schema: &str) -> rusqlite::Result<bool> {
     let sql = format!("SELECT NOT EXISTS (SELECT 1 FROM {schema}.sqlite_master)");
     connection.query_row(&sql, [], |row| row.get(0))
-}
-
-/// The first and the last time of an event in the database attached as `schema`.
-pub(super) fn times(
-    connection: &Connection,
-    schema: &str,
-    shape: &Shape,
-) -> rusqlite::Result<Option<(Time, Time)>> {
-    let mut span: Option<(i64, i64)> = None;
-    for table in shape.event_tables() {
-        // Two questions, because SQLite takes only one end from an index at a time.
-        let end = |which: &str| -> rusqlite::Result<Option<i64>> {
-            let sql = format!("SELECT {which}(time) FROM {schema}.{table}");
-            connection.query_row(&sql, [], |row| row.get(0))
-        };
-        if let (Some(first), Some(last)) = (end("min")?, end("max")?) {
-            let (known_first, known_last) = span.unwrap_or((first, last));
-            span = Some((known_first.min(first), known_last.max(last)));
-        }
-    }
-    Ok(span.map(|(first, last)| (Time(first), Time(last))))
 }
 
 /// The path as a URI that opens it for reading alone.

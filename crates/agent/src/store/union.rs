@@ -116,8 +116,7 @@ impl Union {
         let known = questions.entry((plan.to_string(), number));
         let known = known.or_insert_with(|| {
             let arms = self.arms.iter();
-            arms.map(|arm| question(self.view, arm, plan, shape))
-                .collect()
+            arms.map(|arm| question(arm, plan, shape)).collect()
         });
         Some(Arc::clone(known))
     }
@@ -177,45 +176,28 @@ fn run_in_newest(view: &View, arm: &mut Arm, newest_run: Option<i64>) {
     }
 }
 
-/// The SQL of a portion of an arm: first the time or 0, then the row's number, then the columns that
-/// the plan uses. Its parameters are the first two of the last row, the most rows, and those of the
+/// The SQL of a portion of an arm: first the row's number, then the columns that the plan uses. Its
+/// parameters are the number of the row before and of the last row, the most rows, and those of the
 /// plan.
-fn question(view: &View, arm: &Arm, plan: &Plan, shape: &Shape) -> String {
+fn question(arm: &Arm, plan: &Plan, shape: &Shape) -> String {
     let row = arm.row;
     let none = "NULL".to_owned();
     let expression = |column: usize| arm.columns.get(column).unwrap_or(&none);
-    let name = |column: usize| view.columns.get(column).map(|column| column.name);
-    // The index by time is the one to follow where a time is asked for and no process is.
-    let is_by_time = plan.ranges(&name).any(|column| column == "time")
-        && !plan
-            .equals(&name)
-            .any(|column| column.starts_with("process_"));
-    let time = if is_by_time { "e.time" } else { "0" };
-    let mut sql = format!("SELECT {time}, {row}");
+    let mut sql = format!("SELECT {row}");
     for column in plan.columns(arm.columns.len()) {
         let _infallible = write!(sql, ", {}", expression(column));
     }
     let _infallible = write!(sql, " FROM {} WHERE ({})", arm.from, arm.condition);
-    let mut from = "?1".to_owned();
     for (n, condition) in plan.conditions().iter().enumerate() {
         let (column, operator) = (expression(condition.column), condition.operator);
-        let value = format!("?{}", n + 4);
-        // SQLite follows one lower bound, which must be the one that moves on.
-        let is_lower = is_by_time && column == time && operator.starts_with('>');
-        let plus = if is_lower { "+" } else { "" };
-        let _infallible = write!(sql, " AND {plus}({column}) {operator} {value}");
-        if is_lower {
-            from = format!("max({from}, {value})");
-        }
+        // The numbers of the rows are the bound to follow, not an older segment's index of times.
+        let plus = if column == "e.time" { "+" } else { "" };
+        let _infallible = write!(sql, " AND {plus}({column}) {operator} ?{}", n + 4);
     }
-    let order = if is_by_time {
-        let _infallible = write!(sql, " AND e.time >= {from} AND (+e.time, {row}) > (?1, ?2)");
-        format!("e.time, {row}")
-    } else {
-        let _infallible = write!(sql, " AND {row} > ?2");
-        row.to_owned()
-    };
-    let _infallible = write!(sql, " ORDER BY {order} LIMIT ?3");
+    let _infallible = write!(
+        sql,
+        " AND {row} > ?1 AND {row} <= ?2 ORDER BY {row} LIMIT ?3"
+    );
     render(&sql, |table| in_segment(shape, table))
 }
 
@@ -274,9 +256,8 @@ mod tests {
             .unwrap();
         let view = table.trim_start_matches("SCAN all_");
         let plan: Plan = plan.parse().unwrap();
-        let view = views().iter().find(|known| known.name == view).unwrap();
-        let arms = arms(view.name).into_iter();
-        arms.flat_map(|arm| explain(&connection, &question(view, &arm, &plan, &shape)))
+        let arms = arms(view).into_iter();
+        arms.flat_map(|arm| explain(&connection, &question(&arm, &plan, &shape)))
             .collect()
     }
 
@@ -304,11 +285,15 @@ mod tests {
             ("SELECT * FROM events WHERE process_id = 1", "process_id=?"),
             (
                 "SELECT * FROM events WHERE time BETWEEN 1 AND 2",
-                "time>? AND time<?",
+                "rowid>? AND rowid<?",
             ),
             (
                 "SELECT * FROM images WHERE time BETWEEN 1 AND 2",
-                "time>? AND time<?",
+                "rowid>? AND rowid<?",
+            ),
+            (
+                "SELECT * FROM events WHERE process_id = 1 AND time BETWEEN 1 AND 2",
+                "process_id=?",
             ),
             ("SELECT * FROM threads WHERE process_id = 1", "process_id=?"),
         ] {

@@ -20,7 +20,7 @@ use super::live::{Live, Process};
 use super::row::{Cells, MarkWriter};
 use super::segment::{APPLICATION_ID, Shape};
 use super::table::{Inserts, Table};
-use super::{ReadError, VERSION, directory, views};
+use super::{ReadError, VERSION, directory, time_ranges, views};
 use crate::trail::schema::Declared as _;
 use crate::trail::{Body, Event, Origin, Time};
 
@@ -40,6 +40,8 @@ pub struct Writer {
     path: PathBuf,
     known: Known,
     next_id: i64,
+    /// The times of the events that no row of `time_range` tells of yet.
+    times: time_ranges::Open,
     /// The stretch that is written; `None` when the next event begins one.
     stretch: Option<Stretch>,
 }
@@ -130,6 +132,8 @@ impl Writer {
         }
         let mut writer = Self::new(connection, path, false);
         writer.next_id = writer.last_id().map_err(sqlite_error)?.saturating_add(1);
+        writer.times =
+            time_ranges::Open::resume(&writer.connection, &shape).map_err(sqlite_error)?;
         Ok(Some(writer))
     }
 
@@ -140,6 +144,7 @@ impl Writer {
             path: path.to_path_buf(),
             known: Known::new(is_new),
             next_id: 1,
+            times: time_ranges::Open::default(),
             stretch: None,
         }
     }
@@ -207,6 +212,7 @@ impl Writer {
                 next_sequence: event.sequence.wrapping_add(1),
             });
             batch.write(id, event)?;
+            self.times.add(&self.connection, id, event.time)?;
             self.next_id = id.saturating_add(1);
             written_fn(event);
         }
@@ -214,7 +220,9 @@ impl Writer {
     }
 
     /// Ends the segment: nobody will go on with it.
-    pub fn end(self, now: Time) -> Result<()> {
+    pub fn end(mut self, now: Time) -> Result<()> {
+        let last_id = self.next_id.saturating_sub(1);
+        self.times.end(&self.connection, last_id)?;
         let sql = "INSERT OR REPLACE INTO meta(name, value) VALUES ('end', ?1)";
         self.connection.execute(sql, [now.0]).map(drop)
     }

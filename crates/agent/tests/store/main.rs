@@ -10,6 +10,7 @@ mod kills;
 mod medium;
 mod round_trip;
 mod shelf;
+mod times;
 mod versions;
 mod views;
 #[path = "../log/warnings.rs"]

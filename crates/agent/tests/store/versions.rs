@@ -66,15 +66,18 @@ fn recording_goes_on_beside_a_segment_of_version_1() {
     assert_eq!(read_all(&path).len(), 9 + 3);
 }
 
-/// A segment that version 1 wrote when it was the newest there was, of the small trail.
-const REAL: &[u8] = include_bytes!("version_1.sqlite");
+/// Segments that each version wrote when it was the newest there was, of the small trail.
+const REAL: [&[u8]; 2] = [
+    include_bytes!("version_1.sqlite"),
+    include_bytes!("version_2.sqlite"),
+];
 
 /// What it was made of.
 const REAL_LINES: &str = include_str!("../lookback/trail.jsonl");
 
-/// A store with that segment and one of this version beside it, which has the same events a day
+/// A store with such a segment and one of this version beside it, which has the same events a day
 /// later, of other processes.
-fn both(directory: &Path) -> (PathBuf, String) {
+fn both(directory: &Path, older: &[u8]) -> (PathBuf, String) {
     let mut shelf = Shelf::in_directory(directory);
     let later = REAL_LINES
         .replace("2026-01-01T", "2026-01-02T")
@@ -87,14 +90,20 @@ fn both(directory: &Path) -> (PathBuf, String) {
     shelf.write_events(&events);
     let path = shelf.path.clone();
     shelf.close();
-    std::fs::write(path.join("20260101T000000.000Z.sqlite"), REAL).unwrap();
+    std::fs::write(path.join("20260101T000000.000Z.sqlite"), older).unwrap();
     (path, REAL_LINES.to_owned() + &later)
 }
 
 #[test]
 fn versions_answer_as_one() {
+    for older in REAL {
+        answers_as_one(older);
+    }
+}
+
+fn answers_as_one(older: &[u8]) {
     let directory = tempfile::tempdir().unwrap();
-    let (path, lines) = both(directory.path());
+    let (path, lines) = both(directory.path(), older);
     let mut read = Vec::new();
     for event in read_all(&path) {
         write_line(&event, &mut read);
@@ -128,7 +137,9 @@ fn versions_answer_as_one() {
              SELECT {columns}, time + 86400000000000 FROM events WHERE process_key LIKE 'a%' \
              EXCEPT SELECT {columns}, time FROM events WHERE process_key LIKE 'b%')"
     );
-    assert_eq!(ask::<i64>(&reader, &sql), 0);
+    assert_eq!(ask::<i64>(&reader, &sql), 0); // The first day by its time alone.
+    let sql = "SELECT count(*) FROM events WHERE time < 1767225600000000000 + 86400000000000 / 2";
+    assert_eq!(ask::<i64>(&reader, sql), 38);
 }
 
 /// The only segment of a store after `change`, with what a reader says of it.
@@ -169,6 +180,7 @@ fn a_segment_without_a_table_is_read_but_for_that() {
         ("image_load", 5),
         ("thread_exit", 1),
         ("process_carried", 0),
+        ("time_range", 0),
     ] {
         let (_directory, path, told) = changed(&format!("DROP TABLE {table}"));
         assert_eq!(count(&path, ALL), 38 - lacks, "{table}");

@@ -8,6 +8,7 @@ use event::ProcessKey;
 use rusqlite::types::ValueRef;
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _, Result};
 
+use super::super::time_ranges;
 use super::super::virtual_table::{self, AsIs};
 use super::cells::{Cell, Cells, number, text};
 use super::plan::Plan;
@@ -25,14 +26,15 @@ const SIZE_MAX: usize = 1 << 20;
 struct Place {
     segment: usize,
     arm: usize,
-    /// Time and number of the last row that was read there.
-    after: After,
+    /// The number of the last row that was read there.
+    after: i64,
 }
 
-type After = (i64, i64);
+/// Every time there is.
+const ALL: (i64, i64) = (i64::MIN, i64::MAX);
 
 /// Before every row.
-const BEGIN: After = (i64::MIN, i64::MIN);
+const BEGIN: i64 = i64::MIN;
 
 /// A place in a view over all segments.
 pub(in crate::store) struct Cursor {
@@ -43,6 +45,8 @@ pub(in crate::store) struct Cursor {
     places: Vec<Option<usize>>,
     values: Cells,
     next: Option<Place>,
+    /// The rows of the segment that are asked for: after the first number, up to the last.
+    bounds: (i64, i64),
     rows: Cells,
     row: usize,
     /// The processes that a newer segment told of.
@@ -58,6 +62,7 @@ impl Cursor {
             places: Vec::new(),
             values: Cells::default(),
             next: None,
+            bounds: (BEGIN, i64::MAX),
             rows: Cells::default(),
             row: 0,
             told: HashSet::new(),
@@ -109,7 +114,7 @@ impl Cursor {
             let question = questions.as_deref().and_then(|all| all.get(place.arm));
             let begins = place.arm == 0 && place.after == BEGIN;
             let question = match question {
-                Some(question) if !begins || self.may_have(place.segment)? => Some(question),
+                Some(question) if !begins || self.enter(place.segment)? => Some(question),
                 _ => None,
             };
             let Some(question) = question else {
@@ -117,9 +122,10 @@ impl Cursor {
                 continue;
             };
             let (rows, values) = (&mut self.rows, &self.values);
+            let bounds = (place.after.max(self.bounds.0), self.bounds.1);
             let last = self.union.segments.ask(place.segment, |connection| {
                 rows.clear();
-                portion(connection, question, place.after, values, rows)
+                portion(connection, question, bounds, values, rows)
             })?;
             self.next = match last {
                 // It cannot be read any further, and what it said before stays said.
@@ -137,6 +143,44 @@ impl Cursor {
             }
         }
         Ok(())
+    }
+
+    /// Whether a segment may have a row that is asked for; notes between which numbers it is.
+    fn enter(&mut self, segment: usize) -> Result<bool> {
+        if !self.may_have(segment)? {
+            return Ok(false);
+        }
+        self.bounds = (BEGIN, i64::MAX);
+        let times = self.times();
+        let Some((_, shape)) = self.union.segments.shape(segment).filter(|_| times != ALL) else {
+            return Ok(true);
+        };
+        let ask_fn = |connection: &Connection| time_ranges::ids(connection, shape, times);
+        let Some((first, last)) = self.union.segments.ask(segment, ask_fn)?.flatten() else {
+            return Ok(false);
+        };
+        self.bounds = (first.saturating_sub(1), last);
+        Ok(true)
+    }
+
+    /// The times of the events that are asked for: no others can meet the conditions.
+    fn times(&self) -> (i64, i64) {
+        let mut times = ALL;
+        let Some(column) = self.union.column("time") else {
+            return times;
+        };
+        for (condition, value) in self.plan.conditions().iter().zip(self.values.all()) {
+            let Some(value) = whole(value).filter(|_| condition.column == column) else {
+                continue;
+            };
+            if condition.operator != "<" && condition.operator != "<=" {
+                times.0 = times.0.max(value);
+            }
+            if condition.operator != ">" && condition.operator != ">=" {
+                times.1 = times.1.min(value);
+            }
+        }
+        times
     }
 
     /// Whether a segment may have a row that is asked for: most have nothing of a process, which one
@@ -310,19 +354,29 @@ impl virtual_table::Cursor for Cursor {
     }
 }
 
+/// A number as the times of events can be compared with it: a fraction is never reached.
+fn whole(value: ValueRef<'_>) -> Option<i64> {
+    match value {
+        ValueRef::Integer(number) => Some(number),
+        #[expect(clippy::cast_possible_truncation, reason = "saturates, as times do")]
+        ValueRef::Real(number) => Some(number.floor() as i64),
+        _ => None,
+    }
+}
+
 /// Reads a portion; the last row's number where there may be more.
 fn portion(
     connection: &Connection,
     sql: &str,
-    after: After,
+    (after, last_row): (i64, i64),
     values: &Cells,
     into: &mut Cells,
-) -> Result<Option<After>> {
+) -> Result<Option<i64>> {
     let mut statement: CachedStatement<'_> = connection.prepare_cached(sql)?;
     let width = statement.column_count();
-    into.width = width.saturating_sub(2);
-    statement.raw_bind_parameter(1, after.0)?;
-    statement.raw_bind_parameter(2, after.1)?;
+    into.width = width.saturating_sub(1);
+    statement.raw_bind_parameter(1, after)?;
+    statement.raw_bind_parameter(2, last_row)?;
     statement.raw_bind_parameter(3, ROW_COUNT)?;
     for (n, value) in (4..).zip(values.all()) {
         statement.raw_bind_parameter(n, AsIs(value))?;
@@ -331,8 +385,8 @@ fn portion(
     let mut last = None;
     let mut count = 0;
     while let Some(row) = rows.next()? {
-        last = Some((row.get(0)?, row.get(1)?));
-        for column in 2..width {
+        last = Some(row.get(0)?);
+        for column in 1..width {
             into.push(row.get_ref(column)?);
         }
         count += 1;
@@ -340,6 +394,6 @@ fn portion(
             return Ok(last);
         }
     }
-    into.lone_rows = if width > 2 { 0 } else { count };
+    into.lone_rows = if width > 1 { 0 } else { count };
     Ok(last.filter(|_| i64::try_from(count) == Ok(ROW_COUNT)))
 }

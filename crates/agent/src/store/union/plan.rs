@@ -78,26 +78,6 @@ impl Plan {
         (0..count).filter(|column| self.used >> (*column).min(63) & 1 == 1)
     }
 
-    /// The columns that must be more or less than something; `name_fn` has their names.
-    pub(super) fn ranges(
-        &self,
-        name_fn: impl Fn(usize) -> Option<&'static str>,
-    ) -> impl Iterator<Item = &'static str> {
-        let conditions = self.conditions.iter();
-        let ranges = conditions.filter(|condition| condition.operator.starts_with(['<', '>']));
-        ranges.filter_map(move |condition| name_fn(condition.column))
-    }
-
-    /// The columns that must be equal to something.
-    pub(super) fn equals(
-        &self,
-        name_fn: impl Fn(usize) -> Option<&'static str>,
-    ) -> impl Iterator<Item = &'static str> {
-        let conditions = self.conditions.iter();
-        let equals = conditions.filter(|condition| ["=", "IS"].contains(&condition.operator));
-        equals.filter_map(move |condition| name_fn(condition.column))
-    }
-
     pub(super) fn conditions(&self) -> &[Condition] {
         &self.conditions
     }
