@@ -53,6 +53,11 @@ pub const IMAGES: Range<u64> = Range {
     least: 256,
     most: 1 << 20,
 };
+/// Bytes a second of the trail that long arguments of one user may take.
+pub const ARGUMENT_RATE: Range<u64> = Range {
+    least: 64 << 10,
+    most: 1 << 30,
+};
 /// Bytes at which the log is rotated.
 pub const ROTATE_SIZE: Range<u64> = Range {
     least: 64 << 10,
@@ -242,6 +247,8 @@ pub struct Limits {
     pub processes: u64,
     /// Image paths that are remembered.
     pub images: u64,
+    /// Bytes of the trail that long arguments of one user's programs may take a second.
+    pub argument_rate: u64,
 }
 
 impl Default for Limits {
@@ -251,6 +258,7 @@ impl Default for Limits {
             event_buffer_size: 8 << 20,
             processes: 65_536,
             images: 8_192,
+            argument_rate: 1 << 20,
         }
     }
 }

@@ -14,12 +14,14 @@ use crate::trail::{self, Body, missing};
 
 pub mod device_path;
 pub mod image_path;
+mod long_arguments;
 pub mod process_cache;
 pub mod program;
 pub mod user;
 mod windows;
 
 use image_path::ImagePaths;
+use long_arguments::{Arguments, LongArguments};
 use process_cache::{Process, ProcessCache};
 use program::Programs;
 
@@ -30,6 +32,8 @@ pub struct Limits {
     pub processes: usize,
     /// Distinct image paths that are remembered.
     pub images: usize,
+    /// Bytes of the trail that long arguments of one user's programs may take a second.
+    pub argument_rate: u64,
 }
 
 impl Default for Limits {
@@ -37,6 +41,7 @@ impl Default for Limits {
         Self {
             processes: 65_536,
             images: 8_192,
+            argument_rate: 1 << 20,
         }
     }
 }
@@ -68,6 +73,7 @@ pub struct Enricher {
     processes: ProcessCache,
     programs: Programs,
     images: ImagePaths,
+    long_arguments: LongArguments,
 }
 
 impl Enricher {
@@ -79,6 +85,7 @@ impl Enricher {
             processes: ProcessCache::new(limits.processes),
             programs: Programs::default(),
             images: ImagePaths::new(limits.images, machine::volumes),
+            long_arguments: LongArguments::new(limits.argument_rate),
         }
     }
 
@@ -147,6 +154,7 @@ impl Enricher {
                 .set_user(&mut program, start.user_id, header.time),
             _ => program.user_unavailable(),
         }
+        self.bound_arguments(header, &mut program);
         // The token of a process that was there before is asked for its user alone.
         let token = match extension {
             Extension::Token(token) if user && !header.flags.contains(Flags::EXISTING) => {
@@ -195,6 +203,7 @@ impl Enricher {
             self.programs
                 .set_user(&mut program, exec.user_id, header.time);
         }
+        self.bound_arguments(header, &mut program);
         let body = trail::ProcessExec {
             program: program.trail.clone(),
         };
@@ -205,6 +214,17 @@ impl Enricher {
             truncated,
             missing,
             ..self.about(header, body)
+        }
+    }
+
+    /// Cuts the arguments where the user's long arguments take too much of the trail.
+    fn bound_arguments(&mut self, header: &Header, program: &mut program::Program) {
+        let line = program.command_line();
+        let arguments = Arguments::new(line, header.flags);
+        let user = program.trail.user_id.as_ref();
+        let size = self.long_arguments.told_size(&arguments, user, header.time);
+        if size < line.len() {
+            program.cut_command_line(size);
         }
     }
 

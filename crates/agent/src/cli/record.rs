@@ -180,6 +180,7 @@ impl Recording {
             limits: enrich::Limits {
                 processes: count(self.config.limits.processes),
                 images: count(self.config.limits.images),
+                argument_rate: self.config.limits.argument_rate,
             },
         })
     }

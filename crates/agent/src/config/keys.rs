@@ -9,8 +9,9 @@ use toml::de::DeTable;
 
 use super::reader::{Allowed, Reader, Section, Value};
 use super::{
-    BUFFER_SIZE, Config, EVENT_NAMES, FLUSH_INTERVAL, IMAGES, KEEP_FILES, LOG_AGE, Limits, Log,
-    METRICS_ADDRESS, OnLoss, PROCESSES, ROTATE_SIZE, RuleEntry, SEGMENT_SIZE, STORE_SIZE, Store,
+    ARGUMENT_RATE, BUFFER_SIZE, Config, EVENT_NAMES, FLUSH_INTERVAL, IMAGES, KEEP_FILES, LOG_AGE,
+    Limits, Log, METRICS_ADDRESS, OnLoss, PROCESSES, ROTATE_SIZE, RuleEntry, SEGMENT_SIZE,
+    STORE_SIZE, Store,
 };
 use crate::rules::{Conditions, Kinds, PATTERNS_MAX, Pattern};
 use crate::sensor::choice::Source;
@@ -125,6 +126,14 @@ fn read_limits(reader: &mut Reader<'_>, section: &mut Section<'_>, limits: &mut 
     }
     if let Some(value) = section.take("images") {
         reader.count(&value, IMAGES, &mut limits.images);
+    }
+    if let Some(value) = section.take("argument_rate") {
+        reader.size(
+            &value,
+            ARGUMENT_RATE,
+            Allowed::Any,
+            &mut limits.argument_rate,
+        );
     }
 }
 

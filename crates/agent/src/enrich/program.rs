@@ -29,6 +29,33 @@ impl Program {
         self.is_shortened = true;
     }
 
+    /// The command line as bytes.
+    pub fn command_line(&self) -> &[u8] {
+        self.trail.command_line.as_ref().map_or(&[], bytes)
+    }
+
+    /// Cuts the command line and the arguments to so many bytes.
+    pub fn cut_command_line(&mut self, size: usize) {
+        self.trail.command_line = self.trail.command_line.take().map(|line| cut(&line, size));
+        let mut left = size;
+        let arguments = self.trail.arguments.iter().flat_map(|all| all.iter());
+        let arguments = arguments.map_while(|argument| {
+            let told = (left > 0).then(|| cut(argument, left));
+            left = left.saturating_sub(bytes(argument).len() + 1);
+            told
+        });
+        self.trail.arguments = self.trail.arguments.is_some().then(|| arguments.collect());
+        let fields = [
+            Some("command_line"),
+            self.trail.arguments.as_ref().map(|_| "arguments"),
+        ];
+        for field in fields.into_iter().flatten() {
+            if !self.truncated.iter().any(|name| name == field) {
+                self.truncated.push(field.into());
+            }
+        }
+    }
+
     /// Whether nothing of it was forgotten.
     pub const fn is_whole(&self) -> bool {
         !self.is_shortened
@@ -204,6 +231,26 @@ const fn command_line_fields(flags: Flags) -> &'static [&'static str] {
     }
 }
 
+/// What a text was made of. On Windows that is UTF-16, of which only what is shown can be cut.
+fn bytes(text: &Text) -> &[u8] {
+    let raw = if cfg!(windows) { None } else { text.raw() };
+    raw.unwrap_or_else(|| text.shown().as_bytes())
+}
+
+/// The text's first bytes.
+fn cut(text: &Text, size: usize) -> Text {
+    let whole = bytes(text);
+    match whole.get(..size) {
+        None => text.clone(),
+        // A character is not torn.
+        Some(_) if whole.len() == text.shown().len() => {
+            let end = text.shown().floor_char_boundary(size);
+            text.shown().get(..end).map(Text::from).unwrap_or_default()
+        }
+        Some(first) => Text::from_bytes(first),
+    }
+}
+
 /// A command line in which each argument is ended by a NUL byte: as one line, the arguments joined
 /// by single spaces as `ps` shows them, and as a list.
 fn line_and_arguments(bytes: &[u8]) -> (Text, Arc<[Text]>) {
@@ -286,6 +333,39 @@ mod tests {
         assert_eq!(raw, [None, Some(&b"\xff"[..]), None]);
         let shown: Vec<_> = arguments.iter().map(Text::shown).collect();
         assert_eq!(shown, ["ls", "\u{fffd}", "\u{e9}"]);
+    }
+
+    #[test]
+    fn a_command_line_is_cut_with_its_arguments() {
+        let mut program = Program::default();
+        program.set_command_line("ls\0-l\0\u{e9}\u{e9}\0--all\0".as_bytes(), Flags::NONE);
+        let shown = |program: &Program| {
+            let arguments = program.trail.arguments.iter().flat_map(|all| all.iter());
+            let arguments: Vec<_> = arguments.map(|text| text.shown().to_owned()).collect();
+            let line = program.trail.command_line.clone().unwrap_or_default();
+            (line.shown().to_owned(), arguments.join("|"))
+        };
+        for (size, line, arguments) in [
+            (100, "ls -l \u{e9}\u{e9} --all", "ls|-l|\u{e9}\u{e9}|--all"),
+            (13, "ls -l \u{e9}\u{e9} --", "ls|-l|\u{e9}\u{e9}|--"),
+            (9, "ls -l \u{e9}", "ls|-l|\u{e9}"),
+            (6, "ls -l ", "ls|-l"),
+            (1, "l", "l"),
+            (0, "", ""),
+        ] {
+            let mut cut = program.clone();
+            cut.cut_command_line(size);
+            assert_eq!(
+                shown(&cut),
+                (line.to_owned(), arguments.to_owned()),
+                "{size}"
+            );
+            assert_eq!(cut.truncated, ["command_line", "arguments"]);
+        }
+        program.set_command_line(b"ls\0\xff\xff\0", Flags::NONE);
+        program.cut_command_line(4);
+        let line = program.trail.command_line.as_ref().unwrap();
+        assert_eq!(line.raw(), Some(&b"ls \xff"[..]));
     }
 
     #[test]

@@ -1,0 +1,232 @@
+//! How much of the trail one user's long arguments may take.
+//!
+//! A program may have megabytes of arguments, and whoever runs thousands of those a second fills the
+//! log and the store with them: what was recorded before is then deleted for want of room. So each
+//! user has so many bytes of long arguments at once, and so many a second; beyond that arguments are
+//! cut to a kibibyte, and the event says so. Which program ran is always told.
+
+use event::Flags;
+use foldhash::HashMap;
+
+use crate::trail::UserId;
+
+/// Bytes of the trail that arguments may always take: a kibibyte of them, told as a line and as a
+/// list.
+const SHORT: u64 = 2 * 1024;
+
+/// Seconds of the rate that may be taken at once.
+const BURST_SECONDS: u64 = 32;
+
+/// All users together have so many times what one has: a user may have the ids of many.
+const USERS: u64 = 4;
+
+/// Users that are told apart. Then all but the sum is forgotten.
+const USER_COUNT_MAX: usize = 1024;
+
+/// Bytes that may be taken, which come back as time passes.
+#[derive(Clone, Copy, Debug)]
+struct Allowance {
+    left: u64,
+    /// Until when it has been filled up, on the sensor's clock.
+    time: u64,
+}
+
+impl Allowance {
+    const fn full(rate: u64, now: u64) -> Self {
+        Self {
+            left: rate.saturating_mul(BURST_SECONDS),
+            time: now,
+        }
+    }
+
+    fn fill(&mut self, rate: u64, now: u64) {
+        let passed = u128::from(now.saturating_sub(self.time));
+        let more = u128::from(rate) * passed / 1_000_000_000;
+        // What is less than a byte goes on being waited for.
+        if let Ok(more) = u64::try_from(more)
+            && more > 0
+        {
+            self.left = self
+                .left
+                .saturating_add(more)
+                .min(Self::full(rate, now).left);
+            self.time = now;
+        }
+    }
+}
+
+/// What every user has left.
+#[derive(Debug)]
+pub(super) struct LongArguments {
+    /// Bytes a user has a second.
+    rate: u64,
+    users: HashMap<Option<UserId>, Allowance>,
+    all: Allowance,
+}
+
+impl LongArguments {
+    /// Every user has `rate` bytes of the trail a second.
+    pub(super) fn new(rate: u64) -> Self {
+        Self {
+            rate,
+            users: HashMap::default(),
+            all: Allowance::full(rate.saturating_mul(USERS), 0),
+        }
+    }
+
+    /// How many of these bytes of arguments, of a program of this user, are told at `now`.
+    pub(super) fn told_size(
+        &mut self,
+        arguments: &Arguments<'_>,
+        user: Option<&UserId>,
+        now: u64,
+    ) -> usize {
+        let Arguments(bytes, cost_of) = arguments;
+        let whole = bytes.len();
+        if whole as u64 * MOST <= SHORT {
+            return whole;
+        }
+        let cost = bytes.iter().map(|byte| cost_of(*byte)).sum();
+        if cost <= SHORT || self.take(cost, user, now) {
+            return whole;
+        }
+        let mut left = SHORT;
+        let fits = bytes.iter().take_while(|byte| {
+            let rest = left.checked_sub(cost_of(**byte));
+            left = rest.unwrap_or(0);
+            rest.is_some()
+        });
+        // A unit of UTF-16 is not torn.
+        fits.count() & !1
+    }
+
+    fn take(&mut self, cost: u64, user: Option<&UserId>, now: u64) -> bool {
+        let (rate, of_all) = (self.rate, self.rate.saturating_mul(USERS));
+        if self.users.len() >= USER_COUNT_MAX && !self.users.contains_key(&user.cloned()) {
+            self.users.clear();
+        }
+        let user = self.users.entry(user.cloned());
+        let user = user.or_insert_with(|| Allowance::full(rate, now));
+        user.fill(rate, now);
+        self.all.fill(of_all, now);
+        let (Some(left), Some(of_all)) =
+            (user.left.checked_sub(cost), self.all.left.checked_sub(cost))
+        else {
+            return false;
+        };
+        user.left = left;
+        self.all.left = of_all;
+        true
+    }
+}
+
+/// Bytes of arguments, and how many bytes of the trail each becomes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Arguments<'a>(&'a [u8], fn(u8) -> u64);
+
+/// The most bytes of the trail that a byte of arguments becomes.
+const MOST: u64 = 12;
+
+impl<'a> Arguments<'a> {
+    /// Of a record, or of what was told before. On Linux they are told twice: in the command line, and
+    /// as a list.
+    pub(super) fn new(bytes: &'a [u8], flags: Flags) -> Self {
+        // A control character is told as `\u0001`, what is no ASCII perhaps as a replacement character
+        // and in the raw bytes beside it. A NUL byte ends an argument.
+        const fn of_bytes(byte: u8) -> u64 {
+            match byte {
+                b' '..=b'~' => 2,
+                0 => 4,
+                _ => MOST,
+            }
+        }
+        const fn of_utf_16(_byte: u8) -> u64 {
+            1
+        }
+        let is_utf_16 = flags.contains(Flags::UTF_16);
+        Self(bytes, if is_utf_16 { of_utf_16 } else { of_bytes })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: u64 = 1_000_000_000;
+    const RATE: u64 = 1 << 20;
+    static LONG: [u8; 32 * 1024] = [b'a'; 32 * 1024];
+    /// Programs with such arguments that the first moment has room for.
+    const BURST: u64 = RATE * BURST_SECONDS / (2 * LONG.len() as u64);
+
+    fn told(long: &mut LongArguments, arguments: &[u8], user: u32, now: u64) -> u64 {
+        let arguments = Arguments::new(arguments, Flags::NONE);
+        long.told_size(&arguments, Some(&UserId::Uid(user)), now) as u64
+    }
+
+    #[test]
+    fn arguments_as_they_usually_are_are_never_cut() {
+        let mut long = LongArguments::new(0);
+        let line = [b'a'; 1024];
+        assert_eq!(told(&mut long, &line, 1000, SECOND), 1024);
+        assert_eq!(told(&mut long, &LONG, 1000, SECOND), 1024);
+    }
+
+    #[test]
+    fn long_ones_are_told_as_fast_as_a_build_runs_and_no_faster() {
+        let mut long = LongArguments::new(RATE);
+        let whole = LONG.len() as u64;
+        // A mebibyte a second of the trail: 16 such programs.
+        for second in 1..20 {
+            for _ in 0..16 {
+                assert_eq!(told(&mut long, &LONG, 1000, second * SECOND), whole);
+            }
+        }
+        for n in 0..BURST + 10 {
+            let expected = if n < BURST { whole } else { 1024 };
+            assert_eq!(told(&mut long, &LONG, 1000, 20 * SECOND), expected, "{n}");
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_told_at_length_are_counted_so() {
+        for byte in [1_u8, 0x7f, 0xff] {
+            let mut long = LongArguments::new(0);
+            let line = [byte; 4096];
+            assert_eq!(told(&mut long, &line, 1000, SECOND), SHORT / MOST);
+        }
+    }
+
+    #[test]
+    fn one_user_takes_nothing_from_another_and_many_not_everything() {
+        let mut long = LongArguments::new(RATE);
+        let whole = LONG.len() as u64;
+        for _ in 0..=BURST {
+            told(&mut long, &LONG, 1000, SECOND);
+        }
+        assert_eq!(told(&mut long, &LONG, 1000, SECOND), 1024);
+        assert_eq!(told(&mut long, &LONG, 0, SECOND), whole);
+        // A user of many ids.
+        for user in 0..USERS * BURST {
+            told(
+                &mut long,
+                &LONG,
+                100_000 + u32::try_from(user).unwrap(),
+                SECOND,
+            );
+            assert!(long.users.len() <= USER_COUNT_MAX);
+        }
+        assert_eq!(told(&mut long, &LONG, 0, SECOND), 1024);
+        // A moment later there is some for everybody.
+        assert_eq!(told(&mut long, &LONG, 0, 2 * SECOND), whole);
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_gives_nothing() {
+        let mut long = LongArguments::new(RATE);
+        for _ in 0..=BURST {
+            told(&mut long, &LONG, 1000, 10 * SECOND);
+        }
+        assert_eq!(told(&mut long, &LONG, 1000, SECOND), 1024);
+        assert_eq!(told(&mut long, &LONG, 1000, u64::MAX), LONG.len() as u64);
+    }
+}
