@@ -13,7 +13,7 @@ use crate::record::{Record, header};
 #[fentry]
 fn perf_event_mmap(context: FEntryContext) -> Option<()> {
     let vma = Vma::new(context.arg(0))?;
-    if !maps::is_enabled() || !vma.is_executable() {
+    if !maps::are_images_enabled() || !vma.is_executable() {
         return None;
     }
     let file = vma.file()?;

@@ -1,6 +1,8 @@
 //! Every map of the programs, in one place, and the storing of records: the only way out.
 
-use aya_ebpf::bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
+use aya_ebpf::bindings::{
+    BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP, BPF_RB_RING_SIZE,
+};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, LruHashMap, PerCpuArray, RingBuf};
 use event::{ByKind, Kind, Subject};
@@ -21,7 +23,7 @@ pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(64 * 1024, 0);
 #[map]
 static CONTROL: Array<Shared> = Array::with_max_entries(CONTROL_COUNT, 0);
 
-/// 1 while programs record.
+/// 1 while programs record, 2 while those but for image loads do.
 const CONTROL_ENABLED: u32 = 0;
 /// How the agent waits: one of the `WAITING_` values.
 const CONTROL_WAITING: u32 = 1;
@@ -37,6 +39,11 @@ const WAITING_FOR_NOTHING: u64 = 0;
 const WAITING_FOR_MANY: u64 = 1;
 /// The agent sleeps until there is anything.
 const WAITING_FOR_ANY: u64 = 2;
+
+/// Bytes of arguments that are kept of each program when a quarter of the buffer is taken.
+const ARGUMENTS_SIZE_SHORT: usize = 1024;
+/// Bytes that are always kept.
+pub(crate) const ARGUMENTS_SIZE_LEAST: usize = 256;
 
 /// Per processor and kind: events that happened.
 #[map]
@@ -93,6 +100,12 @@ pub(crate) fn is_enabled() -> bool {
     control(CONTROL_ENABLED) != 0
 }
 
+/// Whether the agent wants image loads from a program now.
+#[inline(always)]
+pub(crate) fn are_images_enabled() -> bool {
+    control(CONTROL_ENABLED) == 1
+}
+
 /// Notes that the exit of a process is told. `false` if it was before.
 #[inline(always)]
 pub(crate) fn claim_exit(process_id: u32, start_time: u64) -> bool {
@@ -137,6 +150,22 @@ impl Ring {
     #[inline(always)]
     pub(crate) fn lost(self) -> u64 {
         control(self.lost_index)
+    }
+
+    /// The most bytes of arguments a record may have now: any number while most of the buffer is free,
+    /// then few. So whoever runs programs with long arguments as fast as can be loses arguments, and
+    /// leaves room for which programs ran.
+    #[inline(always)]
+    pub(crate) fn argument_room(self) -> usize {
+        let size = self.buffer.query(u64::from(BPF_RB_RING_SIZE));
+        let used = self.buffer.query(u64::from(BPF_RB_AVAIL_DATA));
+        if used < size / 4 {
+            usize::MAX
+        } else if used < size / 2 {
+            ARGUMENTS_SIZE_SHORT
+        } else {
+            ARGUMENTS_SIZE_LEAST
+        }
     }
 
     /// Stores a record of `kind`, or counts it as lost.

@@ -67,20 +67,20 @@ fn sched_process_exec(context: BtfTracePointContext) -> Option<()> {
         thread::exit(task, old_pid);
     }
     let ring = Ring::of(Kind::PROCESS_EXEC);
-    ring.store(Kind::PROCESS_EXEC, exec(task, program, ring.lost()));
+    ring.store(Kind::PROCESS_EXEC, exec(task, program, ring));
     Some(())
 }
 
 #[inline(always)]
-fn exec(task: Task, program: Program, lost_before: u64) -> Option<&'static [u8]> {
-    let mut header = header(task, lost_before);
+fn exec(task: Task, program: Program, ring: Ring) -> Option<&'static [u8]> {
+    let mut header = header(task, ring.lost());
     let mut record = Record::new(maps::exec_scratch()?, process::Exec::FIXED_SIZE);
     let image = match program.file() {
         Some(file) => record.append_path(file.path()),
         None => Text::image_unavailable(),
     };
     let arguments = match task.arguments() {
-        Some(range) => record.append_arguments(range),
+        Some(range) => record.append_arguments(range, ring),
         None => Text::NONE,
     };
     let (mut script, mut directory) = (Text::NONE, Text::NONE);

@@ -4,6 +4,7 @@ use event::wire::Writer;
 use event::{Flags, HEADER_SIZE, Header};
 
 use crate::kernel::{self, KernelText, Path, Shared, Step, Task, Way};
+use crate::maps::{ARGUMENTS_SIZE_LEAST, Ring};
 
 /// The most bytes of one path, and its components: more is cut. The kernel takes no longer path
 /// from a caller, but a file may be deeper; the name that crosses the limit is the last.
@@ -165,11 +166,15 @@ impl<const N: usize> Record<N> {
         }
     }
 
-    /// Appends the arguments that are at `begin..end` in the current process.
+    /// Appends the arguments that are at `begin..end` in the current process, as far as `ring` has
+    /// room for them.
     #[inline(always)]
-    pub(crate) fn append_arguments(&mut self, (begin, end): (u64, u64)) -> Text {
+    pub(crate) fn append_arguments(&mut self, (begin, end): (u64, u64), ring: Ring) -> Text {
         let whole = end.wrapping_sub(begin) as usize;
-        let wanted = whole.min(ARGUMENTS_SIZE_MAX);
+        let mut wanted = whole.min(ARGUMENTS_SIZE_MAX);
+        if wanted > ARGUMENTS_SIZE_LEAST {
+            wanted = wanted.min(ring.argument_room());
+        }
         let before = self.end();
         if !self.append_user::<ARGUMENTS_SIZE_MAX>(begin, wanted) {
             self.append_user_pages(begin, wanted);

@@ -21,6 +21,9 @@ impl Reason {
     /// The records are of a kind that this version does not know: the sensor is newer.
     pub const UNKNOWN_KIND: Self = Self(6);
 
+    /// What sees the events did not work for a while; the count is the least there can have been.
+    pub const BLIND: Self = Self(7);
+
     /// The name in the log and the store.
     pub const fn name(self) -> &'static str {
         match self {
@@ -30,6 +33,7 @@ impl Reason {
             Self::WRITE_FAILED => "write_failed",
             Self::SINK_BEHIND => "sink_behind",
             Self::UNKNOWN_KIND => "unknown_kind",
+            Self::BLIND => "blind",
             _ => "unknown",
         }
     }

@@ -5,6 +5,7 @@
 //! fills up, and it wakes itself a flush interval after records began to come.
 
 mod btf;
+mod images;
 mod object;
 mod ring;
 mod snapshot;
@@ -13,15 +14,16 @@ use std::io;
 use std::os::fd::AsFd as _;
 use std::time::Duration;
 
+use event::loss::{Lost, Reason};
 use event::{Kind, Kinds};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
+use self::images::Images;
 use self::object::{Object, Waiting};
 use self::ring::{Ring, Told};
 use super::merge::{HEARTBEAT, SETTLE_NS};
-use super::perf_buffer::{Records, Rings, RingsSettings};
 use super::{BATCH_SIZE_MAX, Batch, Counters, Error, Sensor, Settings, seam};
-use crate::sys::{clock, pid_namespace, rcu};
+use crate::sys::{clock, rcu};
 
 /// Without records for this long, the machine counts as idle.
 const IDLE_NS: u64 = 1_000_000_000;
@@ -40,8 +42,12 @@ pub fn open(settings: &Settings) -> Result<Box<dyn Sensor>, Error> {
 struct Ebpf {
     object: Object,
     rings: [Ring; 2],
-    /// Where the object's image program does not load.
+    /// Where the object's image program does not load, or is not run any more.
     images: Option<Images>,
+    /// Image loads that nothing saw, at the least.
+    blind: u64,
+    /// When it was last seen that the image program is run, and the execs until then.
+    seeing: (u64, u64),
     told: Told,
     epoll: Epoll,
     settings: Settings,
@@ -102,6 +108,8 @@ impl Ebpf {
             object,
             rings,
             images,
+            blind: 0,
+            seeing: (0, 0),
             told: Told::default(),
             epoll,
             settings: settings.clone(),
@@ -215,21 +223,59 @@ impl Ebpf {
         }
         self.told.tell_missed(time, &self.object.missed(), batch);
         self.settled = time;
+        self.watch_tracing(time, batch)?;
         self.follow_cpus(time, batch)
     }
 
-    /// Opens perf events on processors that came online. The programs run on every processor.
-    fn follow_cpus(&mut self, time: u64, batch: &mut Batch) -> Result<(), Error> {
-        let Some(images) = &mut self.images else {
-            return Ok(());
-        };
-        if !images
-            .rings
-            .follow_cpus(time, batch)
-            .map_err(reading_images)?
-        {
+    /// Takes image loads from perf events from when the kernel does not run programs on its functions
+    /// any more, which root can switch off for all tracers (`kernel.ftrace_enabled`). Tracepoints go
+    /// on. What was mapped meanwhile is told as lost: a program at least with each exec.
+    fn watch_tracing(&mut self, time: u64, batch: &mut Batch) -> Result<(), Error> {
+        let is_watched = self.object.sees_images && self.images.is_none();
+        if !is_watched || time.saturating_sub(self.seeing.0) < IDLE_NS {
             return Ok(());
         }
+        let execs = self.object.produced()?.count(Kind::PROCESS_EXEC);
+        let (_, before) = std::mem::replace(&mut self.seeing, (time, execs));
+        if !images::is_tracing_off() {
+            return Ok(());
+        }
+        let count = execs.saturating_sub(before).max(1);
+        self.blind += count;
+        let (kind, reason) = (Kind::IMAGE_LOAD, Reason::BLIND);
+        batch.write_lost(
+            time,
+            Lost {
+                kind,
+                reason,
+                count,
+            },
+        );
+        let images = Images::open(&self.settings).and_then(|mut images| {
+            // First, so that none is told twice should tracing be switched on now.
+            self.object.stop_images()?;
+            images.begin(time)?;
+            Ok(images)
+        });
+        match images {
+            Ok(images) => {
+                tracing::warn!(
+                    "kernel.ftrace_enabled was set to 0, so that image loads were not seen for a \
+                     moment; from now on they come from perf events"
+                );
+                self.watch(&images)?;
+                self.images = Some(images);
+            }
+            Err(error) => tracing::warn!(
+                %error,
+                "kernel.ftrace_enabled is 0: image loads are not seen (sysctl kernel.ftrace_enabled=1)"
+            ),
+        }
+        Ok(())
+    }
+
+    /// Is woken by these buffers, too.
+    fn watch(&self, images: &Images) -> Result<(), Error> {
         for fd in images.rings.fds() {
             match self.epoll.add(fd, buffer_event()) {
                 Ok(()) | Err(nix::errno::Errno::EEXIST) => {}
@@ -237,6 +283,18 @@ impl Ebpf {
             }
         }
         Ok(())
+    }
+
+    /// Opens perf events on processors that came online. The programs run on every processor.
+    fn follow_cpus(&mut self, time: u64, batch: &mut Batch) -> Result<(), Error> {
+        let Some(images) = &mut self.images else {
+            return Ok(());
+        };
+        let changed = images.rings.follow_cpus(time, batch);
+        if !changed.map_err(reading_images)? {
+            return Ok(());
+        }
+        self.images.iter().try_for_each(|images| self.watch(images))
     }
 }
 
@@ -299,8 +357,10 @@ impl Sensor for Ebpf {
         for (kind, missed) in self.told.missed().iter() {
             counters.produced.add(kind, *missed);
         }
+        let kind = Kind::IMAGE_LOAD;
+        counters.produced.add(kind, self.blind);
+        counters.lost.add(kind, self.blind);
         if let Some(images) = &self.images {
-            let kind = Kind::IMAGE_LOAD;
             counters.produced.add(kind, images.rings.produced());
             counters.lost.add(kind, images.rings.lost());
         }
@@ -314,56 +374,6 @@ impl Sensor for Ebpf {
             peaks.push(("images", peak, limit));
         }
         peaks
-    }
-}
-
-/// Image loads from perf events, where the kernel takes no program for them.
-struct Images {
-    rings: Rings,
-    /// Every record before this time was read.
-    read_until: u64,
-}
-
-impl Images {
-    fn open(settings: &Settings) -> Result<Self, Error> {
-        if !pid_namespace::is_initial() {
-            return Err(Error::Unavailable {
-                cause:
-                    "this kernel takes no program for image loads, and its perf events know the \
-                        ids of this pid namespace alone"
-                        .to_owned(),
-                cure: "run it in the host's pid namespace (--pid=host), or without image loads \
-                       (--events process,thread)"
-                    .to_owned(),
-            });
-        }
-        let rings = Rings::open(RingsSettings {
-            records: Records::Images,
-            buffer_size: settings.event_buffer_size as usize,
-            lost_kind: Kind::IMAGE_LOAD,
-        })?;
-        Ok(Self {
-            rings,
-            read_until: 0,
-        })
-    }
-
-    /// Whether the caller can rely on being woken by the next record.
-    fn arm(&mut self, waiting_for: Waiting) -> bool {
-        match waiting_for {
-            Waiting::ForMany => {
-                self.rings.mute();
-                true
-            }
-            Waiting::ForAny => self.rings.arm(),
-        }
-    }
-
-    /// Appends what is in the rings, up to a limit. Whether they are empty then.
-    fn drain(&mut self, now: u64, batch: &mut Batch) -> Result<bool, Error> {
-        let drained = self.rings.drain(batch).map_err(reading_images)?;
-        self.read_until = drained.incomplete_after.unwrap_or(now);
-        Ok(drained.incomplete_after.is_none())
     }
 }
 

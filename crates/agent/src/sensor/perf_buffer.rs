@@ -209,7 +209,8 @@ impl Rings {
                 Ok(record) => {
                     if let Body::Lost(count) = record.body {
                         self.lost += count;
-                        write_lost(batch, &self.settings, record.time, count);
+                        let reason = loss::Reason::BUFFER_FULL;
+                        write_lost(batch, &self.settings, record.time, reason, count);
                         return count;
                     }
                     self.produced += write_fn(&record, batch);
@@ -240,32 +241,35 @@ impl Rings {
         for cpu in &mut self.cpus {
             let untold = cpu.untold()?;
             self.lost += untold;
-            write_lost(batch, &self.settings, time, untold);
+            write_lost(
+                batch,
+                &self.settings,
+                time,
+                loss::Reason::BUFFER_FULL,
+                untold,
+            );
         }
         Ok(())
     }
 
-    /// Follows processors that came or went since the rings were opened. Returns whether
-    /// [`fds`](Self::fds) changed.
+    /// Follows processors that came or went since the last call, also those that did both. Returns
+    /// whether [`fds`](Self::fds) changed.
     ///
-    /// On a processor that came online, what ran before this call was not seen. The ring of one
-    /// that went stays until it is drained. One that went and came back between two calls looks
-    /// unchanged here and records nothing until the rings are opened anew.
+    /// What ran on a processor since it came online was not seen, which is told. The ring of one that
+    /// went stays until it is drained.
     pub fn follow_cpus(&mut self, time: u64, batch: &mut Batch) -> io::Result<bool> {
         let online = online_cpus()?;
-        let known = self.cpus.iter().map(|ring| ring.cpu);
-        if known.eq(online.iter().copied()) {
-            return Ok(false);
-        }
-        let is_over = |ring: &CpuRing| !online.contains(&ring.cpu) && ring.is_empty();
-        for ring in self.cpus.iter_mut().filter(|ring| is_over(ring)) {
+        let before = self.cpus.len();
+        for mut ring in std::mem::take(&mut self.cpus) {
+            let is_over = !online.contains(&ring.cpu) || (self.enabled && ring.is_dead()?);
+            if !is_over || !ring.is_empty() {
+                self.cpus.push(ring);
+                continue;
+            }
             // Where the count is gone with the processor, its last losses are not told.
             let untold = ring.untold().unwrap_or(0);
-            self.lost += untold;
-            write_lost(batch, &self.settings, time, untold);
+            self.tell_lost(batch, time, loss::Reason::BUFFER_FULL, untold);
         }
-        let before = self.cpus.len();
-        self.cpus.retain(|ring| !is_over(ring));
         let mut has_changed = self.cpus.len() != before;
         let data_size = ring_size(self.settings.buffer_size, online.len());
         for cpu in online {
@@ -276,6 +280,11 @@ impl Rings {
             if let Some(ring) = ring {
                 if self.enabled {
                     ring.enable(self.is_muted)?;
+                    tracing::warn!(
+                        cpu,
+                        "a processor came online; what ran on it until now was not seen"
+                    );
+                    self.tell_lost(batch, time, loss::Reason::BLIND, 1);
                 }
                 self.cpus.push(ring);
                 has_changed = true;
@@ -283,6 +292,12 @@ impl Rings {
         }
         self.cpus.sort_by_key(|ring| ring.cpu);
         Ok(has_changed)
+    }
+
+    /// Tells a loss, and counts it.
+    fn tell_lost(&mut self, batch: &mut Batch, time: u64, reason: loss::Reason, count: u64) {
+        self.lost += count;
+        write_lost(batch, &self.settings, time, reason, count);
     }
 
     /// Events handed over or lost so far.
@@ -302,7 +317,13 @@ impl Rings {
     }
 }
 
-fn write_lost(batch: &mut Batch, settings: &RingsSettings, time: u64, count: u64) {
+fn write_lost(
+    batch: &mut Batch,
+    settings: &RingsSettings,
+    time: u64,
+    reason: loss::Reason,
+    count: u64,
+) {
     if count == 0 {
         return;
     }
@@ -310,7 +331,7 @@ fn write_lost(batch: &mut Batch, settings: &RingsSettings, time: u64, count: u64
         time,
         loss::Lost {
             kind: settings.lost_kind,
-            reason: loss::Reason::BUFFER_FULL,
+            reason,
             count,
         },
     );

@@ -41,6 +41,8 @@ pub mod flag {
 
 /// `PERF_SAMPLE_TID | PERF_SAMPLE_TIME | PERF_SAMPLE_CPU`.
 const SAMPLE_TYPE: u64 = (1 << 1) | (1 << 2) | (1 << 7);
+/// `PERF_FORMAT_TOTAL_TIME_ENABLED`.
+const FORMAT_TIME_ENABLED: u64 = 1;
 /// `PERF_FORMAT_LOST`, Linux 6.0.
 const FORMAT_LOST: u64 = 1 << 4;
 const TYPE_SOFTWARE: u32 = 1;
@@ -92,10 +94,11 @@ impl PerfEvent {
     /// Opens a disabled event on `cpu` whose buffer tells `flags` and wakes its reader after
     /// `wakeup_size` bytes. Times are on `CLOCK_BOOTTIME`.
     pub fn open(cpu: u32, flags: u64, wakeup_size: u32) -> io::Result<Self> {
-        match Self::open_with(cpu, flags, wakeup_size, FORMAT_LOST) {
-            // Kernels before 6.0 do not know the format; then only lost records tell.
+        let format = FORMAT_TIME_ENABLED | FORMAT_LOST;
+        match Self::open_with(cpu, flags, wakeup_size, format) {
+            // Kernels before 6.0 do not count; then only lost records tell.
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
-                Self::open_with(cpu, flags, wakeup_size, 0)
+                Self::open_with(cpu, flags, wakeup_size, FORMAT_TIME_ENABLED)
             }
             result => result,
         }
@@ -138,7 +141,7 @@ impl PerfEvent {
         Ok(Self {
             // SAFETY: the kernel has just given this descriptor to us and to nobody else.
             fd: unsafe { OwnedFd::from_raw_fd(fd) },
-            counts_lost: read_format == FORMAT_LOST,
+            counts_lost: read_format & FORMAT_LOST != 0,
         })
     }
 
@@ -164,17 +167,30 @@ impl PerfEvent {
     /// How many records could not be stored since the event was opened, where the kernel counts
     /// them (6.0 and later).
     pub fn lost(&self) -> io::Result<Option<u64>> {
-        if !self.counts_lost {
-            return Ok(None);
-        }
-        // The event's value, then the count.
-        let mut bytes = [0; 16];
+        let [_, _, lost] = self.read()?;
+        Ok(self.counts_lost.then_some(lost))
+    }
+
+    /// For how many nanoseconds the event has been enabled on a processor that is online. It stands
+    /// still for good when the processor goes offline, also after it has come back.
+    pub fn time_enabled(&self) -> io::Result<u64> {
+        let [_, time, _] = self.read()?;
+        Ok(time)
+    }
+
+    /// The event's value, its time, and the lost records where they are counted.
+    fn read(&self) -> io::Result<[u64; 3]> {
+        let mut bytes = [0; 24];
         let size = nix::unistd::read(&self.fd, &mut bytes)?;
-        if size != bytes.len() {
+        if size != if self.counts_lost { 24 } else { 16 } {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        let [_, _, _, _, _, _, _, _, count @ ..] = bytes;
-        Ok(Some(u64::from_ne_bytes(count)))
+        let (words, _) = bytes.as_chunks::<8>();
+        let mut numbers = [0; 3];
+        for (number, word) in numbers.iter_mut().zip(words) {
+            *number = u64::from_ne_bytes(*word);
+        }
+        Ok(numbers)
     }
 }
 

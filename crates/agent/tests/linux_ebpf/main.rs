@@ -12,6 +12,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Command, Output, Stdio};
 
+use event::loss::Reason;
 use event::{Event, Flags, Kind};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 
@@ -447,4 +448,43 @@ fn the_snapshot_has_every_process_once_and_no_seam() {
     }
     drop(sleeper.stdin.take());
     sleeper.wait().unwrap();
+}
+
+/// Switches every program on the kernel's functions off or on, where the kernel has such.
+fn set_tracing(on: bool) -> bool {
+    let value = if on { "1" } else { "0" };
+    std::fs::write("/proc/sys/kernel/ftrace_enabled", value).is_ok()
+}
+
+/// Whoever set `kernel.ftrace_enabled` to 0 made image loads invisible, and the account balanced. It
+/// disturbs the machine, so only one of our own is asked.
+#[test]
+fn image_loads_are_told_as_lost_and_seen_again_when_tracing_is_switched_off() {
+    if !is_root() || std::env::var_os("SYSTRAIL_VM").is_none() || !set_tracing(true) {
+        return;
+    }
+    let run = || {
+        let mut child = role::command("exit 7").spawn().unwrap();
+        child.wait().unwrap();
+        child.id()
+    };
+    let second = std::time::Duration::from_millis(2_500);
+    let (recorded, (before, after)) = record(&settings(), || {
+        let before = run();
+        std::thread::sleep(second);
+        assert!(set_tracing(false));
+        let _unseen = run();
+        std::thread::sleep(second);
+        let after = run();
+        // Nothing is told twice when it is switched on again.
+        assert!(set_tracing(true));
+        (before, [after, run()])
+    });
+    let images = |id| recorded.of_kind(id, Kind::IMAGE_LOAD).len();
+    assert!(images(before) > 0);
+    assert_eq!(after.map(images), [images(before); 2]);
+    let blind = recorded.all().any(|(_, event)| {
+        matches!(event, Event::Lost(lost) if lost.reason == Reason::BLIND && lost.count > 0)
+    });
+    assert!(blind);
 }

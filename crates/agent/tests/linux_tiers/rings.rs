@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::process::Command;
 use std::time::Duration;
 
+use event::loss::Reason;
 use event::{Event, Kind};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use systrail::sensor::Batch;
@@ -178,4 +179,51 @@ fn a_muted_ring_loses_nothing_and_wakes_again_when_armed() {
         assert!(wakes_within(&rings, Duration::from_secs(10)));
     }
     assert_eq!(rings.lost(), 0);
+}
+
+/// Switches a processor off or on.
+fn set_online(online: bool) {
+    let file = "/sys/devices/system/cpu/cpu1/online";
+    std::fs::write(file, if online { "1" } else { "0" }).unwrap();
+}
+
+/// A processor that went offline and came back between two looks was never recorded again, and
+/// nothing said so. It disturbs the machine, so only one of our own is asked.
+#[test]
+fn a_processor_that_went_and_came_back_is_told_and_recorded_again() {
+    let Some(_machine) = machine().filter(|_| std::env::var_os("SYSTRAIL_VM").is_some()) else {
+        return;
+    };
+    let mut rings = image_rings(8 << 20);
+    rings.enable().unwrap();
+    let mut batch = Batch::default();
+    // The first look sees how long each ring has lived.
+    assert!(!rings.follow_cpus(1, &mut batch).unwrap());
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(!rings.follow_cpus(2, &mut batch).unwrap());
+    set_online(false);
+    set_online(true);
+    std::thread::sleep(Duration::from_millis(500));
+    rings.drain(&mut batch).unwrap();
+    let before = rings.lost();
+    assert!(rings.follow_cpus(3, &mut batch).unwrap());
+    assert!(rings.lost() > before);
+    assert!(records(&batch).any(|(header, event)| {
+        let is_blind = |lost: event::loss::Lost| lost.reason == Reason::BLIND;
+        header.time == 3 && matches!(event, Event::Lost(lost) if is_blind(lost))
+    }));
+
+    let on_the_processor = || {
+        let mut cpus = nix::sched::CpuSet::new();
+        cpus.set(1).unwrap();
+        nix::sched::sched_setaffinity(nix::unistd::Pid::from_raw(0), &cpus).unwrap();
+        let mut child = Command::new("/bin/true").spawn().unwrap();
+        child.wait().unwrap();
+        child.id()
+    };
+    let id = std::thread::spawn(on_the_processor).join().unwrap();
+    rings.disable().unwrap();
+    let mut batch = Batch::default();
+    rings.drain(&mut batch).unwrap();
+    assert!(records(&batch).any(|(header, _)| header.process_id == id));
 }

@@ -13,6 +13,7 @@ use aya::{Btf, Ebpf, EbpfLoader, VerifierLogLevel};
 use event::{ByKind, Kind};
 
 use super::btf::{self, Types};
+use super::images;
 use crate::sensor::{Error, Settings};
 use crate::sys::{proc, rcu};
 
@@ -97,6 +98,9 @@ pub(super) enum Waiting {
 const CONTROL_ENABLED: u32 = 0;
 const CONTROL_WAITING: u32 = 1;
 
+/// All but image loads.
+const ENABLED_WITHOUT_IMAGES: u64 = 2;
+
 /// Numbers per observed kind, as the maps have them.
 type PerKind = [u64; Kind::OBSERVED.len()];
 
@@ -139,6 +143,7 @@ impl Object {
         }
         // Not every kernel takes these kinds of programs; perf events and `/proc` stand in.
         let sees_images = settings.images
+            && !images::is_tracing_off()
             && image_program(&mut ebpf)
                 .is_ok_and(|program| load_program(|| program.load(IMAGE_FUNCTION, &btf)).is_ok());
         let has_iterators = [PROCESS_ITERATOR, IMAGE_ITERATOR]
@@ -188,6 +193,12 @@ impl Object {
             self.image_link = Some(link);
         }
         self.set(CONTROL_ENABLED, 1)
+    }
+
+    /// Leaves image loads to others. The program stays where it is: the kernel is not asked to change
+    /// its functions while it has been told not to.
+    pub(super) fn stop_images(&mut self) -> Result<(), Error> {
+        self.set(CONTROL_ENABLED, ENABLED_WITHOUT_IMAGES)
     }
 
     /// Stops recording. On return no program is running any more, so all counters are final.

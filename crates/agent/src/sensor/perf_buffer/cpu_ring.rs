@@ -1,6 +1,7 @@
 //! The ring buffer of one processor, with its sentinel.
 
 use std::io;
+use std::time::{Duration, Instant};
 
 use crate::sensor::perf_record::{self, Record};
 use crate::sys::perf::{PerfEvent, Ring, page_size};
@@ -22,7 +23,12 @@ pub(super) struct CpuRing {
     tail: u64,
     last_time: u64,
     told: u64,
+    /// When it was looked at last, and for how long it had been enabled then.
+    seen: Option<(Instant, Duration)>,
 }
+
+/// What the two clocks may differ in between two looks.
+const CLOCK_SLACK: Duration = Duration::from_millis(100);
 
 impl CpuRing {
     /// `None` when the processor has gone offline since it was listed.
@@ -51,6 +57,7 @@ impl CpuRing {
             tail: 0,
             last_time: 0,
             told: 0,
+            seen: None,
         };
         cpu_ring.disarm();
         Ok(cpu_ring)
@@ -147,6 +154,19 @@ impl CpuRing {
             }
         }
         chunk.len() - rest.len()
+    }
+
+    /// Whether the processor went offline since the last look, also when it is back: the kernel does not
+    /// write to the ring any more.
+    pub(super) fn is_dead(&mut self) -> io::Result<bool> {
+        let now = Instant::now();
+        let enabled = Duration::from_nanos(self.event.time_enabled()?);
+        // The time after one look to the time before the next: where this thread had to wait
+        // between clock and event, the ring only looks longer alive.
+        let before = self.seen.replace((Instant::now(), enabled));
+        Ok(before.is_some_and(|(then, before)| {
+            enabled.saturating_sub(before) + CLOCK_SLACK < now.saturating_duration_since(then)
+        }))
     }
 
     /// What the kernel has lost beyond what records have told, told by this call.
