@@ -9,7 +9,7 @@ use event::{Event, Extension, Flags, Header, Kind, ProcessKey, Record, image, pr
 
 use crate::rules::Rules;
 use crate::sys::machine;
-use crate::sys::processes::{self, START_TICK_NS};
+use crate::sys::processes::{self, IDS_RETURN_WITHIN_TICK, START_TICK_NS};
 use crate::trail::{self, Body, missing};
 
 pub mod device_path;
@@ -22,7 +22,7 @@ mod windows;
 
 use image_path::ImagePaths;
 use long_arguments::{Arguments, LongArguments};
-use process_cache::{Process, ProcessCache};
+use process_cache::{Process, ProcessCache, is_tick};
 use program::Programs;
 
 /// What enrichment may keep at most.
@@ -120,9 +120,24 @@ impl Enricher {
         (self.processes.count(), self.processes.limit())
     }
 
-    /// The identity of a process of this boot.
+    /// The identity of a process of this boot. Of a start time that is the begin of a tick no more is
+    /// known.
     pub fn key(&self, process_id: u32, start_time: u64) -> ProcessKey {
-        ProcessKey::new(self.boot_id, process_id, start_time / START_TICK_NS)
+        let tick = ProcessKey::new(self.boot_id, process_id, start_time / START_TICK_NS);
+        tick.with_offset(start_time % START_TICK_NS)
+    }
+
+    /// The identity of a process that starts now. Where only its tick is known, and another had the
+    /// id in that tick, it is one more that did: the last one is remembered for longer than a tick.
+    fn new_key(&self, process_id: u32, start_time: u64) -> ProcessKey {
+        let key = self.key(process_id, start_time);
+        let last = self.processes.last(process_id);
+        match last.filter(|last| last.key.agrees_with(key)) {
+            Some(last) if IDS_RETURN_WITHIN_TICK && is_tick(start_time) => {
+                key.with_offset(last.key.offset_from(key).saturating_add(1))
+            }
+            _ => key,
+        }
     }
 
     fn process_start(
@@ -185,7 +200,7 @@ impl Enricher {
         let mut missing = program.missing.clone();
         missing.extend(missing_of_start(header, start, token.is_some()));
         let truncated = program.truncated.clone();
-        self.remember(header, program);
+        self.remember(header, self.identity_at_start(header), program);
         let body = Body::ProcessStart(Box::new(body));
         Enriched {
             truncated,
@@ -208,7 +223,7 @@ impl Enricher {
             program: program.trail.clone(),
         };
         let (truncated, missing) = (program.truncated.clone(), program.missing.clone());
-        self.remember(header, program);
+        self.remember_later(header, program);
         let body = Body::ProcessExec(Box::new(body));
         Enriched {
             truncated,
@@ -237,8 +252,8 @@ impl Enricher {
             let reason = reason.unwrap_or_else(|| missing::LOST.into());
             missing.push(("image".into(), reason));
         }
-        let start_time = self.start_time(header);
-        if start_time.is_none() {
+        let began = self.began(header);
+        if began.is_none() {
             missing.push(("run_time_ns".into(), missing::UNAVAILABLE.into()));
         }
         let status = ExitStatus::of_this_system(exit.exit_status);
@@ -251,7 +266,7 @@ impl Enricher {
             signal: status.signal.filter(|_| told),
             core_dumped: told && status.core_dumped,
             image,
-            run_time_ns: start_time.map(|start| header.time.saturating_sub(start)),
+            run_time_ns: began.map(|began| header.time.saturating_sub(began)),
         });
         let enriched = self.about(header, body);
         self.processes
@@ -366,16 +381,37 @@ impl Enricher {
     fn known_key(&self, process_id: u32, start_time: u64, seen: u64) -> ProcessKey {
         match self.processes.get(process_id, start_time) {
             Some(process) => process.key,
-            None if start_time == 0 => self.key(process_id, seen),
+            None if start_time == 0 => self.key(process_id, tick_of(seen)),
             None => self.key(process_id, start_time),
         }
     }
 
-    /// When the header's process started, on the sensor's clock.
-    fn start_time(&self, header: &Header) -> Option<u64> {
+    /// From when on the header's process ran, on the sensor's clock.
+    fn began(&self, header: &Header) -> Option<u64> {
         let known = self.processes.get(header.process_id, header.start_time);
-        let known = known.map(|process| process.start_time);
+        let known = known.map(|process| process.began);
         Some(header.start_time).filter(|time| *time != 0).or(known)
+    }
+
+    fn identity_at_start(&self, header: &Header) -> Identity {
+        let start_time = match header.start_time {
+            0 => tick_of(header.time),
+            start_time => start_time,
+        };
+        let existing = header.flags.contains(Flags::EXISTING);
+        Identity {
+            key: if existing {
+                self.key(header.process_id, start_time)
+            } else {
+                self.new_key(header.process_id, start_time)
+            },
+            start_time,
+            began: if existing || !is_tick(start_time) {
+                start_time
+            } else {
+                header.time
+            },
+        }
     }
 
     /// Makes an entry for a process whose start nobody saw, so that all that is told of it later
@@ -391,26 +427,46 @@ impl Enricher {
         let told = Some(header.start_time).filter(|time| *time != 0);
         let in_proc = || processes::start_tick(header.process_id)?.checked_mul(START_TICK_NS);
         let start_time = told.or_else(in_proc).filter(|start| *start <= header.time);
-        let start_time = start_time.unwrap_or(header.time);
+        let start_time = start_time.unwrap_or_else(|| tick_of(header.time));
         let header = Header {
             start_time,
             ..*header
         };
         let program = self.programs.unknown(&header, &mut self.images);
-        self.remember(&header, program);
+        self.remember_later(&header, program);
     }
 
-    fn remember(&mut self, header: &Header, program: program::Program) {
-        let start_time = self.start_time(header).unwrap_or(header.time);
-        let process_key = self.known_key(header.process_id, start_time, header.time);
+    /// Remembers what a process runs that is not new, unless its id is another's by now.
+    fn remember_later(&mut self, header: &Header, program: program::Program) {
+        let known = self.processes.get(header.process_id, header.start_time);
+        let identity = match known {
+            Some(known) => Identity {
+                key: known.key,
+                start_time: known.start_time,
+                began: known.began,
+            },
+            None => Identity {
+                key: self.key(header.process_id, header.start_time),
+                start_time: header.start_time,
+                began: header.start_time,
+            },
+        };
+        let last = self.processes.last(header.process_id);
+        if last.is_none_or(|last| last.start_time <= identity.start_time) {
+            self.remember(header, identity, program);
+        }
+    }
+
+    fn remember(&mut self, header: &Header, identity: Identity, program: program::Program) {
         let verdict = if program.is_user_unanswered() {
             self.rules.judge_unnamed(&program.trail)
         } else {
             self.rules.judge(&program.trail)
         };
         let process = Process {
-            key: process_key,
-            start_time,
+            key: identity.key,
+            start_time: identity.start_time,
+            began: identity.began,
             program,
             verdict,
             size: 0,
@@ -418,6 +474,19 @@ impl Enricher {
         self.processes
             .insert(header.process_id, process, header.time);
     }
+}
+
+/// Which process it is.
+#[derive(Clone, Copy)]
+struct Identity {
+    key: ProcessKey,
+    start_time: u64,
+    began: u64,
+}
+
+/// A time of which no more than the tick is to be taken for known.
+const fn tick_of(time: u64) -> u64 {
+    time - time % START_TICK_NS
 }
 
 /// The fields of a start that could not be had, but for those of its program, and why.

@@ -19,13 +19,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use event::wire::Reader;
 use event::{ByKind, Flags, Header, Kind, Kinds, Record, loss};
 
 use crate::account::{Account, Counts};
 use crate::enrich::{Enriched, Enricher, Limits};
 use crate::replay::pace::Pace;
 use crate::rules::Rules;
-use crate::sensor::{self, Sensor};
+use crate::sensor::{self, Batch, Sensor};
 use crate::sink::Sink;
 use crate::sys::offset::Offset;
 use crate::sys::processes;
@@ -227,6 +228,7 @@ impl Recorder {
             if let Some(recording_fn) = recording_fn.take() {
                 self.began = Instant::now();
                 self.clock = message.clock;
+                self.know_itself(&message.batch);
                 self.begin_run(message.time);
                 self.emit_mark(message.time, Body::SensorStart(self.sensor_start()));
                 self.status.recording();
@@ -236,6 +238,20 @@ impl Recorder {
             feed.give_back(message.batch);
         }
         Ok(())
+    }
+
+    /// Takes its own identity from the snapshot: the sensor may know more of it than `/proc` says.
+    fn know_itself(&mut self, batch: &Batch) {
+        let Some((own_id, key)) = &mut self.own_process else {
+            return;
+        };
+        let headers = batch
+            .records()
+            .flat_map(|record| Header::read(&mut Reader::new(record)));
+        let mut starts = headers.filter(|header| header.kind == Kind::PROCESS_START);
+        if let Some(own) = starts.find(|header| header.process_id == *own_id) {
+            *key = self.enricher.key(*own_id, own.start_time);
+        }
     }
 
     /// From now on every event says which run it is of: the one that began at this time.
@@ -326,7 +342,7 @@ impl Recorder {
     /// A record that is not one: its event is lost, and told so.
     fn refuse(&mut self, record: &[u8], error: event::wire::Invalid) {
         tracing::warn!(%error, size = record.len(), "the sensor wrote an invalid record");
-        if let Ok(header) = Header::read(&mut event::wire::Reader::new(record)) {
+        if let Ok(header) = Header::read(&mut Reader::new(record)) {
             let reason = loss::Reason::INVALID_RECORD;
             self.lose(
                 header.time,

@@ -183,7 +183,7 @@ impl Collector {
     /// Takes an event.
     pub fn add(&mut self, event: &Event) -> Result<(), TooMany> {
         self.tree.add(event)?;
-        if self.who.is(event.process_id, event.process_key) {
+        if self.who.may_be(event.process_id, event.process_key) {
             let details = self.details.entry(event.process_key).or_default();
             self.texts_size = self.texts_size.saturating_add(details.size_of(&event.body));
             if self.texts_size > TEXTS_SIZE_MAX {

@@ -463,6 +463,51 @@ fn every_event_of_a_process_has_its_key_and_a_reused_id_another() {
     assert_eq!(keys[0], event::ProcessKey::new(BOOT_ID, 10, 1));
 }
 
+// Two processes with one id within a tick were one: the first one vanished from every view.
+#[test]
+fn an_id_that_is_used_again_within_a_tick_has_a_key_each_time() {
+    let twice = |first, second| {
+        let script = vec![
+            fork(first, 1, 10),
+            fork(first, 10, 11),
+            exit(first, 10, 1),
+            fork(second, 1, 10),
+            fork(second, 10, 12),
+            exit(second, 10, 2),
+        ];
+        let (events, _account) = record(vec![script]);
+        let keys: Vec<_> = events[1..7].iter().map(|event| event.process_key).collect();
+        let parent = |event: &Event| match &event.body {
+            Body::ProcessStart(start) => start.parent_process_key,
+            _ => None,
+        };
+        assert_eq!((keys[0], keys[3]), (keys[2], keys[5]));
+        assert_eq!(parent(&events[2]), Some(keys[0]));
+        assert_eq!(parent(&events[5]), Some(keys[3]));
+        (keys[0], keys[3])
+    };
+    let of_tick = event::ProcessKey::new(BOOT_ID, 10, 1);
+    // The nanoseconds are known.
+    let exact = (of_tick.with_offset(5), of_tick.with_offset(1_000));
+    assert_eq!(twice(TICK + 5, TICK + 1_000), exact);
+    // The tick alone is.
+    assert_eq!(twice(TICK, TICK), (of_tick, of_tick.with_offset(1)));
+}
+
+// The key of the agent, of which `/proc` says the tick, was another than that of its start.
+#[test]
+fn the_agent_has_the_key_that_the_snapshot_gives_it() {
+    let own_id = std::process::id();
+    let existing = |start_time| {
+        let mut own = fork(start_time, 1, own_id);
+        own.header.flags = Flags::EXISTING;
+        own
+    };
+    let (events, _account) = record(vec![vec![existing(7 * TICK + 1_234)]]);
+    assert_eq!(events[0].body.kind(), Kind::SENSOR_START);
+    assert_eq!(events[0].process_key, events[1].process_key);
+}
+
 #[test]
 fn a_creating_thread_the_sensor_cannot_name_is_missing() {
     let mut start = fork(TICK, 1, 10);

@@ -2,9 +2,9 @@
 
 use core::fmt;
 
-/// A process for all time and all machines: a hash of the boot id, the process id and the start
-/// time. Two processes share a key only if one boot reuses a process id within one tick of the
-/// start time, or if 64 bits of hash collide.
+/// A process for all time and all machines: a hash of the boot id, the process id and the tick of the
+/// start time, with what is known beyond the tick in its low bits. Two processes share a key only if
+/// bits of the hash collide.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ProcessKey(pub u64);
 
@@ -26,6 +26,32 @@ impl ProcessKey {
         Self(mix(hash))
     }
 
+    /// The key of the process of this tick that started so many nanoseconds after the tick did. Where
+    /// only the tick can be known this is 0, and for those who use the id again within the tick 1, 2
+    /// and so on.
+    ///
+    /// It is in the low bits alone, so that whoever knows the tick can find the process all the same.
+    #[must_use]
+    pub const fn with_offset(self, offset: u64) -> Self {
+        Self(self.0 ^ (offset & OFFSET_MASK))
+    }
+
+    /// The offset by which this key was made of `tick`, the key of its tick.
+    pub const fn offset_from(self, tick: Self) -> u64 {
+        (self.0 ^ tick.0) & OFFSET_MASK
+    }
+
+    /// Whether the two may be one process's, where one of them was made by somebody who knows the
+    /// tick of the start and no more: keys that are the same but for the offset.
+    pub const fn agrees_with(self, other: Self) -> bool {
+        self.0 ^ other.0 < OFFSET_LIMIT
+    }
+
+    /// The least and the greatest number of a key that can [agree](Self::agrees_with) with this one.
+    pub const fn agreeing(self) -> (Self, Self) {
+        (Self(self.0 & !OFFSET_MASK), Self(self.0 | OFFSET_MASK))
+    }
+
     /// The key that 16 hexadecimal digits stand for.
     pub fn from_hex(text: &str) -> Option<Self> {
         let digits = text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -41,6 +67,11 @@ impl fmt::Display for ProcessKey {
         write!(formatter, "{:016x}", self.0)
     }
 }
+
+/// Nanoseconds in the longest tick, Linux's of 10 ms: every offset is below.
+const OFFSET_LIMIT: u64 = 10_000_000;
+/// The bits that an offset can have.
+const OFFSET_MASK: u64 = 0x00ff_ffff;
 
 /// FNV-1a's parameters for 64 bits (draft-eastlake-fnv, section 5).
 const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;

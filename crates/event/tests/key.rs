@@ -27,7 +27,10 @@ fn the_document_shows_a_true_example() {
     let document = include_str!("../../../docs/EVENTS.md");
     let example = document.split("Boot id `00010203-").nth(1).unwrap();
     assert!(example.contains("process id 4242, start tick 123456"));
-    assert!(example.contains(&ProcessKey::new(BOOT_ID, 4242, 123_456).to_string()));
+    let tick = ProcessKey::new(BOOT_ID, 4242, 123_456);
+    assert!(example.contains(&tick.to_string()));
+    assert!(example.contains("1234567 ns"));
+    assert!(example.contains(&tick.with_offset(1_234_567).to_string()));
 }
 
 #[test]
@@ -40,6 +43,27 @@ fn a_recycled_process_id_gets_another_key() {
         })
         .collect();
     assert_eq!(keys.len() as u64, u64::from(COUNT).pow(2));
+}
+
+// Two processes with one id within a tick were one: anybody can choose the id of a child.
+#[test]
+fn an_id_that_is_used_again_within_the_tick_gets_another_key() {
+    let tick = ProcessKey::new(BOOT_ID, 4242, 123_456);
+    let (first, second) = (tick.with_offset(1_234_567), tick.with_offset(1_300_000));
+    assert_ne!(first, second);
+    assert_eq!(tick.with_offset(0), tick);
+    assert_eq!(second.offset_from(tick), 1_300_000);
+}
+
+#[test]
+fn who_knows_the_tick_alone_agrees_with_who_knows_more() {
+    let tick = ProcessKey::new(BOOT_ID, 4242, 123_456);
+    let exact = tick.with_offset(9_999_999);
+    assert!(tick.agrees_with(exact) && exact.agrees_with(tick) && tick.agrees_with(tick));
+    let (least, greatest) = tick.agreeing();
+    assert!(least <= exact && exact <= greatest);
+    assert!(!tick.agrees_with(ProcessKey::new(BOOT_ID, 4242, 123_457)));
+    assert_eq!(exact.to_string()[..10], tick.to_string()[..10]);
 }
 
 proptest! {

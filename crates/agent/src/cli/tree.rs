@@ -59,7 +59,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<Exit, Failure> {
     );
     let mut forest = Forest::new(tree.processes(), |one| one.was_there(since, until));
     if let Some(who) = arguments.who {
-        forest = forest.under(|one| who.is(one.process_id, one.process_key));
+        forest = forest.under(who.among(tree.processes()));
         if forest.is_empty() {
             return Err(arguments.nobody(who).into());
         }

@@ -29,8 +29,10 @@ const SIZE_MAX: usize = 48 << 20;
 pub struct Process {
     /// Its identity.
     pub key: ProcessKey,
-    /// When it started, on the sensor's clock.
+    /// When it started, on the sensor's clock: the tick where no more can be known.
     pub start_time: u64,
+    /// The same for the time it ran: of a start that was seen, when it was seen.
+    pub began: u64,
     /// What it runs.
     pub program: Program,
     /// What the rules say of its events.
@@ -78,8 +80,13 @@ impl ProcessCache {
     /// "not known", the one that has the id now.
     pub fn get(&self, process_id: u32, start_time: u64) -> Option<&Process> {
         let process = self.processes.get(&process_id)?;
-        let same = start_time == 0 || tick(process.start_time) == tick(start_time);
+        let same = start_time == 0 || is_same_start(process.start_time, start_time);
         same.then_some(process)
+    }
+
+    /// The process that was the last to have this id.
+    pub fn last(&self, process_id: u32) -> Option<&Process> {
+        self.processes.get(&process_id)
     }
 
     /// Remembers a process, or what it runs now.
@@ -195,6 +202,18 @@ const fn tick(time: u64) -> u64 {
     time / START_TICK_NS
 }
 
+/// Whether both are the start of one process: the same, or, where one is the begin of a tick, in that
+/// tick, as nobody knew more of it.
+const fn is_same_start(left: u64, right: u64) -> bool {
+    left == right || ((is_tick(left) || is_tick(right)) && tick(left) == tick(right))
+}
+
+/// Whether of a start time only the tick is known. One process in ten million starts so early in a
+/// tick that it looks like that, and is found by its tick.
+pub const fn is_tick(start_time: u64) -> bool {
+    start_time.is_multiple_of(START_TICK_NS)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -204,6 +223,7 @@ mod tests {
         Process {
             key: ProcessKey(key),
             start_time,
+            began: start_time,
             program: Program::default(),
             verdict: Verdict::default(),
             size: 0,
@@ -220,6 +240,22 @@ mod tests {
         assert_eq!(
             cache.get(7, 0).map(|process| process.key),
             Some(ProcessKey(2))
+        );
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn tells_two_users_of_one_id_within_a_tick_apart() {
+        let mut cache = ProcessCache::new(8);
+        let (first, second) = (START_TICK_NS + 5, START_TICK_NS + 6);
+        cache.insert(7, process(1, first), 0);
+        assert!(cache.get(7, first).is_some());
+        assert!(cache.get(7, second).is_none());
+        assert!(cache.get(7, START_TICK_NS).is_some(), "who knows the tick");
+        cache.insert(7, process(2, START_TICK_NS), 0);
+        assert!(
+            cache.get(7, second).is_some(),
+            "the tick is all that is known"
         );
     }
 

@@ -16,9 +16,10 @@
 //! - An image the snapshot has and the stream loads at an overlapping address of the same process
 //!   is the stream's, unless it was read clearly before that load.
 //!
-//! Start times are compared in ticks, because `/proc` has nothing finer, and one tick of
-//! difference is none: a sensor that knows the start only from the time of an event may come to
-//! the next tick. No id is used twice within two ticks.
+//! Start times are compared as they are where both are exact, as eBPF programs and iterators tell
+//! them. `/proc`, and sensors that know the start from the time of an event, have ticks, and of these
+//! one of difference is none, as an event may come in the next. Where an id was used twice within two
+//! ticks the end of the one tells it from the other.
 
 use std::collections::HashMap;
 
@@ -62,8 +63,22 @@ struct Life {
     has_start: bool,
     parent_process_id: u32,
     has_exec: bool,
+    has_exit: bool,
     /// Time, base and size of its image loads.
     loads: Vec<(u64, u64, u64)>,
+}
+
+impl Life {
+    /// Whether an event of a process with this id that started then is of this one.
+    fn is_told_by(&self, start_time: u64, is_start: bool) -> bool {
+        if !is_start {
+            return !is_other(self.start_time, start_time);
+        }
+        // Neighbouring records may be out of order, so a start need not come first; but nobody starts
+        // after his end, which in one tick is all there is to know two by.
+        let is_exact = self.start_time == start_time && !is_tick(start_time);
+        is_same(self.start_time, start_time) && (is_exact || !self.has_exit)
+    }
 }
 
 impl Told {
@@ -81,18 +96,17 @@ impl Told {
     fn add(&mut self, header: &Header, event: &Event<'_>) {
         let lives = self.0.entry(header.process_id).or_default();
         let is_start = matches!(event, Event::ProcessStart(_));
-        let is_next = lives.last().is_none_or(|life| {
-            // Neighbouring records may be out of order, so a start need not come first.
-            is_other(life.start_time, header.start_time)
-                || (is_start && !is_same(life.start_time, header.start_time))
-        });
-        if is_next {
+        let place = lives
+            .iter()
+            .rposition(|life| life.is_told_by(header.start_time, is_start));
+        let place = place.unwrap_or_else(|| {
             lives.push(Life {
                 start_time: header.start_time,
                 ..Life::default()
             });
-        }
-        let Some(life) = lives.last_mut() else {
+            lives.len() - 1
+        });
+        let Some(life) = lives.get_mut(place) else {
             return;
         };
         if life.start_time == 0 {
@@ -101,7 +115,10 @@ impl Told {
         match event {
             Event::ProcessStart(_) => life.has_start = true,
             Event::ProcessExec(_) => life.has_exec = true,
-            Event::ProcessExit(exit) => life.parent_process_id = exit.parent_process_id,
+            Event::ProcessExit(exit) => {
+                life.has_exit = true;
+                life.parent_process_id = exit.parent_process_id;
+            }
             Event::ImageLoad(load) => {
                 life.loads
                     .push((header.time, load.image_base, load.image_size));
@@ -159,6 +176,9 @@ impl Told {
         let Some(life) = self.life_of(process) else {
             return;
         };
+        if is_tick(process.start_time) && life.start_time != 0 {
+            process.start_time = life.start_time;
+        }
         if life.has_exec {
             process.image.clear();
             process.command_line.clear();
@@ -192,7 +212,14 @@ fn unseen(process_id: u32, life: &Life) -> Existing {
 
 /// Whether both times are known and are of one process.
 fn is_same(left: u64, right: u64) -> bool {
-    left != 0 && right != 0 && (left / START_TICK_NS).abs_diff(right / START_TICK_NS) <= 1
+    let ticks_apart = || (left / START_TICK_NS).abs_diff(right / START_TICK_NS);
+    let is_rough = || is_tick(left) || is_tick(right);
+    left != 0 && right != 0 && (left == right || (is_rough() && ticks_apart() <= 1))
+}
+
+/// Whether of a start time only the tick is known.
+const fn is_tick(time: u64) -> bool {
+    time.is_multiple_of(START_TICK_NS)
 }
 
 /// Whether both times are known and are of two processes.

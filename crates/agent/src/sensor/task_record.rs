@@ -69,18 +69,19 @@ fn write_start(time: u64, fact: &Fact, batch: &mut Batch) {
         return;
     };
     let mut header = header(time, process_id, process_id);
-    header.start_time = time;
+    // No more than the tick: the time of the fork is not that of the start.
+    let mut tick = time / START_TICK_NS;
     let (mut parent, mut user) = (parent, user);
     // The fork may be told in the tick after the one that counts as the start.
     let is_early_in_tick = time % START_TICK_NS < FORK_LATE_NS;
     if (is_early_in_tick || user.is_none())
         && let Ok((process, stat)) = proc::Process::open_as_of(process_id, time)
     {
-        // Within its tick, as late as can be.
-        header.start_time = time.min((stat.start_tick + 1) * START_TICK_NS - 1);
+        tick = tick.min(stat.start_tick);
         parent = parent.or(Some(stat.parent_process_id));
         user = user.or_else(|| process.user(&stat));
     }
+    header.start_time = tick.saturating_mul(START_TICK_NS);
     if user.is_none() {
         header.flags = Flags::USER_UNAVAILABLE;
     }

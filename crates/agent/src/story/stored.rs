@@ -18,7 +18,7 @@ pub fn read(reader: &Reader, window: &Window, who: Who, at: Option<Time>) -> Res
 fn story(reader: &Reader, window: &Window, who: Who, at: Option<Time>) -> Result<Story, Error> {
     let named = match who {
         Who::Id(id) => processes(reader, "process_id = ?1", [id])?,
-        Who::Key(key) => processes(reader, "process_key = ?1", [key.to_string()])?,
+        Who::Key(key) => with_key(reader, key)?,
     };
     let until = window.until.unwrap_or(Time(i64::MAX));
     let begun = recordings(reader)?;
@@ -47,6 +47,17 @@ fn story(reader: &Reader, window: &Window, who: Who, at: Option<Time>) -> Result
         details: details(reader, &key, until)?,
         process,
     })
+}
+
+/// The process with this key, or, where there is none, those whose keys agree with it.
+fn with_key(reader: &Reader, key: ProcessKey) -> Result<Vec<Process>, Error> {
+    let very = processes(reader, "process_key = ?1", [key.to_string()])?;
+    if !very.is_empty() {
+        return Ok(very);
+    }
+    let (least, greatest) = key.agreeing();
+    let span = [least.to_string(), greatest.to_string()];
+    processes(reader, "process_key BETWEEN ?1 AND ?2", span)
 }
 
 /// What a process started, in that order. Asked of the starts in its time, which have an index by

@@ -10,6 +10,10 @@ pub use super::proc::Program;
 /// Nanoseconds in the unit of a [`ProcessKey`](event::ProcessKey)'s start time.
 pub const START_TICK_NS: u64 = proc::TICK_NS;
 
+/// Whether an id can be another process's within a tick: anybody can use up all ids, and who may can
+/// choose one.
+pub const IDS_RETURN_WITHIN_TICK: bool = true;
+
 /// Whether the system tells of processes under the ids that events have.
 pub fn are_told() -> bool {
     pid_namespace::is_proc_initial()

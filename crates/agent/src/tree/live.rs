@@ -1,6 +1,6 @@
 //! The processes that run now, as the system tells them, in the form of events.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 
@@ -52,7 +52,8 @@ pub fn events() -> io::Result<Vec<Event>> {
 /// The processes that run now, to tell which of a trail's still do.
 #[derive(Debug)]
 pub struct Alive {
-    keys: HashSet<ProcessKey>,
+    /// By process id. The system tells ticks, so a trail's keys need only agree with them.
+    keys: HashMap<u32, ProcessKey>,
     /// When the trail ended.
     end: Time,
 }
@@ -65,14 +66,19 @@ impl Alive {
             tracing::debug!(%error, "what runs now cannot be read");
             Vec::new()
         });
-        let keys = events.iter().map(|event| event.process_key).collect();
+        let keys = events
+            .iter()
+            .map(|event| (event.process_id, event.process_key));
+        let keys = keys.collect();
         Self { keys, end }
     }
 
     /// Says of a process that runs as far as the trail goes that it is known until then, unless it
     /// runs now.
     pub fn settle(&self, process: &mut Process) {
-        if process.end == End::Running && !self.keys.contains(&process.process_key) {
+        let key = self.keys.get(&process.process_id);
+        let is_alive = key.is_some_and(|key| key.agrees_with(process.process_key));
+        if process.end == End::Running && !is_alive {
             process.known_until = Some(self.end);
         }
     }

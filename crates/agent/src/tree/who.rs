@@ -32,18 +32,29 @@ impl FromStr for Who {
 }
 
 impl Who {
-    /// Whether `process_id` or `process_key` is meant.
-    pub fn is(self, process_id: u32, process_key: ProcessKey) -> bool {
+    /// Whether `process_id` or `process_key` may be meant.
+    pub fn may_be(self, process_id: u32, process_key: ProcessKey) -> bool {
         match self {
             Self::Id(id) => id == process_id,
-            Self::Key(key) => key == process_key,
+            Self::Key(key) => key.agrees_with(process_key),
+        }
+    }
+
+    /// Tells which of `processes` are meant: of a key the very one, or, where there is none, those
+    /// that agree. Who computed the key from `/proc` does not know the whole of it.
+    pub fn among(self, processes: &[Process]) -> impl Fn(&Process) -> bool {
+        let very = |key| processes.iter().any(|one| one.process_key == key);
+        let has_very = matches!(self, Self::Key(key) if very(key));
+        move |one: &Process| match self {
+            Self::Key(key) if has_very => key == one.process_key,
+            _ => self.may_be(one.process_id, one.process_key),
         }
     }
 
     /// The one process that is meant: of several with the id the one that was there in `span`.
     pub fn find(self, processes: &[Process], span: Span) -> Result<&Process, NotOne> {
-        let has_name = |process: &&Process| self.is(process.process_id, process.process_key);
-        let named: Vec<&Process> = processes.iter().filter(has_name).collect();
+        let is_named = self.among(processes);
+        let named: Vec<&Process> = processes.iter().filter(|one| is_named(one)).collect();
         let then = |process: &&&Process| process.was_there(span.first, span.last);
         let there: Vec<&Process> = named.iter().filter(then).copied().collect();
         match there[..] {
@@ -127,4 +138,43 @@ fn candidates(processes: &[&Process]) -> String {
     }
     let text = String::from_utf8_lossy(&out);
     text.trim_end_matches('\n').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trail::{Body, Event, Further, Origin};
+    use crate::tree::Tree;
+
+    fn started(process_key: ProcessKey) -> Event {
+        Event {
+            sequence: 1,
+            time: Time(1),
+            origin: Origin::of_host("atlas"),
+            process_id: 7,
+            process_key,
+            body: Body::ProcessStart(Box::default()),
+            truncated: Vec::new(),
+            missing: Vec::new(),
+            further: Further::default(),
+        }
+    }
+
+    #[test]
+    fn the_key_of_a_tick_names_those_that_started_in_it_unless_it_is_one_itself() {
+        let tick = ProcessKey::new([0; 16], 7, 3);
+        let (first, second) = (tick.with_offset(1_000), tick.with_offset(2_000));
+        let mut tree = Tree::default();
+        let find = |tree: &Tree, key| {
+            let found = Who::Key(key).find(tree.processes(), Span::ALWAYS);
+            found.map(|process| process.process_key)
+        };
+        tree.add(&started(first)).unwrap();
+        assert_eq!(find(&tree, tick), Ok(first));
+        tree.add(&started(second)).unwrap();
+        assert!(matches!(find(&tree, tick), Err(NotOne::Several(_))));
+        assert_eq!(find(&tree, second), Ok(second));
+        tree.add(&started(tick)).unwrap();
+        assert_eq!(find(&tree, tick), Ok(tick));
+    }
 }

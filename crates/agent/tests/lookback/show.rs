@@ -200,9 +200,10 @@ fn what_still_runs_on_this_machine_is_told_as_running_now() {
     let key = u64::from_str_radix(key, 16).unwrap();
     let directory = tempfile::tempdir().unwrap();
     let lines = [
-        super::start_line(1, own, key, 9, "this"),
+        // As a sensor has it that knows the nanoseconds.
+        super::start_line(1, own, key ^ 0x12_d687, 9, "this"),
         // The same id, and another process.
-        super::start_line(2, own, key ^ 1, 9, "another"),
+        super::start_line(2, own, key ^ (1 << 40), 9, "another"),
     ];
     let log = super::log_of(&directory, &lines);
     let store = Store::of(&log);
@@ -213,7 +214,7 @@ fn what_still_runs_on_this_machine_is_told_as_running_now() {
         };
         assert!(told(key).contains("running for "), "{}", told(key));
         assert!(!told(key).contains("trail ended"), "{}", told(key));
-        assert!(told(key ^ 1).contains("when the trail ended"));
+        assert!(told(key ^ (1 << 40)).contains("when the trail ended"));
     }
 }
 

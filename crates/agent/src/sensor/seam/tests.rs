@@ -139,6 +139,47 @@ fn a_process_only_the_stream_knows_has_the_start_time_any_record_says() {
     assert_eq!(joined.processes[0].0.start_time, 40 * START_TICK_NS + 3);
 }
 
+// Within two ticks they were one process, and whichever came second was not told.
+#[test]
+fn two_processes_with_one_id_in_one_tick_are_both_told() {
+    let exact = 40 * START_TICK_NS + 3;
+    let mut first = process(9, 40);
+    first.start_time = exact;
+    let mut stream = Batch::default();
+    put(&mut stream, BEGAN + 5, 9, exact, &exit());
+    put(&mut stream, BEGAN + 6, 9, exact + 50, &start());
+    put(&mut stream, BEGAN + 7, 9, exact + 50, &exec());
+    let told = joined(vec![first], &stream);
+    assert_eq!(told.processes[0].0.start_time, exact);
+    assert_eq!(told.processes[0].1, b"/old", "the exec is the second one's");
+    // The snapshot has met the second.
+    let mut second = process(9, 40);
+    second.start_time = exact + 50;
+    let told = joined(vec![second], &stream);
+    assert_eq!(ids(&told), [9]);
+    assert_eq!(told.processes[0].0.start_time, exact);
+    assert_eq!(told.processes[0].1, b"");
+}
+
+#[test]
+fn the_end_tells_two_processes_of_a_tick_apart_where_no_time_does() {
+    let mut stream = Batch::default();
+    put(&mut stream, BEGAN + 5, 9, 0, &exit());
+    put(&mut stream, BEGAN + 6, 9, BEGAN, &start());
+    put(&mut stream, BEGAN + 7, 9, 0, &exit());
+    put(&mut stream, BEGAN + 8, 9, BEGAN, &start());
+    assert_eq!(ids(&joined(Vec::new(), &stream)), [9]);
+    assert_eq!(ids(&joined(vec![process(9, 1000)], &stream)), [9]);
+}
+
+#[test]
+fn a_process_that_proc_alone_has_seen_starts_when_the_stream_says() {
+    let mut stream = Batch::default();
+    put(&mut stream, BEGAN + 5, 9, 40 * START_TICK_NS + 3, &exec());
+    let told = joined(vec![process(9, 40)], &stream);
+    assert_eq!(told.processes[0].0.start_time, 40 * START_TICK_NS + 3);
+}
+
 #[test]
 fn the_dead_exist_only_with_their_exit_in_the_stream() {
     let dead = |id| Existing {

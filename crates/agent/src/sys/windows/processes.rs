@@ -33,6 +33,9 @@ use super::clock;
 /// system times.
 pub const START_TICK_NS: u64 = 100;
 
+/// Whether an id can be another process's within a tick, which is shorter than any life here.
+pub const IDS_RETURN_WITHIN_TICK: bool = false;
+
 /// The most bytes of the list of processes, which also holds a line for each thread.
 const LIST_SIZE_MAX: usize = 256 << 20;
 
