@@ -13,6 +13,7 @@ use crate::sys::processes::{self, IDS_RETURN_WITHIN_TICK, START_TICK_NS};
 use crate::trail::{self, Body, missing};
 
 pub mod device_path;
+mod exit_status;
 pub mod image_path;
 mod long_arguments;
 pub mod process_cache;
@@ -20,6 +21,7 @@ pub mod program;
 pub mod user;
 mod windows;
 
+use exit_status::ExitStatus;
 use image_path::ImagePaths;
 use long_arguments::{Arguments, LongArguments};
 use process_cache::{Process, ProcessCache, is_tick};
@@ -101,8 +103,8 @@ impl Enricher {
         }
         Some(match event {
             Event::ProcessStart(start) => self.process_start(header, start, extension),
-            Event::ProcessExec(exec) => self.process_exec(header, exec),
-            Event::ProcessExit(exit) => self.process_exit(header, *exit),
+            Event::ProcessExec(exec) => self.process_exec(header, exec, extension),
+            Event::ProcessExit(exit) => self.process_exit(header, *exit, extension),
             Event::ThreadStart(start) => self.thread_start(header, *start),
             Event::ThreadExit(thread::Exit) => self.thread_exit(header),
             Event::ImageLoad(load) => self.image_load(header, load, extension),
@@ -164,9 +166,10 @@ impl Enricher {
                 self.programs
                     .set_user_sid(&mut program, token.user_sid, header.time);
             }
-            _ if user => self
-                .programs
-                .set_user(&mut program, start.user_id, header.time),
+            _ if user => {
+                self.programs
+                    .set_user(&mut program, start.user_id, extension, header.time);
+            }
             _ => program.user_unavailable(),
         }
         self.bound_arguments(header, &mut program);
@@ -200,7 +203,11 @@ impl Enricher {
         let mut missing = program.missing.clone();
         missing.extend(missing_of_start(header, start, token.is_some()));
         let truncated = program.truncated.clone();
-        self.remember(header, self.identity_at_start(header), program);
+        let identity = Identity {
+            session_id: body.session_id,
+            ..self.identity_at_start(header)
+        };
+        self.remember(header, identity, program);
         let body = Body::ProcessStart(Box::new(body));
         Enriched {
             truncated,
@@ -209,21 +216,32 @@ impl Enricher {
         }
     }
 
-    fn process_exec(&mut self, header: &Header, exec: &process::Exec<'_>) -> Enriched {
+    fn process_exec(
+        &mut self,
+        header: &Header,
+        exec: &process::Exec<'_>,
+        extension: &Extension<'_>,
+    ) -> Enriched {
         let mut program = self.programs.at_exec(header, exec, &mut self.images);
         let unavailable = [Flags::ORIGIN_UNAVAILABLE, Flags::USER_UNAVAILABLE];
-        if unavailable.iter().any(|flag| header.flags.contains(*flag)) {
-            program.user_unavailable();
-        } else {
+        let user = !unavailable.iter().any(|flag| header.flags.contains(*flag));
+        if user {
             self.programs
-                .set_user(&mut program, exec.user_id, header.time);
+                .set_user(&mut program, exec.user_id, extension, header.time);
+        } else {
+            program.user_unavailable();
         }
         self.bound_arguments(header, &mut program);
+        let session_id = user.then_some(exec.session_id);
         let body = trail::ProcessExec {
             program: program.trail.clone(),
+            session_id,
         };
-        let (truncated, missing) = (program.truncated.clone(), program.missing.clone());
-        self.remember_later(header, program);
+        let (truncated, mut missing) = (program.truncated.clone(), program.missing.clone());
+        if !user {
+            missing.push(("session_id".into(), missing::UNAVAILABLE.into()));
+        }
+        self.remember_later(header, session_id, program);
         let body = Body::ProcessExec(Box::new(body));
         Enriched {
             truncated,
@@ -243,7 +261,12 @@ impl Enricher {
         }
     }
 
-    fn process_exit(&mut self, header: &Header, exit: process::Exit) -> Enriched {
+    fn process_exit(
+        &mut self,
+        header: &Header,
+        exit: process::Exit,
+        extension: &Extension<'_>,
+    ) -> Enriched {
         let mut missing = Vec::new();
         let process = self.processes.get(header.process_id, header.start_time);
         let image = process.and_then(|process| process.program.trail.image.clone());
@@ -256,6 +279,12 @@ impl Enricher {
         if began.is_none() {
             missing.push(("run_time_ns".into(), missing::UNAVAILABLE.into()));
         }
+        let session = match extension {
+            Extension::Session(session) => Some(session.session_id),
+            _ => None,
+        };
+        let told = process.and_then(|process| process.session_id);
+        let session_id = session.filter(|session| Some(*session) != told);
         let status = ExitStatus::of_this_system(exit.exit_status);
         let told = !header.flags.contains(Flags::EXIT_STATUS_UNAVAILABLE);
         if !told {
@@ -267,6 +296,7 @@ impl Enricher {
             core_dumped: told && status.core_dumped,
             image,
             run_time_ns: began.map(|began| header.time.saturating_sub(began)),
+            session_id,
         });
         let enriched = self.about(header, body);
         self.processes
@@ -411,6 +441,7 @@ impl Enricher {
             } else {
                 header.time
             },
+            session_id: None,
         }
     }
 
@@ -433,22 +464,29 @@ impl Enricher {
             ..*header
         };
         let program = self.programs.unknown(&header, &mut self.images);
-        self.remember_later(&header, program);
+        self.remember_later(&header, None, program);
     }
 
     /// Remembers what a process runs that is not new, unless its id is another's by now.
-    fn remember_later(&mut self, header: &Header, program: program::Program) {
+    fn remember_later(
+        &mut self,
+        header: &Header,
+        session_id: Option<u32>,
+        program: program::Program,
+    ) {
         let known = self.processes.get(header.process_id, header.start_time);
         let identity = match known {
             Some(known) => Identity {
                 key: known.key,
                 start_time: known.start_time,
                 began: known.began,
+                session_id: session_id.or(known.session_id),
             },
             None => Identity {
                 key: self.key(header.process_id, header.start_time),
                 start_time: header.start_time,
                 began: header.start_time,
+                session_id,
             },
         };
         let last = self.processes.last(header.process_id);
@@ -467,6 +505,7 @@ impl Enricher {
             key: identity.key,
             start_time: identity.start_time,
             began: identity.began,
+            session_id: identity.session_id,
             program,
             verdict,
             size: 0,
@@ -476,12 +515,13 @@ impl Enricher {
     }
 }
 
-/// Which process it is.
+/// Which process it is, and its session as it was told last.
 #[derive(Clone, Copy)]
 struct Identity {
     key: ProcessKey,
     start_time: u64,
     began: u64,
+    session_id: Option<u32>,
 }
 
 /// A time of which no more than the tick is to be taken for known.
@@ -549,47 +589,4 @@ fn kernel_name(
     } else {
         trail::Text::from_bytes(start.image)
     })
-}
-
-struct ExitStatus {
-    exit_code: u32,
-    signal: Option<u32>,
-    core_dumped: bool,
-}
-
-impl ExitStatus {
-    /// As the kernel this runs on keeps it.
-    const fn of_this_system(status: u32) -> Self {
-        if cfg!(windows) {
-            Self::of_windows(status)
-        } else {
-            Self::of_linux(status)
-        }
-    }
-
-    /// The exit code, which is the NTSTATUS where the system ended the process.
-    const fn of_windows(status: u32) -> Self {
-        Self {
-            exit_code: status,
-            signal: None,
-            core_dumped: false,
-        }
-    }
-
-    /// Takes a Linux wait status apart (`waitpid(2)`): the signal in bits 0 to 6, a core dump in
-    /// bit 7, the exit code in bits 8 to 15.
-    const fn of_linux(status: u32) -> Self {
-        match status & 0x7f {
-            0 => Self {
-                exit_code: (status >> 8) & 0xff,
-                signal: None,
-                core_dumped: false,
-            },
-            signal => Self {
-                exit_code: 128 + signal,
-                signal: Some(signal),
-                core_dumped: status & 0x80 != 0,
-            },
-        }
-    }
 }

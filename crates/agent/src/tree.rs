@@ -298,11 +298,13 @@ fn apply(process: &mut Process, event: &Event) {
             process.exec_count += 1;
             process.set_kernel(false, None);
             process.program = exec.program.clone();
+            process.session_id = exec.session_id.or(process.session_id);
         }
         Body::ProcessExit(exit) => {
             if process.program.image.is_none() {
                 process.program.image.clone_from(&exit.image);
             }
+            process.session_id = exit.session_id.or(process.session_id);
             let run_time_ns = exit.run_time_ns;
             process.end = End::Exit(Exit {
                 time: event.time,

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 
 use event::wire::Reader;
-use event::{Flags, Header, Kind, loss, process, thread};
+use event::{Extension, Flags, Header, Kind, loss, process, thread};
 use systrail::account::Account;
 use systrail::pipeline::{self, Settings, Status};
 use systrail::rules::Rules;
@@ -23,6 +23,7 @@ const BOOT_ID: [u8; 16] = [7; 16];
 struct Step {
     header: Header,
     event: event::Event<'static>,
+    extension: Extension<'static>,
     /// What a broken or a newer sensor makes of the record.
     forge_fn: Option<fn(&mut Vec<u8>)>,
 }
@@ -31,6 +32,7 @@ fn step(header: Header, event: event::Event<'static>) -> Step {
     Step {
         header,
         event,
+        extension: Extension::None,
         forge_fn: None,
     }
 }
@@ -136,6 +138,7 @@ impl Script {
             let Step {
                 header,
                 event,
+                extension,
                 forge_fn,
             } = step;
             if let Some(forge_fn) = forge_fn {
@@ -148,7 +151,7 @@ impl Script {
                 self.counters.produced.add(header.kind, 1);
                 continue;
             }
-            assert!(batch.write(header, &event));
+            assert!(batch.write_extended(header, &event, &extension));
             if header.flags.contains(Flags::EXISTING) {
                 continue;
             }
@@ -461,6 +464,63 @@ fn every_event_of_a_process_has_its_key_and_a_reused_id_another() {
     assert_ne!(keys[0], keys[2]);
     assert!(keys[2..].iter().all(|key| *key == keys[2]));
     assert_eq!(keys[0], event::ProcessKey::new(BOOT_ID, 10, 1));
+}
+
+// Nothing said who had started a set-user-id program.
+#[test]
+fn who_asked_is_told_where_he_is_not_the_user() {
+    let asked = |step, real_user_id, login_user_id| Step {
+        extension: Extension::Users(process::Users {
+            real_user_id,
+            login_user_id,
+        }),
+        ..step
+    };
+    let nobody = process::Users::NOBODY;
+    let script = vec![
+        asked(fork(TICK, 1, 10), 0, nobody),
+        asked(exec(2 * TICK, 10, b"sudo\0", b"sudo\0"), 3_999_999_999, 0),
+        asked(exec(3 * TICK, 10, b"true\0", b"true\0"), 0, nobody),
+        exec(4 * TICK, 10, b"unknown\0", b"unknown\0"),
+    ];
+    let (events, _account) = record(vec![script]);
+    let who = |event: &Event| {
+        let program = match &event.body {
+            Body::ProcessStart(start) => &start.program,
+            Body::ProcessExec(exec) => &exec.program,
+            body => panic!("{body:?}"),
+        };
+        (program.real_user_id, program.login_user_id)
+    };
+    let told: Vec<_> = events[1..5].iter().map(who).collect();
+    let sudo = (Some(3_999_999_999), Some(0));
+    assert_eq!(told, [(None, None), sudo, (None, None), (None, None)]);
+    let is_missing = |event: &Event, name| event.missing.iter().any(|(field, _)| field == name);
+    assert!(is_missing(&events[2], "real_user"), "he has no name");
+    assert!(!is_missing(&events[3], "real_user_id"));
+    assert!(is_missing(&events[4], "real_user_id"), "nobody says");
+}
+
+#[test]
+fn an_exit_tells_the_session_where_it_was_not_told_before() {
+    let in_session = |time, process_id, session_id| Step {
+        extension: Extension::Session(process::Session { session_id }),
+        ..exit(time, process_id, 0)
+    };
+    let script = vec![
+        fork(TICK, 1, 10),
+        fork(TICK, 1, 11),
+        in_session(2 * TICK, 10, 0),
+        in_session(2 * TICK, 11, 11),
+        in_session(2 * TICK, 12, 5),
+    ];
+    let (events, _account) = record(vec![script]);
+    let session = |event: &Event| match &event.body {
+        Body::ProcessExit(exit) => exit.session_id,
+        body => panic!("{body:?}"),
+    };
+    let told: Vec<_> = events[3..6].iter().map(session).collect();
+    assert_eq!(told, [None, Some(11), Some(5)]);
 }
 
 // Two processes with one id within a tick were one: the first one vanished from every view.

@@ -74,6 +74,7 @@ fn process(task: Task) -> Option<&'static [u8]> {
         }
     };
     header.flags = header.flags.with(image.flags);
+    header.flags = header.flags.with(record.append_users(task.users()));
     let parent = task.parent();
     // Who created it is not known any more; the parent is the best there is.
     let start = process::Start {

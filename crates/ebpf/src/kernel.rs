@@ -17,6 +17,7 @@ use core::ffi::c_void;
 use core::ptr::{from_mut, from_ref};
 
 use aya_ebpf::helpers::generated as helpers;
+use event::process::Users;
 
 /// Declares the read-only globals: a static the loader finds by its name, and the handle by which
 /// programs read it.
@@ -47,6 +48,7 @@ parameters! {
     BPRM_FILENAME = "linux_binprm.filename";
     BPRM_INTERP = "linux_binprm.interp";
     CRED_EUID = "cred.euid";
+    CRED_UID = "cred.uid";
     DENTRY_HASH_PPREV = "dentry.d_hash.pprev";
     DENTRY_NAME = "dentry.d_name.name";
     DENTRY_PARENT = "dentry.d_parent";
@@ -68,6 +70,8 @@ parameters! {
     TASK_FLAGS = "task_struct.flags";
     TASK_FS = "task_struct.fs";
     TASK_GROUP_LEADER = "task_struct.group_leader";
+    /// [`NOWHERE`] where the kernel keeps none.
+    TASK_LOGINUID = "task_struct.loginuid";
     TASK_MM = "task_struct.mm";
     TASK_PID = "task_struct.pid";
     TASK_REAL_PARENT = "task_struct.real_parent";
@@ -80,6 +84,9 @@ parameters! {
     VMA_FLAGS = "vm_area_struct.vm_flags";
     VMA_START = "vm_area_struct.vm_start";
 }
+
+/// The offset of a field that this kernel does not have.
+const NOWHERE: u64 = u64::MAX;
 
 /// A number the loader supplies.
 #[derive(Clone, Copy)]
@@ -195,11 +202,28 @@ impl Task {
     /// The effective user id others see, in the initial user namespace.
     #[inline(always)]
     pub(crate) fn effective_user_id(self) -> u32 {
+        self.user_id(CRED_EUID)
+    }
+
+    /// Who asked: the real user id, and that of the login.
+    #[inline(always)]
+    pub(crate) fn users(self) -> Users {
+        Users {
+            real_user_id: self.user_id(CRED_UID),
+            login_user_id: match TASK_LOGINUID.value() {
+                NOWHERE => Users::NOBODY,
+                _there => field(self.0, TASK_LOGINUID),
+            },
+        }
+    }
+
+    #[inline(always)]
+    fn user_id(self, which: Parameter) -> u32 {
         let cred: Pointer = field(self.0, TASK_CRED);
         if cred.is_null() {
             return 0;
         }
-        field(cred, CRED_EUID)
+        field(cred, which)
     }
 
     /// The session id, in the initial pid namespace.

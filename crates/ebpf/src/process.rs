@@ -2,7 +2,8 @@
 
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
-use event::{Event, Flags, HEADER_SIZE, Kind, process};
+use event::extension::write_extended;
+use event::{Event, Extension, Flags, HEADER_SIZE, Kind, process};
 
 use crate::kernel::{EXIT_TELLS_LAST, Program, Task};
 use crate::maps::{self, Ring};
@@ -47,8 +48,12 @@ fn start(task: Task) {
     if task.is_kernel_thread() {
         header.flags = Flags::KERNEL_PROCESS;
     }
-    let mut buffer = Buffer([0; HEADER_SIZE.wrapping_add(process::Start::FIXED_SIZE)]);
-    let record = event::write(header, &Event::ProcessStart(start), &mut buffer.0);
+    const SIZE: usize = HEADER_SIZE
+        .wrapping_add(process::Start::FIXED_SIZE)
+        .wrapping_add(process::Users::SIZE);
+    let mut buffer = Buffer([0; SIZE]);
+    let users = Extension::Users(task.users());
+    let record = write_extended(header, &Event::ProcessStart(start), &users, &mut buffer.0);
     ring.store(Kind::PROCESS_START, record);
 }
 
@@ -94,6 +99,7 @@ fn exec(task: Task, program: Program, ring: Ring) -> Option<&'static [u8]> {
     }
     header.kind = Kind::PROCESS_EXEC;
     header.flags = image.flags.with(arguments.flags);
+    header.flags = header.flags.with(record.append_users(task.users()));
     let exec = process::Exec {
         user_id: task.effective_user_id(),
         session_id: task.session_id(),
@@ -134,10 +140,17 @@ fn exit(task: Task) {
         parent_process_id: task.parent().tgid(),
     };
     let ring = Ring::of(Kind::PROCESS_EXIT);
-    let mut buffer = Buffer([0; HEADER_SIZE.wrapping_add(process::Exit::SIZE)]);
-    let record = event::write(
+    const SIZE: usize = HEADER_SIZE
+        .wrapping_add(process::Exit::SIZE)
+        .wrapping_add(process::Session::SIZE);
+    let session = Extension::Session(process::Session {
+        session_id: task.session_id(),
+    });
+    let mut buffer = Buffer([0; SIZE]);
+    let record = write_extended(
         header(task, ring.lost()),
         &Event::ProcessExit(exit),
+        &session,
         &mut buffer.0,
     );
     ring.store(Kind::PROCESS_EXIT, record);

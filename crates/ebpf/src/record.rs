@@ -1,5 +1,6 @@
 //! Records with texts, put together in a map's memory because a program's stack has 512 bytes.
 
+use event::process::Users;
 use event::wire::Writer;
 use event::{Flags, HEADER_SIZE, Header};
 
@@ -216,6 +217,21 @@ impl<const N: usize> Record<N> {
                 break;
             }
         }
+    }
+
+    /// Appends who asked, which stands after the texts; the header's flags say that it is there.
+    #[inline(always)]
+    pub(crate) fn append_users(&mut self, users: Users) -> Flags {
+        let written = self.room::<{ Users::SIZE }>(Users::SIZE).and_then(|room| {
+            let mut writer = Writer::new(room);
+            users.write(&mut writer);
+            writer.finish().map(|_| ())
+        });
+        if written.is_none() {
+            return Flags::NONE;
+        }
+        self.grow(Users::SIZE);
+        Flags::EXTENDED
     }
 
     /// Fills in the fixed part. `None` when it does not fit, which cannot be.

@@ -13,7 +13,11 @@ pub enum Extension<'a> {
     /// There are none, or none this reader knows.
     #[default]
     None,
-    /// After a process start.
+    /// After a process start or exec on Linux.
+    Users(process::Users),
+    /// After a process exit on Linux.
+    Session(process::Session),
+    /// After a process start on Windows.
     Token(process::Token<'a>),
     /// After an image load.
     Signature(image::Signature),
@@ -21,17 +25,23 @@ pub enum Extension<'a> {
 
 impl Extension<'_> {
     /// Bytes of the extension.
+    #[inline(always)]
     pub fn size(&self) -> usize {
         match self {
             Self::None => 0,
+            Self::Users(_) => process::Users::SIZE,
+            Self::Session(_) => process::Session::SIZE,
             Self::Token(token) => token.size(),
             Self::Signature(_) => image::Signature::SIZE,
         }
     }
 
+    #[inline(always)]
     fn write(&self, writer: &mut Writer<'_>) {
         match self {
             Self::None => {}
+            Self::Users(users) => users.write(writer),
+            Self::Session(session) => session.write(writer),
             Self::Token(token) => token.write(writer),
             Self::Signature(signature) => signature.write(writer),
         }
@@ -83,7 +93,14 @@ pub(crate) fn read<'a>(header: &Header, reader: &mut Reader<'a>) -> Result<Exten
         return Ok(Extension::None);
     }
     match header.kind {
-        Kind::PROCESS_START => process::Token::read(reader).map(Extension::Token),
+        // Of the two systems one has texts in UTF-16.
+        Kind::PROCESS_START if header.flags.contains(Flags::UTF_16) => {
+            process::Token::read(reader).map(Extension::Token)
+        }
+        Kind::PROCESS_START | Kind::PROCESS_EXEC => {
+            process::Users::read(reader).map(Extension::Users)
+        }
+        Kind::PROCESS_EXIT => process::Session::read(reader).map(Extension::Session),
         Kind::IMAGE_LOAD => image::Signature::read(reader).map(Extension::Signature),
         _ => Ok(Extension::None),
     }

@@ -186,6 +186,65 @@ impl Exit {
     }
 }
 
+/// Who asked for what a process runs (Linux). It follows [`Start`] and [`Exec`] in the record as their
+/// [`Extension`](crate::Extension).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Users {
+    /// The real user id: who started a set-user-id program.
+    pub real_user_id: u32,
+    /// The audit login user id, which stays through `su` and `sudo`; [`Users::NOBODY`] where none was
+    /// set.
+    pub login_user_id: u32,
+}
+
+impl Users {
+    /// Bytes of the extension.
+    pub const SIZE: usize = 8;
+    /// No user has this id (`INVALID_UID`).
+    pub const NOBODY: u32 = u32::MAX;
+
+    /// Writes the extension.
+    #[inline(always)]
+    pub fn write(&self, writer: &mut Writer<'_>) {
+        writer.u32(self.real_user_id);
+        writer.u32(self.login_user_id);
+    }
+
+    /// Reads the extension.
+    pub fn read(reader: &mut Reader<'_>) -> Result<Self, Invalid> {
+        Ok(Self {
+            real_user_id: reader.u32()?,
+            login_user_id: reader.u32()?,
+        })
+    }
+}
+
+/// The session of a process at its end (Linux). It follows [`Exit`] in the record as its
+/// [`Extension`](crate::Extension).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Session {
+    /// The session.
+    pub session_id: u32,
+}
+
+impl Session {
+    /// Bytes of the extension.
+    pub const SIZE: usize = 4;
+
+    /// Writes the extension.
+    #[inline(always)]
+    pub fn write(&self, writer: &mut Writer<'_>) {
+        writer.u32(self.session_id);
+    }
+
+    /// Reads the extension.
+    pub fn read(reader: &mut Reader<'_>) -> Result<Self, Invalid> {
+        Ok(Self {
+            session_id: reader.u32()?,
+        })
+    }
+}
+
 /// What the token of a starting process says (Windows). It follows [`Start`] in the record as its
 /// [`Extension`](crate::Extension).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -22,7 +22,11 @@ fn a_reader_that_knows_no_extension_reads_the_record() {
         user_sid: &[1, 1, 0, 0, 0, 0, 0, 5, 18, 0, 0, 0],
     });
     let mut buffer = [0; 256];
-    let record = write_extended(Header::default(), &start, &token, &mut buffer).unwrap();
+    let header = Header {
+        flags: Flags::UTF_16,
+        ..Header::default()
+    };
+    let record = write_extended(header, &start, &token, &mut buffer).unwrap();
 
     let event::Record { header, event, .. } = event::read(record).unwrap();
     assert_eq!(event, start);

@@ -24,6 +24,14 @@ fields! {
         user: Option<Arc<str>> => PlainText in Shared since 1, ecs "user.name", ocsf "process.user.name";
         /// Linux: the effective uid, a number; Windows: the SID, a text
         user_id: Option<UserId> => User in Shared since 1, ecs "user.id", ocsf "process.user.uid";
+        /// Linux: the name of the real user, who asked for a set-user-id program; where he is another than `user`
+        real_user: Option<Arc<str>> => MaybePlainText in Shared since 3, ecs "process.real_user.name";
+        /// his uid
+        real_user_id: Option<u32> => MaybeNumber in Shared since 3, ecs "process.real_user.id";
+        /// Linux: the name of the user who logged in (audit), which stays through `su` and `sudo`; where that was set
+        login_user: Option<Arc<str>> => MaybePlainText in Shared since 3;
+        /// the uid of the login
+        login_user_id: Option<u32> => MaybeNumber in Shared since 3;
         /// the script the program, an interpreter, was started for, as an absolute path
         script: Option<Text> => MaybeSystemText in Shared since 1;
     }
@@ -83,6 +91,8 @@ fields! {
     pub struct ProcessExec {
         /// the program it runs now
         program: Program => Group in Apart since 1;
+        /// the session at that moment
+        session_id: Option<u32> => Number in Row since 3, ocsf "process.session.uid";
     }
 }
 
@@ -100,5 +110,7 @@ fields! {
         image: Option<Text> => SystemText in Row since 1, ecs "process.executable", ocsf "process.file.path";
         /// nanoseconds from its start to its exit
         run_time_ns: Option<u64> => Number in Row since 1, ecs "event.duration";
+        /// Linux: the session at the end, where it is another than was told last
+        session_id: Option<u32> => MaybeNumber in Row since 3, ocsf "process.session.uid";
     }
 }

@@ -124,7 +124,9 @@ impl Day {
             arguments: Some(arguments),
             user: Some(Arc::clone(&self.user)),
             user_id: Some(UserId::Uid(1_000)),
-            script: None,
+            login_user: Some(Arc::clone(&self.user)),
+            login_user_id: Some(1_000),
+            ..Program::default()
         }
     }
 
@@ -148,6 +150,7 @@ impl Day {
             })),
             Body::ProcessExec(Box::new(ProcessExec {
                 program: program.clone(),
+                session_id: Some(7),
             })),
         ];
         for _ in 0..self.below(18) + 4 {
@@ -178,6 +181,7 @@ impl Day {
             core_dumped: false,
             image: program.image,
             run_time_ns: Some(self.below(10_000_000_000)),
+            session_id: None,
         }));
         bodies.into_iter().map(|body| (process_id, body)).collect()
     }

@@ -33,6 +33,8 @@ pub struct Process {
     pub start_time: u64,
     /// The same for the time it ran: of a start that was seen, when it was seen.
     pub began: u64,
+    /// Its session, as it was told last.
+    pub session_id: Option<u32>,
     /// What it runs.
     pub program: Program,
     /// What the rules say of its events.
@@ -224,6 +226,7 @@ mod tests {
             key: ProcessKey(key),
             start_time,
             began: start_time,
+            session_id: None,
             program: Program::default(),
             verdict: Verdict::default(),
             size: 0,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use event::{Flags, Header, process};
+use event::{Extension, Flags, Header, process};
 
 use super::image_path::{ImagePaths, path};
 use super::user::{Name as UserName, Users, sid_text};
@@ -74,7 +74,26 @@ impl Program {
         self.trail.user = None;
         self.trail.user_id = None;
         self.forget_reasons(&["user", "user_id"]);
+        self.forget_asked();
         self.lacks(&["user", "user_id"], missing::UNAVAILABLE);
+    }
+
+    fn forget_asked(&mut self) {
+        self.trail.real_user = None;
+        self.trail.real_user_id = None;
+        self.trail.login_user = None;
+        self.trail.login_user_id = None;
+        self.forget_reasons(&["real_user", "real_user_id", "login_user", "login_user_id"]);
+    }
+
+    /// The name that is to be told in `field`, and why there is none.
+    fn name_in(&mut self, field: &'static str, name: UserName) -> Option<Arc<str>> {
+        match name {
+            UserName::Is(name) => return Some(name),
+            UserName::None => self.lacks(&[field], missing::UNKNOWN),
+            UserName::Unanswered => self.lacks(&[field], missing::UNANSWERED),
+        }
+        None
     }
 
     /// Whether it runs for a user whose name is not known yet.
@@ -85,12 +104,7 @@ impl Program {
     fn set_user(&mut self, user_id: UserId, name: UserName) {
         self.forget_reasons(&["user", "user_id"]);
         self.trail.user_id = Some(user_id);
-        self.trail.user = None;
-        match name {
-            UserName::Is(name) => self.trail.user = Some(name),
-            UserName::None => self.lacks(&["user"], missing::UNKNOWN),
-            UserName::Unanswered => self.lacks(&["user"], missing::UNANSWERED),
-        }
+        self.trail.user = self.name_in("user", name);
     }
 
     fn lacks(&mut self, fields: &[&'static str], reason: &'static str) {
@@ -206,10 +220,31 @@ impl Programs {
         program
     }
 
-    /// Says for whom the program runs, asked at `now` on the sensor's clock.
-    pub fn set_user(&mut self, program: &mut Program, user_id: u32, now: u64) {
+    /// Says for whom the program runs and, where the record does, who asked for it; names are asked
+    /// for at `now` on the sensor's clock.
+    pub fn set_user(
+        &mut self,
+        program: &mut Program,
+        user_id: u32,
+        extension: &Extension<'_>,
+        now: u64,
+    ) {
         let name = self.users.name(user_id, now);
         program.set_user(UserId::Uid(user_id), name);
+        program.forget_asked();
+        let Extension::Users(asked) = extension else {
+            return program.lacks(&["real_user_id", "login_user_id"], missing::UNAVAILABLE);
+        };
+        let real = asked.real_user_id;
+        if real != user_id {
+            program.trail.real_user_id = Some(real);
+            program.trail.real_user = program.name_in("real_user", self.users.name(real, now));
+        }
+        let login = asked.login_user_id;
+        if login != process::Users::NOBODY {
+            program.trail.login_user_id = Some(login);
+            program.trail.login_user = program.name_in("login_user", self.users.name(login, now));
+        }
     }
 
     /// Says for whom the program runs on Windows. A SID that is none is a user nobody knows.
@@ -386,8 +421,8 @@ mod tests {
             program.missing_reason("command_line").as_deref(),
             Some(missing::GONE)
         );
-        programs.set_user(&mut program, 3_999_999_999, 1);
-        programs.set_user(&mut program, 3_999_999_998, 1);
+        programs.set_user(&mut program, 3_999_999_999, &Extension::None, 1);
+        programs.set_user(&mut program, 3_999_999_998, &Extension::None, 1);
         let users = program
             .missing
             .iter()

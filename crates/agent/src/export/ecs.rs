@@ -13,8 +13,9 @@ pub const VERSION: &str = "8.17.0";
 pub(super) fn object(event: &Event, mut fields: Map<String, Value>) -> Value {
     let mut object = Map::new();
     let time = fields.get("time").cloned().unwrap_or_default();
-    // A keyword there, whatever it is here.
+    // Keywords there, whatever they are here.
     as_text(&mut fields, &Program::user_id);
+    as_text(&mut fields, &Program::real_user_id);
     if let Some(Value::Array(arguments)) = fields.get("arguments") {
         set(&mut object, "process.args_count", arguments.len());
     }

@@ -2,6 +2,7 @@
 //! the stream.
 
 use event::Flags;
+use event::process::Users;
 
 /// A process that was there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -16,6 +17,8 @@ pub struct Existing {
     pub session_id: u32,
     /// Its effective user (Linux).
     pub user_id: u32,
+    /// Who asked for what it runs (Linux), where that is known.
+    pub asked: Option<Users>,
     /// Its user's SID (Windows), in its binary form; empty where it is not known.
     pub user_sid: Vec<u8>,
     /// What is known of its program.

@@ -278,13 +278,13 @@ fn write_processes(existing: &[Existing], began: u64, batch: &mut Batch) {
             start_time: process.start_time,
             ..Header::default()
         };
-        let extension = if process.user_sid.is_empty() {
-            Extension::None
-        } else {
-            Extension::Token(process::Token {
+        let extension = match process.asked {
+            Some(users) => Extension::Users(users),
+            None if process.user_sid.is_empty() => Extension::None,
+            None => Extension::Token(process::Token {
                 user_sid: &process.user_sid,
                 ..process::Token::default()
-            })
+            }),
         };
         let written = batch.write_extended(header, &Event::ProcessStart(start), &extension);
         debug_assert!(written, "a path and a command line of limited size");

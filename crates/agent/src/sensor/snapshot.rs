@@ -40,8 +40,11 @@ pub fn read(process_id: u32, images: bool, now_fn: &impl Fn() -> u64) -> io::Res
         read_from,
         ..Existing::default()
     };
-    match process.user_id() {
-        Ok(user_id) => existing.user_id = user_id,
+    match process.user_ids() {
+        Ok((user_id, users)) => {
+            existing.user_id = user_id;
+            existing.asked = Some(users);
+        }
         // Only a process that is gone has none; parent and user go together on the wire.
         Err(_gone) => existing.flags = existing.flags.with(Flags::ORIGIN_UNAVAILABLE),
     }

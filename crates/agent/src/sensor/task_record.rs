@@ -1,6 +1,6 @@
 //! The records of what tasks did, with `/proc` for what their sensors are not told.
 
-use event::{Event, Flags, Header, process, thread};
+use event::{Event, Extension, Flags, Header, process, thread};
 
 use super::Batch;
 use super::tasks::Fact;
@@ -23,13 +23,22 @@ pub(super) fn write(
         Fact::ProcessExec { process_id, user } => {
             let (program, read) =
                 program_fn(process_id).unwrap_or_else(|| (Program::unavailable(), None));
-            write_exec(time, process_id, &program, user.or(read), batch);
+            // What is followed is of the moment of the exec, but not the login.
+            let user = match (user, read) {
+                (Some(user), Some(read)) => Some(User {
+                    asked: user.asked.or(read.asked),
+                    ..user
+                }),
+                (user, read) => user.or(read),
+            };
+            write_exec(time, process_id, &program, user, batch);
         }
         Fact::ProcessExit {
             process_id,
             thread_id,
             status,
             parent,
+            session_id,
         } => {
             let mut header = header(time, thread_id, process_id);
             if status.is_none() {
@@ -39,7 +48,9 @@ pub(super) fn write(
                 exit_status: status.unwrap_or(0),
                 parent_process_id: parent.unwrap_or(0),
             };
-            put(batch, header, &Event::ProcessExit(exit));
+            let session = session_id.map(|session_id| process::Session { session_id });
+            let session = session.map_or(Extension::None, Extension::Session);
+            put(batch, header, &Event::ProcessExit(exit), &session);
         }
         Fact::ThreadStart { task, creator } => {
             let start = thread::Start {
@@ -49,11 +60,16 @@ pub(super) fn write(
                 ..thread::Start::default()
             };
             let header = header(time, task.thread_id, task.process_id);
-            put(batch, header, &Event::ThreadStart(start));
+            put(batch, header, &Event::ThreadStart(start), &Extension::None);
         }
         Fact::ThreadExit(task) => {
             let header = header(time, task.thread_id, task.process_id);
-            put(batch, header, &Event::ThreadExit(thread::Exit));
+            put(
+                batch,
+                header,
+                &Event::ThreadExit(thread::Exit),
+                &Extension::None,
+            );
         }
     }
 }
@@ -94,7 +110,7 @@ fn write_start(time: u64, fact: &Fact, batch: &mut Batch) {
         user_id: user.user_id,
         ..process::Start::default()
     };
-    put(batch, header, &Event::ProcessStart(start));
+    put(batch, header, &Event::ProcessStart(start), &who(user));
 }
 
 fn write_exec(
@@ -117,7 +133,7 @@ fn write_exec(
         command_line: &program.command_line,
         ..process::Exec::default()
     };
-    put(batch, header, &Event::ProcessExec(exec));
+    put(batch, header, &Event::ProcessExec(exec), &who(user));
 }
 
 fn header(time: u64, thread_id: u32, process_id: u32) -> Header {
@@ -129,7 +145,11 @@ fn header(time: u64, thread_id: u32, process_id: u32) -> Header {
     }
 }
 
-fn put(batch: &mut Batch, header: Header, event: &Event<'_>) {
-    let written = batch.write(header, event);
+fn who(user: User) -> Extension<'static> {
+    user.asked.map_or(Extension::None, Extension::Users)
+}
+
+fn put(batch: &mut Batch, header: Header, event: &Event<'_>, extension: &Extension<'_>) {
+    let written = batch.write_extended(header, event, extension);
     debug_assert!(written, "texts of limited size");
 }

@@ -38,8 +38,12 @@ pub(super) enum Act {
     },
     /// It replaced its program.
     Exec(Task),
-    /// Its effective user changed.
-    User { task: Task, user_id: u32 },
+    /// Its effective or real user changed.
+    User {
+        task: Task,
+        user_id: u32,
+        real_user_id: u32,
+    },
     /// It began a session.
     Session(Task),
     /// It ended.
@@ -69,6 +73,8 @@ pub(super) enum Fact {
         thread_id: u32,
         status: Option<u32>,
         parent: Option<u32>,
+        /// The session at the end, where it is followed.
+        session_id: Option<u32>,
     },
     ThreadStart {
         task: Task,
@@ -138,6 +144,7 @@ impl Tasks {
             threads.retain(|id| *id != process.process_id);
             let user = User {
                 user_id: process.user_id,
+                asked: process.asked,
                 session_id: process.session_id,
             };
             let user = users_are_followed.then_some(user);
@@ -212,10 +219,19 @@ impl Tasks {
                 fact_fn(time, fact);
             }
             Act::Exec(task) => self.exec(time, task, fact_fn),
-            Act::User { task, user_id } => {
+            Act::User {
+                task,
+                user_id,
+                real_user_id,
+            } => {
                 // Each thread has its own; the process's is that of its first one.
                 if task.thread_id == task.process_id {
-                    self.change_user(task.process_id, |user| user.user_id = user_id);
+                    self.change_user(task.process_id, |user| {
+                        user.user_id = user_id;
+                        if let Some(asked) = &mut user.asked {
+                            asked.real_user_id = real_user_id;
+                        }
+                    });
                 }
             }
             Act::Session(task) => {
@@ -295,6 +311,7 @@ impl Tasks {
             }
         };
         if process.threads.is_empty() && process.leader != Leader::Alive {
+            let session_id = process.user.map(|user| user.session_id);
             self.processes.remove(&process_id);
             fact_fn(
                 last_time,
@@ -303,6 +320,7 @@ impl Tasks {
                     thread_id,
                     status,
                     parent,
+                    session_id,
                 },
             );
         }
@@ -327,6 +345,8 @@ impl Process {
 
 #[cfg(test)]
 mod tests {
+    use event::process::Users;
+
     use super::*;
 
     fn task(thread_id: u32, process_id: u32) -> Task {
@@ -366,6 +386,7 @@ mod tests {
             thread_id,
             status,
             parent: Some(1),
+            session_id: None,
         }
     }
 
@@ -422,9 +443,9 @@ mod tests {
     #[test]
     fn threads_from_before_count() {
         let mut tasks = Tasks::default();
-        let known = Process::existing(vec![6], false, Some(User::default()));
+        let known = Process::existing(vec![6], false, None);
         tasks.processes.insert(5, known);
-        let known = Process::existing(vec![9], true, Some(User::default()));
+        let known = Process::existing(vec![9], true, None);
         tasks.processes.insert(8, known);
         assert_eq!(facts(&mut tasks, &[exit(5, 5, 0)]), []);
         let told = facts(&mut tasks, &[exit(6, 5, 0), exit(9, 8, 0)]);
@@ -473,8 +494,16 @@ mod tests {
     #[test]
     fn user_and_session_are_inherited_and_follow_changes() {
         let mut tasks = Tasks::default();
+        let users = |real_user_id| {
+            let login_user_id = 1000;
+            Some(Users {
+                real_user_id,
+                login_user_id,
+            })
+        };
         let root = User {
             user_id: 0,
+            asked: users(0),
             session_id: 1,
         };
         let known = Process::existing(Vec::new(), false, Some(root));
@@ -485,6 +514,7 @@ mod tests {
             Act::User {
                 task: task(5, 5),
                 user_id: 1000,
+                real_user_id: 33,
             },
             Act::Exec(task(5, 5)),
         ];
@@ -502,6 +532,7 @@ mod tests {
                     process_id: 5,
                     user: Some(User {
                         user_id: 1000,
+                        asked: users(33),
                         session_id: 5
                     })
                 },

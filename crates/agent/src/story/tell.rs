@@ -1,6 +1,7 @@
 //! A story for a person, and as JSON.
 
 use std::io::{self, Write};
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -198,11 +199,18 @@ fn started(process: &Process) -> String {
 fn user(process: &Process) -> String {
     let program = &process.program;
     let name = program.user.as_deref().unwrap_or("?");
-    match &program.user_id {
+    let user = match &program.user_id {
         Some(UserId::Uid(uid)) => format!("{name} ({uid})"),
         Some(UserId::Sid(sid)) => format!("{name} ({sid})"),
         None => name.to_owned(),
-    }
+    };
+    let other = |as_what: &str, name: &Option<Arc<str>>, id: Option<u32>| {
+        let name = name.as_deref().unwrap_or("?");
+        id.map_or_else(String::new, |id| format!(", {as_what} {name} ({id})"))
+    };
+    let real = other("asked for by", &program.real_user, program.real_user_id);
+    let login = other("logged in as", &program.login_user, program.login_user_id);
+    format!("{user}{real}{login}")
 }
 
 fn exec_cells(exec: &Exec) -> Vec<String> {

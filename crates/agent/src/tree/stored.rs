@@ -120,7 +120,7 @@ pub(crate) fn as_of(mut process: Process, time: Time, begun: &[Time]) -> Process
 
 const COLUMNS: &str = "process_id, process_key, host, parent_process_id, parent_process_key, \
     creator_process_id, creator_thread_id, start_time, existing, kernel_process, name, image, command_line, arguments, \
-    script, user, user_id, session_id, exec_count, exec_time, exit_time, exit_code, signal, \
+    script, user, user_id, real_user, real_user_id, login_user, login_user_id, session_id, exec_count, exec_time, exit_time, exit_code, signal, \
     core_dumped, run_time_ns, running, run_began";
 
 /// The rows of `processes` that meet a condition.
@@ -217,6 +217,9 @@ fn program(row: &Row<'_>) -> rusqlite::Result<Program> {
         let text: Option<String> = row.get(column)?;
         Ok(text.map(|text| Text::from(text.as_str())))
     };
+    let name = |column| -> rusqlite::Result<Option<Arc<str>>> {
+        Ok(row.get::<_, Option<String>>(column)?.map(Arc::from))
+    };
     let arguments: Option<String> = row.get("arguments")?;
     // What is no list of texts was written by somebody else, and is not shown.
     let arguments = arguments
@@ -227,12 +230,16 @@ fn program(row: &Row<'_>) -> rusqlite::Result<Program> {
         image_deleted: false,
         command_line: text("command_line")?,
         arguments,
-        user: row.get::<_, Option<String>>("user")?.map(Arc::from),
+        user: name("user")?,
         user_id: match row.get("user_id")? {
             Value::Integer(uid) => u32::try_from(uid).ok().map(UserId::Uid),
             Value::Text(sid) => Some(UserId::Sid(Arc::from(sid))),
             _ => None,
         },
+        real_user: name("real_user")?,
+        real_user_id: row.get("real_user_id")?,
+        login_user: name("login_user")?,
+        login_user_id: row.get("login_user_id")?,
         script: text("script")?,
     })
 }

@@ -93,6 +93,7 @@ pub(crate) fn full_events() -> Vec<Event> {
         })),
         Body::ProcessExec(Box::new(ProcessExec {
             program: full_program(),
+            session_id: Some(9),
         })),
         Body::ProcessExit(ProcessExit {
             exit_code: Some(139),
@@ -100,6 +101,7 @@ pub(crate) fn full_events() -> Vec<Event> {
             core_dumped: true,
             image: Some(Text::from_bytes(b"/bin/caf\xe9")),
             run_time_ns: Some(12_345_678),
+            session_id: Some(10),
         }),
         Body::ThreadStart(ThreadStart {
             thread_id: 4243,
@@ -146,6 +148,10 @@ fn full_program() -> Program {
         arguments: Some(Arc::from([Text::from_bytes(b"caf\xe9"), "one".into()])),
         user: Some("root".into()),
         user_id: Some(UserId::Uid(0)),
+        real_user: Some("ada".into()),
+        real_user_id: Some(1000),
+        login_user: Some("grace".into()),
+        login_user_id: Some(1001),
         script: Some(Text::from_bytes(b"/caf\xe9.sh")),
     }
 }
@@ -225,8 +231,9 @@ fn program() -> BoxedStrategy<Program> {
     );
     let arguments = option::of(vec(text(), 0..4));
     let user = (option::of(string()), option::of(user_id()));
-    (texts, arguments, user)
-        .prop_map(|(texts, arguments, (user, user_id))| {
+    let other = || (option::of(string()), any::<Option<u32>>());
+    (texts, arguments, user, other(), other())
+        .prop_map(|(texts, arguments, (user, user_id), real, login)| {
             let (image, command_line, script, image_deleted) = texts;
             Program {
                 image,
@@ -235,6 +242,10 @@ fn program() -> BoxedStrategy<Program> {
                 arguments: arguments.map(Into::into),
                 user: user.map(Into::into),
                 user_id,
+                real_user: real.0.map(Into::into),
+                real_user_id: real.1,
+                login_user: login.0.map(Into::into),
+                login_user_id: login.1,
                 script,
             }
         })
@@ -244,7 +255,12 @@ fn program() -> BoxedStrategy<Program> {
 fn body() -> BoxedStrategy<Body> {
     prop_oneof![
         process_start().boxed(),
-        program().prop_map(|program| Body::from(ProcessExec { program })),
+        (program(), any::<Option<u32>>()).prop_map(|(program, session_id)| {
+            Body::from(ProcessExec {
+                program,
+                session_id,
+            })
+        }),
         process_exit().boxed(),
         thread_start().boxed(),
         any::<u32>().prop_map(|thread_id| Body::ThreadExit(ThreadExit { thread_id })),
@@ -298,13 +314,16 @@ fn process_start() -> impl Strategy<Value = Body> {
 
 fn process_exit() -> impl Strategy<Value = Body> {
     let status = (any::<Option<u32>>(), any::<Option<u32>>(), any::<bool>());
-    (status, option::of(text()), any::<Option<u64>>()).prop_map(|(status, image, run_time_ns)| {
+    let own = (option::of(text()), any::<Option<u64>>());
+    let session = any::<Option<u32>>();
+    (status, own, session).prop_map(|(status, (image, run_time_ns), session_id)| {
         Body::ProcessExit(ProcessExit {
             exit_code: status.0,
             signal: status.1,
             core_dumped: status.2,
             image,
             run_time_ns,
+            session_id,
         })
     })
 }

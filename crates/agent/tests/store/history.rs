@@ -38,6 +38,7 @@ fn started(sequence: u64, process_id: u32, parent: u32, image: &str, existing: b
 fn exec(sequence: u64, process_id: u32, image: &str) -> Event {
     let exec = ProcessExec {
         program: program(image),
+        ..ProcessExec::default()
     };
     of_process(sequence, process_id, Body::ProcessExec(Box::new(exec)))
 }

@@ -55,7 +55,11 @@ fn what_looks_like_the_usual_command_comes_back_as_well() {
             arguments: Some(texts.collect()),
             ..Program::default()
         };
-        of_process(1, 1, Body::ProcessExec(ProcessExec { program }.into()))
+        let exec = ProcessExec {
+            program,
+            ..ProcessExec::default()
+        };
+        of_process(1, 1, Body::ProcessExec(exec.into()))
     };
     let commands: [(&[u8], &[&[u8]]); 9] = [
         (b"a b", &[b"a", b"b"]),

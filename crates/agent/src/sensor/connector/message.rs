@@ -79,9 +79,13 @@ fn read_body(what: u32, answer_to: u32, reader: &mut Reader<'_>) -> Result<Body,
         }
         EXEC => Body::Act(Act::Exec(read_task(reader)?)),
         USER => {
-            let (task, _real_user_id) = (read_task(reader)?, reader.u32()?);
+            let (task, real_user_id) = (read_task(reader)?, reader.u32()?);
             let user_id = reader.u32()?;
-            Body::Act(Act::User { task, user_id })
+            Body::Act(Act::User {
+                task,
+                user_id,
+                real_user_id,
+            })
         }
         SESSION => Body::Act(Act::Session(read_task(reader)?)),
         NAME => Body::Name(read_task(reader)?),
@@ -196,6 +200,7 @@ mod tests {
             Body::Act(Act::User {
                 task: task(3, 4),
                 user_id: 33,
+                real_user_id: 1000,
             })
         );
         assert_eq!(

@@ -33,11 +33,12 @@ const PROCESS_ITERATOR: (&str, &str) = ("iterate_processes", "task");
 const IMAGE_ITERATOR: (&str, &str) = ("iterate_images", "task_vma");
 
 /// The fields the programs read, named as the read-only globals that carry their offsets.
-const FIELDS: [&str; 36] = [
+const FIELDS: [&str; 37] = [
     "linux_binprm.file",
     "linux_binprm.filename",
     "linux_binprm.interp",
     "cred.euid",
+    "cred.uid",
     "dentry.d_hash.pprev",
     "dentry.d_name.name",
     "dentry.d_parent",
@@ -71,6 +72,11 @@ const FIELDS: [&str; 36] = [
     "vm_area_struct.vm_flags",
     "vm_area_struct.vm_start",
 ];
+
+/// Fields that the programs do without where the kernel was built without them.
+const OPTIONAL_FIELDS: [&str; 1] = ["task_struct.loginuid"];
+/// What they are told of such a field.
+const NOWHERE: u64 = u64::MAX;
 
 /// Of these fields' structures the programs copy only the first words.
 const HEAD_FIELDS: [&str; 4] = [
@@ -298,6 +304,8 @@ fn parameters(types: &Types<'_>, settings: &Settings) -> Result<Vec<(&'static st
         })?;
         parameters.push((field, offset));
     }
+    let offset_of = |field| (field, types.offset(field).unwrap_or(NOWHERE));
+    parameters.extend(OPTIONAL_FIELDS.map(offset_of));
     Ok(parameters)
 }
 

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, Read as _};
 
-use event::{Event, Flags, HEADER_SIZE, Header, image, process, wire};
+use event::{Event, Extension, Flags, HEADER_SIZE, Header, Record, image, process, wire};
 
 use super::object::Object;
 use crate::sensor::existing::{Existing, ExistingImage};
@@ -43,17 +43,18 @@ fn iterate(object: &mut Object, images: bool) -> io::Result<Option<Vec<Existing>
     };
     let mut existing = Vec::new();
     let mut places = HashMap::new();
-    read_records(processes, |header, event| {
-        if let Event::ProcessStart(start) = event {
+    read_records(processes, |record| {
+        if let Event::ProcessStart(start) = record.event {
+            let header = record.header;
             places.insert((header.process_id, header.start_time), existing.len());
-            existing.push(own_process(&header, &start));
+            existing.push(own_process(&header, &start, &record.extension));
         }
     })?;
     if images {
         let Some(walk) = object.iterate_images()? else {
             return Ok(None);
         };
-        read_records(walk, |header, event| {
+        read_records(walk, |Record { header, event, .. }| {
             // A process that the first walk did not meet has its start in the stream.
             let place = places.get(&(header.process_id, header.start_time));
             if let Event::ImageLoad(load) = event
@@ -89,7 +90,7 @@ fn add_unvisited(existing: &mut Vec<Existing>, images: bool) -> io::Result<()> {
 }
 
 /// Hands every record of an iterator's file to `record_fn`.
-fn read_records(mut file: File, mut record_fn: impl FnMut(Header, Event<'_>)) -> io::Result<()> {
+fn read_records(mut file: File, mut record_fn: impl FnMut(Record<'_>)) -> io::Result<()> {
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes)?;
     let mut rest = bytes.as_slice();
@@ -99,15 +100,18 @@ fn read_records(mut file: File, mut record_fn: impl FnMut(Header, Event<'_>)) ->
         let (record, next) = rest
             .split_at_checked(size.max(HEADER_SIZE))
             .ok_or(io::ErrorKind::UnexpectedEof)?;
-        let event::Record { header, event, .. } = event::read(record).map_err(io::Error::other)?;
-        record_fn(header, event);
+        record_fn(event::read(record).map_err(io::Error::other)?);
         rest = next;
     }
     Ok(())
 }
 
-fn own_process(header: &Header, start: &process::Start<'_>) -> Existing {
+fn own_process(header: &Header, start: &process::Start<'_>, extension: &Extension<'_>) -> Existing {
     Existing {
+        asked: match extension {
+            Extension::Users(users) => Some(*users),
+            _ => None,
+        },
         process_id: header.process_id,
         start_time: header.start_time,
         parent_process_id: start.parent_process_id,

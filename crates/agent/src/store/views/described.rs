@@ -155,7 +155,7 @@ const PROCESSES: &[Column] = &[
     ),
     column("creator_process_id", "the process that made the call"),
     column("creator_thread_id", "the thread that made the call"),
-    column("session_id", "the session"),
+    column("session_id", "the session, as it was told last"),
     column("host", "the machine"),
     column("host_id", HOST_ID),
     column("run", "the run that told of it last, as its events say it"),

@@ -351,6 +351,10 @@ fn processes() -> Arm {
             "parent_image" => last_image("coalesce(s.parent, c.parent)"),
             "ancestry" => ancestry(),
             "host" | "host_id" | "run" => of_stretch_told(name),
+            // The one that was told last.
+            "session_id" => {
+                "coalesce(x.session_id, e.session_id, s.session_id, c.session_id)".to_owned()
+            }
             "image" => format!("coalesce({}, {})", text("g.image"), text("x.image")),
             "exec_count" => "(SELECT count(*) FROM @process_exec WHERE process = p.id) \
                              + coalesce(c.exec_count, 0)"

@@ -10,6 +10,7 @@ use std::io::{self, Read as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt as _;
 
+use event::process::Users;
 use event::{Flags, image};
 use nix::fcntl::{OFlag, openat, readlinkat};
 use nix::sys::stat::Mode;
@@ -63,6 +64,8 @@ pub struct Program {
 pub struct User {
     /// Its effective user.
     pub user_id: u32,
+    /// Who asked for what it runs, where that is known.
+    pub asked: Option<Users>,
     /// Its session.
     pub session_id: u32,
 }
@@ -127,10 +130,18 @@ impl Process {
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "stat is not what it was"))
     }
 
-    /// Its effective user.
-    pub fn user_id(&self) -> io::Result<u32> {
-        parse_user_id(&self.read("status", STATUS_SIZE_MAX)?)
-            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "status has no user"))
+    /// Its effective user, and who asked for what it runs.
+    pub fn user_ids(&self) -> io::Result<(u32, Users)> {
+        let (real_user_id, user_id) = parse_user_ids(&self.read("status", STATUS_SIZE_MAX)?)
+            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "status has no user"))?;
+        // A kernel without audit has no such file.
+        let login = self.read("loginuid", STATUS_SIZE_MAX).ok();
+        let login = login.and_then(|text| std::str::from_utf8(&text).ok()?.trim().parse().ok());
+        let users = Users {
+            real_user_id,
+            login_user_id: login.unwrap_or(Users::NOBODY),
+        };
+        Ok((user_id, users))
     }
 
     /// The process that had this id at `time`, if it is still there, and its state.
@@ -146,8 +157,10 @@ impl Process {
 
     /// For whom it runs.
     pub fn user(&self, stat: &Stat) -> Option<User> {
+        let (user_id, users) = self.user_ids().ok()?;
         Some(User {
-            user_id: self.user_id().ok()?,
+            user_id,
+            asked: Some(users),
             session_id: stat.session_id,
         })
     }
@@ -332,13 +345,15 @@ impl Stat {
     }
 }
 
-fn parse_user_id(bytes: &[u8]) -> Option<u32> {
+/// The real and the effective user.
+fn parse_user_ids(bytes: &[u8]) -> Option<(u32, u32)> {
     let line = bytes
         .split(|&byte| byte == b'\n')
         .find_map(|line| line.strip_prefix(b"Uid:"))?;
     let text = std::str::from_utf8(line).ok()?;
     // Real, effective, saved, file system.
-    text.split_ascii_whitespace().nth(1)?.parse().ok()
+    let mut ids = text.split_ascii_whitespace().map(str::parse);
+    Some((ids.next()?.ok()?, ids.next()?.ok()?))
 }
 
 /// A line of `maps`.
@@ -420,8 +435,9 @@ mod tests {
 
     #[test]
     fn the_effective_user_is_the_second_one() {
-        assert_eq!(parse_user_id(b"Name:\tx\nUid:\t1000\t33\t0\t0\n"), Some(33));
-        assert_eq!(parse_user_id(b"Name:\tUid:\n"), None);
+        let status = b"Name:\tx\nUid:\t1000\t33\t0\t0\n";
+        assert_eq!(parse_user_ids(status), Some((1000, 33)));
+        assert_eq!(parse_user_ids(b"Name:\tUid:\n"), None);
     }
 
     #[test]
@@ -447,7 +463,9 @@ mod tests {
         let stat = this.stat().unwrap();
         assert_eq!(stat.parent_process_id, std::os::unix::process::parent_id());
         assert!(!stat.is_kernel && !stat.has_ended());
-        assert_eq!(this.user_id().unwrap(), nix::unistd::geteuid().as_raw());
+        let (user_id, users) = this.user_ids().unwrap();
+        assert_eq!(user_id, nix::unistd::geteuid().as_raw());
+        assert_eq!(users.real_user_id, nix::unistd::getuid().as_raw());
         let image = std::env::current_exe().unwrap();
         assert_eq!(this.image().1, image.into_os_string().into_vec());
         let mut arguments = Vec::new();
@@ -566,7 +584,7 @@ mod tests {
         let process = Process::open(child.id()).unwrap();
         child.wait().unwrap();
         assert!(process.stat().is_err());
-        assert!(process.user_id().is_err());
+        assert!(process.user_ids().is_err());
         assert_eq!(process.image().0, Flags::IMAGE_UNAVAILABLE);
         assert_eq!(process.command_line().0, Flags::COMMAND_LINE_UNAVAILABLE);
     }
@@ -575,7 +593,7 @@ mod tests {
         #[test]
         fn no_bytes_at_all_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
             let _stat = parse_stat(&bytes);
-            let _user = parse_user_id(&bytes);
+            let _users = parse_user_ids(&bytes);
             let _mapping = parse_mapping(&bytes);
             let _name = unescaped(&bytes, |_| false);
         }
