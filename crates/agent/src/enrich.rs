@@ -22,7 +22,7 @@ pub mod user;
 mod windows;
 
 use exit_status::ExitStatus;
-use image_path::ImagePaths;
+use image_path::{ImagePath, ImagePaths};
 use long_arguments::{Arguments, LongArguments};
 use process_cache::{Process, ProcessCache, is_tick};
 use program::Programs;
@@ -348,7 +348,15 @@ impl Enricher {
             _ => None,
         };
         let unavailable = header.flags.contains(Flags::IMAGE_UNAVAILABLE);
-        let image = (!unavailable).then(|| self.images.text(load.image, header.flags));
+        let path = (!unavailable).then(|| self.images.path(load.image, header.flags));
+        let image = path.as_ref().map(|path| path.text.clone());
+        let ImagePath {
+            scope,
+            device,
+            inode,
+            mount_namespace,
+            ..
+        } = path.unwrap_or_default();
         let mut missing = Vec::new();
         if unavailable {
             missing.push(("image".into(), missing::GONE.into()));
@@ -360,6 +368,10 @@ impl Enricher {
         let body = Body::ImageLoad(trail::ImageLoad {
             image,
             image_deleted: header.flags.contains(Flags::IMAGE_DELETED),
+            path_scope: scope,
+            device,
+            inode,
+            mount_namespace,
             image_base: load.image_base,
             image_size: load.image_size,
             kernel_image: header.flags.contains(Flags::KERNEL_IMAGE),

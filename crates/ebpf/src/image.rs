@@ -16,13 +16,10 @@ fn perf_event_mmap(context: FEntryContext) -> Option<()> {
     if !maps::are_images_enabled() || !vma.is_executable() {
         return None;
     }
-    let file = vma.file()?;
+    let path = vma.path()?;
     let ring = Ring::of(Kind::IMAGE_LOAD);
     let header = header(Task::current(), ring.lost());
-    ring.store(
-        Kind::IMAGE_LOAD,
-        load(vma, file.path(), header, SCRATCH_IMAGE),
-    );
+    ring.store(Kind::IMAGE_LOAD, load(vma, path, header, SCRATCH_IMAGE));
     Some(())
 }
 

@@ -40,11 +40,11 @@ extern "C" fn iterate_images(context: *mut c_void) -> i32 {
         && let Some(vma) = Vma::new(visit.object(2))
         && is_live_leader(task)
         && vma.is_executable()
-        && let Some(file) = vma.file()
+        && let Some(path) = vma.path()
     {
         let mut header = header(task, 0);
         header.flags = Flags::EXISTING;
-        if let Some(record) = image::load(vma, file.path(), header, SCRATCH_ITERATOR) {
+        if let Some(record) = image::load(vma, path, header, SCRATCH_ITERATOR) {
             visit.write(record);
         }
     }

@@ -12,12 +12,22 @@
 
 #![expect(unsafe_code, reason = "kernel memory is read here and nowhere else")]
 
+mod path;
+
 use core::cell::UnsafeCell;
 use core::ffi::c_void;
 use core::ptr::{from_mut, from_ref};
 
 use aya_ebpf::helpers::generated as helpers;
 use event::process::Users;
+
+pub(crate) use self::path::{Path, Way, mask, sign};
+
+/// A component's name and its NUL byte: a power of two.
+pub(crate) const NAME_SIZE_MAX: usize = 256;
+
+/// Bytes of `/dev/fd/` and a number of eight digits, which no process has as many descriptors as.
+const DESCRIPTOR_SIZE_MAX: usize = 16;
 
 /// Declares the read-only globals: a static the loader finds by its name, and the handle by which
 /// programs read it.
@@ -43,30 +53,47 @@ parameters! {
     EXIT_TELLS_LAST = "exit_tells_last";
     /// 1 while thread events are wanted.
     RECORD_THREADS = "record_threads";
+    /// The inode of the host's mount namespace, which is the agent's; 0 where it is not known.
+    HOST_MOUNT_NAMESPACE = "host_mount_namespace";
 
+    /// 0 on kernels where an overlay's mappings have the overlay's own path.
+    BACKING_FILE_USER_PATH = "backing_file.user_path";
     BPRM_FILE = "linux_binprm.file";
     BPRM_FILENAME = "linux_binprm.filename";
     BPRM_INTERP = "linux_binprm.interp";
     CRED_EUID = "cred.euid";
     CRED_UID = "cred.uid";
     DENTRY_HASH_PPREV = "dentry.d_hash.pprev";
+    DENTRY_INODE = "dentry.d_inode";
     DENTRY_NAME = "dentry.d_name.name";
     DENTRY_PARENT = "dentry.d_parent";
+    DENTRY_SB = "dentry.d_sb";
+    FDTABLE_FD = "fdtable.fd";
+    FDTABLE_MAX_FDS = "fdtable.max_fds";
+    FILES_FDT = "files_struct.fdt";
+    FILE_MODE = "file.f_mode";
     FILE_PATH = "file.f_path";
     FS_PWD = "fs_struct.pwd";
+    FS_ROOT = "fs_struct.root";
+    INODE_NUMBER = "inode.i_ino";
+    INODE_SB = "inode.i_sb";
     MM_ARG_END = "mm_struct.arg_end";
     MM_ARG_START = "mm_struct.arg_start";
     MM_EXE_FILE = "mm_struct.exe_file";
+    MNT_NAMESPACE_INUM = "mnt_namespace.ns.inum";
     MOUNT_MNT = "mount.mnt";
     MOUNT_MOUNTPOINT = "mount.mnt_mountpoint";
+    MOUNT_NAMESPACE = "mount.mnt_ns";
     MOUNT_PARENT = "mount.mnt_parent";
     PID_NUMBERS_NR = "pid.numbers.nr";
     SIGNAL_FLAGS = "signal_struct.flags";
     SIGNAL_GROUP_EXIT_CODE = "signal_struct.group_exit_code";
     SIGNAL_LIVE = "signal_struct.live";
     SIGNAL_PIDS = "signal_struct.pids";
+    SUPER_BLOCK_DEVICE = "super_block.s_dev";
     TASK_CRED = "task_struct.real_cred";
     TASK_EXIT_CODE = "task_struct.exit_code";
+    TASK_FILES = "task_struct.files";
     TASK_FLAGS = "task_struct.flags";
     TASK_FS = "task_struct.fs";
     TASK_GROUP_LEADER = "task_struct.group_leader";
@@ -79,6 +106,7 @@ parameters! {
     TASK_START_BOOTTIME = "task_struct.start_boottime";
     TASK_TGID = "task_struct.tgid";
     VFSMOUNT_ROOT = "vfsmount.mnt_root";
+    VFSMOUNT_SB = "vfsmount.mnt_sb";
     VMA_END = "vm_area_struct.vm_end";
     VMA_FILE = "vm_area_struct.vm_file";
     VMA_FLAGS = "vm_area_struct.vm_flags";
@@ -138,6 +166,18 @@ fn probe_into<T>(at: Pointer, value: *mut T) {
     // passes a reference to its own memory, of which any bytes are a value.
     let _zeroed_if_unreadable =
         unsafe { helpers::bpf_probe_read_kernel(value.cast(), size_of::<T>() as u32, at.cast()) };
+}
+
+/// Copies a word that no tracked pointer leads to where `is_wanted` is 1, and leaves what is there
+/// where it is 0, without a branch.
+#[inline(always)]
+fn probe_if(is_wanted: u64, at: Pointer, value: &Shared) {
+    const SIZE_BITS: u32 = size_of::<Shared>().trailing_zeros();
+    let size = (is_wanted & 1) << SIZE_BITS;
+    let value: *mut Shared = from_ref(value).cast_mut();
+    // SAFETY: the helper checks the source itself, and the destination has at least that size.
+    let _zeroed_if_unreadable =
+        unsafe { helpers::bpf_probe_read_kernel(value.cast(), size as u32, at.cast()) };
 }
 
 /// A thread: the kernel's `task_struct`.
@@ -276,9 +316,26 @@ impl Task {
 
     /// The working directory.
     #[inline(always)]
-    pub(crate) fn directory(self) -> Option<Path> {
-        let fs: Pointer = field(self.0, TASK_FS);
-        (!fs.is_null()).then(|| probe(fs, FS_PWD))
+    pub(crate) fn directory(self) -> Path {
+        probe(field(self.0, TASK_FS), FS_PWD)
+    }
+
+    /// The root it was given.
+    #[inline(always)]
+    pub(crate) fn root(self) -> Path {
+        probe(field(self.0, TASK_FS), FS_ROOT)
+    }
+
+    /// What one of its descriptors leads to; nothing where it is not open.
+    #[inline(always)]
+    pub(crate) fn descriptor(self, number: u32) -> Path {
+        let table: Pointer = probe(field(self.0, TASK_FILES), FILES_FDT);
+        if number >= probe(table, FDTABLE_MAX_FDS) {
+            return Path::default();
+        }
+        let files: Pointer = probe(table, FDTABLE_FD);
+        let offset = (number as usize).wrapping_mul(size_of::<Pointer>());
+        File(probe_at(files.wrapping_add(offset))).path()
     }
 }
 
@@ -327,10 +384,10 @@ impl Vma {
         field::<u64>(self.0, VMA_FLAGS) & Self::VM_EXEC != 0
     }
 
-    /// The file it maps.
+    /// Where the file it maps is, as whoever mapped it found it.
     #[inline(always)]
-    pub(crate) fn file(self) -> Option<File> {
-        File::new(field(self.0, VMA_FILE))
+    pub(crate) fn path(self) -> Option<Path> {
+        File::new(field(self.0, VMA_FILE)).map(File::user_path)
     }
 
     /// Its first address.
@@ -351,6 +408,9 @@ impl Vma {
 pub(crate) struct File(Pointer);
 
 impl File {
+    /// `FMODE_BACKING`, which is one of two bits, by the version of the kernel.
+    const MAYBE_FMODE_BACKING: u32 = 3 << 24;
+
     #[inline(always)]
     fn new(pointer: Pointer) -> Option<Self> {
         (!pointer.is_null()).then_some(Self(pointer))
@@ -361,108 +421,23 @@ impl File {
     pub(crate) fn path(self) -> Path {
         probe(self.0, FILE_PATH)
     }
-}
 
-/// A place in a mount: the kernel's `struct path`, copied.
-#[derive(Clone, Copy, Default)]
-#[repr(C)]
-pub(crate) struct Path {
-    mount: Pointer,
-    dentry: Pointer,
-}
-
-impl Path {
-    /// Whether there is anything.
+    /// Where its user has it. What an overlay hands out for a mapping is the file below it, on a
+    /// mount that nobody sees (`struct backing_file`); the path in the overlay stands right after it.
     #[inline(always)]
-    pub(crate) fn is_some(self) -> bool {
-        !self.dentry.is_null()
-    }
-
-    /// Whether the file has no name in any directory any more, or never had.
-    #[inline(always)]
-    pub(crate) fn is_deleted(self) -> bool {
-        let root: Pointer = probe(self.mount, VFSMOUNT_ROOT);
-        self.dentry != root && probe::<u64>(self.dentry, DENTRY_HASH_PPREV) == 0
-    }
-}
-
-/// One step of the way from a file to the root.
-pub(crate) enum Step {
-    /// A name in a directory, to which the way went on.
-    Name(KernelText),
-    /// A mount's root: the way went on where it is mounted.
-    Mount,
-    /// The last name: it is in no directory, and not below any root.
-    Loose(KernelText),
-    /// The root.
-    Root,
-}
-
-/// A place on the way from a file to the root.
-///
-/// It is kept in a map's memory so that the verifier forgets it: it would otherwise remember what
-/// was found equal and what was read, and tell apart every way through the loop by that.
-#[repr(C)]
-pub(crate) struct Way {
-    mount: Shared,
-    /// The mount's own root.
-    root: Shared,
-    dentry: Shared,
-    /// The first words of the structure looked at, which hold all we need of it.
-    words: [Shared; 8],
-}
-
-impl Way {
-    /// Goes to the begin of a way.
-    #[inline(always)]
-    pub(crate) fn begin(&self, path: Path) {
-        self.enter(path.mount, path.dentry);
-    }
-
-    #[inline(always)]
-    fn enter(&self, mount: Pointer, dentry: Pointer) {
-        self.mount.store(mount as u64);
-        self.dentry.store(dentry as u64);
-        probe_into(
-            mount.wrapping_add(VFSMOUNT_ROOT.offset()),
-            from_ref(&self.root).cast_mut(),
-        );
-    }
-
-    /// One step towards the root of everything.
-    #[inline(always)]
-    pub(crate) fn step(&self) -> Step {
-        let dentry = self.dentry.load() as Pointer;
-        if dentry as u64 == self.root.load() {
-            return self.leave_mount();
+    fn user_path(self) -> Path {
+        let path = self.path();
+        if BACKING_FILE_USER_PATH.value() == 0
+            || field::<u32>(self.0, FILE_MODE) & Self::MAYBE_FMODE_BACKING == 0
+        {
+            return path;
         }
-        let words = self.look_at(dentry);
-        let name = KernelText(field(words, DENTRY_NAME));
-        let parent: u64 = field(words, DENTRY_PARENT);
-        if parent == dentry as u64 || parent == 0 {
-            return Step::Loose(name);
+        let user_path: Path = probe(self.0, BACKING_FILE_USER_PATH);
+        if user_path.is_coherent() {
+            user_path
+        } else {
+            path
         }
-        self.dentry.store(parent);
-        Step::Name(name)
-    }
-
-    #[inline(always)]
-    fn leave_mount(&self) -> Step {
-        let mount = (self.mount.load() as Pointer).wrapping_sub(MOUNT_MNT.offset());
-        let words = self.look_at(mount);
-        let parent: Pointer = field(words, MOUNT_PARENT);
-        if parent == mount || parent.is_null() {
-            return Step::Root;
-        }
-        let mountpoint = field(words, MOUNT_MOUNTPOINT);
-        self.enter(parent.wrapping_add(MOUNT_MNT.offset()), mountpoint);
-        Step::Mount
-    }
-
-    #[inline(always)]
-    fn look_at(&self, structure: Pointer) -> Pointer {
-        probe_into(structure, from_ref(&self.words).cast_mut());
-        from_ref(&self.words).cast()
     }
 }
 
@@ -478,19 +453,39 @@ impl KernelText {
         first == [byte]
     }
 
-    /// Copies it, cut to `room`, with its NUL byte. The bytes written, or `None` where it cannot
-    /// be read.
+    /// Copies it, cut to `room`, with its NUL byte. The bytes written; negative where it cannot be
+    /// read.
     #[inline(always)]
-    pub(crate) fn copy_to(self, room: &mut [u8]) -> Option<usize> {
+    pub(crate) fn copy_to(self, room: &mut [u8]) -> i64 {
         // SAFETY: the helper checks the source itself, and the destination has the size it is told.
-        let size = unsafe {
+        unsafe {
             helpers::bpf_probe_read_kernel_str(
                 room.as_mut_ptr().cast(),
                 room.len() as u32,
                 self.0.cast(),
             )
-        };
-        usize::try_from(size).ok().filter(|size| *size > 0)
+        }
+    }
+
+    /// The number of a path that begins with `/dev/fd/` and a number, as the kernel makes it up for a
+    /// file that was given by a descriptor.
+    #[inline(always)]
+    pub(crate) fn descriptor(self) -> Option<u32> {
+        let text: [u8; DESCRIPTOR_SIZE_MAX] = probe_at(self.0);
+        let (prefix, digits) = text.split_first_chunk()?;
+        if prefix != b"/dev/fd/" {
+            return None;
+        }
+        let mut number = None;
+        for byte in digits {
+            let digit = byte.wrapping_sub(b'0');
+            if digit > 9 {
+                break;
+            }
+            let before: u32 = number.unwrap_or(0);
+            number = Some(before.wrapping_mul(10).wrapping_add(digit.into()));
+        }
+        number
     }
 }
 
@@ -576,6 +571,21 @@ pub(crate) fn room<const N: usize, const MAX: usize>(
     }
     // SAFETY: `at + size` is at most `N - MAX + MAX`.
     Some(unsafe { core::slice::from_raw_parts_mut(bytes.as_mut_ptr().wrapping_add(at), size) })
+}
+
+/// The room for a name at `at`, or nothing where `is_wanted` is 0: what [`room`] does, without a
+/// branch.
+#[inline(always)]
+pub(crate) fn name_room<const N: usize>(
+    bytes: &mut [u8; N],
+    at: usize,
+    is_wanted: u64,
+) -> &mut [u8] {
+    const { assert!(N > NAME_SIZE_MAX && (N - NAME_SIZE_MAX).is_power_of_two()) };
+    let at = at & N.wrapping_sub(NAME_SIZE_MAX).wrapping_sub(1);
+    let size = (is_wanted as usize & 1) << NAME_SIZE_MAX.trailing_zeros();
+    // SAFETY: `at` is below `N - NAME_SIZE_MAX`, and `size` is `NAME_SIZE_MAX` or 0.
+    unsafe { core::slice::from_raw_parts_mut(bytes.as_mut_ptr().wrapping_add(at), size) }
 }
 
 /// A number of which the compiler knows nothing, so that it keeps the comparison the verifier needs

@@ -19,7 +19,7 @@
 )]
 #![expect(
     clippy::cast_possible_truncation,
-    reason = "a pointer has 64 bits here, and no size leaves its scratch memory of 48 KiB"
+    reason = "a pointer has 64 bits here, and no size leaves its scratch memory of 64 KiB"
 )]
 #![deny(
     clippy::arithmetic_side_effects,

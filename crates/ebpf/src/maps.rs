@@ -7,7 +7,7 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, LruHashMap, PerCpuArray, RingBuf};
 use event::{ByKind, Kind, Subject};
 
-use crate::kernel::{self, Parameter, Shared};
+use crate::kernel::{self, NAME_SIZE_MAX, Parameter, Shared};
 use crate::record::Scratch;
 
 /// Process starts, execs and exits: room that thread and image storms cannot take. The loader sets
@@ -65,15 +65,16 @@ static EXITED: LruHashMap<[u64; 2], u8> = LruHashMap::with_max_entries(8192, 0);
 #[map]
 static EXEC_SCRATCH: Array<Scratch<EXEC_SIZE_MAX>> = Array::with_max_entries(1, 0);
 
-/// The largest exec: 32 KiB of arguments, three paths, the fixed part, and room for the checks.
-pub(crate) const EXEC_SIZE_MAX: usize = 48 * 1024;
+/// The largest exec: 32 KiB of arguments, three paths, the fixed part, and room for the checks; a
+/// power of two and a name.
+pub(crate) const EXEC_SIZE_MAX: usize = 64 * 1024 + NAME_SIZE_MAX;
 
 /// Where records with one path are put together, by the `SCRATCH_` indices.
 #[map]
 static SCRATCH: PerCpuArray<Scratch<SCRATCH_SIZE>> = PerCpuArray::with_max_entries(2, 0);
 
-/// One path and the fixed part.
-pub(crate) const SCRATCH_SIZE: usize = 5 * 1024;
+/// One path and the fixed part; a power of two and a name.
+pub(crate) const SCRATCH_SIZE: usize = 8 * 1024 + NAME_SIZE_MAX;
 
 /// For image loads.
 pub(crate) const SCRATCH_IMAGE: u32 = 0;

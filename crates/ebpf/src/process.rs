@@ -5,7 +5,7 @@ use aya_ebpf::programs::BtfTracePointContext;
 use event::extension::write_extended;
 use event::{Event, Extension, Flags, HEADER_SIZE, Kind, process};
 
-use crate::kernel::{EXIT_TELLS_LAST, Program, Task};
+use crate::kernel::{EXIT_TELLS_LAST, KernelText, Path, Program, Task};
 use crate::maps::{self, Ring};
 use crate::record::{Buffer, Record, Text, header};
 use crate::thread;
@@ -91,15 +91,14 @@ fn exec(task: Task, program: Program, ring: Ring) -> Option<&'static [u8]> {
     let (mut script, mut directory) = (Text::NONE, Text::NONE);
     if let Some(path) = program.script() {
         script = record.append_text(path);
-        if !path.begins_with(b'/')
-            && let Some(path) = task.directory()
-        {
-            directory = record.append_path(path);
-        }
+        directory = record.append_path(begin_of(task, path));
     }
     header.kind = Kind::PROCESS_EXEC;
-    header.flags = image.flags.with(arguments.flags);
-    header.flags = header.flags.with(record.append_users(task.users()));
+    header.flags = image
+        .flags
+        .with(arguments.flags)
+        .with(script_flags(directory.flags))
+        .with(record.append_users(task.users()));
     let exec = process::Exec {
         user_id: task.effective_user_id(),
         session_id: task.session_id(),
@@ -107,6 +106,31 @@ fn exec(task: Task, program: Program, ring: Ring) -> Option<&'static [u8]> {
     };
     let sizes = [image.size, arguments.size, script.size, directory.size];
     record.finish(header, |writer| exec.write_fixed(writer, sizes))
+}
+
+/// Where the path of a script begins: its descriptor is still open, for its interpreter reads it.
+#[inline(always)]
+fn begin_of(task: Task, script: KernelText) -> Path {
+    if !script.begins_with(b'/') {
+        return task.directory();
+    }
+    match script.descriptor() {
+        Some(number) => task.descriptor(number),
+        None => task.root(),
+    }
+}
+
+/// What is said of a script whose path begins at a path with these flags.
+#[inline(always)]
+fn script_flags(directory: Flags) -> Flags {
+    let mut flags = Flags::NONE;
+    if directory.contains(Flags::IMAGE_TRUNCATED) {
+        flags = flags.with(Flags::SCRIPT_TRUNCATED);
+    }
+    if directory.contains(Flags::IMAGE_DELETED) {
+        flags = flags.with(Flags::SCRIPT_DELETED);
+    }
+    flags
 }
 
 /// `sched_process_exit(struct task_struct *p, bool group_dead)`; kernels before 6.17 do not pass

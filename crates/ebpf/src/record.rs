@@ -2,17 +2,15 @@
 
 use event::process::Users;
 use event::wire::Writer;
-use event::{Flags, HEADER_SIZE, Header};
+use event::{Flags, HEADER_SIZE, Header, Place};
 
-use crate::kernel::{self, KernelText, Path, Shared, Step, Task, Way};
+use crate::kernel::{self, KernelText, Path, Shared, Task, Way};
 use crate::maps::{ARGUMENTS_SIZE_LEAST, Ring};
 
 /// The most bytes of one path, and its components: more is cut. The kernel takes no longer path
 /// from a caller, but a file may be deeper; the name that crosses the limit is the last.
 const PATH_SIZE_MAX: usize = 4096;
-const COMPONENT_COUNT_MAX: usize = 256;
-/// A component's name and its NUL byte.
-const NAME_SIZE_MAX: usize = 256;
+const COMPONENT_COUNT_MAX: usize = 2048;
 /// The most bytes of arguments: more is cut.
 const ARGUMENTS_SIZE_MAX: usize = 32 * 1024;
 const PAGE_SIZE: usize = 4096;
@@ -101,55 +99,67 @@ impl<const N: usize> Record<N> {
         self.scratch.end.store(self.end().wrapping_add(size) as u64);
     }
 
-    /// Appends a path, leaf first.
+    /// Appends a path, leaf first, and its place.
     #[inline(always)]
     pub(crate) fn append_path(&mut self, path: Path) -> Text {
         if !path.is_some() {
             return Text::image_unavailable();
         }
-        let mut flags = Flags::LEAF_FIRST;
+        let mut flags = Flags::LEAF_FIRST.with(Flags::PLACED);
         if path.is_deleted() {
             flags = flags.with(Flags::IMAGE_DELETED);
         }
         let begin = self.end();
-        if !self.append_components(path) {
+        let (device, inode) = path.file();
+        let mut place = Place {
+            device,
+            inode,
+            ..Place::default()
+        };
+        if let Some(last) = self.append_components(path) {
+            (place.scope, place.mount_namespace) = self.scratch.way.end(last);
+        } else {
             flags = flags.with(Flags::IMAGE_TRUNCATED);
         }
+        self.append_place(place);
         Text {
             size: self.end().wrapping_sub(begin) as u32,
             flags,
         }
     }
 
-    /// Whether the way to the root was within the limits.
+    /// The name of the last step, where the way to the root was within the limits.
     #[inline(always)]
-    fn append_components(&mut self, path: Path) -> bool {
+    fn append_components(&mut self, path: Path) -> Option<KernelText> {
         let begin = self.end();
-        self.scratch.way.begin(path);
+        let Scratch { end, way, bytes } = &mut *self.scratch;
+        way.begin(path);
         for _ in 0..COMPONENT_COUNT_MAX {
-            let (name, is_last) = match self.scratch.way.step() {
-                Step::Root => return true,
-                Step::Mount => continue,
-                Step::Loose(name) => (name, true),
-                Step::Name(name) => (name, false),
-            };
-            if self.end().wrapping_sub(begin) > PATH_SIZE_MAX || !self.append_name(name) {
-                return false;
-            }
-            if is_last {
-                return true;
+            let step = way.step();
+            let at = end.load() as usize;
+            let room = kernel::name_room(bytes, at, step.has_name);
+            let size = step.name.copy_to(room);
+            // One branch a step, as `Way` says why.
+            let is_unreadable = kernel::sign(size);
+            let size = size.cast_unsigned() & !kernel::mask(is_unreadable);
+            let at = at.wrapping_add(size as usize);
+            end.store(at as u64);
+            let room = begin.wrapping_add(PATH_SIZE_MAX).wrapping_sub(at);
+            let is_cut = is_unreadable | kernel::sign(room.cast_signed() as i64);
+            if is_cut >= step.goes_on {
+                return (is_cut == 0).then_some(step.name);
             }
         }
-        false
+        None
     }
 
     #[inline(always)]
-    fn append_name(&mut self, name: KernelText) -> bool {
-        let size = self
-            .room::<NAME_SIZE_MAX>(NAME_SIZE_MAX)
-            .and_then(|room| name.copy_to(room));
-        self.grow(size.unwrap_or(0));
-        size.is_some()
+    fn append_place(&mut self, place: Place) {
+        if let Some(room) = self.room::<{ Place::SIZE }>(Place::SIZE) {
+            let mut writer = Writer::new(room);
+            place.write(&mut writer);
+            self.grow(Place::SIZE);
+        }
     }
 
     /// Appends a text without its NUL byte.
@@ -157,9 +167,12 @@ impl<const N: usize> Record<N> {
     pub(crate) fn append_text(&mut self, text: KernelText) -> Text {
         let size = self
             .room::<PATH_SIZE_MAX>(PATH_SIZE_MAX)
-            .and_then(|room| text.copy_to(room))
-            .unwrap_or(1)
-            .wrapping_sub(1);
+            .map_or(0, |room| text.copy_to(room));
+        let size = if size > 0 {
+            (size as usize).wrapping_sub(1)
+        } else {
+            0
+        };
         self.grow(size);
         Text {
             size: size as u32,

@@ -32,6 +32,7 @@ pub mod image;
 pub mod key;
 pub mod kind;
 pub mod loss;
+pub mod place;
 pub mod process;
 pub mod thread;
 pub mod wire;
@@ -39,6 +40,7 @@ pub mod wire;
 pub use extension::Extension;
 pub use key::ProcessKey;
 pub use kind::{ByKind, Kind, Kinds, Subject};
+pub use place::{Place, Scope};
 
 use wire::{Invalid, Reader, Writer};
 
@@ -89,6 +91,12 @@ impl Flags {
     pub const EXTENDED: Self = Self(1 << 13);
     /// Where the thread begins to run could not be had, on a system that tells it (Windows).
     pub const START_ADDRESS_UNAVAILABLE: Self = Self(1 << 14);
+    /// The image path, and the directory of a script, have a [`Place`] at their end (Linux).
+    pub const PLACED: Self = Self(1 << 24);
+    /// The script's path was cut.
+    pub const SCRIPT_TRUNCATED: Self = Self(1 << 25);
+    /// No directory had the script's file: deleted, or anonymous.
+    pub const SCRIPT_DELETED: Self = Self(1 << 26);
 
     /// Whether every flag of `other` is set in `self`.
     #[inline]

@@ -97,9 +97,11 @@ pub struct Exec<'a> {
     pub image: &'a [u8],
     /// The arguments, each ended by a NUL byte.
     pub command_line: &'a [u8],
-    /// For a script: the script's path as the caller gave it. Empty otherwise.
+    /// For a script: the script's path as the caller gave it; for one that was given by a descriptor
+    /// `/dev/fd/N`, or `/dev/fd/N/` and a path below it. Empty otherwise.
     pub script: &'a [u8],
-    /// For a script given by a relative path: the working directory, encoded as the image is.
+    /// For a script: where that path begins, encoded as the image is. The working directory, what the
+    /// descriptor leads to, or the root of the process.
     pub directory: &'a [u8],
 }
 

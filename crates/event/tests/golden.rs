@@ -6,7 +6,7 @@
 
 use std::path::PathBuf;
 
-use event::{Event, Flags, Header, Kind, image, loss, process, thread};
+use event::{Event, Flags, Header, Kind, Place, Scope, image, loss, process, thread};
 
 struct Case {
     name: &'static str,
@@ -56,6 +56,11 @@ fn cases() -> Vec<Case> {
         image_size: 0x7877_7675_7473_7271,
         image: b"/usr/lib/caf\xe9.so",
     };
+    let placed = image::Load {
+        image:
+            b"x.so\0lib\0\x01\0\0\0\x03\x02\x10\0\x18\x17\x16\x15\x14\x13\x12\x11\x24\x23\x22\x21",
+        ..load
+    };
     let lost = loss::Lost {
         kind: Kind::THREAD_START,
         reason: loss::Reason::BUFFER_FULL,
@@ -90,6 +95,7 @@ fn cases() -> Vec<Case> {
         case("thread_exit", Event::ThreadExit(thread::Exit)),
         case("image_load", Event::ImageLoad(load)),
         case("lost", Event::Lost(lost)),
+        case("image_load_placed", Event::ImageLoad(placed)),
     ]
 }
 
@@ -130,6 +136,29 @@ fn every_record_ever_written_is_still_read() {
         };
         assert_eq!((header, event), (expected, case.event), "{}", case.name);
     }
+}
+
+#[test]
+fn a_place_is_read_as_it_was_written() {
+    let golden = std::fs::read(path("image_load_placed")).unwrap();
+    let Event::ImageLoad(load) = event::read(&golden).unwrap().event else {
+        panic!("not a load");
+    };
+    let (path, place) = Place::split(load.image).unwrap();
+    assert_eq!(path, b"x.so\0lib\0");
+    let expected = Place {
+        scope: Scope::MOUNT_NAMESPACE,
+        device: Place::device_of(1, 0x203),
+        inode: 0x1112_1314_1516_1718,
+        mount_namespace: 0x2122_2324,
+    };
+    assert_eq!(place, expected);
+    assert_eq!(place.device_numbers(), (1, 0x203));
+    let mut bytes = [0; Place::SIZE];
+    let mut writer = event::wire::Writer::new(&mut bytes);
+    place.write(&mut writer);
+    assert_eq!(writer.finish(), load.image.strip_prefix(path));
+    assert!(Place::split(&bytes[1..]).is_err());
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Image load.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use crate::Text;
 use crate::schema::fields;
@@ -13,6 +14,14 @@ fields! {
         image: Option<Text> => SystemText in Shared since 1, ecs "dll.path", ocsf "module.file.path";
         /// the file had no name in any directory: deleted, or anonymous memory
         image_deleted: bool => Flag in Shared since 1;
+        /// Linux: in whose tree `image` is told, where that is not the host's: `mount_namespace`, `detached`, `root`
+        path_scope: Option<Cow<'static, str>> => MaybePlainText in Shared since 3;
+        /// Linux: the device of the file, `major:minor`
+        device: Option<Arc<str>> => MaybePlainText in Shared since 3;
+        /// Linux: the inode of the file
+        inode: Option<u64> => MaybeNumber in Shared since 3;
+        /// Linux: the inode of the mount namespace `image` is told in, where that is not the host's
+        mount_namespace: Option<u32> => MaybeNumber in Shared since 3;
         /// where the mapping begins
         image_base: u64 => Address in Row since 1, ocsf "module.base_address";
         /// bytes of the mapping

@@ -16,6 +16,14 @@ fields! {
         image: Option<Text> => SystemText in Shared since 1, ecs "process.executable", ocsf "process.file.path";
         /// the program's file had no name in any directory: deleted, or anonymous memory
         image_deleted: bool => Flag in Shared since 1;
+        /// Linux: in whose tree `image` is told, where that is not the host's: `mount_namespace`, `detached`, `root`
+        path_scope: Option<Cow<'static, str>> => MaybePlainText in Shared since 3;
+        /// Linux: the device of the program's file, `major:minor`
+        device: Option<Arc<str>> => MaybePlainText in Shared since 3;
+        /// Linux: the inode of the program's file
+        inode: Option<u64> => MaybeNumber in Shared since 3;
+        /// Linux: the inode of the mount namespace `image` is told in, where that is not the host's
+        mount_namespace: Option<u32> => MaybeNumber in Shared since 3;
         /// the arguments as one text
         command_line: Option<Text> => SystemText in Shared since 1, ecs "process.command_line", ocsf "process.cmd_line";
         /// Linux: the arguments one by one
@@ -34,6 +42,8 @@ fields! {
         login_user_id: Option<u32> => MaybeNumber in Shared since 3;
         /// the script the program, an interpreter, was started for, as an absolute path
         script: Option<Text> => MaybeSystemText in Shared since 1;
+        /// Linux: in whose tree `script` is told, where that is not the host's: as `path_scope`, and `none`
+        script_scope: Option<Cow<'static, str>> => MaybePlainText in Shared since 3;
     }
 }
 

@@ -1,13 +1,16 @@
 //! Image paths: from the kernel's order to text, each distinct path kept once.
 
-use event::Flags;
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use event::{Flags, Place, Scope};
 use foldhash::HashMap;
 
 use super::device_path::DevicePaths;
 use crate::sys::volumes::Volumes;
 use crate::trail::Text;
 
-/// The path that a record's image bytes stand for.
+/// The path that a record's image bytes stand for, without their place.
 ///
 /// With [`Flags::LEAF_FIRST`] the bytes are path components, each ended by a NUL byte, the file's
 /// own name first; otherwise they are the path itself.
@@ -24,8 +27,39 @@ pub fn path(bytes: &[u8], flags: Flags) -> Vec<u8> {
     path
 }
 
-/// Texts of image paths by the bytes of their records, so that the thousandth load of a library
-/// allocates nothing.
+/// A path as the trail tells it. One that does not begin at a root anybody can go to begins with no
+/// slash, so that nobody takes it for another: it was cut, or is below a mount that is attached
+/// nowhere, or below a root of which no path is known.
+pub fn shown(path: &[u8], scope: Scope, is_cut: bool) -> &[u8] {
+    let is_relative = is_cut || matches!(scope, Scope::DETACHED | Scope::ROOT);
+    let begin = path.iter().take_while(|byte| is_relative && **byte == b'/');
+    path.get(begin.count()..).unwrap_or_default()
+}
+
+/// The bytes of a path, and its place where the record has one.
+pub fn split(bytes: &[u8], flags: Flags) -> (&[u8], Place) {
+    let is_placed = flags.contains(Flags::PLACED);
+    let placed = is_placed.then(|| Place::split(bytes).ok()).flatten();
+    placed.unwrap_or_else(|| (bytes, Place::default()))
+}
+
+/// A path as the trail tells it, with what it leads to.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ImagePath {
+    /// The path.
+    pub text: Text,
+    /// In whose tree, where not the host's.
+    pub scope: Option<Cow<'static, str>>,
+    /// The device.
+    pub device: Option<Arc<str>>,
+    /// The inode.
+    pub inode: Option<u64>,
+    /// The mount namespace, where not the host's.
+    pub mount_namespace: Option<u32>,
+}
+
+/// Image paths by the bytes of their records, so that the thousandth load of a library allocates
+/// nothing.
 ///
 /// # Invariants
 /// Each generation holds at most `limit / 2` paths. When the young one is full it becomes the old
@@ -33,8 +67,8 @@ pub fn path(bytes: &[u8], flags: Flags) -> Vec<u8> {
 /// costs a move instead of a list.
 #[derive(Debug)]
 pub struct ImagePaths {
-    young: HashMap<Box<[u8]>, Text>,
-    old: HashMap<Box<[u8]>, Text>,
+    young: HashMap<Box<[u8]>, ImagePath>,
+    old: HashMap<Box<[u8]>, ImagePath>,
     limit: usize,
     device_paths: DevicePaths,
 }
@@ -51,29 +85,47 @@ impl ImagePaths {
         }
     }
 
-    /// The text of the path these bytes stand for, not remembered.
-    pub fn read(&mut self, bytes: &[u8], flags: Flags) -> Text {
-        if flags.contains(Flags::UTF_16) {
-            return Text::from_utf_16(bytes).shown_as(|path| self.device_paths.dos_path(path));
+    /// The path these bytes stand for, not remembered.
+    pub fn read(&mut self, bytes: &[u8], flags: Flags) -> ImagePath {
+        let (bytes, place) = split(bytes, flags);
+        let text = if flags.contains(Flags::UTF_16) {
+            Text::from_utf_16(bytes).shown_as(|path| self.device_paths.dos_path(path))
+        } else {
+            let is_cut = flags.contains(Flags::IMAGE_TRUNCATED);
+            Text::from_bytes(shown(&path(bytes, flags), place.scope, is_cut))
+        };
+        let device = (place.device != 0).then(|| {
+            let (major, minor) = place.device_numbers();
+            Arc::from(format!("{major}:{minor}"))
+        });
+        ImagePath {
+            text,
+            scope: place.scope.name().map(Cow::Borrowed),
+            device,
+            inode: Some(place.inode).filter(|inode| *inode != 0),
+            mount_namespace: Some(place.mount_namespace).filter(|inode| *inode != 0),
         }
-        Text::from_bytes(&path(bytes, flags))
     }
 
-    /// The text of the path these bytes stand for. The same bytes are the same path whatever their
-    /// form: a path begins with a slash, and components have none.
-    pub fn text(&mut self, bytes: &[u8], flags: Flags) -> Text {
-        if let Some(text) = self.young.get(bytes) {
-            return text.clone();
+    /// The path these bytes stand for. The same bytes are the same path whatever their form: a path
+    /// begins with a slash, and components have none. One that was cut is not remembered, for its
+    /// bytes may be those of another.
+    pub fn path(&mut self, bytes: &[u8], flags: Flags) -> ImagePath {
+        if flags.contains(Flags::IMAGE_TRUNCATED) {
+            return self.read(bytes, flags);
         }
-        let (bytes, text) = match self.old.remove_entry(bytes) {
+        if let Some(path) = self.young.get(bytes) {
+            return path.clone();
+        }
+        let (bytes, path) = match self.old.remove_entry(bytes) {
             Some(known) => known,
             None => (Box::from(bytes), self.read(bytes, flags)),
         };
         if self.young.len() >= self.limit / 2 {
             self.old = std::mem::take(&mut self.young);
         }
-        self.young.insert(bytes, text.clone());
-        text
+        self.young.insert(bytes, path.clone());
+        path
     }
 }
 
@@ -92,6 +144,59 @@ mod tests {
         assert_eq!(path(b"/usr/bin/true", Flags::NONE), b"/usr/bin/true");
     }
 
+    fn placed(path: &[u8], place: Place) -> Vec<u8> {
+        let mut bytes = [0; Place::SIZE];
+        let mut writer = event::wire::Writer::new(&mut bytes);
+        place.write(&mut writer);
+        [path, &bytes].concat()
+    }
+
+    #[test]
+    fn a_path_has_what_its_place_says() {
+        let mut paths = ImagePaths::new(8, Volumes::default);
+        let flags = Flags::LEAF_FIRST.with(Flags::PLACED);
+        let place = Place {
+            scope: Scope::MOUNT_NAMESPACE,
+            device: Place::device_of(8, 1),
+            inode: 7,
+            mount_namespace: 9,
+        };
+        let path = paths.path(&placed(b"sh\0bin\0", place), flags);
+        assert_eq!(path.text.shown(), "/bin/sh");
+        assert_eq!(path.scope.as_deref(), Some("mount_namespace"));
+        assert_eq!(path.device.as_deref(), Some("8:1"));
+        assert_eq!((path.inode, path.mount_namespace), (Some(7), Some(9)));
+        let plain = paths.path(&placed(b"sh\0bin\0", Place::default()), flags);
+        assert_eq!(plain.text.shown(), "/bin/sh");
+        let nothing = ImagePath {
+            text: plain.text.clone(),
+            ..ImagePath::default()
+        };
+        assert_eq!(plain, nothing);
+    }
+
+    /// A path that was cut, and one on a mount that is attached nowhere, were told as if they began
+    /// at the root.
+    #[test]
+    fn a_path_without_a_root_begins_with_no_slash() {
+        let mut paths = ImagePaths::new(8, Volumes::default);
+        let flags = Flags::LEAF_FIRST.with(Flags::PLACED);
+        let mut told = |path: &[u8], scope, more| {
+            let place = Place {
+                scope,
+                ..Place::default()
+            };
+            let path = paths.path(&placed(path, place), flags.with(more));
+            path.text.shown().to_owned()
+        };
+        let cut = Flags::IMAGE_TRUNCATED;
+        assert_eq!(told(b"x\0usr\0", Scope::HOST, Flags::NONE), "/usr/x");
+        assert_eq!(told(b"x\0usr\0", Scope::HOST, cut), "usr/x");
+        assert_eq!(told(b"x\0usr\0", Scope::DETACHED, Flags::NONE), "usr/x");
+        // The root of a file system has a slash for its name.
+        assert_eq!(told(b"x\0usr\0/\0", Scope::ROOT, Flags::NONE), "usr/x");
+    }
+
     #[test]
     fn a_windows_path_is_text_with_a_drive_letter() {
         let mut paths = ImagePaths::new(8, || Volumes {
@@ -101,10 +206,10 @@ mod tests {
         let utf_16 =
             |text: &str| -> Vec<u8> { text.encode_utf16().flat_map(u16::to_le_bytes).collect() };
         let path = utf_16(r"\Device\HarddiskVolume3\ü.exe");
-        assert_eq!(paths.text(&path, Flags::UTF_16).shown(), r"C:\ü.exe");
+        assert_eq!(paths.path(&path, Flags::UTF_16).text.shown(), r"C:\ü.exe");
         let mut lone = utf_16(r"\??\C:\");
         lone.extend([0x00, 0xd8]);
-        let text = paths.text(&lone, Flags::UTF_16);
+        let text = paths.path(&lone, Flags::UTF_16).text;
         assert_eq!(text.shown(), "C:\\\u{fffd}");
         assert_eq!(text.raw(), Some(lone.as_slice()));
     }
@@ -115,7 +220,7 @@ mod tests {
         for round in 0..3_u32 {
             for index in 0..100_u32 {
                 let name = format!("{index}\0lib\0");
-                let text = paths.text(name.as_bytes(), Flags::LEAF_FIRST);
+                let text = paths.path(name.as_bytes(), Flags::LEAF_FIRST).text;
                 assert_eq!(text.shown(), format!("/lib/{index}"), "round {round}");
                 assert!(paths.young.len() + paths.old.len() <= 8);
             }

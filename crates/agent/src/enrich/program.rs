@@ -1,10 +1,11 @@
 //! What a process runs: image, command line, user, script.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
-use event::{Extension, Flags, Header, process};
+use event::{Extension, Flags, Header, Place, Scope, process};
 
-use super::image_path::{ImagePaths, path};
+use super::image_path::{ImagePath, ImagePaths, path, shown, split};
 use super::user::{Name as UserName, Users, sid_text};
 use crate::sys::processes;
 use crate::trail::{self, Name, Text, UserId, missing};
@@ -125,11 +126,43 @@ impl Program {
             self.lacks(&["image"], missing::GONE);
             return;
         }
-        self.trail.image = Some(paths.text(image, flags));
+        let ImagePath {
+            text,
+            scope,
+            device,
+            inode,
+            mount_namespace,
+        } = paths.path(image, flags);
+        self.trail.image = Some(text);
+        self.trail.path_scope = scope;
+        self.trail.device = device;
+        self.trail.inode = inode;
+        self.trail.mount_namespace = mount_namespace;
         self.trail.image_deleted = flags.contains(Flags::IMAGE_DELETED);
         if flags.contains(Flags::IMAGE_TRUNCATED) {
             self.truncated.push("image".into());
         }
+    }
+
+    fn set_script(&mut self, exec: &process::Exec<'_>, flags: Flags) {
+        if exec.script.is_empty() {
+            return;
+        }
+        let is_cut = flags.contains(Flags::SCRIPT_TRUNCATED);
+        if is_cut {
+            self.truncated.push("script".into());
+        }
+        let (mut directory, mut place) = (Vec::new(), Place::default());
+        if !exec.directory.is_empty() {
+            let (bytes, found) = split(exec.directory, flags);
+            (directory, place) = (path(bytes, flags), found);
+        }
+        if flags.contains(Flags::SCRIPT_DELETED) && place.scope == Scope::HOST {
+            place.scope = Scope::NONE;
+        }
+        let script = script(exec.script, &directory);
+        self.trail.script = Some(Text::from_bytes(shown(&script, place.scope, is_cut)));
+        self.trail.script_scope = place.scope.name().map(Cow::Borrowed);
     }
 
     fn set_command_line(&mut self, command_line: &[u8], flags: Flags) {
@@ -213,10 +246,7 @@ impl Programs {
         let mut program = Program::default();
         program.set_image(exec.image, header.flags, paths);
         program.set_command_line(exec.command_line, header.flags);
-        if !exec.script.is_empty() {
-            let directory = path(exec.directory, header.flags);
-            program.trail.script = Some(Text::from_bytes(&script(exec.script, &directory)));
-        }
+        program.set_script(exec, header.flags);
         program
     }
 
@@ -310,22 +340,36 @@ fn line_and_arguments(bytes: &[u8]) -> (Text, Arc<[Text]>) {
     (Text::from_bytes(&line), arguments.into())
 }
 
-/// The absolute path of a script: as it was given, or below the working directory where that is
-/// known.
+/// The absolute path of a script: as it was given, below where that begins where it is known.
 fn script(given: &[u8], directory: &[u8]) -> Vec<u8> {
-    if given.starts_with(b"/") || directory.is_empty() {
+    if directory.is_empty() {
         return given.to_vec();
     }
-    let mut given = given;
+    let mut given = below_descriptor(given).unwrap_or(given);
     while let Some(rest) = given.strip_prefix(b"./") {
         given = rest;
     }
     let mut path = directory.to_vec();
-    if !path.ends_with(b"/") {
-        path.push(b'/');
+    match (path.ends_with(b"/"), given.starts_with(b"/")) {
+        (true, true) => path.truncate(path.len() - 1),
+        (false, false) if !given.is_empty() => path.push(b'/'),
+        _ => {}
     }
     path.extend_from_slice(given);
     path
+}
+
+/// What the kernel's name for a file that was given by a descriptor has beyond the descriptor:
+/// nothing, or a path below it.
+fn below_descriptor(given: &[u8]) -> Option<&[u8]> {
+    let rest = given.strip_prefix(b"/dev/fd/")?;
+    let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let rest = rest.get(digits..).filter(|_| digits > 0)?;
+    match rest {
+        [] => Some(rest),
+        [b'/', path @ ..] => Some(path),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -339,6 +383,14 @@ mod tests {
         assert_eq!(script(b"./x.sh", b"/tmp"), b"/tmp/x.sh");
         assert_eq!(script(b"x.sh", b"/"), b"/x.sh");
         assert_eq!(script(b"../x.sh", b"/tmp/a"), b"/tmp/a/../x.sh");
+        // In another root than the host's.
+        assert_eq!(script(b"/bin/x.sh", b"/"), b"/bin/x.sh");
+        assert_eq!(script(b"/bin/x.sh", b"/jail"), b"/jail/bin/x.sh");
+        // By a descriptor of the script, and of a directory.
+        assert_eq!(script(b"/dev/fd/3", b"/tmp/x.sh"), b"/tmp/x.sh");
+        assert_eq!(script(b"/dev/fd/12/a/x.sh", b"/tmp"), b"/tmp/a/x.sh");
+        assert_eq!(script(b"/dev/fd/x.sh", b"/"), b"/dev/fd/x.sh");
+        assert_eq!(script(b"/dev/fd/3", b""), b"/dev/fd/3");
     }
 
     #[test]

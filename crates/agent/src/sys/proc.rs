@@ -44,6 +44,17 @@ pub fn own_pid_namespace() -> io::Result<PathBuf> {
     fs::read_link("/proc/self/ns/pid")
 }
 
+/// The inode of this process's mount namespace.
+pub fn own_mount_namespace() -> Option<u32> {
+    namespace(fs::read_link("/proc/self/ns/mnt").ok()?.to_str()?)
+}
+
+/// The inode that a link of a namespace names: `mnt:[4026531841]`.
+fn namespace(link: &str) -> Option<u32> {
+    let (_kind, inode) = link.split_once(":[")?;
+    inode.strip_suffix(']')?.parse().ok()
+}
+
 /// Whether there are namespaces at all.
 pub fn tells_namespaces() -> bool {
     Path::new("/proc/self/ns").exists()

@@ -227,7 +227,6 @@ fn program(row: &Row<'_>) -> rusqlite::Result<Program> {
         .map(|list| list.iter().map(|text| Text::from(text.as_str())).collect());
     Ok(Program {
         image: text("image")?,
-        image_deleted: false,
         command_line: text("command_line")?,
         arguments,
         user: name("user")?,
@@ -241,6 +240,8 @@ fn program(row: &Row<'_>) -> rusqlite::Result<Program> {
         login_user: name("login_user")?,
         login_user_id: row.get("login_user_id")?,
         script: text("script")?,
+        // The view of processes has no more.
+        ..Program::default()
     })
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use event::{Event, Flags, Header, Kind, process};
+use systrail::enrich::image_path;
 use systrail::sensor::{Batch, Counters, Sensor, Settings, ebpf};
 use systrail::sys::wake::Waker;
 
@@ -156,6 +157,7 @@ impl Recorded {
 
 /// A path as a person writes it, from the components the kernel side found.
 pub(crate) fn path(header: &Header, bytes: &[u8]) -> String {
+    let (bytes, _place) = image_path::split(bytes, header.flags);
     if !header.flags.contains(Flags::LEAF_FIRST) {
         return String::from_utf8(bytes.to_vec()).unwrap();
     }

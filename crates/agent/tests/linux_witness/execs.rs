@@ -22,7 +22,9 @@ use crate::workload::Facts;
 const ARGUMENTS_SIZE_MAX: usize = 32 * 1024;
 
 /// Records what `act_fn` does in a directory that has the tiny program in it.
-fn record<T>(act_fn: impl FnOnce(&Path, &Path) -> T) -> (T, Recording, tempfile::TempDir) {
+pub(crate) fn record<T>(
+    act_fn: impl FnOnce(&Path, &Path) -> T,
+) -> (T, Recording, tempfile::TempDir) {
     let directory = directory();
     let inside = fs::canonicalize(directory.path()).unwrap();
     let program = tiny_program(&inside);
@@ -32,7 +34,7 @@ fn record<T>(act_fn: impl FnOnce(&Path, &Path) -> T) -> (T, Recording, tempfile:
 }
 
 /// Starts a program, waits for its end, and says which process it was.
-fn run(command: &mut Command) -> i32 {
+pub(crate) fn run(command: &mut Command) -> i32 {
     let mut child = command.spawn().unwrap();
     let process_id = i32::try_from(child.id()).unwrap();
     child.wait().unwrap();
@@ -40,7 +42,7 @@ fn run(command: &mut Command) -> i32 {
 }
 
 /// What the recording says of the program this process started under that id.
-fn exec_of<'a>(lives: &Lives<'a>, process_id: i32) -> &'a Row {
+pub(crate) fn exec_of<'a>(lives: &Lives<'a>, process_id: i32) -> &'a Row {
     let exec = lives.one(own_process_id(), process_id).exec();
     assert!(!exec.missing.contains_key("image"), "{exec:?}");
     assert!(
@@ -237,7 +239,7 @@ fn a_program_without_any_argument_is_told() {
 }
 
 /// A role's process executes twice: the role, then what the role is about.
-fn last_exec<'a>(life: &Life<'a>) -> &'a Row {
+pub(crate) fn last_exec<'a>(life: &Life<'a>) -> &'a Row {
     assert_eq!(life.execs.len(), 2, "{life:#?}");
     life.execs[1]
 }

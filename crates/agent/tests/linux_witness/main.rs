@@ -21,6 +21,7 @@ mod lives;
 mod overflow;
 mod pace;
 mod parents;
+mod paths;
 mod processes;
 mod raw;
 mod real_build;

@@ -140,3 +140,63 @@ pub(crate) fn bpf_object_exists(object: BpfObject, id: u32) -> bool {
     };
     result == 0 && attributes[1] == id
 }
+
+/// Gives the process a mount namespace of its own, of which others learn nothing.
+pub(crate) fn leave_mount_namespace() {
+    // SAFETY: the call takes a number.
+    let result = unsafe { libc::unshare(libc::CLONE_NEWNS) };
+    assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
+    mount(None, c"/", None, libc::MS_REC | libc::MS_PRIVATE);
+}
+
+/// Mounts `source` or a file system of that type.
+pub(crate) fn mount(source: Option<&CStr>, target: &CStr, kind: Option<&CStr>, flags: u64) {
+    mount_with(source, target, kind, flags, None);
+}
+
+/// [`mount`], with options for the file system.
+pub(crate) fn mount_with(
+    source: Option<&CStr>,
+    target: &CStr,
+    kind: Option<&CStr>,
+    flags: u64,
+    options: Option<&CStr>,
+) {
+    let text = |text: Option<&CStr>| text.map_or(std::ptr::null(), CStr::as_ptr);
+    // SAFETY: the kernel takes null pointers and texts that end.
+    let result = unsafe {
+        libc::mount(
+            text(source),
+            target.as_ptr(),
+            text(kind),
+            flags,
+            text(options).cast(),
+        )
+    };
+    assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
+}
+
+/// Takes a mount out of the tree, whoever is still in it.
+pub(crate) fn detach(target: &CStr) {
+    // SAFETY: the text ends.
+    let result = unsafe { libc::umount2(target.as_ptr(), libc::MNT_DETACH) };
+    assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
+}
+
+/// Executes what `name` leads to from an open directory or, empty, that very file.
+pub(crate) fn execute_at(file: &File, name: &CStr) -> ! {
+    let arguments = [c"by descriptor".as_ptr(), std::ptr::null()];
+    let environment: [*const libc::c_char; 1] = [std::ptr::null()];
+    // SAFETY: the texts end, and so do the lists.
+    unsafe {
+        libc::syscall(
+            libc::SYS_execveat,
+            std::os::fd::AsRawFd::as_raw_fd(file),
+            name.as_ptr(),
+            arguments.as_ptr(),
+            environment.as_ptr(),
+            libc::AT_EMPTY_PATH,
+        );
+    }
+    panic!("{}", std::io::Error::last_os_error());
+}

@@ -239,6 +239,10 @@ pub(crate) struct Row {
     image_raw: Option<String>,
     #[serde(default)]
     pub(crate) image_deleted: bool,
+    pub(crate) path_scope: Option<String>,
+    pub(crate) device: Option<String>,
+    pub(crate) inode: Option<u64>,
+    pub(crate) mount_namespace: Option<u32>,
     pub(crate) arguments: Option<Vec<String>>,
     arguments_raw: Option<Vec<String>>,
     pub(crate) command_line: Option<String>,
@@ -248,7 +252,8 @@ pub(crate) struct Row {
     pub(crate) session_id: Option<i32>,
     #[serde(default)]
     pub(crate) existing: bool,
-    script: Option<String>,
+    pub(crate) script: Option<String>,
+    pub(crate) script_scope: Option<String>,
     script_raw: Option<String>,
     pub(crate) exit_code: Option<i32>,
     pub(crate) signal: Option<i32>,

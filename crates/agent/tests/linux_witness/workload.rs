@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use crate::raw;
-use crate::{execs, exits, images, parents, seam, threads};
+use crate::{execs, exits, images, parents, paths, seam, threads};
 
 const ROLE: &str = "SYSTRAIL_TEST_ROLE";
 
@@ -29,6 +29,11 @@ pub(crate) fn play() {
         b"exec_deleted" => execs::exec_deleted(argument(0)),
         b"exec_memory" => execs::exec_memory(argument(0)),
         b"exec_without_arguments" => execs::exec_without_arguments(argument(0)),
+        b"exec_in_chroot" => paths::exec_in_chroot(argument(0), argument(1)),
+        b"exec_in_namespace" => paths::exec_in_namespace(argument(0), argument(1)),
+        b"exec_on_detached_mount" => paths::exec_on_detached_mount(argument(0), argument(1)),
+        b"exec_descriptor" => paths::exec_descriptor(argument(0)),
+        b"exec_below_descriptor" => paths::exec_below_descriptor(argument(0), argument(1)),
         b"parents" => parents::make_children(argument(0)),
         b"images" => images::load_images(argument(0)),
         b"wait" => wait(),
@@ -71,7 +76,11 @@ pub(crate) struct Role {
 impl Role {
     /// Starts it.
     pub(crate) fn start(role: &str, arguments: &[&Path]) -> Self {
-        let mut command = command(role, arguments);
+        Self::start_by(command(role, arguments))
+    }
+
+    /// Starts it by a command of that role.
+    pub(crate) fn start_by(mut command: Command) -> Self {
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -150,7 +159,12 @@ impl Facts {
 
 /// This executable in that role.
 pub(crate) fn command(role: &str, arguments: &[&Path]) -> Command {
-    let mut command = Command::new(own_path());
+    command_of(&own_path(), role, arguments)
+}
+
+/// A copy of this executable in that role.
+pub(crate) fn command_of(program: &Path, role: &str, arguments: &[&Path]) -> Command {
+    let mut command = Command::new(program);
     command.env(ROLE, role).args(arguments);
     raw::die_with_parent(&mut command);
     command

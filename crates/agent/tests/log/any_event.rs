@@ -82,6 +82,7 @@ pub(crate) fn full_events() -> Vec<Event> {
             creator_thread_id: Some(3),
             program: Program {
                 script: None,
+                script_scope: None,
                 ..full_program()
             },
             session_id: Some(9),
@@ -114,6 +115,10 @@ pub(crate) fn full_events() -> Vec<Event> {
         Body::ImageLoad(ImageLoad {
             image: Some(Text::from_bytes(b"/lib/caf\xe9.so")),
             image_deleted: true,
+            path_scope: Some("root".into()),
+            device: Some("254:1".into()),
+            inode: Some(4_712),
+            mount_namespace: Some(4_026_532_178),
             image_base: 0x7f12_3456_7000,
             image_size: 1_048_576,
             kernel_image: true,
@@ -153,6 +158,11 @@ fn full_program() -> Program {
         login_user: Some("grace".into()),
         login_user_id: Some(1001),
         script: Some(Text::from_bytes(b"/caf\xe9.sh")),
+        path_scope: Some("mount_namespace".into()),
+        device: Some("8:1".into()),
+        inode: Some(4_711),
+        mount_namespace: Some(4_026_532_177),
+        script_scope: Some("detached".into()),
     }
 }
 
@@ -232,8 +242,10 @@ fn program() -> BoxedStrategy<Program> {
     let arguments = option::of(vec(text(), 0..4));
     let user = (option::of(string()), option::of(user_id()));
     let other = || (option::of(string()), any::<Option<u32>>());
-    (texts, arguments, user, other(), other())
-        .prop_map(|(texts, arguments, (user, user_id), real, login)| {
+    let places = (place(), option::of(string()));
+    (texts, arguments, user, other(), other(), places)
+        .prop_map(|(texts, arguments, (user, user_id), real, login, places)| {
+            let (place, script_scope) = places;
             let (image, command_line, script, image_deleted) = texts;
             Program {
                 image,
@@ -247,9 +259,20 @@ fn program() -> BoxedStrategy<Program> {
                 login_user: login.0.map(Into::into),
                 login_user_id: login.1,
                 script,
+                path_scope: place.0.map(Into::into),
+                device: place.1.map(Into::into),
+                inode: place.2,
+                mount_namespace: place.3,
+                script_scope: script_scope.map(Into::into),
             }
         })
         .boxed()
+}
+
+/// Scope, device, inode and mount namespace of a path.
+fn place() -> impl Strategy<Value = (Option<String>, Option<String>, Option<u64>, Option<u32>)> {
+    let (scope, device) = (option::of(string()), option::of(string()));
+    (scope, device, any::<Option<u64>>(), any::<Option<u32>>())
 }
 
 fn body() -> BoxedStrategy<Body> {
@@ -349,11 +372,16 @@ fn image_load() -> impl Strategy<Value = Body> {
         option::of(string()),
         option::of(string()),
     );
-    (option::of(text()), any::<u64>(), any::<u64>(), flags).prop_map(
-        |(image, image_base, image_size, flags)| {
+    let mapping = (any::<u64>(), any::<u64>());
+    (option::of(text()), mapping, flags, place()).prop_map(
+        |(image, (image_base, image_size), flags, place)| {
             Body::ImageLoad(ImageLoad {
                 image,
                 image_deleted: flags.0,
+                path_scope: place.0.map(Into::into),
+                device: place.1.map(Into::into),
+                inode: place.2,
+                mount_namespace: place.3,
                 image_base,
                 image_size,
                 kernel_image: flags.1,

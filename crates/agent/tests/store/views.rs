@@ -86,9 +86,11 @@ fn is_plain(event: &Event) -> bool {
     let numbers = match &event.body {
         Body::Lost(lost) => small(lost.lost_count),
         Body::ProcessExit(exit) => exit.run_time_ns.is_none_or(small),
-        Body::ImageLoad(load) => small(load.image_size),
+        Body::ImageLoad(load) => small(load.image_size) && load.inode.is_none_or(small),
         _ => true,
     };
+    let program = event.body.program();
+    let numbers = numbers && program.and_then(|program| program.inode).is_none_or(small);
     let numbers = numbers && event.origin.run.is_none_or(small);
     numbers && small(event.sequence) && event.time.0 >= 0 && !line.contains("\\u0000")
 }

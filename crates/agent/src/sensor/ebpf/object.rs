@@ -33,29 +33,42 @@ const PROCESS_ITERATOR: (&str, &str) = ("iterate_processes", "task");
 const IMAGE_ITERATOR: (&str, &str) = ("iterate_images", "task_vma");
 
 /// The fields the programs read, named as the read-only globals that carry their offsets.
-const FIELDS: [&str; 37] = [
+const FIELDS: [&str; 51] = [
     "linux_binprm.file",
     "linux_binprm.filename",
     "linux_binprm.interp",
     "cred.euid",
     "cred.uid",
     "dentry.d_hash.pprev",
+    "dentry.d_inode",
     "dentry.d_name.name",
     "dentry.d_parent",
+    "dentry.d_sb",
+    "fdtable.fd",
+    "fdtable.max_fds",
+    "file.f_mode",
     "file.f_path",
+    "files_struct.fdt",
     "fs_struct.pwd",
+    "fs_struct.root",
+    "inode.i_ino",
+    "inode.i_sb",
     "mm_struct.arg_end",
     "mm_struct.arg_start",
     "mm_struct.exe_file",
+    "mnt_namespace.ns.inum",
     "mount.mnt",
     "mount.mnt_mountpoint",
+    "mount.mnt_ns",
     "mount.mnt_parent",
     "pid.numbers.nr",
     "signal_struct.flags",
     "signal_struct.group_exit_code",
     "signal_struct.live",
     "signal_struct.pids",
+    "super_block.s_dev",
     "task_struct.exit_code",
+    "task_struct.files",
     "task_struct.flags",
     "task_struct.fs",
     "task_struct.group_leader",
@@ -67,6 +80,7 @@ const FIELDS: [&str; 37] = [
     "task_struct.start_boottime",
     "task_struct.tgid",
     "vfsmount.mnt_root",
+    "vfsmount.mnt_sb",
     "vm_area_struct.vm_end",
     "vm_area_struct.vm_file",
     "vm_area_struct.vm_flags",
@@ -77,6 +91,8 @@ const FIELDS: [&str; 37] = [
 const OPTIONAL_FIELDS: [&str; 1] = ["task_struct.loginuid"];
 /// What they are told of such a field.
 const NOWHERE: u64 = u64::MAX;
+/// A field that not every kernel has: 0 stands for none, and it is never the first.
+const MAYBE_FIELD: &str = "backing_file.user_path";
 
 /// Of these fields' structures the programs copy only the first words.
 const HEAD_FIELDS: [&str; 4] = [
@@ -293,6 +309,11 @@ fn parameters(types: &Types<'_>, settings: &Settings) -> Result<Vec<(&'static st
         ),
         ("exit_tells_last", u64::from(tells_last)),
         ("record_threads", u64::from(settings.threads)),
+        (
+            "host_mount_namespace",
+            proc::own_mount_namespace().unwrap_or(0).into(),
+        ),
+        (MAYBE_FIELD, types.offset(MAYBE_FIELD).unwrap_or(0)),
     ];
     for field in FIELDS {
         let offset = types.offset(field).filter(|offset| {
