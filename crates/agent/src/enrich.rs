@@ -397,7 +397,10 @@ impl Enricher {
             ),
         };
         let kept = match &body {
-            Body::ImageLoad(load) => self.rules.keeps_image(verdict, load.image.as_ref()),
+            Body::ImageLoad(load) => {
+                let scope = load.path_scope.as_deref();
+                self.rules.keeps_image(verdict, load.image.as_ref(), scope)
+            }
             body => verdict.keeps(body.kind()),
         };
         let is_start = body.kind() == Kind::PROCESS_START;

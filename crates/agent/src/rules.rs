@@ -43,6 +43,8 @@ pub struct Conditions {
     pub user: Vec<Pattern>,
     /// Patterns of the path of the image that is loaded; such a rule is about `image_load` alone.
     pub loaded_image: Vec<Pattern>,
+    /// Patterns of the scope of the paths the rule asks for, of the program's where it asks for none.
+    pub path_scope: Vec<Pattern>,
 }
 
 impl Default for Conditions {
@@ -53,6 +55,7 @@ impl Default for Conditions {
             command_line: Vec::new(),
             user: Vec::new(),
             loaded_image: Vec::new(),
+            path_scope: Vec::new(),
         }
     }
 }
@@ -103,7 +106,7 @@ pub struct Rules {
 #[derive(Clone, Debug)]
 struct Rule {
     kinds: Kinds,
-    image: PatternSet,
+    image: PathCondition,
     command_line: PatternSet,
     user: PatternSet,
     /// The index in `loaded_images`, for a rule with that condition.
@@ -112,9 +115,19 @@ struct Rule {
 
 #[derive(Clone, Debug)]
 struct LoadedImage {
-    patterns: PatternSet,
+    path: PathCondition,
     keeps: bool,
 }
+
+/// What a rule asks of one path.
+#[derive(Clone, Debug)]
+struct PathCondition {
+    patterns: PatternSet,
+    scopes: PatternSet,
+}
+
+/// What [`Conditions::path_scope`] calls the tree of the host, whose paths have no mark.
+pub const HOST_SCOPE: &str = "host";
 
 /// What the rules say about one program; to be cached until the process execs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -176,15 +189,25 @@ impl Rules {
         let loaded_image = if conditions.loaded_image.is_empty() {
             None
         } else {
-            self.loaded_images.push(LoadedImage {
+            let path = PathCondition {
                 patterns: set(&conditions.loaded_image)?,
-                keeps,
-            });
+                scopes: set(&conditions.path_scope)?,
+            };
+            self.loaded_images.push(LoadedImage { path, keeps });
             Some(self.loaded_images.len() - 1)
+        };
+        let asks_of_program = loaded_image.is_none() || !conditions.image.is_empty();
+        let scopes: &[Pattern] = if asks_of_program {
+            &conditions.path_scope
+        } else {
+            &[]
         };
         Ok(Rule {
             kinds: conditions.kinds(),
-            image: set(&conditions.image)?,
+            image: PathCondition {
+                patterns: set(&conditions.image)?,
+                scopes: set(scopes)?,
+            },
             command_line: set(&conditions.command_line)?,
             user: set(&conditions.user)?,
             loaded_image,
@@ -198,13 +221,13 @@ impl Rules {
 
     /// What the rules say about a process that runs `program`.
     pub fn judge(&self, program: &Program) -> Verdict {
-        self.verdict(program, |rule| rule.matches(program))
+        self.verdict(program, |rule| rule.matches(program, IfUnsure::Matches))
     }
 
     /// What they say while the name of its user is not known yet: what he may have been asked for by
     /// is kept, for it cannot be had later.
     pub fn judge_unnamed(&self, program: &Program) -> Verdict {
-        self.verdict(program, |rule| rule.may_match(program))
+        self.verdict(program, |rule| rule.may_match(program, IfUnsure::Matches))
     }
 
     fn verdict(&self, program: &Program, includes_fn: impl Fn(&Rule) -> bool) -> Verdict {
@@ -225,7 +248,8 @@ impl Rules {
                 None => image_load_included |= rule.kinds.contains(Kind::IMAGE_LOAD),
             }
         }
-        for rule in self.exclude.iter().filter(|rule| rule.matches(program)) {
+        let excludes = |rule: &&Rule| rule.matches(program, IfUnsure::MatchesNot);
+        for rule in self.exclude.iter().filter(excludes) {
             match rule.loaded_image {
                 Some(index) => loaded_images |= bit(index),
                 None => kept = kept.without(rule.kinds),
@@ -239,7 +263,7 @@ impl Rules {
     }
 
     /// Whether the load of `image` by a process with `verdict` is kept.
-    pub fn keeps_image(&self, verdict: Verdict, image: Option<&Text>) -> bool {
+    pub fn keeps_image(&self, verdict: Verdict, image: Option<&Text>, scope: Option<&str>) -> bool {
         if !verdict.keeps(Kind::IMAGE_LOAD) {
             return false;
         }
@@ -251,7 +275,12 @@ impl Rules {
             let Some(rule) = self.loaded_images.get(index as usize) else {
                 break;
             };
-            if !image.is_some_and(|image| rule.patterns.matches(image.as_bytes())) {
+            let if_unsure = if rule.keeps {
+                IfUnsure::Matches
+            } else {
+                IfUnsure::MatchesNot
+            };
+            if !rule.path.allows(image, scope, if_unsure) {
                 continue;
             }
             if !rule.keeps {
@@ -273,15 +302,50 @@ const fn bit(index: usize) -> u64 {
     }
 }
 
+/// What a rule does with a path it cannot judge: one that was cut, and one that is not in the host's
+/// tree where the rule does not say of which it speaks. An exclude rule does not match, and an include
+/// rule does: whoever chooses such a path shall not hide by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum IfUnsure {
+    Matches,
+    MatchesNot,
+}
+
+impl PathCondition {
+    fn allows(&self, path: Option<&Text>, scope: Option<&str>, if_unsure: IfUnsure) -> bool {
+        if self.patterns.is_empty() && self.scopes.is_empty() {
+            return true;
+        }
+        let Some(path) = path else {
+            return false;
+        };
+        let cannot_judge = match scope {
+            Some(_) => self.scopes.is_empty(),
+            None => is_cut(path),
+        };
+        if cannot_judge {
+            return if_unsure == IfUnsure::Matches;
+        }
+        let scope = scope.unwrap_or(HOST_SCOPE).as_bytes();
+        (self.scopes.is_empty() || self.scopes.matches(scope)) && self.patterns.allows(Some(path))
+    }
+}
+
+/// Whether the begin of a path is missing; Windows' are cut at their end, if at all.
+fn is_cut(path: &Text) -> bool {
+    !cfg!(windows) && !path.as_bytes().starts_with(b"/")
+}
+
 impl Rule {
-    fn matches(&self, program: &Program) -> bool {
-        self.may_match(program) && (self.user.is_empty() || self.matches_user(program))
+    fn matches(&self, program: &Program, if_unsure: IfUnsure) -> bool {
+        self.may_match(program, if_unsure) && (self.user.is_empty() || self.matches_user(program))
     }
 
     /// Whether it matches for some user.
-    fn may_match(&self, program: &Program) -> bool {
+    fn may_match(&self, program: &Program, if_unsure: IfUnsure) -> bool {
+        let (image, scope) = (program.image.as_ref(), program.path_scope.as_deref());
         !self.kinds.is_empty()
-            && self.image.allows(program.image.as_ref())
+            && self.image.allows(image, scope, if_unsure)
             && self.command_line.allows(program.command_line.as_ref())
     }
 

@@ -189,6 +189,7 @@ fn read_rule(
         ("command_line", &mut conditions.command_line),
         ("user", &mut conditions.user),
         ("loaded_image", &mut conditions.loaded_image),
+        ("path_scope", &mut conditions.path_scope),
     ];
     for (key, target) in patterns {
         if let Some(value) = section.take(key) {
@@ -197,7 +198,7 @@ fn read_rule(
     }
     if is_empty {
         let message = "a rule without a condition; give it image, command_line, user, \
-                       loaded_image or events";
+                       loaded_image, path_scope or events";
         reader.error(span, message.to_owned());
     }
     section.finish(reader);

@@ -78,6 +78,19 @@ fn covers(wide: &Conditions, rule: &Conditions, kinds: Kinds) -> bool {
         && condition_covers(&wide.command_line, &rule.command_line)
         && condition_covers(&wide.user, &rule.user)
         && condition_covers(&wide.loaded_image, &rule.loaded_image)
+        && scope_covers(wide, rule)
+}
+
+/// Whether `wide` speaks of every tree that `rule` speaks of. A rule with a path that names none
+/// speaks of the host's.
+fn scope_covers(wide: &Conditions, rule: &Conditions) -> bool {
+    let asks_for_path = |rule: &Conditions| !rule.image.is_empty() || !rule.loaded_image.is_empty();
+    match (wide.path_scope.is_empty(), rule.path_scope.is_empty()) {
+        (true, true) => true,
+        (true, false) => !asks_for_path(wide),
+        (false, true) => false,
+        (false, false) => condition_covers(&wide.path_scope, &rule.path_scope),
+    }
 }
 
 /// Whether every text `narrow` lets in is let in by `wide`; no pattern lets every text in.

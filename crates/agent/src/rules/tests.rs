@@ -44,6 +44,20 @@ fn program(image: &str) -> Program {
     }
 }
 
+fn placed(image: &str, scope: &'static str) -> Program {
+    Program {
+        path_scope: Some(scope.into()),
+        ..program(image)
+    }
+}
+
+fn scoped(scope: &str, conditions: Conditions) -> Conditions {
+    Conditions {
+        path_scope: patterns(&[scope]),
+        ..conditions
+    }
+}
+
 fn rules(include: &[Conditions], exclude: &[Conditions]) -> Rules {
     Rules::new(include, exclude).expect("rules")
 }
@@ -53,7 +67,90 @@ fn no_rules_keep_everything() {
     let verdict = Rules::default().judge(&Program::default());
     assert_eq!(verdict, Verdict::KEEP);
     assert!(Kind::OBSERVED.into_iter().all(|kind| verdict.keeps(kind)));
-    assert!(Rules::default().keeps_image(verdict, None));
+    assert!(Rules::default().keeps_image(verdict, None, None));
+}
+
+/// A program so deep that its path was cut at its root hid behind a rule about the directory at which
+/// it was cut, and one in a mount namespace of its own behind a rule about the host's files.
+#[cfg(not(windows))]
+#[test]
+fn a_path_that_is_cut_or_not_the_hosts_is_never_excluded_by_accident() {
+    let rules = rules(&[], &[image("*postgresql/*")]);
+    let keeps = |program: &Program| rules.judge(program).keeps(Kind::PROCESS_EXEC);
+    assert!(!keeps(&program("/usr/lib/postgresql/x")));
+    assert!(keeps(&program("usr/lib/postgresql/x")));
+    for scope in ["mount_namespace", "detached", "root", "none"] {
+        assert!(keeps(&placed("/usr/lib/postgresql/x", scope)), "{scope}");
+    }
+}
+
+#[cfg(not(windows))]
+#[test]
+fn a_path_that_an_include_rule_cannot_judge_is_kept() {
+    let rules = rules(&[image("/home/*")], &[]);
+    let keeps = |program: &Program| rules.judge(program).keeps(Kind::PROCESS_EXEC);
+    assert!(!keeps(&program("/usr/bin/sort")));
+    assert!(keeps(&program("usr/bin/sort")));
+    assert!(keeps(&placed("/usr/bin/sort", "mount_namespace")));
+    assert!(!keeps(&Program::default()), "it has no path at all");
+}
+
+#[cfg(not(windows))]
+#[test]
+fn a_rule_that_names_the_tree_is_about_that_tree() {
+    let rule = scoped("mount_namespace", image("/bin/busybox"));
+    let here = placed("/bin/busybox", "mount_namespace");
+    let elsewhere = placed("/bin/sh", "mount_namespace");
+    let exec = |rules: &Rules, program: &Program| rules.judge(program).keeps(Kind::PROCESS_EXEC);
+    let without = rules(&[], std::slice::from_ref(&rule));
+    assert!(!exec(&without, &here) && exec(&without, &elsewhere));
+    assert!(exec(&without, &program("/bin/busybox")));
+    let only = rules(&[rule], &[]);
+    assert!(exec(&only, &here) && !exec(&only, &elsewhere));
+    assert!(!exec(&only, &program("/bin/busybox")));
+    assert!(exec(&only, &program("bin/busybox")), "it was cut");
+    // By the tree alone, and by a path of no root.
+    let detached = rules(&[], &[scoped("detached", Conditions::default())]);
+    assert!(!exec(&detached, &placed("x", "detached")) && exec(&detached, &here));
+    let relative = rules(&[], &[scoped("detached", image("usr/*"))]);
+    assert!(!exec(&relative, &placed("usr/x", "detached")));
+    let host = rules(
+        &[],
+        &[scoped("{host,mount_namespace}", image("/bin/busybox"))],
+    );
+    assert!(!exec(&host, &here) && !exec(&host, &program("/bin/busybox")));
+}
+
+#[cfg(not(windows))]
+#[test]
+fn the_path_of_a_loaded_image_is_judged_as_that_of_a_program() {
+    let load = |image: &str| Conditions {
+        loaded_image: patterns(&[image]),
+        ..Conditions::default()
+    };
+    let rules = rules(&[], &[load("*/libc.so"), scoped("detached", load("*.so"))]);
+    // The scope is that of the image and not that of the program.
+    let verdict = rules.judge(&placed("/bin/sh", "mount_namespace"));
+    let keeps = |image: &str, scope| rules.keeps_image(verdict, Some(&Text::from(image)), scope);
+    assert!(!keeps("/lib/libc.so", None));
+    assert!(keeps("lib/libc.so", None));
+    assert!(keeps("/lib/libc.so", Some("mount_namespace")));
+    assert!(!keeps("lib/libc.so", Some("detached")));
+    let only = self::rules(&[load("/opt/*")], &[]);
+    let verdict = only.judge(&program("/bin/sh"));
+    let keeps = |image: &str, scope| only.keeps_image(verdict, Some(&Text::from(image)), scope);
+    assert!(!keeps("/lib/libc.so", None) && keeps("/lib/libc.so", Some("mount_namespace")));
+}
+
+#[cfg(not(windows))]
+#[test]
+fn a_rule_about_the_hosts_files_covers_none_of_another_tree() {
+    let wide = image("/bin/*");
+    let narrow = scoped("mount_namespace", image("/bin/busybox"));
+    assert_eq!(never_fires(&narrow, Kinds::ALL, &[(0, &wide)]), None);
+    let wide = scoped("*", wide);
+    let covered = Some(Reason::Covered { by: 0 });
+    assert_eq!(never_fires(&narrow, Kinds::ALL, &[(0, &wide)]), covered);
 }
 
 #[test]
@@ -182,11 +279,11 @@ fn a_loaded_image_is_left_out_and_nothing_else() {
     let rules = rules(&[], &[loaded("/bin/*", "/lib/*")]);
     let verdict = rules.judge(&program("/bin/sh"));
     assert!(verdict.keeps(Kind::PROCESS_EXEC));
-    assert!(!rules.keeps_image(verdict, Some(&Text::from("/lib/libc.so"))));
-    assert!(rules.keeps_image(verdict, Some(&Text::from("/opt/x.so"))));
-    assert!(rules.keeps_image(verdict, None));
+    assert!(!rules.keeps_image(verdict, Some(&Text::from("/lib/libc.so")), None));
+    assert!(rules.keeps_image(verdict, Some(&Text::from("/opt/x.so")), None));
+    assert!(rules.keeps_image(verdict, None, None));
     let other = rules.judge(&program("/opt/tool"));
-    assert!(rules.keeps_image(other, Some(&Text::from("/lib/libc.so"))));
+    assert!(rules.keeps_image(other, Some(&Text::from("/lib/libc.so")), None));
 }
 
 #[test]
@@ -197,12 +294,12 @@ fn an_included_loaded_image_keeps_loads_of_it_alone() {
     );
     let tool = rules.judge(&program("/usr/bin/tool"));
     assert!(!tool.keeps(Kind::PROCESS_EXEC));
-    assert!(rules.keeps_image(tool, Some(&Text::from("/opt/x.so"))));
-    assert!(!rules.keeps_image(tool, Some(&Text::from("/lib/x.so"))));
-    assert!(!rules.keeps_image(tool, Some(&Text::from("/opt/bad.so"))));
+    assert!(rules.keeps_image(tool, Some(&Text::from("/opt/x.so")), None));
+    assert!(!rules.keeps_image(tool, Some(&Text::from("/lib/x.so")), None));
+    assert!(!rules.keeps_image(tool, Some(&Text::from("/opt/bad.so")), None));
     let sh = rules.judge(&program("/bin/sh"));
     assert!(sh.keeps(Kind::PROCESS_EXEC));
-    assert!(rules.keeps_image(sh, Some(&Text::from("/lib/x.so"))));
+    assert!(rules.keeps_image(sh, Some(&Text::from("/lib/x.so")), None));
 }
 
 #[test]
