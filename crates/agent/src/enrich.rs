@@ -7,11 +7,12 @@
 
 use event::{Event, Extension, Flags, Header, Kind, ProcessKey, Record, image, process, thread};
 
-use crate::rules::Rules;
+use crate::rules::{Rules, Verdict};
 use crate::sys::machine;
 use crate::sys::processes::{self, IDS_RETURN_WITHIN_TICK, START_TICK_NS};
 use crate::trail::{self, Body, missing};
 
+mod after_loss;
 pub mod device_path;
 mod exit_status;
 pub mod image_path;
@@ -21,6 +22,7 @@ pub mod program;
 pub mod user;
 mod windows;
 
+use after_loss::Losses;
 use exit_status::ExitStatus;
 use image_path::{ImagePath, ImagePaths};
 use long_arguments::{Arguments, LongArguments};
@@ -72,6 +74,9 @@ pub struct Enriched {
 pub struct Enricher {
     boot_id: [u8; 16],
     rules: Rules,
+    /// What they say of a process that runs nobody knows what.
+    of_unknown: Verdict,
+    losses: Losses,
     processes: ProcessCache,
     programs: Programs,
     images: ImagePaths,
@@ -83,7 +88,9 @@ impl Enricher {
     pub fn new(boot_id: [u8; 16], rules: Rules, limits: Limits) -> Self {
         Self {
             boot_id,
+            of_unknown: rules.judge_unknown(),
             rules,
+            losses: Losses::default(),
             processes: ProcessCache::new(limits.processes),
             programs: Programs::default(),
             images: ImagePaths::new(limits.images, machine::volumes),
@@ -149,17 +156,7 @@ impl Enricher {
         extension: &Extension<'_>,
     ) -> Enriched {
         let origin = !header.flags.contains(Flags::ORIGIN_UNAVAILABLE);
-        let creator = self
-            .processes
-            .get(start.creator_process_id, start.creator_start_time);
-        let told = header.flags.contains(Flags::EXISTING) || !start.image.is_empty();
-        let inherited = creator
-            .filter(|creator| !told && creator.program.is_whole())
-            .map(|creator| creator.program.clone());
-        let mut program = match inherited {
-            Some(program) => program,
-            None => self.programs.at_start(header, start, &mut self.images),
-        };
+        let mut program = self.program_at_start(header, start);
         let user = origin && !header.flags.contains(Flags::USER_UNAVAILABLE);
         match extension {
             Extension::Token(token) if user => {
@@ -216,6 +213,28 @@ impl Enricher {
         }
     }
 
+    fn program_at_start(
+        &mut self,
+        header: &Header,
+        start: &process::Start<'_>,
+    ) -> program::Program {
+        let told = header.flags.contains(Flags::EXISTING) || !start.image.is_empty();
+        if told {
+            return self.programs.at_start(header, start, &mut self.images);
+        }
+        let (creator_id, creator_start) = (start.creator_process_id, start.creator_start_time);
+        let creator = self.processes.get(creator_id, creator_start);
+        if creator.is_some_and(|creator| !self.losses.is_sure(creator)) {
+            self.compare(creator_id, creator_start, header);
+        }
+        let creator = self.processes.get(creator_id, creator_start);
+        match creator {
+            Some(creator) if !self.losses.is_sure(creator) => program::Program::lost(header),
+            Some(creator) if creator.program.is_whole() => creator.program.clone(),
+            _ => self.programs.at_start(header, start, &mut self.images),
+        }
+    }
+
     fn process_exec(
         &mut self,
         header: &Header,
@@ -269,9 +288,12 @@ impl Enricher {
     ) -> Enriched {
         let mut missing = Vec::new();
         let process = self.processes.get(header.process_id, header.start_time);
-        let image = process.and_then(|process| process.program.trail.image.clone());
+        let program = process
+            .filter(|process| self.losses.is_sure(process))
+            .map(|process| &process.program);
+        let image = program.and_then(|program| program.trail.image.clone());
         if image.is_none() {
-            let reason = process.and_then(|process| process.program.missing_reason("image"));
+            let reason = program.and_then(|program| program.missing_reason("image"));
             let reason = reason.unwrap_or_else(|| missing::LOST.into());
             missing.push(("image".into(), reason));
         }
@@ -390,10 +412,11 @@ impl Enricher {
     fn about(&self, header: &Header, body: Body) -> Enriched {
         let process = self.processes.get(header.process_id, header.start_time);
         let (process_key, verdict) = match process {
-            Some(process) => (process.key, process.verdict),
+            Some(process) if self.losses.is_sure(process) => (process.key, process.verdict),
+            Some(process) => (process.key, self.of_unknown),
             None => (
                 self.known_key(header.process_id, header.start_time, header.time),
-                self.rules.judge(&trail::Program::default()),
+                self.of_unknown,
             ),
         };
         let kept = match &body {
@@ -463,11 +486,13 @@ impl Enricher {
     /// Makes an entry for a process whose start nobody saw, so that all that is told of it later
     /// has one key, and its program where `/proc` still knows it.
     fn adopt_unknown(&mut self, header: &Header) {
-        if self
-            .processes
-            .get(header.process_id, header.start_time)
-            .is_some()
-        {
+        let known = self.processes.get(header.process_id, header.start_time);
+        if let Some(known) = known {
+            // An exec tells itself what runs from now on, and who ends is not there to be asked.
+            let tells = [Kind::PROCESS_EXEC, Kind::PROCESS_EXIT].contains(&header.kind);
+            if !tells && !self.losses.is_sure(known) {
+                self.compare(header.process_id, header.start_time, header);
+            }
             return;
         }
         let told = Some(header.start_time).filter(|time| *time != 0);
@@ -511,7 +536,9 @@ impl Enricher {
     }
 
     fn remember(&mut self, header: &Header, identity: Identity, program: program::Program) {
-        let verdict = if program.is_user_unanswered() {
+        let verdict = if program.is_lost() {
+            self.of_unknown
+        } else if program.is_user_unanswered() {
             self.rules.judge_unnamed(&program.trail)
         } else {
             self.rules.judge(&program.trail)
@@ -522,6 +549,7 @@ impl Enricher {
             began: identity.began,
             session_id: identity.session_id,
             program,
+            losses: self.losses.count(),
             verdict,
             size: 0,
         };

@@ -314,8 +314,11 @@ impl Recorder {
         if let Some(count) = self.counts.of(lost.kind) {
             count.lost = count.lost.saturating_add(lost.count);
         }
-        if lost.kind == Kind::PROCESS_EXIT {
-            self.enricher.exits_were_lost();
+        match lost.kind {
+            Kind::PROCESS_EXIT => self.enricher.exits_were_lost(),
+            // Where losses have no kind they are told as starts.
+            Kind::PROCESS_START | Kind::PROCESS_EXEC => self.enricher.programs_were_lost(),
+            _ => {}
         }
         self.emit_lost(time, lost.kind, lost.count, lost.reason.name().into());
     }

@@ -301,8 +301,16 @@ fn apply(process: &mut Process, event: &Event) {
             process.session_id = exec.session_id.or(process.session_id);
         }
         Body::ProcessExit(exit) => {
-            if process.program.image.is_none() {
-                process.program.image.clone_from(&exit.image);
+            let is_lost = event
+                .missing
+                .iter()
+                .any(|(field, reason)| field == "image" && reason == missing::LOST);
+            // An exec was lost: it ended as another program than it was told to run.
+            if is_lost || (exit.image.is_some() && process.program.image != exit.image) {
+                process.program = Program {
+                    image: exit.image.clone(),
+                    ..Program::default()
+                };
             }
             process.session_id = exit.session_id.or(process.session_id);
             let run_time_ns = exit.run_time_ns;

@@ -276,11 +276,15 @@ fn settings() -> Settings {
 }
 
 fn record(batches: Vec<Vec<Step>>) -> (Vec<Event>, Account) {
+    record_with(settings(), batches)
+}
+
+fn record_with(settings: Settings, batches: Vec<Vec<Step>>) -> (Vec<Event>, Account) {
     let (waker, sink) = (Waker::new().unwrap(), Memory::new());
     let sensor = Script::new(&waker, batches);
     let status = Arc::default();
     let sinks: Vec<Box<dyn Sink>> = vec![Box::new(sink.clone())];
-    let account = pipeline::record(sensor, sinks, settings(), &waker, &status, || {}).unwrap();
+    let account = pipeline::record(sensor, sinks, settings, &waker, &status, || {}).unwrap();
     assert_eq!(status.account(), account);
     (sink.events(), account)
 }
@@ -464,6 +468,106 @@ fn every_event_of_a_process_has_its_key_and_a_reused_id_another() {
     assert_ne!(keys[0], keys[2]);
     assert!(keys[2..].iter().all(|key| *key == keys[2]));
     assert_eq!(keys[0], event::ProcessKey::new(BOOT_ID, 10, 1));
+}
+
+fn image(event: &Event) -> Option<&str> {
+    let image = match &event.body {
+        Body::ProcessStart(start) => &start.program.image,
+        Body::ProcessExit(exit) => &exit.image,
+        body => panic!("{body:?}"),
+    };
+    image.as_ref().map(trail::Text::shown)
+}
+
+fn is_lost(event: &Event) -> bool {
+    let reason = ("image".into(), "lost".into());
+    event.missing.contains(&reason)
+}
+
+// A process whose exec was lost ended, and had children, as the program it had run before.
+#[cfg(target_os = "linux")]
+#[test]
+fn what_a_process_ran_before_a_loss_is_not_told_after_it() {
+    let script = vec![
+        fork(TICK, 1, 10),
+        exec(2 * TICK, 10, b"old\0", b"old\0"),
+        lost(3 * TICK, Kind::PROCESS_EXEC, 1),
+        fork(4 * TICK, 10, 11),
+        exit(5 * TICK, 11, 0),
+        exit(6 * TICK, 10, 0),
+        // What is told afterwards is told.
+        fork(7 * TICK, 1, 12),
+        exec(8 * TICK, 12, b"new\0", b"new\0"),
+        exit(9 * TICK, 12, 0),
+    ];
+    let (events, _account) = record(vec![script]);
+    for event in &events[4..7] {
+        assert_eq!((image(event), is_lost(event)), (None, true), "{event:?}");
+    }
+    assert_eq!(image(&events[9]), Some("/new"));
+}
+
+// The rules left out what a process did because of the program it ran no more.
+#[cfg(target_os = "linux")]
+#[test]
+fn no_rule_leaves_out_what_may_be_another_program_since_a_loss() {
+    let of_image = |pattern| systrail::rules::Conditions {
+        image: vec![systrail::rules::Pattern::new(pattern).unwrap()],
+        ..systrail::rules::Conditions::default()
+    };
+    let script = || {
+        vec![
+            fork(TICK, 1, 10),
+            exec(2 * TICK, 10, b"old\0", b"old\0"),
+            lost(3 * TICK, Kind::PROCESS_EXEC, 1),
+            fork(4 * TICK, 10, 11),
+            exit(5 * TICK, 10, 0),
+        ]
+    };
+    for rules in [
+        Rules::new(&[], &[of_image("/old")]),
+        Rules::new(&[of_image("/new")], &[]),
+    ] {
+        let settings = Settings {
+            rules: rules.unwrap(),
+            ..settings()
+        };
+        let (events, account) = record_with(settings, vec![script()]);
+        let told = kinds(&events);
+        assert!(told.ends_with(&[
+            Kind::LOST,
+            Kind::PROCESS_START,
+            Kind::PROCESS_EXIT,
+            Kind::SENSOR_STOP
+        ]));
+        assert_eq!(
+            account
+                .kinds
+                .by_kind()
+                .map(|(_, count)| count.excluded)
+                .sum::<u64>(),
+            1
+        );
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_a_process_still_runs_after_a_loss_is_asked_of_the_system() {
+    let own_id = std::process::id();
+    let ticks = systrail::sys::processes::start_tick(own_id).unwrap();
+    let now = systrail::sys::clock::now().0;
+    let mut own = fork(ticks * TICK, 1, own_id);
+    own.header.flags = Flags::EXISTING;
+    let script = vec![
+        own,
+        exec(now - 2, own_id, b"replaced\0", b"replaced\0"),
+        lost(now - 1, Kind::PROCESS_EXEC, 1),
+        fork(now, own_id, 4_194_303),
+    ];
+    let (events, _account) = record(vec![script]);
+    let path = std::env::current_exe().unwrap();
+    assert_eq!(image(&events[4]), path.to_str());
 }
 
 // Nothing said who had started a set-user-id program.

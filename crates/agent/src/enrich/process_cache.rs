@@ -37,6 +37,8 @@ pub struct Process {
     pub session_id: Option<u32>,
     /// What it runs.
     pub program: Program,
+    /// How many losses there were before that was known.
+    pub losses: u32,
     /// What the rules say of its events.
     pub verdict: Verdict,
     /// Bytes of its program, as the cache counts them.
@@ -82,6 +84,13 @@ impl ProcessCache {
     /// "not known", the one that has the id now.
     pub fn get(&self, process_id: u32, start_time: u64) -> Option<&Process> {
         let process = self.processes.get(&process_id)?;
+        let same = start_time == 0 || is_same_start(process.start_time, start_time);
+        same.then_some(process)
+    }
+
+    /// The same, to change what is known of it.
+    pub fn get_mut(&mut self, process_id: u32, start_time: u64) -> Option<&mut Process> {
+        let process = self.processes.get_mut(&process_id)?;
         let same = start_time == 0 || is_same_start(process.start_time, start_time);
         same.then_some(process)
     }
@@ -228,6 +237,7 @@ mod tests {
             began: start_time,
             session_id: None,
             program: Program::default(),
+            losses: 0,
             verdict: Verdict::default(),
             size: 0,
         }

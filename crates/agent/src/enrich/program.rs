@@ -97,6 +97,19 @@ impl Program {
         None
     }
 
+    /// That of a process of which nobody knows what it runs, because what told it was lost.
+    pub fn lost(header: &Header) -> Self {
+        let mut program = Self::default();
+        program.lacks(&["image"], missing::LOST);
+        program.lacks(command_line_fields(header.flags), missing::LOST);
+        program
+    }
+
+    /// Whether it is one of those.
+    pub fn is_lost(&self) -> bool {
+        self.missing_reason("image").as_deref() == Some(missing::LOST)
+    }
+
     /// Whether it runs for a user whose name is not known yet.
     pub fn is_user_unanswered(&self) -> bool {
         self.missing_reason("user").as_deref() == Some(missing::UNANSWERED)

@@ -159,7 +159,9 @@ impl Ebpf {
         batch.append(&mut self.held);
         self.collect(now, batch)?;
         let found = batch.count() > from;
-        if !found || now.saturating_sub(self.settled) >= IDLE_NS {
+        // While records wait that may mark the place of a loss, it is theirs to tell.
+        let is_due = now.saturating_sub(self.settled) >= IDLE_NS;
+        if !self.is_behind && (!found || is_due) {
             self.settle(now, batch)?;
         }
         let watermark = self.read_until().saturating_sub(SETTLE_NS);

@@ -1,6 +1,7 @@
 //! Processes that are there now, as the system tells of them by id.
 
 use event::Flags;
+use event::process::Users;
 
 use super::pid_namespace;
 use super::proc::{self, Process};
@@ -13,6 +14,9 @@ pub const START_TICK_NS: u64 = proc::TICK_NS;
 /// Whether an id can be another process's within a tick: anybody can use up all ids, and who may can
 /// choose one.
 pub const IDS_RETURN_WITHIN_TICK: bool = true;
+
+/// Whether a process may come to run another program.
+pub const PROGRAMS_ARE_REPLACED: bool = true;
 
 /// Whether the system tells of processes under the ids that events have.
 pub fn are_told() -> bool {
@@ -45,6 +49,23 @@ pub fn program(process_id: u32, start_time: u64) -> Option<Program> {
     let unavailable = [Flags::IMAGE_UNAVAILABLE, Flags::COMMAND_LINE_UNAVAILABLE];
     let is_whole = !unavailable.iter().any(|&flag| program.flags.contains(flag));
     (is_it && is_whole).then_some(program)
+}
+
+/// For whom the process with this id that started at `start_time` runs now, and who asked for that.
+pub fn user(process_id: u32, start_time: u64) -> Option<(u32, Users)> {
+    if !are_told() || start_time == 0 {
+        return None;
+    }
+    let process = Process::open(process_id).ok()?;
+    let users = process.user_ids().ok()?;
+    let is_it = process.stat().ok()?.start_tick == start_time / START_TICK_NS;
+    is_it.then_some(users)
+}
+
+/// Whether what had this id at `time` is a thread of the kernel's own.
+pub fn is_kernel(process_id: u32, time: u64) -> bool {
+    let as_of = Process::open_as_of(process_id, time);
+    are_told() && as_of.is_ok_and(|(_, stat)| stat.is_kernel)
 }
 
 /// What the kernel calls the thread of its own that had this id at `time`, if it is still there.

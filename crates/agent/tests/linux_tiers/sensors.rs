@@ -178,7 +178,7 @@ fn a_program_that_runs_is_told_with_image_arguments_and_user() {
             panic!("a start and an exec are told: {told:?}");
         };
         assert!(!start.flags.contains(Flags::EXISTING));
-        assert_eq!(exec.flags, Flags::NONE);
+        assert_eq!(exec.flags.without(Flags::EXTENDED), Flags::NONE);
         assert_eq!((&exec_image[..], &line[..]), (&image[..], arguments));
         let user = batches
             .iter()

@@ -36,6 +36,9 @@ pub const START_TICK_NS: u64 = 100;
 /// Whether an id can be another process's within a tick, which is shorter than any life here.
 pub const IDS_RETURN_WITHIN_TICK: bool = false;
 
+/// Whether a process may come to run another program.
+pub const PROGRAMS_ARE_REPLACED: bool = false;
+
 /// The most bytes of the list of processes, which also holds a line for each thread.
 const LIST_SIZE_MAX: usize = 256 << 20;
 
@@ -84,6 +87,16 @@ pub fn own_id() -> Option<u32> {
 pub fn start_tick(process_id: u32) -> Option<u64> {
     let process = Process::open(process_id).ok()?;
     Some(process.start_time().ok()? / START_TICK_NS)
+}
+
+/// For whom it runs is told by its SID here, and never changes.
+pub const fn user(_process_id: u32, _start_time: u64) -> Option<(u32, event::process::Users)> {
+    None
+}
+
+/// Whether it is one of the kernel's own; nobody asks, as no program is lost here.
+pub const fn is_kernel(_process_id: u32, _time: u64) -> bool {
+    false
 }
 
 /// What the process with this id that started at `start_time` runs.
