@@ -49,6 +49,7 @@ process_buffer_size = "2 MiB"
 event_buffer_size = "16 MiB"
 processes = 100_000
 images = 0x1000
+argument_rate = "2 MiB"
 
 [metrics]
 address = "127.0.0.1:9000"
@@ -71,7 +72,7 @@ fn documented() -> Vec<&'static str> {
 #[test]
 fn the_documentation_tells_the_defaults_and_nothing_wrong() {
     let documented = documented();
-    assert_eq!(documented.len(), 3);
+    assert_eq!(documented.len(), 4);
     assert_eq!(
         Config::parse(documented[0]),
         (Config::default(), Vec::new())
@@ -79,7 +80,8 @@ fn the_documentation_tells_the_defaults_and_nothing_wrong() {
     let uncommented = documented[0]
         .replace("# path", "path")
         .replace("# keep_", "keep_");
-    for text in [uncommented.as_str(), documented[1], documented[2]] {
+    let others = documented.iter().skip(1).copied();
+    for text in others.chain([uncommented.as_str()]) {
         assert_eq!(findings(text), [""; 0], "{text}");
     }
     let (metrics, _) = Config::parse(documented[1]);
@@ -118,6 +120,7 @@ fn every_key_is_understood() {
     assert_eq!(config.log.keep_age, Some(Duration::from_hours(720)));
     assert_eq!(config.limits.processes, 100_000);
     assert_eq!(config.limits.images, 0x1000);
+    assert_eq!(config.limits.argument_rate, 2 << 20);
     assert_eq!(
         config.metrics.map(|address| address.to_string()).as_deref(),
         Some("127.0.0.1:9000")
