@@ -93,7 +93,7 @@ pub fn kernel_setting(name: &str) -> io::Result<String> {
 
 /// The process that holds the lock on the whole file with this inode.
 pub fn lock_holder(inode: u64) -> Option<u32> {
-    let locks = fs::read_to_string("/proc/locks").ok()?;
+    let locks = locks().ok()?;
     locks.lines().find_map(|line| {
         // 1: FLOCK ADVISORY WRITE 4711 fe:00:123 0 EOF
         let fields: Vec<&str> = line.split_ascii_whitespace().collect();
@@ -104,6 +104,35 @@ pub fn lock_holder(inode: u64) -> Option<u32> {
         let is_it = file.rsplit(':').next()?.parse() == Ok(inode);
         is_it.then(|| process_id.parse().ok()).flatten()
     })
+}
+
+/// The list of locks, of one moment: of one that is read in pieces, an entry that goes between two reads
+/// takes another with it. The kernel gives a page at a time at the most, so a list of many locks is read
+/// twice until both are the same.
+fn locks() -> io::Result<String> {
+    const TRIES: usize = 8;
+    let mut before = None;
+    for _ in 0..TRIES {
+        let mut file = fs::File::open("/proc/locks")?;
+        let mut list = vec![0; 4096];
+        let mut size = 0;
+        let mut reads = 0;
+        while let Some(room) = list.get_mut(size..) {
+            let read = io::Read::read(&mut file, room)?;
+            if read == 0 {
+                break;
+            }
+            (size, reads) = (size + read, reads + 1);
+            list.resize(size + 4096, 0);
+        }
+        list.truncate(size);
+        let list = String::from_utf8(list).map_err(io::Error::other)?;
+        if reads <= 1 || before.as_ref() == Some(&list) {
+            return Ok(list);
+        }
+        before = Some(list);
+    }
+    Ok(before.unwrap_or_default())
 }
 
 /// The rest of the line that begins with `name` and a colon.

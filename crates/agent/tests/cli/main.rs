@@ -20,9 +20,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 /// The program, with nothing of this machine's configuration in reach of its data.
+///
+/// Signals do what they do by default: who tests in the background of a shell, or under `nohup`, has some
+/// ignored, and children take that over.
 fn systrail() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_systrail"));
+    let mut command = Command::new("env");
     command
+        .args(["--default-signal", env!("CARGO_BIN_EXE_systrail")])
         .env_remove("NOTIFY_SOCKET")
         .env_remove("WATCHDOG_USEC")
         .stdin(Stdio::null());

@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 use systrail::account::Account;
 
 use crate::run::{Recording, run};
-use crate::{file, said, systrail};
+use crate::{file, said};
 
 /// The last event of a log.
 fn last_line(log: &Path) -> String {
@@ -93,8 +93,7 @@ fn a_limit_on_file_sizes_costs_the_sink_that_meets_it_what_it_cannot_write() {
     );
     let output = Command::new("sh")
         .args(["-c", "ulimit -f 32; exec \"$@\"", "sh"])
-        .arg(systrail().get_program())
-        .arg("replay")
+        .args([env!("CARGO_BIN_EXE_systrail"), "replay"])
         .args([
             &log,
             Path::new("--log"),

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::{Store, systrail};
+use super::{Store, ended, systrail};
 
 /// Every file of a store with its bytes.
 fn files(store: &Store) -> BTreeMap<String, Vec<u8>> {
@@ -146,6 +146,7 @@ fn ctrl_c_ends_a_query_with_a_message() {
     }
     let id = Pid::from_raw(child.id().try_into().unwrap());
     kill(id, Signal::SIGINT).unwrap();
+    let status = ended(&mut child);
     let mut said = String::new();
     child
         .stderr
@@ -153,7 +154,7 @@ fn ctrl_c_ends_a_query_with_a_message() {
         .unwrap()
         .read_to_string(&mut said)
         .unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(1), "{said}");
+    assert_eq!(status.code(), Some(1), "{said}");
     assert_eq!(said, "systrail: the query was interrupted\n");
 }
 
@@ -265,7 +266,7 @@ fn ctrl_c_ends_a_tree_and_a_story() {
         }
         let id = Pid::from_raw(child.id().try_into().unwrap());
         kill(id, Signal::SIGINT).unwrap();
-        let ended = child.wait().unwrap();
-        assert_eq!(ended.signal(), Some(Signal::SIGINT as i32), "{command}");
+        let status = ended(&mut child);
+        assert_eq!(status.signal(), Some(Signal::SIGINT as i32), "{command}");
     }
 }

@@ -17,7 +17,9 @@ mod tree;
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -29,9 +31,13 @@ const TRAIL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/lookback/trail.j
 const END: &str = "--until=2026-01-01T00:01:02.000000001Z";
 
 /// The program, out of reach of this machine's data, terminal and pager.
+///
+/// Signals do what they do by default: who tests in the background of a shell, or under `nohup`, has some
+/// ignored, and children take that over.
 fn systrail() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_systrail"));
+    let mut command = Command::new("env");
     command
+        .args(["--default-signal", env!("CARGO_BIN_EXE_systrail")])
         .env_remove("NOTIFY_SOCKET")
         .env_remove("PAGER")
         .env("XDG_STATE_HOME", "/nonexistent")
@@ -41,6 +47,19 @@ fn systrail() -> Command {
 
 fn output<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Output {
     systrail().args(arguments).output().expect("the program")
+}
+
+/// How a program ended that was told to, which takes it a moment.
+fn ended(child: &mut Child) -> ExitStatus {
+    let deadline = Instant::now() + Duration::from_mins(1);
+    while Instant::now() < deadline {
+        if let Some(status) = child.try_wait().expect("its status") {
+            return status;
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    let _killed = child.kill();
+    panic!("{child:?} does not end");
 }
 
 /// What a tree and a story of the small trail say of it.

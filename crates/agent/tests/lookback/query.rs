@@ -13,7 +13,9 @@ use serde_json::{Value, json};
 use systrail::query::EXAMPLES;
 use systrail::store::views;
 
-use super::{Store, TRAIL, assert_harmless, lines_of_json, output, printed, refused, systrail};
+use super::{
+    Store, TRAIL, assert_harmless, ended, lines_of_json, output, printed, refused, systrail,
+};
 
 #[test]
 fn every_format_has_the_rows() {
@@ -341,7 +343,7 @@ fn it_answers_while_run_goes_on() {
     while line != "systrail: recording\n" {
         line.clear();
         if said.read_line(&mut line).unwrap() == 0 {
-            assert_eq!(recorder.wait().unwrap().code(), Some(4));
+            assert_eq!(ended(&mut recorder).code(), Some(4));
             return;
         }
     }
@@ -369,7 +371,7 @@ fn it_answers_while_run_goes_on() {
     kill(recorder_id, Signal::SIGTERM).unwrap();
     let mut rest = String::new();
     said.read_to_string(&mut rest).unwrap();
-    assert_eq!(recorder.wait().unwrap().code(), Some(0), "{rest}");
+    assert_eq!(ended(&mut recorder).code(), Some(0), "{rest}");
 }
 
 /// How SQLite will answer.
