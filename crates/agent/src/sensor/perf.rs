@@ -10,7 +10,9 @@
 //!   the connector does not open.
 //! - The command line of an exec is read from `/proc`, a millisecond later or two. It is
 //!   unavailable when the process has ended or executed another program by then. The image is
-//!   exact: it is the first file mapped executable after the exec, which is the program itself.
+//!   exact: it is the first file mapped executable after the exec, which is the program itself. So is
+//!   the user where the connector opens: rights change after the record of the exec and before that
+//!   mapping. Elsewhere he is read from `/proc` too.
 //! - The parent of a process where it is not the creator (`CLONE_PARENT`) and the process has ended
 //!   by the time it is read.
 //! - The start time of a process is that of its fork record, a few microseconds late. Where that
@@ -35,7 +37,7 @@ use self::side::Side;
 use super::merge::{HEARTBEAT, Merge, PROMPT_INTERVAL, SETTLE_NS, watermark};
 use super::perf_buffer::{Drained, Records, Rings, RingsSettings};
 use super::perf_record::{self, Body, Record};
-use super::tasks::{Act, Task, Tasks};
+use super::tasks::{Act, Fact, Task, Tasks};
 use super::{Batch, Counters, Error, Sensor, Settings, seam, snapshot, task_record};
 use crate::sys::{clock, pid_namespace, proc};
 
@@ -62,6 +64,7 @@ struct Perf {
     is_behind: bool,
     last_beat: u64,
     has_lost: u64,
+    has_lost_users: bool,
     counters: Counters,
 }
 
@@ -114,6 +117,7 @@ impl Perf {
             is_behind: false,
             last_beat: 0,
             has_lost: 0,
+            has_lost_users: false,
             counters: Counters::default(),
         })
     }
@@ -147,9 +151,9 @@ impl Perf {
         if tasks_changed || images_changed {
             self.epoll = watch(&self.settings, &[&self.task_rings, &self.image_rings])?;
         }
-        if self.task_rings.lost() > self.has_lost {
+        if self.task_rings.lost() > self.has_lost || std::mem::take(&mut self.has_lost_users) {
             self.has_lost = self.task_rings.lost();
-            self.tasks.heal(|id| proc::Process::open(id).is_ok());
+            self.tasks.heal(self.side.is_some());
         }
         Ok(())
     }
@@ -167,10 +171,14 @@ impl Perf {
     fn drain(&mut self, now: u64, batch: &mut Batch) -> Result<u64, Error> {
         let tasks = self.drain_tasks(batch)?;
         self.execs.read_programs();
-        self.execs.begin_images(now);
+        let drained_until = tasks.incomplete_after.unwrap_or(now).min(now);
+        self.execs.begin_images(drained_until);
         let images = self.drain_images(batch)?;
-        if let Some(side) = &mut self.side {
-            side.receive(&mut self.acts)?;
+        if let Some(side) = &mut self.side
+            && side.receive(&mut self.acts)?
+        {
+            self.tasks.forget_users();
+            self.has_lost_users = true;
         }
         let incomplete = [tasks.incomplete_after, images.incomplete_after];
         let incomplete = incomplete.into_iter().flatten().min();
@@ -220,7 +228,7 @@ impl Perf {
             })
             .map_err(Error::io("reading image loads from perf events"))?;
         if self.image_rings.lost() > lost {
-            execs.doubt();
+            self.execs.doubt(clock::now().0);
         }
         Ok(drained)
     }
@@ -233,8 +241,20 @@ impl Perf {
         let due = self.acts.partition_point(|(time, _)| *time <= watermark);
         let acts = std::mem::take(&mut self.acts);
         let mut written = 0;
-        for (time, act) in &acts[..due] {
+        for (index, (time, act)) in acts[..due].iter().enumerate() {
             let mut act = *act;
+            let later = &acts[index + 1..];
+            match self.is_end(*time, &act, later) {
+                Some(false) => {
+                    written += 1;
+                    continue;
+                }
+                None if *time > patience_until => {
+                    watermark = time.saturating_sub(1);
+                    break;
+                }
+                _ => {}
+            }
             if let (Act::Exit { task, status, .. }, Some(side)) = (&mut act, &mut self.side) {
                 *status = side.status(*task, *time);
                 if status.is_none() && *time > patience_until {
@@ -242,7 +262,7 @@ impl Perf {
                     break;
                 }
             }
-            self.write_act(*time, &act, batch);
+            self.write_act(*time, &act, later, batch);
             written += 1;
         }
         self.acts = acts;
@@ -253,16 +273,65 @@ impl Perf {
         }
     }
 
-    fn write_act(&mut self, time: u64, act: &Act, batch: &mut Batch) {
+    /// Whether an exit is one: a set-user-id program ends the events of its process when it is put in
+    /// place, and the kernel tells that as an exit (`begin_new_exec` of `fs/exec.c`). `None` where
+    /// that is not known yet. `later` are the acts after it.
+    fn is_end(&self, time: u64, act: &Act, later: &[(u64, Act)]) -> Option<bool> {
+        let Act::Exit { task, .. } = *act else {
+            return Some(true);
+        };
+        if time >= self.tasks.loaded(task.process_id) {
+            return Some(true);
+        }
+        for (_, act) in later {
+            match act {
+                Act::Fork { child, .. } if child.thread_id == task.thread_id => return Some(true),
+                Act::Exit { task: again, .. } if *again == task => return Some(false),
+                _ => {}
+            }
+        }
+        let (_, stat) = proc::Process::open_as_of(task.process_id, time).ok()?;
+        (!stat.is_exiting && !stat.leader_has_ended).then_some(false)
+    }
+
+    /// `later` are the acts after this one.
+    fn write_act(&mut self, time: u64, act: &Act, later: &[(u64, Act)], batch: &mut Batch) {
+        let is_followed = match *act {
+            Act::Exec(task) => self.follow_rights(task, time, later),
+            _ => true,
+        };
         let (counters, execs) = (&mut self.counters, &mut self.execs);
         let threads = self.settings.threads;
         self.tasks.take(time, act, &mut |time, fact| {
             if fact.is_of_thread() && !threads {
                 return;
             }
+            let fact = match fact {
+                Fact::ProcessExec { process_id, .. } if !is_followed => Fact::ProcessExec {
+                    process_id,
+                    user: None,
+                },
+                fact => fact,
+            };
             task_record::write(time, &fact, batch, &mut |id| execs.take(id, time));
             counters.add_produced(fact.kind(), 1);
         });
+    }
+
+    /// Takes the rights that an exec gives: they are told after it, and before it maps anything.
+    /// Whether they are known.
+    fn follow_rights(&mut self, task: Task, time: u64, later: &[(u64, Act)]) -> bool {
+        let mapped = self.execs.mapped_at(task.process_id, time);
+        self.tasks.load(task.process_id, mapped.unwrap_or(u64::MAX));
+        let Some(mapped) = mapped else {
+            return false;
+        };
+        let before = later.iter().take_while(|(time, _)| *time <= mapped);
+        let is_it = |act: &&Act| matches!(act, Act::User { task: whose, .. } if *whose == task);
+        if let Some(rights) = before.map(|(_, act)| act).filter(is_it).last() {
+            self.tasks.take(time, rights, &mut |_, _| {});
+        }
+        true
     }
 }
 

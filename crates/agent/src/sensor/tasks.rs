@@ -117,6 +117,8 @@ struct Process {
     last_time: u64,
     /// A thread that became the first one by an exec. The exit of its old self may come late.
     exec_thread_id: Option<u32>,
+    /// When it began to run what it executed last.
+    loaded: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -179,9 +181,37 @@ impl Tasks {
         }
     }
 
-    /// Forgets processes that are not there any more.
-    pub(super) fn heal(&mut self, is_there_fn: impl Fn(u32) -> bool) {
-        self.processes.retain(|&id, _| is_there_fn(id));
+    /// Changes of user and session were lost: until they are read again nobody knows them.
+    pub(super) fn forget_users(&mut self) {
+        for process in self.processes.values_mut() {
+            process.user = None;
+        }
+    }
+
+    /// Forgets processes that are not there any more, and reads again for whom the others run where
+    /// that is followed and was forgotten.
+    pub(super) fn heal(&mut self, users_are_followed: bool) {
+        self.processes.retain(|&id, process| {
+            let Ok(found) = proc::Process::open(id) else {
+                return false;
+            };
+            if users_are_followed && process.user.is_none() {
+                let stat = found.stat().ok();
+                process.user = stat.and_then(|stat| found.user(&stat));
+            }
+            true
+        });
+    }
+
+    /// A process runs what it has executed from that time on.
+    pub(super) fn load(&mut self, process_id: u32, time: u64) {
+        self.processes.entry(process_id).or_default().loaded = time;
+    }
+
+    /// When it began to run that; 0 where it has not executed anything.
+    pub(super) fn loaded(&self, process_id: u32) -> u64 {
+        let process = self.processes.get(&process_id);
+        process.map_or(0, |process| process.loaded)
     }
 
     /// Takes one act and hands over what it comes to, with the time of that.
@@ -543,8 +573,13 @@ mod tests {
     #[test]
     fn what_is_gone_is_forgotten_after_a_loss() {
         let mut tasks = Tasks::default();
-        facts(&mut tasks, &[fork(5, 5), fork(6, 6)]);
-        tasks.heal(|id| id == 6);
+        let own = std::process::id();
+        let nobody = u32::MAX - 1;
+        facts(&mut tasks, &[fork(nobody, nobody), fork(own, own)]);
+        tasks.forget_users();
+        tasks.heal(true);
         assert_eq!(tasks.processes.len(), 1);
+        let user = tasks.user(own).unwrap();
+        assert_eq!(user.user_id, nix::unistd::geteuid().as_raw());
     }
 }

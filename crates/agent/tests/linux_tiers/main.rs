@@ -7,6 +7,7 @@
 #![cfg(target_os = "linux")]
 
 mod recording;
+mod rights;
 mod rings;
 mod sensors;
 mod stream;

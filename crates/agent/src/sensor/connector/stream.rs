@@ -115,7 +115,7 @@ impl Stream {
     /// After a loss, forgets tasks that are not there any more.
     pub(super) fn heal(&mut self) {
         if std::mem::take(&mut self.has_lost) {
-            self.tasks.heal(|id| proc::Process::open(id).is_ok());
+            self.tasks.heal(true);
         }
     }
 
@@ -147,6 +147,7 @@ impl Stream {
 
     fn lose(&mut self, time: u64, count: u64, batch: &mut Batch) {
         self.has_lost = true;
+        self.tasks.forget_users();
         self.counters.add_lost(Kind::PROCESS_START, count);
         batch.write_lost(
             time,

@@ -17,6 +17,8 @@ pub(super) struct Execs {
     /// Images mapped while or after the tasks were drained: their exec may come with the next.
     late: Vec<(u32, u64, Image)>,
     late_from: u64,
+    /// Until when mappings may have been lost.
+    doubted_until: u64,
 }
 
 type Image = (Flags, Vec<u8>);
@@ -26,10 +28,8 @@ struct Exec {
     time: u64,
     /// What `/proc` said when the exec was drained, and for whom it runs.
     read: Option<(Program, Option<User>)>,
-    /// What was mapped first.
-    image: Option<Image>,
-    /// Mappings were lost, so the first one that was seen need not be the program.
-    is_doubtful: bool,
+    /// What was mapped first, and when.
+    image: Option<(u64, Image)>,
 }
 
 impl Execs {
@@ -40,7 +40,6 @@ impl Execs {
             time,
             read: None,
             image: None,
-            is_doubtful: false,
         });
         self.unread.push(process_id);
     }
@@ -62,14 +61,13 @@ impl Execs {
         });
     }
 
-    /// Mappings were lost.
-    pub(super) fn doubt(&mut self) {
-        for exec in self.by_process.values_mut().flatten() {
-            exec.is_doubtful = true;
-        }
+    /// Mappings were lost before `time`, so the first one that was seen need not be the program.
+    pub(super) fn doubt(&mut self, time: u64) {
+        self.doubted_until = self.doubted_until.max(time);
     }
 
-    /// Images that are mapped from `now` on may belong to execs that were not drained.
+    /// Images that are mapped from `now` on, until when the tasks are drained, may belong to execs
+    /// that are not.
     pub(super) fn begin_images(&mut self, now: u64) {
         for (process_id, time, (flags, path)) in std::mem::take(&mut self.late) {
             self.mapped(process_id, time, flags, &path);
@@ -81,17 +79,25 @@ impl Execs {
     /// A process has mapped an image.
     pub(super) fn mapped(&mut self, process_id: u32, time: u64, flags: Flags, path: &[u8]) {
         let execs = self.by_process.get_mut(&process_id);
-        // The last exec before the mapping; its first mapping counts.
+        // The last exec before the mapping; its first mapping counts, which another processor's may
+        // have been drained before.
         let exec = execs.and_then(|execs| execs.iter_mut().rfind(|exec| exec.time <= time));
         match exec {
-            Some(exec) => {
-                exec.image.get_or_insert_with(|| (flags, path.to_vec()));
+            Some(exec) if exec.image.as_ref().is_none_or(|(first, _)| time < *first) => {
+                exec.image = Some((time, (flags, path.to_vec())));
             }
             None if time >= self.late_from => {
                 self.late.push((process_id, time, (flags, path.to_vec())));
             }
-            None => {}
+            _ => {}
         }
+    }
+
+    /// When the program that was executed at `time` was mapped, which is before it runs.
+    pub(super) fn mapped_at(&self, process_id: u32, time: u64) -> Option<u64> {
+        let execs = self.by_process.get(&process_id)?;
+        let exec = execs.iter().find(|exec| exec.time == time)?;
+        exec.image.as_ref().map(|(mapped, _)| *mapped)
     }
 
     /// What the process has executed at `time`, and for whom it runs, as far as it is known.
@@ -99,32 +105,34 @@ impl Execs {
         let execs = self.by_process.get_mut(&process_id)?;
         let place = execs.iter().position(|exec| exec.time == time)?;
         let exec = execs.remove(place);
+        let is_last = place >= execs.len();
         if execs.is_empty() {
             self.by_process.remove(&process_id);
         }
-        Some(exec.program())
+        Some(exec.program(is_last, self.doubted_until))
     }
 }
 
 impl Exec {
-    fn program(self) -> (Program, Option<User>) {
-        let (now, user) = self.read.unwrap_or_else(|| (Program::unavailable(), None));
-        let Some((flags, image)) = self.image else {
-            return (now, user);
+    /// Program and user. That it is the last one that the process has executed was known later than
+    /// `/proc` was read, so what was read is this one then.
+    fn program(self, is_last: bool, doubted_until: u64) -> (Program, Option<User>) {
+        let read = self.read.filter(|(program, _)| !program.image.is_empty());
+        let Some((_, (flags, image))) = self.image else {
+            return read.unwrap_or_else(|| (Program::unavailable(), None));
         };
-        if now.image == image {
-            return (now, user);
+        match read {
+            Some((program, user)) if program.image == image || is_last => return (program, user),
+            _ if self.time <= doubted_until => return (Program::unavailable(), None),
+            _ => {}
         }
-        if self.is_doubtful {
-            return (Program::unavailable(), user);
-        }
-        // It has executed another program since, or has ended.
+        // It has executed another program since, or has ended: for whom that ran says nothing.
         let program = Program {
             flags: flags.with(Flags::COMMAND_LINE_UNAVAILABLE),
             image,
             command_line: Vec::new(),
         };
-        (program, user)
+        (program, None)
     }
 }
 
@@ -166,12 +174,24 @@ mod tests {
         assert_eq!(image_at(&mut execs, SETTLE_NS + 1), b"/late");
     }
 
+    // Under load a library was told as the program: its process had moved to a processor whose buffer
+    // was read first.
+    #[test]
+    fn the_first_mapping_is_the_first_in_time() {
+        let mut execs = Execs::default();
+        execs.add(NOBODY, 10);
+        execs.mapped(NOBODY, 12, Flags::NONE, b"/its-loader");
+        execs.mapped(NOBODY, 11, Flags::NONE, b"/program");
+        assert_eq!(execs.mapped_at(NOBODY, 10), Some(11));
+        assert_eq!(image_at(&mut execs, 10), b"/program");
+    }
+
     #[test]
     fn an_image_is_doubted_after_a_loss() {
         let mut execs = Execs::default();
         execs.add(NOBODY, 10);
         execs.mapped(NOBODY, 12, Flags::NONE, b"/its-loader");
-        execs.doubt();
+        execs.doubt(11);
         assert_eq!(execs.take(NOBODY, 10).unwrap().0, Program::unavailable());
     }
 
@@ -185,11 +205,18 @@ mod tests {
         execs.read_programs();
         execs.mapped(own_id, now, Flags::NONE, &own.image().1);
         assert_eq!(execs.take(own_id, now).unwrap().0, own.program());
-        execs.add(own_id, now);
+        // It has executed something since.
+        execs.add(own_id, now - 1);
         execs.read_programs();
-        execs.mapped(own_id, now, Flags::NONE, b"/another");
-        let (program, _) = execs.take(own_id, now).unwrap();
+        execs.mapped(own_id, now - 1, Flags::NONE, b"/another");
+        execs.add(own_id, now);
+        let (program, user) = execs.take(own_id, now - 1).unwrap();
         assert_eq!(program.image, b"/another");
         assert_eq!(program.command_line, b"");
+        assert_eq!(user, None);
+        // Its own mapping was lost: what runs is what was executed last.
+        execs.read_programs();
+        execs.mapped(own_id, now, Flags::NONE, b"/its-loader");
+        assert_eq!(execs.take(own_id, now).unwrap().0, own.program());
     }
 }

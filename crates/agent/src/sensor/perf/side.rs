@@ -18,6 +18,8 @@ pub(super) struct Side {
     messages: Vec<Message>,
     /// By thread: when it ended and with what status, not asked for yet.
     statuses: HashMap<u32, VecDeque<(u64, u32)>>,
+    /// The number each processor's sequence goes on with.
+    sequences: HashMap<u32, u32>,
     to_boot_time: Conversion,
 }
 
@@ -32,6 +34,7 @@ impl Side {
             listener: Listener::open(size)?,
             messages: Vec::new(),
             statuses: HashMap::new(),
+            sequences: HashMap::new(),
             to_boot_time: Conversion::default(),
         })
     }
@@ -40,14 +43,23 @@ impl Side {
         self.listener.listen(&mut self.messages)
     }
 
-    /// Takes what was sent: changes of user and session go to `acts`, statuses stay here.
-    pub(super) fn receive(&mut self, acts: &mut Vec<(u64, Act)>) -> Result<(), Error> {
+    /// Takes what was sent: changes of user and session go to `acts`, statuses stay here. Says whether
+    /// something was lost.
+    pub(super) fn receive(&mut self, acts: &mut Vec<(u64, Act)>) -> Result<bool, Error> {
+        let mut has_lost = false;
         self.listener
             .receive(&mut self.messages)
             .map_err(Error::io("reading the proc connector"))?;
         self.to_boot_time.follow();
         for message in self.messages.drain(..) {
             let time = self.to_boot_time.apply(message.time);
+            let next = message.sequence.wrapping_add(1);
+            let expected = self.sequences.insert(message.cpu, next);
+            has_lost |= expected.is_some_and(|expected| {
+                // A step backwards would be a message of before: no loss.
+                let gap = message.sequence.wrapping_sub(expected);
+                gap > 0 && gap < u32::MAX / 2
+            });
             match message.body {
                 Body::Act(Act::Exit {
                     task,
@@ -64,7 +76,7 @@ impl Side {
         if self.statuses.len() > STATUSES_MAX {
             self.statuses.clear();
         }
-        Ok(())
+        Ok(has_lost)
     }
 
     /// The status of a task that perf saw ending at `time`. The connector tells of it later, and of
@@ -110,6 +122,7 @@ mod tests {
             listener,
             messages: Vec::new(),
             statuses: HashMap::from([(5, VecDeque::from([(10, 1), (20, 2), (30, 3)]))]),
+            sequences: HashMap::new(),
             to_boot_time: Conversion::default(),
         };
         assert_eq!(side.status(task(5), 15), Some(2));

@@ -26,6 +26,9 @@ const COMMAND_LINE_SIZE_MAX: usize = 32 * 1024;
 /// `PF_KTHREAD` of `include/linux/sched.h`.
 const TASK_FLAG_KERNEL: u32 = 0x0020_0000;
 
+/// `PF_EXITING`, which is set before anybody is told of an exit.
+const TASK_FLAG_EXITING: u32 = 4;
+
 /// Bytes of the largest `stat` and `status` we read; both are below 4 KiB.
 const STATUS_SIZE_MAX: u64 = 64 * 1024;
 
@@ -101,6 +104,8 @@ pub struct Stat {
     pub threads: u32,
     /// Whether its first thread has ended.
     pub leader_has_ended: bool,
+    /// Whether its first thread is about to.
+    pub is_exiting: bool,
 }
 
 impl Process {
@@ -335,6 +340,7 @@ fn parse_stat(bytes: &[u8]) -> Option<Stat> {
         is_kernel: flags & TASK_FLAG_KERNEL != 0,
         threads: u32::try_from(number(20)?).ok()?,
         leader_has_ended: matches!(field(3)?, "Z" | "X" | "x"),
+        is_exiting: flags & TASK_FLAG_EXITING != 0,
     })
 }
 
@@ -420,6 +426,7 @@ mod tests {
                 is_kernel: false,
                 threads: 3,
                 leader_has_ended: false,
+                is_exiting: false,
             })
         );
     }
