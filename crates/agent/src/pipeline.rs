@@ -10,8 +10,9 @@
 //! The caller's thread enriches, applies the rules, numbers and counts. When a sink is slow its
 //! channel fills, the enriching thread waits, the batches run out, the sensor thread waits, and in
 //! the end the kernel's own buffer fills and counts what it cannot hold: there is one place where
-//! events of a slow run are lost, and it counts by kind. A sink that says [`WhenBehind::Lose`] is
-//! passed over instead, at its own cost.
+//! events of a slow run are lost, and it counts by kind. A sink that takes nothing at all for
+//! [`PATIENCE`] where there are others, or says [`WhenBehind::Lose`], is passed over instead, at its
+//! own cost.
 //!
 //! [`WhenBehind::Lose`]: crate::sink::WhenBehind::Lose
 
@@ -37,6 +38,7 @@ mod feed;
 mod sink_queue;
 mod status;
 
+pub use sink_queue::PATIENCE;
 pub use status::Status;
 
 use feed::{Feed, Message};
@@ -57,6 +59,8 @@ pub struct Settings {
     pub process_events: bool,
     /// What enrichment may remember.
     pub limits: Limits,
+    /// How long a sink that takes nothing holds up the others.
+    pub patience: Duration,
 }
 
 /// Why a recording did not start, or broke.
@@ -87,7 +91,7 @@ pub fn record(
     recording_fn: impl FnOnce(),
 ) -> Result<Account, Error> {
     let source = sensor.source();
-    let queues = SinkQueues::open(sinks)?;
+    let queues = SinkQueues::open(sinks, Some(settings.patience))?;
     let feed = Feed::start(sensor, waker.clone(), Arc::clone(status))?;
     let mut recorder = Recorder::new(source, settings, queues, Arc::clone(status));
     let result = recorder.run(&feed, recording_fn);
@@ -109,7 +113,7 @@ pub fn replay(
     mut pace: Option<Pace>,
 ) -> Result<Account, Error> {
     let began = Instant::now();
-    let mut queues = SinkQueues::open(sinks)?;
+    let mut queues = SinkQueues::open(sinks, None)?;
     let mut counts = Counts::default();
     for event in events {
         let wait = pace
@@ -285,7 +289,7 @@ impl Recorder {
         self.sensor_queues.clone_from(&message.queues);
         let processes = u64::try_from(self.enricher.process_count().0).unwrap_or(u64::MAX);
         self.processes_peak = self.processes_peak.max(processes);
-        self.tell_sink_losses(message.time);
+        self.tell_sink_losses(message.time, false);
         self.queues.send();
         self.status.set(&self.account());
     }
@@ -359,8 +363,8 @@ impl Recorder {
     }
 
     /// Tells, in the stream, what sinks have lost since the last batch.
-    fn tell_sink_losses(&mut self, time: u64) {
-        for loss in self.queues.new_losses() {
+    fn tell_sink_losses(&mut self, time: u64, is_last: bool) {
+        for loss in self.queues.new_losses(is_last) {
             self.emit_lost(time, loss.kind, loss.count, loss.reason.into());
         }
     }
@@ -439,7 +443,7 @@ impl Recorder {
         if self.status.is_recording() {
             self.queues.catch_up();
             let (time, _offset) = crate::sys::clock::now();
-            self.tell_sink_losses(time);
+            self.tell_sink_losses(time, true);
             let stop = trail::SensorStop {
                 source: self.source.into(),
                 version: crate::VERSION.into(),

@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
 use event::wire::Reader;
 use event::{Extension, Flags, Header, Kind, loss, process, thread};
@@ -272,6 +273,7 @@ fn settings() -> Settings {
         rules: Rules::default(),
         process_events: true,
         limits: systrail::enrich::Limits::default(),
+        patience: Duration::from_millis(20),
     }
 }
 
@@ -845,6 +847,49 @@ fn a_sink_that_must_not_be_waited_for_loses_and_the_trail_says_so() {
         "each event is written or counted"
     );
     assert!(account.balanced);
+}
+
+/// A reader of `--log -` that did not read stopped the store as well, and the end of the recording.
+#[test]
+fn a_sink_that_stands_still_costs_the_others_nothing() {
+    for recovers in [true, false] {
+        let waker = Waker::new().unwrap();
+        let script: Vec<Vec<Step>> = (1..100)
+            .map(|time| vec![thread_exit(time, 10, 11)])
+            .collect();
+        let (kept, still) = (Memory::new(), Memory::new());
+        still.open_gate(false);
+        let sensor = Script::new(&waker, script);
+        let sinks: Vec<Box<dyn Sink>> = vec![Box::new(kept.clone()), Box::new(still.clone())];
+        let (status, gate) = (Arc::<Status>::default(), still.clone());
+        let watched = Arc::clone(&status);
+        let opener = std::thread::spawn(move || {
+            while watched.account().kinds.get(Kind::THREAD_EXIT).delivered < 99 {
+                std::thread::yield_now();
+            }
+            gate.open_gate(recovers);
+        });
+        let account = pipeline::record(sensor, sinks, settings(), &waker, &status, || {}).unwrap();
+        opener.join().unwrap();
+        let events = kept.events();
+        let of_kind = |kind| events.iter().filter(move |event| event.body.kind() == kind);
+        assert_eq!(of_kind(Kind::THREAD_EXIT).count(), 99);
+        let told: u64 = of_kind(Kind::LOST)
+            .map(|event| match &event.body {
+                Body::Lost(lost) if lost.lost_reason == "memory:sink_behind" => lost.lost_count,
+                other => panic!("{other:?}"),
+            })
+            .sum();
+        assert!(
+            told > 0 && of_kind(Kind::LOST).count() < 10,
+            "a second apart"
+        );
+        let count = &account.sinks[1];
+        let all = u64::try_from(events.len()).unwrap();
+        assert_eq!(count.written + count.lost + count.waiting, all);
+        assert_eq!(count.waiting > 0, !recovers);
+        still.open_gate(true);
+    }
 }
 
 /// What waited outside a full queue was counted as in it: a peak of 9 where the limit is 8.

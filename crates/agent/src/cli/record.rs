@@ -182,6 +182,7 @@ impl Recording {
                 images: count(self.config.limits.images),
                 argument_rate: self.config.limits.argument_rate,
             },
+            patience: pipeline::PATIENCE,
         })
     }
 

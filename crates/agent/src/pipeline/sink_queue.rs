@@ -24,6 +24,16 @@ const CHUNK_SIZE_MAX: usize = 2 << 20;
 /// Chunks that wait for one sink at most.
 const QUEUE_COUNT_MAX: usize = 8;
 
+/// How long a sink that does not take anything is waited for where others would: longer than a busy disk
+/// stands still, shorter than the kernel's buffers last.
+pub const PATIENCE: Duration = Duration::from_secs(3);
+
+/// How long closing goes on without the sink having written anything.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often the losses of a sink that stands still are told: they are told to all.
+const TELL_INTERVAL: Duration = Duration::from_secs(1);
+
 type Chunk = Arc<[Event]>;
 
 /// What goes to a sink's thread.
@@ -62,6 +72,12 @@ struct SinkQueue {
     name: &'static str,
     when_behind: WhenBehind,
     tally: Arc<Tally>,
+    /// How long it is waited for; `None` for ever.
+    patience: Option<Duration>,
+    /// It did not take anything for that long, and has not since.
+    stands_still: bool,
+    /// When its losses were told last.
+    told_at: Option<Instant>,
     /// Lost because the sink was behind.
     behind: Losses,
     behind_total: u64,
@@ -71,15 +87,23 @@ struct SinkQueue {
     told: [Losses; 2],
     peak: AtomicU64,
     messages: Option<Sender<Message>>,
-    thread: Option<JoinHandle<()>>,
+    thread: Option<Thread>,
 }
 
+/// A sink's thread. The channel ends when it does.
+type Thread = (JoinHandle<()>, Receiver<()>);
+
 impl SinkQueues {
-    /// Starts a thread for each sink.
-    pub(super) fn open(sinks: Vec<Box<dyn Sink>>) -> Result<Self, Error> {
+    /// Starts a thread for each sink. Of several, one that stands still is waited for so long: then
+    /// it loses what comes, and the others go on.
+    pub(super) fn open(
+        sinks: Vec<Box<dyn Sink>>,
+        patience: Option<Duration>,
+    ) -> Result<Self, Error> {
+        let patience = patience.filter(|_| sinks.len() > 1);
         let queues = sinks
             .into_iter()
-            .map(SinkQueue::open)
+            .map(|sink| SinkQueue::open(sink, patience))
             .collect::<Result<_, _>>()?;
         Ok(Self {
             pending: Vec::with_capacity(CHUNK_COUNT_MAX),
@@ -116,17 +140,25 @@ impl SinkQueues {
     pub(super) fn catch_up(&mut self) {
         self.send();
         let (answer, answers) = bounded(0);
-        for messages in self
-            .queues
-            .iter()
-            .filter_map(|queue| queue.messages.as_ref())
-        {
+        let mut patience = None;
+        for queue in &self.queues {
+            let Some(messages) = queue.messages.as_ref().filter(|_| !queue.stands_still) else {
+                continue;
+            };
+            patience = patience.max(queue.patience);
+            let message = Message::CatchUp(answer.clone());
             // A sink whose thread is gone has nothing to catch up with.
-            let _sent = messages.send(Message::CatchUp(answer.clone()));
+            let _sent = match queue.patience {
+                Some(patience) => messages.send_timeout(message, patience).is_ok(),
+                None => messages.send(message).is_ok(),
+            };
         }
         drop(answer);
         // Nobody ever answers: the channel ends when the last sink has dropped its sender.
-        let _ended = answers.recv();
+        let _ended = match patience {
+            Some(patience) => answers.recv_timeout(patience).is_ok(),
+            None => answers.recv().is_ok(),
+        };
     }
 
     /// Sends what was pushed and waits until every sink has closed.
@@ -136,22 +168,15 @@ impl SinkQueues {
             queue.messages = None;
         }
         for queue in &mut self.queues {
-            if queue
-                .thread
-                .take()
-                .is_some_and(|thread| thread.join().is_err())
-            {
-                tracing::error!(sink = queue.name, "the sink's thread panicked");
-            }
+            queue.join();
         }
     }
 
-    /// What sinks have lost since this was asked last.
-    pub(super) fn new_losses(&mut self) -> Vec<SinkLoss> {
-        self.queues
-            .iter_mut()
-            .flat_map(SinkQueue::new_losses)
-            .collect()
+    /// What sinks have lost since this was asked last; of one that stands still, once a second but for
+    /// the last time.
+    pub(super) fn new_losses(&mut self, is_last: bool) -> Vec<SinkLoss> {
+        let queues = self.queues.iter_mut();
+        queues.flat_map(|queue| queue.new_losses(is_last)).collect()
     }
 
     /// What each sink did.
@@ -181,17 +206,24 @@ impl SinkQueues {
 }
 
 impl SinkQueue {
-    fn open(sink: Box<dyn Sink>) -> Result<Self, Error> {
+    fn open(sink: Box<dyn Sink>, patience: Option<Duration>) -> Result<Self, Error> {
         let (messages, from_pipeline) = bounded(QUEUE_COUNT_MAX);
+        let (lives, ended) = bounded(0);
         let (name, when_behind) = (sink.name(), sink.when_behind());
         let tally = Arc::new(Tally::default());
         let shared = Arc::clone(&tally);
         let thread = crate::sys::thread::named(name)
-            .spawn(move || drain(sink, &from_pipeline, &shared))
+            .spawn(move || {
+                let _lives: Sender<()> = lives;
+                drain(sink, &from_pipeline, &shared);
+            })
             .map_err(|source| Error::Thread { name, source })?;
         Ok(Self {
             name,
             when_behind,
+            patience,
+            stands_still: false,
+            told_at: None,
             tally,
             behind: Losses::default(),
             behind_total: 0,
@@ -199,7 +231,7 @@ impl SinkQueue {
             told: Default::default(),
             peak: AtomicU64::new(0),
             messages: Some(messages),
-            thread: Some(thread),
+            thread: Some((thread, ended)),
         })
     }
 
@@ -210,10 +242,23 @@ impl SinkQueue {
         // A full queue holds no more while this one waits outside.
         let waiting = messages.len().saturating_add(1).min(QUEUE_COUNT_MAX);
         let message = Message::Events(Arc::clone(chunk));
-        let refused = match self.when_behind {
-            WhenBehind::Wait => messages.send(message).is_err(),
-            WhenBehind::Lose => messages.try_send(message).is_err(),
+        let refused = match (self.when_behind, self.patience) {
+            (WhenBehind::Wait, None) => messages.send(message).is_err(),
+            (WhenBehind::Wait, Some(patience)) if !self.stands_still => {
+                let refused = messages.send_timeout(message, patience).is_err();
+                if refused {
+                    tracing::warn!(
+                        sink = self.name,
+                        "it takes nothing for {patience:?}; the others go on without it"
+                    );
+                }
+                refused
+            }
+            _ => messages.try_send(message).is_err(),
         };
+        // One that takes a little now and then is not waited for each time.
+        let is_behind = self.stands_still && messages.len() > QUEUE_COUNT_MAX / 2;
+        self.stands_still = refused || is_behind;
         if refused {
             self.lose(chunk);
         } else {
@@ -223,7 +268,37 @@ impl SinkQueue {
         }
     }
 
-    fn new_losses(&mut self) -> Vec<SinkLoss> {
+    /// Waits until the thread has ended, or writes nothing any more.
+    fn join(&mut self) {
+        let Some((thread, ended)) = self.thread.take() else {
+            return;
+        };
+        let patience = self.patience.filter(|_| self.stands_still);
+        let patience = patience.unwrap_or(CLOSE_PATIENCE);
+        let mut written = self.tally.written();
+        while ended.recv_timeout(patience) == Err(RecvTimeoutError::Timeout) {
+            let before = std::mem::replace(&mut written, self.tally.written());
+            if self.patience.is_some() && written == before {
+                tracing::error!(
+                    sink = self.name,
+                    "it writes nothing any more, and is left with what waits for it"
+                );
+                return;
+            }
+        }
+        if thread.join().is_err() {
+            tracing::error!(sink = self.name, "the sink's thread panicked");
+        }
+    }
+
+    fn new_losses(&mut self, is_last: bool) -> Vec<SinkLoss> {
+        let is_due = self
+            .told_at
+            .is_none_or(|told| told.elapsed() >= TELL_INTERVAL);
+        if self.stands_still && !is_due && !is_last {
+            return Vec::new();
+        }
+        self.told_at = Some(Instant::now());
         let written = Kind::OBSERVED.map(|kind| self.tally.lost(kind));
         let reasons = [loss::Reason::SINK_BEHIND, loss::Reason::WRITE_FAILED];
         let mut losses = Vec::new();
