@@ -369,18 +369,16 @@ impl Enricher {
             Extension::Signature(signature) => Some(signature),
             _ => None,
         };
-        let unavailable = header.flags.contains(Flags::IMAGE_UNAVAILABLE);
-        let path = (!unavailable).then(|| self.images.path(load.image, header.flags));
-        let image = path.as_ref().map(|path| path.text.clone());
         let ImagePath {
+            text,
             scope,
             device,
             inode,
             mount_namespace,
-            ..
-        } = path.unwrap_or_default();
+        } = self.loaded_path(header, load);
+        let image = text;
         let mut missing = Vec::new();
-        if unavailable {
+        if image.is_none() {
             missing.push(("image".into(), missing::GONE.into()));
         }
         let mut truncated = Vec::new();
@@ -406,6 +404,18 @@ impl Enricher {
             missing,
             ..self.about(header, body)
         }
+    }
+
+    /// The path of an image. A sensor that looks for it later may know the file alone, or find it by
+    /// another name; that of the process itself is known then, for its exec told the path.
+    fn loaded_path(&mut self, header: &Header, load: &image::Load<'_>) -> ImagePath {
+        let path = self.images.path(load.image, header.flags);
+        if header.flags.contains(Flags::LEAF_FIRST) {
+            return path;
+        }
+        let process = self.processes.get(header.process_id, header.start_time);
+        let own = process.and_then(|process| process.program.path_of(&path));
+        own.unwrap_or(path)
     }
 
     /// What every event says of the process it is about, with the rules' word on it.

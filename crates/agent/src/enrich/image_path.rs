@@ -46,8 +46,8 @@ pub fn split(bytes: &[u8], flags: Flags) -> (&[u8], Place) {
 /// A path as the trail tells it, with what it leads to.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ImagePath {
-    /// The path.
-    pub text: Text,
+    /// The path; `None` where it could not be had.
+    pub text: Option<Text>,
     /// In whose tree, where not the host's.
     pub scope: Option<Cow<'static, str>>,
     /// The device.
@@ -88,11 +88,15 @@ impl ImagePaths {
     /// The path these bytes stand for, not remembered.
     pub fn read(&mut self, bytes: &[u8], flags: Flags) -> ImagePath {
         let (bytes, place) = split(bytes, flags);
-        let text = if flags.contains(Flags::UTF_16) {
-            Text::from_utf_16(bytes).shown_as(|path| self.device_paths.dos_path(path))
+        let text = if flags.contains(Flags::IMAGE_UNAVAILABLE) {
+            None
+        } else if flags.contains(Flags::UTF_16) {
+            let text = Text::from_utf_16(bytes);
+            Some(text.shown_as(|path| self.device_paths.dos_path(path)))
         } else {
             let is_cut = flags.contains(Flags::IMAGE_TRUNCATED);
-            Text::from_bytes(shown(&path(bytes, flags), place.scope, is_cut))
+            let path = path(bytes, flags);
+            Some(Text::from_bytes(shown(&path, place.scope, is_cut)))
         };
         let device = (place.device != 0).then(|| {
             let (major, minor) = place.device_numbers();
@@ -108,10 +112,11 @@ impl ImagePaths {
     }
 
     /// The path these bytes stand for. The same bytes are the same path whatever their form: a path
-    /// begins with a slash, and components have none. One that was cut is not remembered, for its
-    /// bytes may be those of another.
+    /// begins with a slash, and components have none. One that was cut or could not be had is not
+    /// remembered, for its bytes may be those of another.
     pub fn path(&mut self, bytes: &[u8], flags: Flags) -> ImagePath {
-        if flags.contains(Flags::IMAGE_TRUNCATED) {
+        let special = [Flags::IMAGE_TRUNCATED, Flags::IMAGE_UNAVAILABLE];
+        if special.iter().any(|flag| flags.contains(*flag)) {
             return self.read(bytes, flags);
         }
         if let Some(path) = self.young.get(bytes) {
@@ -162,12 +167,12 @@ mod tests {
             mount_namespace: 9,
         };
         let path = paths.path(&placed(b"sh\0bin\0", place), flags);
-        assert_eq!(path.text.shown(), "/bin/sh");
+        assert_eq!(path.text.unwrap().shown(), "/bin/sh");
         assert_eq!(path.scope.as_deref(), Some("mount_namespace"));
         assert_eq!(path.device.as_deref(), Some("8:1"));
         assert_eq!((path.inode, path.mount_namespace), (Some(7), Some(9)));
         let plain = paths.path(&placed(b"sh\0bin\0", Place::default()), flags);
-        assert_eq!(plain.text.shown(), "/bin/sh");
+        assert_eq!(plain.text, Some("/bin/sh".into()));
         let nothing = ImagePath {
             text: plain.text.clone(),
             ..ImagePath::default()
@@ -187,7 +192,7 @@ mod tests {
                 ..Place::default()
             };
             let path = paths.path(&placed(path, place), flags.with(more));
-            path.text.shown().to_owned()
+            path.text.unwrap().shown().to_owned()
         };
         let cut = Flags::IMAGE_TRUNCATED;
         assert_eq!(told(b"x\0usr\0", Scope::HOST, Flags::NONE), "/usr/x");
@@ -206,10 +211,13 @@ mod tests {
         let utf_16 =
             |text: &str| -> Vec<u8> { text.encode_utf16().flat_map(u16::to_le_bytes).collect() };
         let path = utf_16(r"\Device\HarddiskVolume3\ü.exe");
-        assert_eq!(paths.path(&path, Flags::UTF_16).text.shown(), r"C:\ü.exe");
+        assert_eq!(
+            paths.path(&path, Flags::UTF_16).text.unwrap().shown(),
+            r"C:\ü.exe"
+        );
         let mut lone = utf_16(r"\??\C:\");
         lone.extend([0x00, 0xd8]);
-        let text = paths.path(&lone, Flags::UTF_16).text;
+        let text = paths.path(&lone, Flags::UTF_16).text.unwrap();
         assert_eq!(text.shown(), "C:\\\u{fffd}");
         assert_eq!(text.raw(), Some(lone.as_slice()));
     }
@@ -220,7 +228,8 @@ mod tests {
         for round in 0..3_u32 {
             for index in 0..100_u32 {
                 let name = format!("{index}\0lib\0");
-                let text = paths.path(name.as_bytes(), Flags::LEAF_FIRST).text;
+                let path = paths.path(name.as_bytes(), Flags::LEAF_FIRST);
+                let text = path.text.unwrap();
                 assert_eq!(text.shown(), format!("/lib/{index}"), "round {round}");
                 assert!(paths.young.len() + paths.old.len() <= 8);
             }

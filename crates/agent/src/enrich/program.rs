@@ -62,6 +62,20 @@ impl Program {
         !self.is_shortened
     }
 
+    /// The path of its image, where that is known and of the same file.
+    pub fn path_of(&self, path: &ImagePath) -> Option<ImagePath> {
+        let trail = &self.trail;
+        let is_file = path.inode.is_some() && path.device.is_some();
+        let is_it = is_file && trail.inode == path.inode && trail.device == path.device;
+        (is_it && trail.image.is_some()).then(|| ImagePath {
+            text: trail.image.clone(),
+            scope: trail.path_scope.clone(),
+            device: trail.device.clone(),
+            inode: trail.inode,
+            mount_namespace: trail.mount_namespace,
+        })
+    }
+
     /// Why `field` is missing.
     pub fn missing_reason(&self, field: &str) -> Option<Name> {
         self.missing
@@ -135,10 +149,6 @@ impl Program {
     }
 
     fn set_image(&mut self, image: &[u8], flags: Flags, paths: &mut ImagePaths) {
-        if flags.contains(Flags::IMAGE_UNAVAILABLE) {
-            self.lacks(&["image"], missing::GONE);
-            return;
-        }
         let ImagePath {
             text,
             scope,
@@ -146,12 +156,15 @@ impl Program {
             inode,
             mount_namespace,
         } = paths.path(image, flags);
-        self.trail.image = Some(text);
+        if text.is_none() {
+            self.lacks(&["image"], missing::GONE);
+        }
+        self.trail.image = text;
+        self.trail.image_deleted = flags.contains(Flags::IMAGE_DELETED);
         self.trail.path_scope = scope;
         self.trail.device = device;
         self.trail.inode = inode;
         self.trail.mount_namespace = mount_namespace;
-        self.trail.image_deleted = flags.contains(Flags::IMAGE_DELETED);
         if flags.contains(Flags::IMAGE_TRUNCATED) {
             self.truncated.push("image".into());
         }

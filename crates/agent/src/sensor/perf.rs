@@ -13,6 +13,8 @@
 //!   exact: it is the first file mapped executable after the exec, which is the program itself. So is
 //!   the user where the connector opens: rights change after the record of the exec and before that
 //!   mapping. Elsewhere he is read from `/proc` too.
+//! - The path is as the process saw it. Of one with another root that has ended by the time it is read
+//!   the path is unavailable, and device and inode are told.
 //! - The parent of a process where it is not the creator (`CLONE_PARENT`) and the process has ended
 //!   by the time it is read.
 //! - The start time of a process is that of its fork record, a few microseconds late. Where that
@@ -39,6 +41,7 @@ use super::perf_buffer::{Drained, Records, Rings, RingsSettings};
 use super::perf_record::{self, Body, Record};
 use super::tasks::{Act, Fact, Task, Tasks};
 use super::{Batch, Counters, Error, Sensor, Settings, seam, snapshot, task_record};
+use crate::sys::proc::MappedFiles;
 use crate::sys::{clock, pid_namespace, proc};
 
 /// Opens the buffers; records nothing before it is started.
@@ -57,6 +60,7 @@ struct Perf {
     /// Acts that are not handed over yet, in the order they were read.
     acts: Vec<(u64, Act)>,
     execs: Execs,
+    files: MappedFiles,
     merge: Merge,
     /// From when until when it records. Rings are switched on and off one after the other; this is
     /// a cut at one time for all, so that no act is told without those that led to it.
@@ -112,6 +116,7 @@ impl Perf {
             tasks: Tasks::default(),
             acts: Vec::new(),
             execs: Execs::default(),
+            files: MappedFiles::default(),
             merge: Merge::default(),
             recorded: 0..=u64::MAX,
             is_behind: false,
@@ -205,6 +210,7 @@ impl Perf {
 
     fn drain_images(&mut self, batch: &mut Batch) -> Result<Drained, Error> {
         let (images, execs) = (self.settings.images, &mut self.execs);
+        let files = &mut self.files;
         // Where images are not wanted they still say what was executed, and no loss is told.
         let mut unwanted = Batch::default();
         let batch = if images { batch } else { &mut unwanted };
@@ -216,7 +222,7 @@ impl Perf {
                 let Body::Mapping(mapping) = record.body else {
                     return 0;
                 };
-                let Some((flags, load)) = mapping.image() else {
+                let Some((flags, load)) = mapping.image(files) else {
                     return 0;
                 };
                 execs.mapped(mapping.process_id, record.time, flags, load.image);

@@ -18,12 +18,13 @@
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd};
 
-use event::{Event, Kind, loss};
+use event::wire::Reader;
+use event::{Event, Flags, Header, Kind, Place, image, loss};
 
-use super::perf_record::{Body, Record};
+use super::perf_record::{Body, Mapping, Record};
 use super::{BATCH_SIZE_MAX, Batch, Error};
 use crate::sys::perf::{flag, page_size};
-use crate::sys::proc;
+use crate::sys::proc::{self, MappedFiles};
 
 mod cpu_ring;
 
@@ -65,6 +66,40 @@ pub struct RingsSettings {
     pub lost_kind: Kind,
 }
 
+/// The path of a program, where nobody knows that of its mapping any more: its exec comes right after
+/// the mapping, and was drained before it.
+fn executed(batch: &Batch, mapping: &Mapping<'_>, flags: Flags) -> Option<(Flags, Vec<u8>)> {
+    let of_image = [
+        Flags::LEAF_FIRST,
+        Flags::IMAGE_TRUNCATED,
+        Flags::IMAGE_DELETED,
+    ];
+    if !flags.contains(Flags::IMAGE_UNAVAILABLE) {
+        return None;
+    }
+    let mut execs = batch.records().filter(|record| {
+        let is_exec = event::kind_of(record) == Ok(Kind::PROCESS_EXEC);
+        is_exec && process_of(record) == Some(mapping.process_id)
+    });
+    execs.find_map(|record| {
+        let event::Record { header, event, .. } = event::read(record).ok()?;
+        let Event::ProcessExec(exec) = event else {
+            return None;
+        };
+        let (_, place) = Place::split(exec.image).ok()?;
+        let is_it = header.flags.contains(Flags::PLACED)
+            && (place.device, place.inode) == (mapping.device, mapping.inode);
+        let flags = of_image.iter().filter(|flag| header.flags.contains(**flag));
+        let flags = flags.fold(Flags::PLACED, |all, flag| all.with(*flag));
+        is_it.then(|| (flags, exec.image.to_vec()))
+    })
+}
+
+fn process_of(record: &[u8]) -> Option<u32> {
+    let header = Header::read(&mut Reader::new(record)).ok()?;
+    Some(header.process_id)
+}
+
 /// How far a drain got.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Drained {
@@ -81,6 +116,7 @@ pub struct Rings {
     enabled: bool,
     is_muted: bool,
     scratch: Vec<u8>,
+    files: MappedFiles,
     produced: u64,
     lost: u64,
     peak: u64,
@@ -107,6 +143,7 @@ impl Rings {
             enabled: false,
             is_muted: false,
             scratch: Vec::with_capacity(CHUNK_SIZE),
+            files: MappedFiles::default(),
             produced: 0,
             lost: 0,
             peak: 0,
@@ -182,16 +219,25 @@ impl Rings {
 
     /// Appends the image loads that wait in the rings, and a `lost` record where some were lost.
     pub fn drain(&mut self, batch: &mut Batch) -> io::Result<Drained> {
-        self.drain_with(batch, &mut |record, batch| {
+        let mut files = std::mem::take(&mut self.files);
+        let drained = self.drain_with(batch, &mut |record, batch| {
             let Body::Mapping(mapping) = record.body else {
                 return 0;
             };
-            let Some((flags, load)) = mapping.image() else {
+            let Some((flags, load)) = mapping.image(&mut files) else {
                 return 0;
             };
+            let own = executed(batch, &mapping, flags);
+            let (flags, image) = match &own {
+                Some((flags, image)) => (*flags, image.as_slice()),
+                None => (flags, load.image),
+            };
             let header = mapping.load_header(record.time, flags);
+            let load = image::Load { image, ..load };
             u64::from(batch.write(header, &Event::ImageLoad(load)))
-        })
+        });
+        self.files = files;
+        drained
     }
 
     /// Hands every record that waits in the rings to `write_fn`, which appends what it makes of

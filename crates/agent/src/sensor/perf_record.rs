@@ -5,9 +5,9 @@
 //! error: a newer kernel may add record types and append fields.
 
 use event::wire::{Invalid, Reader};
-use event::{Flags, Header, image};
+use event::{Flags, Header, Place, image};
 
-use crate::sys::proc::{Process, image_of_name};
+use crate::sys::proc::{Mapped, MappedFiles, Process, image_of_name};
 
 /// Bytes every record begins with: type, misc, size.
 pub const HEADER_SIZE: usize = 8;
@@ -64,6 +64,8 @@ pub struct Mapping<'a> {
     pub address: u64,
     /// Its bytes.
     pub size: u64,
+    /// The device of its file, as a [`Place`] has it.
+    pub device: u32,
     /// The inode of its file.
     pub inode: u64,
     /// What the kernel calls it: a path, or a name in brackets.
@@ -124,7 +126,7 @@ const MAPPING_NAME_OFFSET: usize = 72;
 fn read_mapping<'a>(reader: &mut Reader<'_>, body: &'a [u8]) -> Result<Mapping<'a>, Invalid> {
     let (process_id, thread_id) = (reader.u32()?, reader.u32()?);
     let (address, size) = (reader.u64()?, reader.u64()?);
-    let (_offset, _major, _minor) = (reader.u64()?, reader.u32()?, reader.u32()?);
+    let (_offset, major, minor) = (reader.u64()?, reader.u32()?, reader.u32()?);
     let inode = reader.u64()?;
     let padded = body.get(MAPPING_NAME_OFFSET..).ok_or(Invalid::Short {
         needed: MAPPING_NAME_OFFSET,
@@ -136,6 +138,7 @@ fn read_mapping<'a>(reader: &mut Reader<'_>, body: &'a [u8]) -> Result<Mapping<'
         thread_id,
         address,
         size,
+        device: Place::device_of(major, minor),
         inode,
         name,
     })
@@ -152,12 +155,21 @@ fn read_task(reader: &mut Reader<'_>) -> Result<Task, Invalid> {
     })
 }
 
-impl<'a> Mapping<'a> {
+impl Mapping<'_> {
     /// The image this mapping loads, or `None` where it maps no file.
-    pub fn image(&self) -> Option<(Flags, image::Load<'a>)> {
-        let (flags, image) = image_of_name(self.name, |path| {
+    pub fn image<'f>(&self, files: &'f mut MappedFiles) -> Option<(Flags, image::Load<'f>)> {
+        let (flags, path) = image_of_name(self.name, |path| {
             Process::has_path(self.process_id, path, self.inode)
         })?;
+        let (flags, image) = files.find(&Mapped {
+            process_id: self.process_id,
+            address: self.address,
+            size: self.size,
+            device: self.device,
+            inode: self.inode,
+            flags,
+            path,
+        });
         let load = image::Load {
             image_base: self.address,
             image_size: self.size,
@@ -183,6 +195,7 @@ mod tests {
     use std::os::unix::ffi::OsStrExt as _;
     use std::os::unix::fs::MetadataExt as _;
 
+    use nix::sys::stat::{major, minor};
     use proptest::prelude::*;
 
     use super::*;
@@ -201,16 +214,19 @@ mod tests {
     }
 
     fn mapping(name: &[u8]) -> Vec<u8> {
-        mapping_of(name, u64::MAX)
+        mapping_of(name, [u32::MAX; 2], u64::MAX)
     }
 
-    fn mapping_of(name: &[u8], inode: u64) -> Vec<u8> {
+    fn mapping_of(name: &[u8], device: [u32; 2], inode: u64) -> Vec<u8> {
         let mut fields = Vec::new();
         fields.extend_from_slice(&10_u32.to_le_bytes());
         fields.extend_from_slice(&11_u32.to_le_bytes());
         fields.extend_from_slice(&0x1000_u64.to_le_bytes());
         fields.extend_from_slice(&0x2000_u64.to_le_bytes());
-        fields.extend_from_slice(&[0xff; 16]);
+        fields.extend_from_slice(&[0xff; 8]);
+        for number in device {
+            fields.extend_from_slice(&number.to_le_bytes());
+        }
         fields.extend_from_slice(&inode.to_le_bytes());
         fields.extend_from_slice(&[0xff; 16]);
         fields.extend_from_slice(name);
@@ -226,9 +242,10 @@ mod tests {
         let Body::Mapping(mapping) = read(bytes).unwrap().body else {
             panic!("not a mapping");
         };
-        mapping
-            .image()
-            .map(|(flags, load)| (flags, load.image.to_vec()))
+        let mut files = MappedFiles::default();
+        let (flags, load) = mapping.image(&mut files)?;
+        let (path, _place) = Place::split(load.image).unwrap();
+        Some((flags.without(Flags::PLACED), path.to_vec()))
     }
 
     #[test]
@@ -244,6 +261,7 @@ mod tests {
                 thread_id: 11,
                 address: 0x1000,
                 size: 0x2000,
+                device: Place::device_of(u32::MAX, u32::MAX),
                 inode: u64::MAX,
                 name: b"/usr/lib/libc.so.6",
             })
@@ -273,12 +291,14 @@ mod tests {
         let path = directory.path().canonicalize().unwrap();
         let path = path.join("lib.so (deleted)");
         std::fs::write(&path, b"").unwrap();
-        let inode = std::fs::metadata(&path).unwrap().ino();
+        let file = std::fs::metadata(&path).unwrap();
+        let (inode, device) = (file.ino(), file.dev());
+        let device = [major(device), minor(device)].map(|part| u32::try_from(part).unwrap());
         let name = path.as_os_str().as_bytes();
-        let image = image_in(&mapping_of(name, inode));
+        let image = image_in(&mapping_of(name, device, inode));
         assert_eq!(image, Some((Flags::NONE, name.to_vec())));
         // Another file has that name; the one that was mapped had the name before the mark.
-        let image = image_in(&mapping_of(name, inode + 1));
+        let image = image_in(&mapping_of(name, device, inode + 1));
         let before = name.strip_suffix(b" (deleted)").unwrap();
         assert_eq!(image, Some((Flags::IMAGE_DELETED, before.to_vec())));
     }
@@ -329,7 +349,7 @@ mod tests {
         fn any_bytes_at_all_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _claim = claimed_size(&bytes);
             if let Ok(Record { body: Body::Mapping(mapping), .. }) = read(&bytes) {
-                let _image = mapping.image();
+                let _image = mapping.image(&mut MappedFiles::default());
             }
         }
 

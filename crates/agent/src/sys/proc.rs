@@ -4,9 +4,12 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+mod mapped;
 mod name;
+mod place;
 mod process;
 
+pub use mapped::{Mapped, MappedFiles};
 pub use name::image_of_name;
 pub use process::{Process, Program, Stat, User, program_as_of};
 
@@ -67,8 +70,11 @@ pub fn own_status(name: &str) -> Option<String> {
 
 /// A line of what the kernel says of one of this process's file descriptors.
 pub fn own_descriptor(descriptor: i32, name: &str) -> Option<String> {
-    let path = format!("/proc/self/fdinfo/{descriptor}");
-    field(&fs::read_to_string(path).ok()?, name)
+    field(&own_descriptor_info(descriptor)?, name)
+}
+
+fn own_descriptor_info(descriptor: i32) -> Option<String> {
+    fs::read_to_string(format!("/proc/self/fdinfo/{descriptor}")).ok()
 }
 
 /// The soft limit with this name of `limits`.

@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use event::{Event, Flags, Header};
+use event::{Event, Flags, Header, Place};
 use systrail::sensor::{Batch, Counters, Error, Settings, connector, perf};
 
 use crate::machine;
@@ -125,7 +125,12 @@ fn programs_of(batches: &[Batch], process_id: u32) -> Vec<(Header, Vec<u8>, Vec<
             Event::ProcessExec(exec) => Some((header, exec.image, exec.command_line)),
             _ => None,
         })
-        .map(|(header, image, line)| (header, image.to_vec(), line.to_vec()))
+        .map(|(header, image, line)| {
+            let is_placed = header.flags.contains(Flags::PLACED);
+            let placed = is_placed.then(|| Place::split(image).unwrap());
+            let path = placed.map_or(image, |(path, _)| path);
+            (header, path.to_vec(), line.to_vec())
+        })
         .collect()
 }
 
@@ -178,7 +183,7 @@ fn a_program_that_runs_is_told_with_image_arguments_and_user() {
             panic!("a start and an exec are told: {told:?}");
         };
         assert!(!start.flags.contains(Flags::EXISTING));
-        assert_eq!(exec.flags.without(Flags::EXTENDED), Flags::NONE);
+        assert_eq!(exec.flags.without(Flags::EXTENDED), Flags::PLACED);
         assert_eq!((&exec_image[..], &line[..]), (&image[..], arguments));
         let user = batches
             .iter()

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use event::Flags;
+use event::{Flags, Place};
 
 use crate::sensor::merge::{PROGRAMS_MAX, SETTLE_NS};
 use crate::sys::proc::{self, Program, User};
@@ -122,7 +122,9 @@ impl Exec {
             return read.unwrap_or_else(|| (Program::unavailable(), None));
         };
         match read {
-            Some((program, user)) if program.image == image || is_last => return (program, user),
+            Some((program, user)) if is_last || is_same(&program, &(flags, &image)) => {
+                return (program, user);
+            }
             _ if self.time <= doubted_until => return (Program::unavailable(), None),
             _ => {}
         }
@@ -133,6 +135,23 @@ impl Exec {
             command_line: Vec::new(),
         };
         (program, None)
+    }
+}
+
+/// Whether what runs is what was mapped: by its path, or by its file where the process saw it by
+/// another path than we do. Some kernels tell of an overlay's files with the inodes below it.
+fn is_same(now: &Program, (flags, image): &(Flags, &[u8])) -> bool {
+    let split = |bytes, flags: Flags| {
+        let is_placed = flags.contains(Flags::PLACED);
+        is_placed.then(|| Place::split(bytes).ok()).flatten()
+    };
+    match (split(&now.image, now.flags), split(image, *flags)) {
+        (Some((path, now)), Some((mapped_path, mapped))) => {
+            let is_file = now.inode != 0 && now.device != 0;
+            path == mapped_path
+                || is_file && (now.device, now.inode) == (mapped.device, mapped.inode)
+        }
+        _ => now.image == *image,
     }
 }
 

@@ -27,7 +27,7 @@ const NEWLINE: &[u8] = b"\\012";
 const RESOLVE_CACHED: u64 = 0x20;
 
 /// Opens nothing but the place.
-const PLACE: OFlag = OFlag::O_PATH.union(OFlag::O_CLOEXEC);
+pub(super) const PLACE: OFlag = OFlag::O_PATH.union(OFlag::O_CLOEXEC);
 
 /// The file that a mapping with this name maps, as perf records and `maps` name it; `None` for the
 /// vDSO and anonymous memory (which is the unnamed `/dev/zero` where it is shared). `is_path_fn`
@@ -89,33 +89,31 @@ pub(super) fn has_path(process: Option<&OwnedFd>, path: &[u8], inode: u64) -> bo
     let flags = PLACE | OFlag::O_DIRECTORY;
     let theirs = process.and_then(|directory| openat(directory, "root", flags, Mode::empty()).ok());
     let ours = open("/", flags, Mode::empty()).ok();
-    [theirs, ours]
-        .into_iter()
-        .flatten()
-        .any(|root| inode_below(&root, path) == Some(inode))
+    [theirs, ours].into_iter().flatten().any(|root| {
+        let file = open_below(&root, path).ok();
+        file.and_then(|file| self::inode(&file)) == Some(inode)
+    })
 }
 
-/// The inode of what a link of a process's directory leads to.
-pub(super) fn inode_of_link(directory: &OwnedFd, link: &str) -> Option<u64> {
-    inode(&openat(directory, link, PLACE, Mode::empty()).ok()?)
-}
-
-fn inode_below(root: &OwnedFd, path: &[u8]) -> Option<u64> {
-    let path = path.strip_prefix(b"/")?;
+/// The file with a path below a directory: the place alone, without following links.
+///
+/// # Errors
+/// [`Errno::ELOOP`] where a link is on the way, which the kernel puts into no path.
+pub(super) fn open_below(root: &OwnedFd, path: &[u8]) -> Result<OwnedFd, Errno> {
+    let path = path.strip_prefix(b"/").ok_or(Errno::EINVAL)?;
     let flags = PLACE | OFlag::O_NOFOLLOW;
     let how = OpenHow::new()
         .flags(flags)
         .resolve(ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::from_bits_retain(RESOLVE_CACHED));
-    let file = match openat2(root, path, how) {
+    match openat2(root, path, how) {
         // A kernel without the call, or without the flag.
         Err(Errno::ENOSYS | Errno::EINVAL) => openat(root, path, flags, Mode::empty()),
         answer => answer,
-    };
-    inode(&file.ok()?)
+    }
 }
 
 /// The inode of an open file. `fdinfo` has it since Linux 5.14 and asks no file system for it.
-fn inode(file: &OwnedFd) -> Option<u64> {
+pub(super) fn inode(file: &OwnedFd) -> Option<u64> {
     match own_descriptor(file.as_raw_fd(), "ino") {
         Some(inode) => inode.parse().ok(),
         None => Some(fstat(file.as_fd()).ok()?.st_ino),

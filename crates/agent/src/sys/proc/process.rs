@@ -11,13 +11,14 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt as _;
 
 use event::process::Users;
-use event::{Flags, image};
+use event::{Flags, Place, Scope, image};
 use nix::fcntl::{OFlag, openat, readlinkat};
 use nix::sys::stat::Mode;
 
 use super::name::{
-    has_path, image_of_name, inode_of_link, may_be_escaped, split_deleted, unescaped,
+    PLACE, has_path, image_of_name, inode, may_be_escaped, split_deleted, unescaped,
 };
+use super::place::{place, placed, scope};
 use super::{TICK_NS, ids_in};
 
 /// Of a command line, no more than this is kept.
@@ -123,10 +124,13 @@ impl Process {
     /// Whether the file with this inode has this path, for the process with this id if there is
     /// one, or for us.
     pub fn has_path(process_id: u32, path: &[u8], inode: u64) -> bool {
-        let directory = Self::open(process_id)
-            .ok()
-            .map(|process| process.living_thread().unwrap_or(process.directory));
+        let directory = Self::open(process_id).ok().map(Self::into_living);
         has_path(directory.as_ref(), path, inode)
+    }
+
+    /// The directory of it, or of a thread that runs where the first one has ended.
+    pub(super) fn into_living(self) -> OwnedFd {
+        self.living_thread().unwrap_or(self.directory)
     }
 
     /// Its state.
@@ -233,9 +237,9 @@ impl Process {
                 let load = image::Load {
                     image_base: mapping.base,
                     image_size: mapping.size,
-                    image,
+                    image: &placed(image, flags, mapping.place(directory)),
                 };
-                image_fn(flags, load);
+                image_fn(flags.with(Flags::PLACED), load);
             }
         }
         Ok(())
@@ -291,7 +295,7 @@ impl Process {
     }
 }
 
-fn read_in(directory: &OwnedFd, name: &str, size_max: u64) -> io::Result<Vec<u8>> {
+pub(super) fn read_in(directory: &OwnedFd, name: &str, size_max: u64) -> io::Result<Vec<u8>> {
     let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
     let file = openat(directory, name, flags, Mode::empty())?;
     let mut bytes = Vec::new();
@@ -302,10 +306,15 @@ fn read_in(directory: &OwnedFd, name: &str, size_max: u64) -> io::Result<Vec<u8>
 /// The program of the process or thread with this directory, unless it has ended.
 fn image(directory: &OwnedFd) -> Option<(Flags, Vec<u8>)> {
     let path = readlinkat(directory, "exe").ok()?.into_vec();
+    let file = openat(directory, "exe", PLACE, Mode::empty()).ok();
     let (flags, path) = split_deleted(&path, |path| {
-        inode_of_link(directory, "exe").is_some_and(|inode| has_path(Some(directory), path, inode))
+        let inode = file.as_ref().and_then(inode);
+        inode.is_some_and(|inode| has_path(Some(directory), path, inode))
     });
-    Some((flags, path.to_vec()))
+    Some(match file.and_then(|file| place(directory, &file)) {
+        Some(place) => (flags.with(Flags::PLACED), placed(path, flags, place)),
+        None => (flags, path.to_vec()),
+    })
 }
 
 /// What the file of a mapping is called: `maps` writes a newline as it may itself be in a name, and
@@ -369,8 +378,33 @@ struct Mapping<'a> {
     range: &'a [u8],
     base: u64,
     size: u64,
+    device: u32,
     inode: u64,
     name: &'a [u8],
+}
+
+impl Mapping<'_> {
+    /// What is mapped, of the process with that directory. Where nobody may ask for the mapping's own
+    /// file, it is taken for one of the process's mount namespace.
+    fn place(&self, directory: &OwnedFd) -> Place {
+        let told = Place {
+            device: self.device,
+            inode: self.inode,
+            ..Place::default()
+        };
+        let range = std::str::from_utf8(self.range).unwrap_or_default();
+        let link = format!("map_files/{range}");
+        let found = match openat(directory, link.as_str(), PLACE, Mode::empty()) {
+            Ok(file) => place(directory, &file),
+            Err(_not_ours) => Some(scope(directory)).filter(|it| it.scope != Scope::DETACHED),
+        };
+        let found = found.unwrap_or_default();
+        Place {
+            scope: found.scope,
+            mount_namespace: found.mount_namespace,
+            ..told
+        }
+    }
 }
 
 /// The executable mapping a line of `maps` tells of.
@@ -383,18 +417,21 @@ fn parse_mapping(line: &[u8]) -> Option<Mapping<'_>> {
         *field = &rest[..end];
         rest = &rest[end + 1..];
     }
-    let [range, permissions, _, _, inode] = fields;
+    let [range, permissions, _, device, inode] = fields;
     if permissions.get(2) != Some(&b'x') {
         return None;
     }
     let (start, end) = std::str::from_utf8(range).ok()?.split_once('-')?;
     let start = u64::from_str_radix(start, 16).ok()?;
     let end = u64::from_str_radix(end, 16).ok()?;
+    let (major, minor) = std::str::from_utf8(device).ok()?.split_once(':')?;
+    let number = |text| u32::from_str_radix(text, 16).ok();
     let name_start = rest.iter().position(|&byte| byte != b' ')?;
     Some(Mapping {
         range,
         base: start,
         size: end.checked_sub(start)?,
+        device: Place::device_of(number(major)?, number(minor)?),
         inode: std::str::from_utf8(inode).ok()?.parse().ok()?,
         name: &rest[name_start..],
     })
@@ -456,6 +493,7 @@ mod tests {
                 range: b"7f00-7f80",
                 base: 0x7f00,
                 size: 0x80,
+                device: Place::device_of(0xfe, 0),
                 inode: 123,
                 name: b"/usr/lib/a b.so (deleted)",
             })
@@ -474,7 +512,7 @@ mod tests {
         assert_eq!(user_id, nix::unistd::geteuid().as_raw());
         assert_eq!(users.real_user_id, nix::unistd::getuid().as_raw());
         let image = std::env::current_exe().unwrap();
-        assert_eq!(this.image().1, image.into_os_string().into_vec());
+        assert_eq!(path_of(&this.image().1), image.as_os_str().as_bytes());
         let mut arguments = Vec::new();
         for argument in std::env::args() {
             arguments.extend_from_slice(argument.as_bytes());
@@ -485,6 +523,11 @@ mod tests {
         this.images(|_, load| own += u32::from(load.image == this.image().1))
             .unwrap();
         assert_eq!(own, 1);
+    }
+
+    /// A path without its place.
+    fn path_of(placed: &[u8]) -> &[u8] {
+        Place::split(placed).unwrap().0
     }
 
     /// A `cat` that runs until the test is over.
@@ -531,10 +574,17 @@ mod tests {
         fn assert_told(&self, flags: Flags) {
             let process = Process::open(self.cat.0.id()).unwrap();
             let image = (flags, self.path.as_os_str().as_bytes().to_vec());
-            assert_eq!(process.image(), image);
+            let plain = |flags: Flags, placed: &[u8]| {
+                let (path, place) = Place::split(placed).unwrap();
+                let is_whole = place.device != 0 && place.inode != 0;
+                assert!(is_whole && place.scope == Scope::HOST, "{place:?}");
+                (flags.without(Flags::PLACED), path.to_vec())
+            };
+            let (flags, placed) = process.image();
+            assert_eq!(plain(flags, &placed), image);
             let mut images = Vec::new();
             process
-                .images(|flags, load| images.push((flags, load.image.to_vec())))
+                .images(|flags, load| images.push(plain(flags, load.image)))
                 .unwrap();
             assert!(images.contains(&image), "{images:?}");
         }
@@ -553,6 +603,31 @@ mod tests {
         // Another file with the name that the kernel tells.
         std::fs::write(reader.path.with_file_name("old (deleted)"), b"").unwrap();
         reader.assert_told(Flags::IMAGE_DELETED);
+    }
+
+    // A program of another mount namespace was told like the host's of that name.
+    #[test]
+    fn a_program_of_another_mount_namespace_is_told_as_that() {
+        if !nix::unistd::geteuid().is_root() {
+            return;
+        }
+        let mut command = Command::new("unshare");
+        let cat = Cat::run(command.args(["--mount", "/bin/cat"]));
+        let process = Process::open(cat.0.id()).unwrap();
+        let place_of = |placed: &[u8]| Place::split(placed).unwrap().1;
+        let place = place_of(&process.image().1);
+        assert_eq!(place.scope, Scope::MOUNT_NAMESPACE);
+        assert_ne!(
+            Some(place.mount_namespace),
+            super::super::own_mount_namespace()
+        );
+        assert!(place.mount_namespace != 0 && place.device != 0 && place.inode != 0);
+        let mut images = Vec::new();
+        process
+            .images(|_, load| images.push(place_of(load.image)))
+            .unwrap();
+        assert!(images.contains(&place), "{images:?}");
+        assert!(images.iter().all(|image| image.scope == place.scope));
     }
 
     // A backslash and the digits of a newline in a name were told as a newline.
