@@ -9,6 +9,7 @@ pub mod config;
 pub mod doctor;
 pub mod enrich;
 pub mod export;
+mod history;
 pub mod metrics;
 pub mod moment;
 pub mod pipeline;

@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use jiff::Timestamp;
 use jiff::civil::DateTime;
@@ -76,6 +77,14 @@ pub fn begin_of(name: &OsStr) -> Option<DateTime> {
     let name = name.to_str()?;
     let time = DateTime::strptime(NAME, name).ok()?;
     (time.strftime(NAME).to_string() == name).then_some(time)
+}
+
+/// When the segment at that path was begun, also one that was set aside.
+pub(super) fn begun(path: &Path) -> Option<SystemTime> {
+    let name = path.file_name()?.to_str()?;
+    let name = name.strip_suffix(CORRUPT).unwrap_or(name);
+    let time = begin_of(OsStr::new(name))?;
+    Offset::UTC.to_timestamp(time).ok().map(SystemTime::from)
 }
 
 /// The name of a segment begun at `time`.

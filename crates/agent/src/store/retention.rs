@@ -13,6 +13,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::segment::Shape;
 use super::{ReadError, directory};
+use crate::history;
 use crate::sys::believed::Believed;
 
 /// How often retention is looked at when no segment is ended.
@@ -184,7 +185,8 @@ impl Work {
         }
     }
 
-    /// Deletes the segments that are beyond the limits, the oldest first; never the newest.
+    /// Deletes the segments that are too old, and those that are beyond the limit of all together (see
+    /// [`history`]); never the newest.
     fn retain(&mut self) {
         let (Ok(named), Ok(aside)) = (
             directory::named(&self.directory),
@@ -194,23 +196,28 @@ impl Work {
         };
         let mut paths = named.segments;
         let Some(newest) = paths.pop() else { return };
-        let mut total_size = directory::size_of(&newest);
         paths.extend(aside);
         paths.sort();
         let now = self.believed.read();
-        for path in paths.iter().rev() {
-            total_size = total_size.saturating_add(directory::size_of(path));
-            let modified = modified(path).unwrap_or(now.told);
+        let file = |path: &PathBuf| history::File {
+            size: directory::size_of(path),
+            begun: directory::begun(path),
+            written: modified(path).unwrap_or(now.told),
+        };
+        let files = paths.iter().map(|path| (path, file(path)));
+        let (old, kept): (Vec<_>, Vec<_>) = files.partition(|(_, file)| {
             let keep_age = self.retention.keep_age;
-            let is_too_old =
-                keep_age.is_some_and(|limit| self.believed.is_older(now, modified, limit));
-            let is_too_much = self
-                .retention
-                .keep_size
-                .is_some_and(|limit| total_size > limit);
-            if is_too_old || is_too_much {
-                delete(path);
-            }
+            keep_age.is_some_and(|limit| self.believed.is_older(now, file.written, limit))
+        });
+        let limits = history::Limits {
+            count: None,
+            size: self.retention.keep_size,
+        };
+        let files: Vec<_> = kept.iter().map(|(_, file)| *file).collect();
+        let surplus = history::surplus(&files, directory::size_of(&newest), limits);
+        let surplus = surplus.into_iter().filter_map(|index| kept.get(index));
+        for (path, _) in old.iter().chain(surplus) {
+            delete(path);
         }
     }
 }

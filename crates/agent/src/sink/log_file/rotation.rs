@@ -11,6 +11,7 @@ use jiff::tz::Offset;
 use jiff::{RoundMode, Timestamp, ToSpan as _, Unit};
 
 use super::Settings;
+use crate::history;
 use crate::sys::believed::Believed;
 
 /// Gives the log a name with the time. The name is later than every other, also when the clock was
@@ -30,8 +31,8 @@ pub(super) fn move_aside(log: &Path, now: SystemTime) -> io::Result<()> {
     fs::rename(log, target)
 }
 
-/// Deletes the rotated files that are beyond the limits, the oldest first. Other files are never
-/// touched. What cannot be deleted is said and left.
+/// Deletes the rotated files that are too old, and those that are beyond the other limits (see
+/// [`history`]). Other files are never touched. What cannot be deleted is said and left.
 pub(super) fn retain(settings: &Settings, current_size: u64, believed: &mut Believed) {
     let rotated = match rotated_files(&settings.path) {
         Ok(rotated) => rotated,
@@ -41,17 +42,18 @@ pub(super) fn retain(settings: &Settings, current_size: u64, believed: &mut Beli
         }
     };
     let now = believed.read();
-    let mut total_size = current_size;
-    for (index, file) in rotated.iter().rev().enumerate() {
-        total_size = total_size.saturating_add(file.size);
+    let (old, kept): (Vec<_>, Vec<_>) = rotated.into_iter().partition(|file| {
         let keep_age = settings.keep_age;
-        let is_too_old = keep_age.is_some_and(|limit| believed.is_older(now, file.modified, limit));
-        let is_beyond = settings.keep_files.is_some_and(|limit| index >= limit)
-            || is_too_old
-            || settings.keep_size.is_some_and(|limit| total_size > limit);
-        if !is_beyond {
-            continue;
-        }
+        keep_age.is_some_and(|limit| believed.is_older(now, file.of.written, limit))
+    });
+    let limits = history::Limits {
+        count: settings.keep_files,
+        size: settings.keep_size,
+    };
+    let files: Vec<_> = kept.iter().map(|file| file.of).collect();
+    let surplus = history::surplus(&files, current_size, limits);
+    let surplus = surplus.into_iter().filter_map(|index| kept.get(index));
+    for file in old.iter().chain(surplus) {
         match fs::remove_file(&file.path) {
             Ok(()) => tracing::debug!(file = %file.path.display(), "rotated log deleted"),
             Err(error) => {
@@ -65,7 +67,7 @@ pub(super) fn retain(settings: &Settings, current_size: u64, believed: &mut Beli
 pub(super) fn newest(log: &Path) -> Option<SystemTime> {
     let current = fs::metadata(log).and_then(|metadata| metadata.modified());
     let rotated = rotated_files(log).unwrap_or_default();
-    let times = rotated.iter().map(|file| file.modified);
+    let times = rotated.iter().map(|file| file.of.written);
     times.chain(current).max()
 }
 
@@ -73,8 +75,7 @@ pub(super) fn newest(log: &Path) -> Option<SystemTime> {
 struct Rotated {
     path: PathBuf,
     time: DateTime,
-    size: u64,
-    modified: SystemTime,
+    of: history::File,
 }
 
 /// The rotated files of `log`, the oldest first.
@@ -100,8 +101,11 @@ fn rotated_files(log: &Path) -> io::Result<Vec<Rotated>> {
             files.push(Rotated {
                 path: entry.path(),
                 time,
-                size: metadata.len(),
-                modified: metadata.modified()?,
+                of: history::File {
+                    size: metadata.len(),
+                    begun: metadata.created().ok(),
+                    written: metadata.modified()?,
+                },
             });
         }
     }
