@@ -228,6 +228,40 @@ fn a_thread_is_one_row_in_whatever_segments_its_start_and_exit_are() {
     }
 }
 
+// The row of a process whose exec was lost had the program that it had replaced.
+#[test]
+fn a_process_ran_what_its_exit_says_and_nobody_knows_what_where_that_was_lost() {
+    let ended = |sequence, process_id, image: Option<&str>| {
+        let mut event = exit(sequence, process_id, 0);
+        if let Body::ProcessExit(exit) = &mut event.body {
+            exit.image = image.map(Into::into);
+        }
+        if image.is_none() {
+            event.missing = vec![("image".into(), "lost".into())];
+        }
+        event
+    };
+    let events = [
+        sensor(1),
+        exec(2, 10, "/old"),
+        exec(3, 20, "/old"),
+        exec(4, 30, "/old"),
+        ended(5, 10, Some("/old")),
+        ended(6, 20, Some("/new")),
+        ended(7, 30, None),
+    ];
+    for cut in 1..events.len() {
+        let directory = tempfile::tempdir().unwrap();
+        let shelf = store_of(directory.path(), &[&events[..cut], &events[cut..]]);
+        let told: String = ask(
+            &reader(&shelf.path),
+            "SELECT group_concat(coalesce(image, '?') || ' ' || coalesce(command_line, '?'), ', ') \
+             FROM (SELECT * FROM processes ORDER BY process_id)",
+        );
+        assert_eq!(told, "/old /old, /new ?, ? ?", "cut at {cut}");
+    }
+}
+
 /// 125 were all that SQLite could attach, and 20 were too many for a query over `processes`.
 #[test]
 fn any_number_of_segments_is_asked() {

@@ -328,6 +328,8 @@ fn execs() -> String {
     )
 }
 
+/// What is known of each process. Where an exit says that the process ended as another program than it
+/// was told to run, or that nobody knows, an exec was lost and that program is not told.
 fn processes() -> Arm {
     let run_began = "coalesce((SELECT h.run_began FROM @stretch AS h \
              WHERE h.first_id <= coalesce(max(l.id, e.id), l.id, e.id) \
@@ -390,7 +392,10 @@ fn processes() -> Arm {
                  (SELECT max(id) FROM @process_exit WHERE process = p.id) \
              LEFT JOIN @program AS g ON g.id = \
                  CASE WHEN l.id > e.id THEN l.program \
-                 ELSE coalesce(e.program, l.program, c.program) END"
+                 ELSE coalesce(e.program, l.program, c.program) END \
+                 AND (g.image IS NULL OR x.image IS g.image \
+                 OR (x.image IS NULL AND NOT coalesce((SELECT text FROM @strings \
+                     WHERE id = x.notes) LIKE '%\"image\":\"lost\"%', 0)))"
             .to_owned(),
         condition: "p.process_key IS NOT NULL \
              AND coalesce(s.id, c.process, e.id, x.id) IS NOT NULL"
