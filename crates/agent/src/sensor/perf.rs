@@ -319,7 +319,14 @@ impl Perf {
                 },
                 fact => fact,
             };
-            task_record::write(time, &fact, batch, &mut |id| execs.take(id, time));
+            task_record::write(time, &fact, batch, &mut |id| {
+                execs.take(id, time, || {
+                    later.iter().find_map(|(time, act)| match act {
+                        Act::Fork { child, .. } if child.thread_id == id => Some(*time),
+                        _ => None,
+                    })
+                })
+            });
             counters.add_produced(fact.kind(), 1);
         });
     }

@@ -3,9 +3,10 @@
 
 use std::collections::HashMap;
 
-use event::{Flags, Place};
+use event::Flags;
 
 use crate::sensor::merge::{PROGRAMS_MAX, SETTLE_NS};
+use crate::sys::clock;
 use crate::sys::proc::{self, Program, User};
 
 /// The execs that are not handed over yet, with the images they put in place.
@@ -23,11 +24,16 @@ pub(super) struct Execs {
 
 type Image = (Flags, Vec<u8>);
 
+/// `/proc` shows a program before the record of its exec has its time, by less than this.
+const REPLACED_EARLY_NS: u64 = 100_000;
+
 #[derive(Debug)]
 struct Exec {
     time: u64,
     /// What `/proc` said when the exec was drained, and for whom it runs.
     read: Option<(Program, Option<User>)>,
+    /// When it had said so.
+    read_until: u64,
     /// What was mapped first, and when.
     image: Option<(u64, Image)>,
 }
@@ -39,6 +45,7 @@ impl Execs {
         execs.push(Exec {
             time,
             read: None,
+            read_until: 0,
             image: None,
         });
         self.unread.push(process_id);
@@ -55,6 +62,7 @@ impl Execs {
                 return false;
             };
             exec.read = proc::program_as_of(*process_id, exec.time);
+            exec.read_until = clock::now().0;
             // A program that is still being loaded has an image and no arguments yet.
             let read = exec.read.as_ref();
             read.is_some_and(|(program, _)| program.is_being_loaded())
@@ -101,57 +109,49 @@ impl Execs {
     }
 
     /// What the process has executed at `time`, and for whom it runs, as far as it is known.
-    pub(super) fn take(&mut self, process_id: u32, time: u64) -> Option<(Program, Option<User>)> {
+    /// `reused_fn` says when its id was another's.
+    pub(super) fn take(
+        &mut self,
+        process_id: u32,
+        time: u64,
+        reused_fn: impl FnOnce() -> Option<u64>,
+    ) -> Option<(Program, Option<User>)> {
         let execs = self.by_process.get_mut(&process_id)?;
         let place = execs.iter().position(|exec| exec.time == time)?;
         let exec = execs.remove(place);
-        let is_last = place >= execs.len();
+        let next = execs.get(place).map(|next| next.time);
+        let reused = exec.read.is_some().then(reused_fn).flatten();
+        let replaced = next.into_iter().chain(reused).min();
         if execs.is_empty() {
             self.by_process.remove(&process_id);
         }
-        Some(exec.program(is_last, self.doubted_until))
+        Some(exec.program(replaced, self.doubted_until))
     }
 }
 
 impl Exec {
-    /// Program and user. That it is the last one that the process has executed was known later than
-    /// `/proc` was read, so what was read is this one then.
-    fn program(self, is_last: bool, doubted_until: u64) -> (Program, Option<User>) {
-        let read = self.read.filter(|(program, _)| !program.image.is_empty());
+    /// Program and user. What was read is this one's where it was read before it was `replaced`.
+    fn program(self, replaced: Option<u64>, doubted_until: u64) -> (Program, Option<User>) {
+        let read_until = self.read_until.saturating_add(REPLACED_EARLY_NS);
+        let is_this = replaced.is_none_or(|replaced| read_until < replaced);
+        let read = self.read.filter(|_| is_this);
         let Some((_, (flags, image))) = self.image else {
             return read.unwrap_or_else(|| (Program::unavailable(), None));
         };
-        match read {
-            Some((program, user)) if is_last || is_same(&program, &(flags, &image)) => {
-                return (program, user);
-            }
-            _ if self.time <= doubted_until => return (Program::unavailable(), None),
-            _ => {}
+        // That it differs from what was mapped means that mappings were lost.
+        if let Some(read) = read.filter(|(program, _)| !program.image.is_empty()) {
+            return read;
         }
-        // It has executed another program since, or has ended: for whom that ran says nothing.
+        if self.time <= doubted_until {
+            return (Program::unavailable(), None);
+        }
+        // It has executed another program since, or has ended.
         let program = Program {
             flags: flags.with(Flags::COMMAND_LINE_UNAVAILABLE),
             image,
             command_line: Vec::new(),
         };
         (program, None)
-    }
-}
-
-/// Whether what runs is what was mapped: by its path, or by its file where the process saw it by
-/// another path than we do. Some kernels tell of an overlay's files with the inodes below it.
-fn is_same(now: &Program, (flags, image): &(Flags, &[u8])) -> bool {
-    let split = |bytes, flags: Flags| {
-        let is_placed = flags.contains(Flags::PLACED);
-        is_placed.then(|| Place::split(bytes).ok()).flatten()
-    };
-    match (split(&now.image, now.flags), split(image, *flags)) {
-        (Some((path, now)), Some((mapped_path, mapped))) => {
-            let is_file = now.inode != 0 && now.device != 0;
-            path == mapped_path
-                || is_file && (now.device, now.inode) == (mapped.device, mapped.inode)
-        }
-        _ => now.image == *image,
     }
 }
 
@@ -163,7 +163,7 @@ mod tests {
     const NOBODY: u32 = u32::MAX - 1;
 
     fn image_at(execs: &mut Execs, time: u64) -> Vec<u8> {
-        execs.take(NOBODY, time).unwrap().0.image
+        execs.take(NOBODY, time, || None).unwrap().0.image
     }
 
     #[test]
@@ -174,13 +174,13 @@ mod tests {
         execs.mapped(NOBODY, 11, Flags::NONE, b"/first");
         execs.mapped(NOBODY, 12, Flags::NONE, b"/its-loader");
         execs.mapped(NOBODY, 21, Flags::IMAGE_DELETED, b"/second");
-        let (program, _) = execs.take(NOBODY, 10).unwrap();
+        let (program, _) = execs.take(NOBODY, 10, || None).unwrap();
         assert_eq!(program.image, b"/first");
         assert_eq!(program.flags, Flags::COMMAND_LINE_UNAVAILABLE);
-        let (program, _) = execs.take(NOBODY, 20).unwrap();
+        let (program, _) = execs.take(NOBODY, 20, || None).unwrap();
         assert_eq!(program.image, b"/second");
         assert!(program.flags.contains(Flags::IMAGE_DELETED));
-        assert_eq!(execs.take(NOBODY, 20), None);
+        assert_eq!(execs.take(NOBODY, 20, || None), None);
     }
 
     #[test]
@@ -211,7 +211,10 @@ mod tests {
         execs.add(NOBODY, 10);
         execs.mapped(NOBODY, 12, Flags::NONE, b"/its-loader");
         execs.doubt(11);
-        assert_eq!(execs.take(NOBODY, 10).unwrap().0, Program::unavailable());
+        assert_eq!(
+            execs.take(NOBODY, 10, || None).unwrap().0,
+            Program::unavailable()
+        );
     }
 
     #[test]
@@ -223,19 +226,20 @@ mod tests {
         execs.add(own_id, now);
         execs.read_programs();
         execs.mapped(own_id, now, Flags::NONE, &own.image().1);
-        assert_eq!(execs.take(own_id, now).unwrap().0, own.program());
+        assert_eq!(execs.take(own_id, now, || None).unwrap().0, own.program());
         // It has executed something since.
         execs.add(own_id, now - 1);
         execs.read_programs();
         execs.mapped(own_id, now - 1, Flags::NONE, b"/another");
+        execs.by_process.get_mut(&own_id).unwrap()[0].read_until = now;
         execs.add(own_id, now);
-        let (program, user) = execs.take(own_id, now - 1).unwrap();
+        let (program, user) = execs.take(own_id, now - 1, || None).unwrap();
         assert_eq!(program.image, b"/another");
         assert_eq!(program.command_line, b"");
         assert_eq!(user, None);
         // Its own mapping was lost: what runs is what was executed last.
         execs.read_programs();
         execs.mapped(own_id, now, Flags::NONE, b"/its-loader");
-        assert_eq!(execs.take(own_id, now).unwrap().0, own.program());
+        assert_eq!(execs.take(own_id, now, || None).unwrap().0, own.program());
     }
 }
