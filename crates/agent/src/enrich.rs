@@ -406,11 +406,11 @@ impl Enricher {
         }
     }
 
-    /// The path of an image. A sensor that looks for it later may know the file alone, or find it by
-    /// another name; that of the process itself is known then, for its exec told the path.
+    /// The path of an image. A sensor that looks for it later may know the file alone; that of the
+    /// process itself is known then, for its exec told the path.
     fn loaded_path(&mut self, header: &Header, load: &image::Load<'_>) -> ImagePath {
         let path = self.images.path(load.image, header.flags);
-        if header.flags.contains(Flags::LEAF_FIRST) {
+        if path.text.is_some() {
             return path;
         }
         let process = self.processes.get(header.process_id, header.start_time);

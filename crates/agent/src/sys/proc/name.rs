@@ -20,6 +20,9 @@ use super::own_descriptor;
 /// What the kernel appends to the path of a file that has no name any more.
 const DELETED: &[u8] = b" (deleted)";
 
+/// How it writes the path of a file that was moved out of the directory that is mounted.
+pub(super) const NO_WAY: &[u8] = b"/";
+
 /// How it writes a newline in `maps`.
 const NEWLINE: &[u8] = b"\\012";
 
@@ -39,7 +42,7 @@ pub fn image_of_name(
     match name {
         b"//anon" => None,
         // A file whose path the kernel could not put together.
-        b"//toolong" | b"//enomem" => Some((Flags::IMAGE_UNAVAILABLE, b"")),
+        b"//toolong" | b"//enomem" | NO_WAY => Some((Flags::IMAGE_UNAVAILABLE, b"")),
         name if name.starts_with(b"/") => {
             let (flags, path) = split_deleted(name, is_path_fn);
             let is_memory = path == b"/dev/zero" && flags == Flags::IMAGE_DELETED;

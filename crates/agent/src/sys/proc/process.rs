@@ -16,7 +16,7 @@ use nix::fcntl::{OFlag, openat, readlinkat};
 use nix::sys::stat::Mode;
 
 use super::name::{
-    PLACE, has_path, image_of_name, inode, may_be_escaped, split_deleted, unescaped,
+    NO_WAY, PLACE, has_path, image_of_name, inode, may_be_escaped, split_deleted, unescaped,
 };
 use super::place::{place, placed, scope};
 use super::{TICK_NS, ids_in};
@@ -306,6 +306,9 @@ pub(super) fn read_in(directory: &OwnedFd, name: &str, size_max: u64) -> io::Res
 /// The program of the process or thread with this directory, unless it has ended.
 fn image(directory: &OwnedFd) -> Option<(Flags, Vec<u8>)> {
     let path = readlinkat(directory, "exe").ok()?.into_vec();
+    if path == NO_WAY {
+        return None;
+    }
     let file = openat(directory, "exe", PLACE, Mode::empty()).ok();
     let (flags, path) = split_deleted(&path, |path| {
         let inode = file.as_ref().and_then(inode);
