@@ -5,7 +5,7 @@
 //! ids, whole paths, and for each field that could not be had the reason. All of it comes from
 //! caches with limits; the system is asked only where a record says it lacks something.
 
-use event::{Event, Extension, Flags, Header, Kind, ProcessKey, Record, image, process, thread};
+use event::{Event, Extension, Flags, Header, Kind, ProcessKey, Record, process};
 
 use crate::rules::{Rules, Verdict};
 use crate::sys::machine;
@@ -15,16 +15,18 @@ use crate::trail::{self, Body, missing};
 mod after_loss;
 pub mod device_path;
 mod exit_status;
+mod image;
 pub mod image_path;
 mod long_arguments;
 pub mod process_cache;
 pub mod program;
+mod thread;
 pub mod user;
 mod windows;
 
 use after_loss::Losses;
 use exit_status::ExitStatus;
-use image_path::{ImagePath, ImagePaths};
+use image_path::ImagePaths;
 use long_arguments::{Arguments, LongArguments};
 use process_cache::{Process, ProcessCache, is_tick};
 use program::Programs;
@@ -113,7 +115,7 @@ impl Enricher {
             Event::ProcessExec(exec) => self.process_exec(header, exec, extension),
             Event::ProcessExit(exit) => self.process_exit(header, *exit, extension),
             Event::ThreadStart(start) => self.thread_start(header, *start),
-            Event::ThreadExit(thread::Exit) => self.thread_exit(header),
+            Event::ThreadExit(event::thread::Exit) => self.thread_exit(header),
             Event::ImageLoad(load) => self.image_load(header, load, extension),
             Event::Lost(_) | Event::Unknown => return None,
         })
@@ -272,6 +274,12 @@ impl Enricher {
     /// Cuts the arguments where the user's long arguments take too much of the trail.
     fn bound_arguments(&mut self, header: &Header, program: &mut program::Program) {
         let line = program.command_line();
+        // Nearly all are; of those that are Unicode nothing is told at length but control characters.
+        let is_unicode = |text: &trail::Text| text.raw().is_none();
+        let is_plain = program.trail.command_line.as_ref().is_none_or(is_unicode);
+        if is_plain && line.len() <= long_arguments::SHORT_SIZE {
+            return;
+        }
         let arguments = Arguments::new(line, header.flags);
         let user = program.trail.user_id.as_ref();
         let size = self.long_arguments.told_size(&arguments, user, header.time);
@@ -327,95 +335,6 @@ impl Enricher {
             missing,
             ..enriched
         }
-    }
-
-    fn thread_start(&mut self, header: &Header, start: thread::Start) -> Enriched {
-        let origin = !header.flags.contains(Flags::ORIGIN_UNAVAILABLE);
-        let body = Body::ThreadStart(trail::ThreadStart {
-            thread_id: header.thread_id,
-            creator_process_id: origin.then_some(start.creator_process_id),
-            creator_thread_id: origin.then_some(start.creator_thread_id),
-            remote: origin && start.creator_process_id != header.process_id,
-            start_address: Some(start.start_address).filter(|address| *address != 0),
-        });
-        let mut missing = Vec::new();
-        if !origin {
-            let lacking = ["creator_process_id", "creator_thread_id"];
-            missing.extend(lacking.map(|field| (field.into(), missing::UNAVAILABLE.into())));
-        }
-        if header.flags.contains(Flags::START_ADDRESS_UNAVAILABLE) {
-            missing.push(("start_address".into(), missing::UNAVAILABLE.into()));
-        }
-        Enriched {
-            missing,
-            ..self.about(header, body)
-        }
-    }
-
-    fn thread_exit(&mut self, header: &Header) -> Enriched {
-        let body = Body::ThreadExit(trail::ThreadExit {
-            thread_id: header.thread_id,
-        });
-        self.about(header, body)
-    }
-
-    fn image_load(
-        &mut self,
-        header: &Header,
-        load: &image::Load<'_>,
-        extension: &Extension<'_>,
-    ) -> Enriched {
-        let signature = match extension {
-            Extension::Signature(signature) => Some(signature),
-            _ => None,
-        };
-        let ImagePath {
-            text,
-            scope,
-            device,
-            inode,
-            mount_namespace,
-        } = self.loaded_path(header, load);
-        let image = text;
-        let mut missing = Vec::new();
-        if image.is_none() {
-            missing.push(("image".into(), missing::GONE.into()));
-        }
-        let mut truncated = Vec::new();
-        if header.flags.contains(Flags::IMAGE_TRUNCATED) {
-            truncated.push("image".into());
-        }
-        let body = Body::ImageLoad(trail::ImageLoad {
-            image,
-            image_deleted: header.flags.contains(Flags::IMAGE_DELETED),
-            path_scope: scope,
-            device,
-            inode,
-            mount_namespace,
-            image_base: load.image_base,
-            image_size: load.image_size,
-            kernel_image: header.flags.contains(Flags::KERNEL_IMAGE),
-            signature_level: signature.map(|signature| windows::signature_level(signature.level)),
-            signature_type: signature.map(|signature| windows::signature_type(signature.kind)),
-            existing: header.flags.contains(Flags::EXISTING),
-        });
-        Enriched {
-            truncated,
-            missing,
-            ..self.about(header, body)
-        }
-    }
-
-    /// The path of an image. A sensor that looks for it later may know the file alone; that of the
-    /// process itself is known then, for its exec told the path.
-    fn loaded_path(&mut self, header: &Header, load: &image::Load<'_>) -> ImagePath {
-        let path = self.images.path(load.image, header.flags);
-        if path.text.is_some() {
-            return path;
-        }
-        let process = self.processes.get(header.process_id, header.start_time);
-        let own = process.and_then(|process| process.program.path_of(&path));
-        own.unwrap_or(path)
     }
 
     /// What every event says of the process it is about, with the rules' word on it.

@@ -10,9 +10,11 @@ use foldhash::HashMap;
 
 use crate::trail::UserId;
 
-/// Bytes of the trail that arguments may always take: a kibibyte of them, told as a line and as a
-/// list.
-const SHORT: u64 = 2 * 1024;
+/// Bytes of arguments that are always told.
+pub(super) const SHORT_SIZE: usize = 1024;
+
+/// Bytes of the trail that they take, told as a line and as a list.
+const SHORT: u64 = 2 * SHORT_SIZE as u64;
 
 /// Seconds of the rate that may be taken at once.
 const BURST_SECONDS: u64 = 32;

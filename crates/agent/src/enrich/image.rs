@@ -1,0 +1,68 @@
+//! Image load.
+
+use event::{Extension, Flags, Header, image};
+
+use super::image_path::ImagePath;
+use super::{Enriched, Enricher, windows};
+use crate::trail::{self, Body, missing};
+
+impl Enricher {
+    pub(super) fn image_load(
+        &mut self,
+        header: &Header,
+        load: &image::Load<'_>,
+        extension: &Extension<'_>,
+    ) -> Enriched {
+        let signature = match extension {
+            Extension::Signature(signature) => Some(signature),
+            _ => None,
+        };
+        let ImagePath {
+            text,
+            scope,
+            device,
+            inode,
+            mount_namespace,
+        } = self.loaded_path(header, load);
+        let image = text;
+        let mut missing = Vec::new();
+        if image.is_none() {
+            missing.push(("image".into(), missing::GONE.into()));
+        }
+        let mut truncated = Vec::new();
+        if header.flags.contains(Flags::IMAGE_TRUNCATED) {
+            truncated.push("image".into());
+        }
+        let body = Body::ImageLoad(trail::ImageLoad {
+            image,
+            image_deleted: header.flags.contains(Flags::IMAGE_DELETED),
+            path_scope: scope,
+            device,
+            inode,
+            mount_namespace,
+            image_base: load.image_base,
+            image_size: load.image_size,
+            kernel_image: header.flags.contains(Flags::KERNEL_IMAGE),
+            signature_level: signature.map(|signature| windows::signature_level(signature.level)),
+            signature_type: signature.map(|signature| windows::signature_type(signature.kind)),
+            existing: header.flags.contains(Flags::EXISTING),
+        });
+        Enriched {
+            truncated,
+            missing,
+            ..self.about(header, body)
+        }
+    }
+
+    /// The path of an image. A sensor that looks for it later may know the file alone; that of the
+    /// process itself is known then, for its exec told the path.
+    fn loaded_path(&mut self, header: &Header, load: &image::Load<'_>) -> ImagePath {
+        let path = self.images.path(load.image, header.flags);
+        if path.text.is_some() {
+            return path;
+        }
+        let process = self.processes.get(header.process_id, header.start_time);
+        let own = process.and_then(|process| process.program.path_of(&path));
+        own.unwrap_or(path)
+    }
+}
