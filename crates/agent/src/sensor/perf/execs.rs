@@ -184,6 +184,15 @@ mod tests {
     }
 
     #[test]
+    fn the_first_mapping_is_that_whatever_processor_told_of_it_first() {
+        let mut execs = Execs::default();
+        execs.add(NOBODY, 10);
+        execs.mapped(NOBODY, 12, Flags::NONE, b"/its-loader");
+        execs.mapped(NOBODY, 11, Flags::NONE, b"/program");
+        assert_eq!(image_at(&mut execs, 10), b"/program");
+    }
+
+    #[test]
     fn an_image_drained_before_its_exec_is_kept_for_it() {
         let mut execs = Execs::default();
         execs.begin_images(SETTLE_NS);
