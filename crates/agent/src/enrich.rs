@@ -467,10 +467,8 @@ impl Enricher {
     fn remember(&mut self, header: &Header, identity: Identity, program: program::Program) {
         let verdict = if program.is_lost() {
             self.of_unknown
-        } else if program.is_user_unanswered() {
-            self.rules.judge_unnamed(&program.trail)
         } else {
-            self.rules.judge(&program.trail)
+            self.rules.judge_partly(&program.trail, program.unsure())
         };
         let process = Process {
             key: identity.key,

@@ -221,22 +221,32 @@ impl Rules {
 
     /// What the rules say about a process that runs `program`.
     pub fn judge(&self, program: &Program) -> Verdict {
-        self.verdict(program, |rule| rule.matches(program, IfUnsure::Matches))
+        self.judge_partly(program, Unsure::default())
     }
 
-    /// What they say while the name of its user is not known yet: what he may have been asked for by
-    /// is kept, for it cannot be had later.
-    pub fn judge_unnamed(&self, program: &Program) -> Verdict {
-        self.verdict(program, |rule| rule.may_match(program, IfUnsure::Matches))
+    /// What they say where not all of it is known: what may have been asked for by the rest is kept,
+    /// for it cannot be had later.
+    pub fn judge_partly(&self, program: &Program, unsure: Unsure) -> Verdict {
+        self.verdict(program, unsure, |rule| {
+            let has_line = || rule.command_line.allows(program.command_line.as_ref());
+            rule.may_match(program, IfUnsure::Matches)
+                && (unsure.user || rule.matches_user(program))
+                && (unsure.command_line || has_line())
+        })
     }
 
     /// What they say while nobody knows what a process runs, nor for whom: what may be asked for is
     /// kept, and left out is only what is whatever the process runs.
     pub fn judge_unknown(&self) -> Verdict {
-        self.verdict(&Program::default(), |_rule| true)
+        self.verdict(&Program::default(), Unsure::default(), |_rule| true)
     }
 
-    fn verdict(&self, program: &Program, includes_fn: impl Fn(&Rule) -> bool) -> Verdict {
+    fn verdict(
+        &self,
+        program: &Program,
+        unsure: Unsure,
+        includes_fn: impl Fn(&Rule) -> bool,
+    ) -> Verdict {
         if self.is_empty() {
             return Verdict::KEEP;
         }
@@ -254,7 +264,16 @@ impl Rules {
                 None => image_load_included |= rule.kinds.contains(Kind::IMAGE_LOAD),
             }
         }
-        let excludes = |rule: &&Rule| rule.matches(program, IfUnsure::MatchesNot);
+        let excludes = |rule: &&Rule| {
+            // Where a command line was cut may be chosen by whoever starts the program.
+            let line = program
+                .command_line
+                .as_ref()
+                .filter(|_| !unsure.command_line);
+            rule.may_match(program, IfUnsure::MatchesNot)
+                && rule.matches_user(program)
+                && rule.command_line.allows(line)
+        };
         for rule in self.exclude.iter().filter(excludes) {
             match rule.loaded_image {
                 Some(index) => loaded_images |= bit(index),
@@ -342,20 +361,26 @@ fn is_cut(path: &Text) -> bool {
     !cfg!(windows) && !path.as_bytes().starts_with(b"/")
 }
 
-impl Rule {
-    fn matches(&self, program: &Program, if_unsure: IfUnsure) -> bool {
-        self.may_match(program, if_unsure) && (self.user.is_empty() || self.matches_user(program))
-    }
+/// What is not known, or not all, of a program that is judged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unsure {
+    /// The name of its user.
+    pub user: bool,
+    /// The end of its command line, which was cut.
+    pub command_line: bool,
+}
 
-    /// Whether it matches for some user.
+impl Rule {
+    /// Whether it matches for some user and command line.
     fn may_match(&self, program: &Program, if_unsure: IfUnsure) -> bool {
         let (image, scope) = (program.image.as_ref(), program.path_scope.as_deref());
-        !self.kinds.is_empty()
-            && self.image.allows(image, scope, if_unsure)
-            && self.command_line.allows(program.command_line.as_ref())
+        !self.kinds.is_empty() && self.image.allows(image, scope, if_unsure)
     }
 
     fn matches_user(&self, program: &Program) -> bool {
+        if self.user.is_empty() {
+            return true;
+        }
         let by_name = program
             .user
             .as_ref()

@@ -7,6 +7,7 @@ use event::{Extension, Flags, Header, Place, Scope, process};
 
 use super::image_path::{ImagePath, ImagePaths, path, shown, split};
 use super::user::{Name as UserName, Users, sid_text};
+use crate::rules::Unsure;
 use crate::sys::processes;
 use crate::trail::{self, Name, Text, UserId, missing};
 
@@ -124,9 +125,13 @@ impl Program {
         self.missing_reason("image").as_deref() == Some(missing::LOST)
     }
 
-    /// Whether it runs for a user whose name is not known yet.
-    pub fn is_user_unanswered(&self) -> bool {
-        self.missing_reason("user").as_deref() == Some(missing::UNANSWERED)
+    /// What rules cannot judge by: the name of a user that is not known yet, the end of a command line
+    /// that was cut.
+    pub fn unsure(&self) -> Unsure {
+        Unsure {
+            user: self.missing_reason("user").as_deref() == Some(missing::UNANSWERED),
+            command_line: self.truncated.iter().any(|name| name == "command_line"),
+        }
     }
 
     fn set_user(&mut self, user_id: UserId, name: UserName) {

@@ -8,7 +8,8 @@ use proptest::prelude::{Just, Strategy, any, prop_oneof, proptest};
 use super::coverage::pattern_covers;
 use super::pattern::PatternSet;
 use super::{
-    Conditions, Invalid, InvalidPattern, Kinds, Pattern, Reason, Rules, Verdict, never_fires,
+    Conditions, Invalid, InvalidPattern, Kinds, Pattern, Reason, Rules, Unsure, Verdict,
+    never_fires,
 };
 use crate::trail::{Program, Text, UserId};
 
@@ -237,12 +238,51 @@ fn a_user_whose_name_is_not_known_yet_is_left_out_by_no_rule() {
         ..program("/bin/sh")
     };
     let only_hers = rules(std::slice::from_ref(&alice), &[]);
+    let no_name = Unsure {
+        user: true,
+        ..Unsure::default()
+    };
     assert!(!only_hers.judge(&unnamed).keeps(Kind::PROCESS_EXEC));
-    assert!(only_hers.judge_unnamed(&unnamed).keeps(Kind::PROCESS_EXEC));
+    assert!(
+        only_hers
+            .judge_partly(&unnamed, no_name)
+            .keeps(Kind::PROCESS_EXEC)
+    );
     let all_but_hers = rules(&[], &[alice]);
     assert!(
         all_but_hers
-            .judge_unnamed(&unnamed)
+            .judge_partly(&unnamed, no_name)
+            .keeps(Kind::PROCESS_EXEC)
+    );
+}
+
+/// Whoever has so many arguments that they are cut would hide what they say from an include rule.
+#[test]
+fn a_command_line_that_was_cut_is_kept_by_who_asks_for_it_and_left_out_by_nobody() {
+    let rule = Conditions {
+        command_line: vec![Pattern::new("*--secret*").unwrap()],
+        ..Conditions::default()
+    };
+    let cut = Unsure {
+        command_line: true,
+        ..Unsure::default()
+    };
+    let mut program = program("/bin/sh");
+    program.command_line = Some("sh --long".into());
+    let only = rules(std::slice::from_ref(&rule), &[]);
+    assert!(!only.judge(&program).keeps(Kind::PROCESS_EXEC));
+    assert!(only.judge_partly(&program, cut).keeps(Kind::PROCESS_EXEC));
+    let without = rules(&[], &[rule]);
+    assert!(
+        without
+            .judge_partly(&program, cut)
+            .keeps(Kind::PROCESS_EXEC)
+    );
+    program.command_line = Some("sh --secret".into());
+    assert!(!without.judge(&program).keeps(Kind::PROCESS_EXEC));
+    assert!(
+        without
+            .judge_partly(&program, cut)
             .keeps(Kind::PROCESS_EXEC)
     );
 }
