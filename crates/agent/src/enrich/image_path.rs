@@ -70,6 +70,7 @@ pub struct ImagePaths {
     young: HashMap<Box<[u8]>, ImagePath>,
     old: HashMap<Box<[u8]>, ImagePath>,
     limit: usize,
+    device: Option<(u32, Arc<str>)>,
     device_paths: DevicePaths,
 }
 
@@ -81,6 +82,7 @@ impl ImagePaths {
             young: HashMap::default(),
             old: HashMap::default(),
             limit,
+            device: None,
             device_paths: DevicePaths::new(volumes_fn),
         }
     }
@@ -98,10 +100,7 @@ impl ImagePaths {
             let path = path(bytes, flags);
             Some(Text::from_bytes(shown(&path, place.scope, is_cut)))
         };
-        let device = (place.device != 0).then(|| {
-            let (major, minor) = place.device_numbers();
-            Arc::from(format!("{major}:{minor}"))
-        });
+        let device = (place.device != 0).then(|| self.device(&place));
         ImagePath {
             text,
             scope: place.scope.name().map(Cow::Borrowed),
@@ -109,6 +108,19 @@ impl ImagePaths {
             inode: Some(place.inode).filter(|inode| *inode != 0),
             mount_namespace: Some(place.mount_namespace).filter(|inode| *inode != 0),
         }
+    }
+
+    /// The name of the place's device. Most files are of the one that was told last.
+    fn device(&mut self, place: &Place) -> Arc<str> {
+        if let Some((number, name)) = &self.device
+            && *number == place.device
+        {
+            return Arc::clone(name);
+        }
+        let (major, minor) = place.device_numbers();
+        let name: Arc<str> = Arc::from(format!("{major}:{minor}"));
+        self.device = Some((place.device, Arc::clone(&name)));
+        name
     }
 
     /// The path these bytes stand for. The same bytes are the same path whatever their form: a path

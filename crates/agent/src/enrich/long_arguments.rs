@@ -83,18 +83,14 @@ impl LongArguments {
         user: Option<&UserId>,
         now: u64,
     ) -> usize {
-        let Arguments(bytes, cost_of) = arguments;
-        let whole = bytes.len();
-        if whole as u64 * MOST <= SHORT {
-            return whole;
-        }
-        let cost = bytes.iter().map(|byte| cost_of(*byte)).sum();
+        let whole = arguments.bytes.len();
+        let cost = arguments.cost();
         if cost <= SHORT || self.take(cost, user, now) {
             return whole;
         }
         let mut left = SHORT;
-        let fits = bytes.iter().take_while(|byte| {
-            let rest = left.checked_sub(cost_of(**byte));
+        let fits = arguments.bytes.iter().take_while(|byte| {
+            let rest = left.checked_sub(arguments.cost_of(**byte));
             left = rest.unwrap_or(0);
             rest.is_some()
         });
@@ -124,30 +120,57 @@ impl LongArguments {
 
 /// Bytes of arguments, and how many bytes of the trail each becomes.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Arguments<'a>(&'a [u8], fn(u8) -> u64);
-
-/// The most bytes of the trail that a byte of arguments becomes.
-const MOST: u64 = 12;
+pub(super) struct Arguments<'a> {
+    bytes: &'a [u8],
+    plain: u64,
+    special: u64,
+}
 
 impl<'a> Arguments<'a> {
     /// Of a record, or of what was told before. On Linux they are told twice: in the command line, and
-    /// as a list.
-    pub(super) fn new(bytes: &'a [u8], flags: Flags) -> Self {
-        // A control character is told as `\u0001`, what is no ASCII perhaps as a replacement character
-        // and in the raw bytes beside it. A NUL byte ends an argument.
-        const fn of_bytes(byte: u8) -> u64 {
-            match byte {
-                b' '..=b'~' => 2,
-                0 => 4,
-                _ => MOST,
-            }
+    /// as a list. A control character is told as `\u0001` there, what is no ASCII perhaps as a
+    /// replacement character and in the raw bytes beside it.
+    pub(super) const fn new(bytes: &'a [u8], flags: Flags) -> Self {
+        let (plain, special) = if flags.contains(Flags::UTF_16) {
+            (1, 1)
+        } else {
+            (2, 12)
+        };
+        Self {
+            bytes,
+            plain,
+            special,
         }
-        const fn of_utf_16(_byte: u8) -> u64 {
-            1
-        }
-        let is_utf_16 = flags.contains(Flags::UTF_16);
-        Self(bytes, if is_utf_16 { of_utf_16 } else { of_bytes })
     }
+
+    const fn cost_of(&self, byte: u8) -> u64 {
+        if is_special(byte) {
+            self.special
+        } else {
+            self.plain
+        }
+    }
+
+    fn cost(&self) -> u64 {
+        // Sums that fit a register of many bytes: this is done for each long command line.
+        let of_chunk = |chunk: &[u8]| {
+            chunk
+                .iter()
+                .map(|byte| u8::from(is_special(*byte)))
+                .sum::<u8>()
+        };
+        let special: u64 = self
+            .bytes
+            .chunks(128)
+            .map(|chunk| u64::from(of_chunk(chunk)))
+            .sum();
+        let plain = self.bytes.len() as u64 - special;
+        plain * self.plain + special * self.special
+    }
+}
+
+const fn is_special(byte: u8) -> bool {
+    byte.wrapping_sub(b' ') > b'~' - b' '
 }
 
 #[cfg(test)]
@@ -194,7 +217,7 @@ mod tests {
         for byte in [1_u8, 0x7f, 0xff] {
             let mut long = LongArguments::new(0);
             let line = [byte; 4096];
-            assert_eq!(told(&mut long, &line, 1000, SECOND), SHORT / MOST);
+            assert_eq!(told(&mut long, &line, 1000, SECOND), SHORT / 12);
         }
     }
 
