@@ -480,6 +480,12 @@ mod tests {
             );
             assert_eq!(cut.truncated, ["command_line", "arguments"]);
         }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn bytes_that_are_no_unicode_are_cut_as_they_are() {
+        let mut program = Program::default();
         program.set_command_line(b"ls\0\xff\xff\0", Flags::NONE);
         program.cut_command_line(4);
         let line = program.trail.command_line.as_ref().unwrap();
