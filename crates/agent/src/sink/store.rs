@@ -330,14 +330,19 @@ impl Store {
         {
             tracing::debug!(%error, "the write-ahead log could not be copied");
         }
-        let is_large = writer
-            .size()
-            .is_ok_and(|size| size >= self.settings.segment_size);
+        let is_large = self.is_large();
         let age = self.begun.elapsed().unwrap_or_default();
         let is_old = age.max(self.resumed.elapsed()) >= self.settings.segment_age;
         if is_large || is_old {
             self.begin_next_segment();
         }
+    }
+
+    /// Whether the segment has grown to the size at which another is begun, what is not committed yet
+    /// included.
+    fn is_large(&self) -> bool {
+        let size = self.writer.as_ref().map(Writer::size);
+        size.is_some_and(|size| size.is_ok_and(|size| size >= self.settings.segment_size))
     }
 
     fn begin_next_segment(&mut self) {
@@ -417,7 +422,7 @@ impl Sink for Store {
             self.lose_uncommitted(tally);
             // What was written of these events is among the uncommitted.
             self.lose(events.get(written_count..).unwrap_or_default(), tally);
-        } else if self.uncommitted.count() >= UNCOMMITTED_COUNT_MAX {
+        } else if self.uncommitted.count() >= UNCOMMITTED_COUNT_MAX || self.is_large() {
             self.commit(tally);
         }
     }

@@ -3,10 +3,11 @@
 use std::path::Path;
 
 use event::ProcessKey;
+use systrail::sink::Sink as _;
 use systrail::store::{Reader, Window};
 use systrail::trail::{
-    Body, Event, ProcessExec, ProcessExit, ProcessStart, Program, SensorStart, Text, ThreadExit,
-    ThreadStart,
+    Body, Event, ImageLoad, ProcessExec, ProcessExit, ProcessStart, Program, SensorStart, Text,
+    ThreadExit, ThreadStart,
 };
 
 use super::shelf::{Shelf, ask, ask_segment, of_process, reader, segments, settings};
@@ -338,4 +339,37 @@ fn a_segment_that_cannot_be_read_to_its_end_does_not_end_the_answer() {
         .collect();
     let failed: Vec<_> = reader.take_failed().into_iter().map(|it| it.path).collect();
     assert_eq!([told, failed].concat(), std::slice::from_ref(damaged));
+}
+
+/// A segment was looked at when it was committed, twice a second: by then it could have ten times its
+/// size.
+#[test]
+fn a_segment_ends_when_it_has_its_size_and_not_only_when_it_is_flushed() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut settings = settings(directory.path());
+    settings.segment_size = 1 << 20;
+    let mut shelf = Shelf::open(settings);
+    let mut sequence = 0;
+    for _chunk in 0..10 {
+        let events: Vec<Event> = (0..20)
+            .map(|_| {
+                sequence += 1;
+                let image = format!("/{sequence}/{}", "a".repeat(60_000));
+                let load = ImageLoad {
+                    image: Some(Text::from(&*image)),
+                    ..ImageLoad::default()
+                };
+                of_process(sequence, 4242, Body::ImageLoad(load))
+            })
+            .collect();
+        shelf.sink.write(&events, &shelf.tally);
+    }
+    shelf.sink.flush(&shelf.tally);
+    let paths = segments(&shelf.path);
+    assert!(paths.len() >= 5, "{paths:?}");
+    for path in &paths {
+        let size = std::fs::metadata(path).unwrap().len();
+        assert!(size < 4 << 20, "{}: {size}", path.display());
+    }
+    shelf.close();
 }
