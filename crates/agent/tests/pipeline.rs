@@ -806,27 +806,34 @@ fn says_recording_when_the_sensor_has_started_and_not_when_it_cannot() {
     }
 }
 
-#[test]
-fn a_sink_that_must_not_be_waited_for_loses_and_the_trail_says_so() {
+/// Records 99 thread exits into `kept` and into `held_up`, which takes nothing until all have been
+/// delivered, and then only if it `recovers`.
+fn record_beside_held_up(kept: &Memory, held_up: &Memory, recovers: bool) -> Account {
     let waker = Waker::new().unwrap();
     let script: Vec<Vec<Step>> = (1..100)
         .map(|time| vec![thread_exit(time, 10, 11)])
         .collect();
-    let (kept, mut slow) = (Memory::new(), Memory::new());
-    slow.when_behind = WhenBehind::Lose;
-    slow.open_gate(false);
+    held_up.open_gate(false);
     let sensor = Script::new(&waker, script);
-    let sinks: Vec<Box<dyn Sink>> = vec![Box::new(kept.clone()), Box::new(slow.clone())];
-    let (status, gate) = (Arc::<Status>::default(), slow.clone());
+    let sinks: Vec<Box<dyn Sink>> = vec![Box::new(kept.clone()), Box::new(held_up.clone())];
+    let (status, gate) = (Arc::<Status>::default(), held_up.clone());
     let watched = Arc::clone(&status);
     let opener = std::thread::spawn(move || {
         while watched.account().kinds.get(Kind::THREAD_EXIT).delivered < 99 {
             std::thread::yield_now();
         }
-        gate.open_gate(true);
+        gate.open_gate(recovers);
     });
     let account = pipeline::record(sensor, sinks, settings(), &waker, &status, || {}).unwrap();
     opener.join().unwrap();
+    account
+}
+
+#[test]
+fn a_sink_that_must_not_be_waited_for_loses_and_the_trail_says_so() {
+    let (kept, mut slow) = (Memory::new(), Memory::new());
+    slow.when_behind = WhenBehind::Lose;
+    let account = record_beside_held_up(&kept, &slow, true);
     let told = |event: &&Event| matches!(&event.body, Body::Lost(lost) if lost.lost_reason == "memory:sink_behind");
     let events = kept.events();
     assert!(
@@ -853,24 +860,8 @@ fn a_sink_that_must_not_be_waited_for_loses_and_the_trail_says_so() {
 #[test]
 fn a_sink_that_stands_still_costs_the_others_nothing() {
     for recovers in [true, false] {
-        let waker = Waker::new().unwrap();
-        let script: Vec<Vec<Step>> = (1..100)
-            .map(|time| vec![thread_exit(time, 10, 11)])
-            .collect();
         let (kept, still) = (Memory::new(), Memory::new());
-        still.open_gate(false);
-        let sensor = Script::new(&waker, script);
-        let sinks: Vec<Box<dyn Sink>> = vec![Box::new(kept.clone()), Box::new(still.clone())];
-        let (status, gate) = (Arc::<Status>::default(), still.clone());
-        let watched = Arc::clone(&status);
-        let opener = std::thread::spawn(move || {
-            while watched.account().kinds.get(Kind::THREAD_EXIT).delivered < 99 {
-                std::thread::yield_now();
-            }
-            gate.open_gate(recovers);
-        });
-        let account = pipeline::record(sensor, sinks, settings(), &waker, &status, || {}).unwrap();
-        opener.join().unwrap();
+        let account = record_beside_held_up(&kept, &still, recovers);
         let events = kept.events();
         let of_kind = |kind| events.iter().filter(move |event| event.body.kind() == kind);
         assert_eq!(of_kind(Kind::THREAD_EXIT).count(), 99);
