@@ -12,8 +12,9 @@
 //! the sentinel is not needed for long, [`Rings::mute`] takes it out of the kernel's way.
 //!
 //! Of what it loses a ring knows the number, not the kind: everything lost in it is told as
-//! [`RingsSettings::lost_kind`], mappings without a file included, so a loss of image loads is
-//! never told too small.
+//! [`RingsSettings::lost_kind`]. Tasks that were lost in a ring of image loads are known by a count of
+//! their own (`task_count.rs`) where the kernel is 6.0 or later; mappings without a file are not, so a
+//! loss of image loads is never told too small.
 
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd};
@@ -27,6 +28,7 @@ use crate::sys::perf::{flag, page_size};
 use crate::sys::proc::{self, MappedFiles};
 
 mod cpu_ring;
+mod task_count;
 
 pub use cpu_ring::WAKEUP_SIZE_MAX;
 
@@ -132,9 +134,7 @@ impl Rings {
         let data_size = ring_size(settings.buffer_size, cpus.len());
         let cpus = cpus
             .into_iter()
-            .filter_map(|cpu| {
-                CpuRing::open_online(cpu, settings.records.flags(), data_size).transpose()
-            })
+            .filter_map(|cpu| CpuRing::open_online(cpu, settings.records, data_size).transpose())
             .collect::<io::Result<Vec<_>>>()
             .map_err(unavailable)?;
         Ok(Self {
@@ -154,13 +154,14 @@ impl Rings {
     pub fn enable(&mut self) -> io::Result<()> {
         self.enabled = true;
         let is_muted = self.is_muted;
-        self.cpus.iter().try_for_each(|cpu| cpu.enable(is_muted))
+        let mut cpus = self.cpus.iter_mut();
+        cpus.try_for_each(|cpu| cpu.enable(is_muted))
     }
 
     /// Stops recording. What is in the rings stays there to be drained.
     pub fn disable(&mut self) -> io::Result<()> {
         self.enabled = false;
-        self.cpus.iter().try_for_each(CpuRing::disable)
+        self.cpus.iter_mut().try_for_each(CpuRing::disable)
     }
 
     /// What to wait for. Each is readable once when its ring asks to be drained.
@@ -252,27 +253,26 @@ impl Rings {
         for cpu in &mut self.cpus {
             self.peak = self.peak.max(cpu.fill());
             let end = cpu.drain(share, &mut self.scratch, &mut |record| match record {
-                Ok(record) => {
-                    if let Body::Lost(count) = record.body {
-                        self.lost += count;
-                        let reason = loss::Reason::BUFFER_FULL;
-                        write_lost(batch, &self.settings, record.time, reason, count);
-                        return count;
-                    }
-                    self.produced += write_fn(&record, batch);
-                    0
-                }
+                Ok(Record {
+                    body: Body::Lost(_),
+                    ..
+                }) => {}
+                Ok(record) => self.produced += write_fn(&record, batch),
                 Err(time) => {
                     self.lost += 1;
-                    let lost = loss::Lost {
-                        kind: self.settings.lost_kind,
-                        reason: loss::Reason::INVALID_RECORD,
-                        count: 1,
-                    };
-                    batch.write_lost(time, lost);
-                    0
+                    write_lost(batch, &self.settings, time, loss::Reason::INVALID_RECORD, 1);
                 }
             });
+            if let Some((time, count)) = cpu.untold()? {
+                self.lost += count;
+                write_lost(
+                    batch,
+                    &self.settings,
+                    time,
+                    loss::Reason::BUFFER_FULL,
+                    count,
+                );
+            }
             if let Some(time) = end {
                 let earliest = drained.incomplete_after.unwrap_or(u64::MAX);
                 drained.incomplete_after = Some(earliest.min(time));
@@ -285,15 +285,17 @@ impl Rings {
     /// that is so for the last losses before a stop. Call it disabled and drained.
     pub fn settle(&mut self, time: u64, batch: &mut Batch) -> io::Result<()> {
         for cpu in &mut self.cpus {
-            let untold = cpu.untold()?;
-            self.lost += untold;
-            write_lost(
-                batch,
-                &self.settings,
-                time,
-                loss::Reason::BUFFER_FULL,
-                untold,
-            );
+            cpu.settle(time)?;
+            if let Some((time, count)) = cpu.untold()? {
+                self.lost += count;
+                write_lost(
+                    batch,
+                    &self.settings,
+                    time,
+                    loss::Reason::BUFFER_FULL,
+                    count,
+                );
+            }
         }
         Ok(())
     }
@@ -313,8 +315,10 @@ impl Rings {
                 continue;
             }
             // Where the count is gone with the processor, its last losses are not told.
-            let untold = ring.untold().unwrap_or(0);
-            self.tell_lost(batch, time, loss::Reason::BUFFER_FULL, untold);
+            let settled = ring.settle(time).and_then(|()| ring.untold());
+            if let Ok(Some((time, count))) = settled {
+                self.tell_lost(batch, time, loss::Reason::BUFFER_FULL, count);
+            }
         }
         let mut has_changed = self.cpus.len() != before;
         let data_size = ring_size(self.settings.buffer_size, online.len());
@@ -322,8 +326,8 @@ impl Rings {
             if self.cpus.iter().any(|ring| ring.cpu == cpu) {
                 continue;
             }
-            let ring = CpuRing::open_online(cpu, self.settings.records.flags(), data_size)?;
-            if let Some(ring) = ring {
+            let ring = CpuRing::open_online(cpu, self.settings.records, data_size)?;
+            if let Some(mut ring) = ring {
                 if self.enabled {
                     ring.enable(self.is_muted)?;
                     tracing::warn!(
@@ -370,9 +374,6 @@ fn write_lost(
     reason: loss::Reason,
     count: u64,
 ) {
-    if count == 0 {
-        return;
-    }
     batch.write_lost(
         time,
         loss::Lost {
@@ -429,7 +430,7 @@ fn unavailable(error: io::Error) -> Error {
             "use a kernel built with CONFIG_PERF_EVENTS",
         ),
         Some(libc::EMFILE | libc::ENFILE) => (
-            format!("too many open files for two perf events a processor ({error})"),
+            format!("too many open files for three perf events a processor ({error})"),
             "raise the limit of open files (ulimit -n)",
         ),
         Some(libc::ENOMEM) => (

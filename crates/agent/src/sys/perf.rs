@@ -50,6 +50,8 @@ const SOFTWARE_DUMMY: u64 = 9;
 const FLAG_FD_CLOEXEC: libc::c_ulong = 8;
 const IOCTL_ENABLE: libc::Ioctl = 0x2400;
 const IOCTL_DISABLE: libc::Ioctl = 0x2401;
+/// `PERF_EVENT_IOC_PAUSE_OUTPUT`.
+const IOCTL_PAUSE_OUTPUT: libc::Ioctl = 0x4004_2409;
 
 /// Where the positions are in the mapping's first page (`perf_event_mmap_page`).
 const DATA_HEAD_OFFSET: usize = 1024;
@@ -147,17 +149,23 @@ impl PerfEvent {
 
     /// Begins to write records.
     pub fn enable(&self) -> io::Result<()> {
-        self.control(IOCTL_ENABLE)
+        self.control(IOCTL_ENABLE, 0)
     }
 
     /// Ends writing records; on return none is being written any more.
     pub fn disable(&self) -> io::Result<()> {
-        self.control(IOCTL_DISABLE)
+        self.control(IOCTL_DISABLE, 0)
     }
 
-    fn control(&self, request: libc::Ioctl) -> io::Result<()> {
-        // SAFETY: both requests take a plain number and touch no memory of ours.
-        let status = unsafe { libc::ioctl(self.fd.as_raw_fd(), request, 0) };
+    /// From now on every record is lost, which is counted and costs least. The event needs a mapped
+    /// [`Ring`] for it.
+    pub fn pause_output(&self) -> io::Result<()> {
+        self.control(IOCTL_PAUSE_OUTPUT, 1)
+    }
+
+    fn control(&self, request: libc::Ioctl, argument: libc::c_ulong) -> io::Result<()> {
+        // SAFETY: the requests take a plain number and touch no memory of ours.
+        let status = unsafe { libc::ioctl(self.fd.as_raw_fd(), request, argument) };
         if status < 0 {
             return Err(io::Error::last_os_error());
         }

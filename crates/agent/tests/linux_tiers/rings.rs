@@ -9,6 +9,7 @@ use event::{Event, Kind, Place, Scope};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use systrail::sensor::Batch;
 use systrail::sensor::perf_buffer::{Records, Rings, RingsSettings};
+use systrail::sensor::perf_record::{Body, Record};
 
 use crate::machine;
 use crate::stream::{lost_count, records};
@@ -77,8 +78,11 @@ fn every_program_and_its_libraries_are_image_loads() {
     }
 }
 
+/// Forks and exits of tasks come into the rings of image loads; 652,042 lost image loads were told once
+/// where some 900 had happened, and the others were threads.
 #[test]
 fn a_ring_nobody_drains_loses_exactly_what_it_says() {
+    const THREADS: usize = 5_000;
     let Some(_machine) = machine() else {
         return;
     };
@@ -92,6 +96,10 @@ fn a_ring_nobody_drains_loses_exactly_what_it_says() {
     for _ in 0..200 {
         assert!(Command::new("/bin/true").status().unwrap().success());
     }
+    // Each thread makes two records, in rings of a page a processor.
+    for _ in 0..THREADS {
+        std::thread::spawn(|| {}).join().unwrap();
+    }
     let disabling = now();
     small.disable().unwrap();
     let disabled = now();
@@ -100,19 +108,23 @@ fn a_ring_nobody_drains_loses_exactly_what_it_says() {
     let (mut told, mut all) = (Batch::default(), Batch::default());
     let mut stored = 0;
     small
-        .drain_with(&mut told, &mut |_, _| {
-            stored += 1;
-            1
+        .drain_with(&mut told, &mut |record, _| {
+            let count = u64::from(is_mapping(record));
+            stored += count;
+            count
         })
         .unwrap();
     small.settle(1, &mut told).unwrap();
     // The small rings are switched on one after the other, so what happens meanwhile may be in
     // them or not. On a quiet machine both bounds are the same.
-    let (mut at_least, mut at_most) = (0, 0);
+    let (mut at_least, mut at_edges) = (0, 0);
     witness
         .drain_with(&mut all, &mut |record, _| {
-            at_least += u64::from((enabled..disabling).contains(&record.time));
-            at_most += u64::from((enabling..disabled).contains(&record.time));
+            // A task that ends while a ring is switched off may be taken for an image load.
+            let is_during = (enabled..disabling).contains(&record.time);
+            at_least += u64::from(is_during && is_mapping(record));
+            let is_at_an_edge = !is_during && (enabling..disabled).contains(&record.time);
+            at_edges += u64::from(is_at_an_edge);
             1
         })
         .unwrap();
@@ -122,7 +134,15 @@ fn a_ring_nobody_drains_loses_exactly_what_it_says() {
     assert!(small.lost() > 0, "the small rings did not overflow");
     assert_eq!(lost_count(&told), small.lost());
     assert_eq!(stored + small.lost(), small.produced());
-    assert!((at_least..=at_most).contains(&small.produced()));
+    let produced = small.produced();
+    assert!(
+        (at_least..=at_least + at_edges).contains(&produced),
+        "{produced} of {at_least} and {at_edges}"
+    );
+}
+
+fn is_mapping(record: &Record<'_>) -> bool {
+    matches!(record.body, Body::Mapping(_))
 }
 
 /// Waits until one of the rings wakes its reader; says whether one did.
