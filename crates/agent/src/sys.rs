@@ -24,6 +24,8 @@ pub mod volumes;
 pub mod wake;
 
 #[cfg(target_os = "linux")]
+pub mod inode;
+#[cfg(target_os = "linux")]
 pub mod netlink;
 #[cfg(target_os = "linux")]
 pub mod perf;

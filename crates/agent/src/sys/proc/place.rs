@@ -15,6 +15,8 @@ use event::{Flags, Place, Scope};
 use nix::fcntl::readlinkat;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use crate::sys::inode;
+
 use super::{namespace, own_descriptor_info, own_mount_namespace, process::read_in};
 
 /// Bytes read of a list of mounts: far more than the kernel's default limit of 100,000 has.
@@ -24,7 +26,6 @@ const MOUNTS_SIZE_MAX: u64 = 64 * 1024 * 1024;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Opened {
     mount_id: u64,
-    /// `fdinfo` has it since Linux 5.14.
     pub(super) inode: Option<u64>,
 }
 
@@ -35,7 +36,8 @@ impl Opened {
         let number = |name| super::field(&info, name)?.parse().ok();
         Some(Self {
             mount_id: number("mnt_id")?,
-            inode: number("ino"),
+            // `fdinfo` has it since Linux 5.14.
+            inode: number("ino").or_else(|| inode::of(file.as_fd())),
         })
     }
 
