@@ -5,6 +5,7 @@
 //! host, at the same paths, prints to its serial port and restarts, which ends qemu. Emulation and
 //! not KVM, so that it works inside containers and other virtual machines.
 
+mod archive;
 mod executables;
 mod initramfs;
 mod kernel;
@@ -28,9 +29,9 @@ pub(crate) struct Options {
     /// Only these kernels; all that are known otherwise
     #[arg(long = "kernel", value_name = "SERIES", value_parser = kernel::series)]
     kernels: Vec<&'static kernel::Series>,
-    /// Which integration tests of the agent to run (a glob)
-    #[arg(long, value_name = "NAME", default_value = "linux_*")]
-    test: String,
+    /// Which integration tests of the agent to run (a glob); those of each kernel otherwise
+    #[arg(long, value_name = "NAME")]
+    test: Option<String>,
     /// Only the tests whose names contain this
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
@@ -46,7 +47,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             kernels: Vec::new(),
-            test: String::from("linux_*"),
+            test: None,
             filter: None,
             timeout: TIME_MAX_S,
         }
@@ -67,7 +68,7 @@ pub(crate) fn run(options: &Options) -> Result<Tally> {
     } else {
         options.kernels.clone()
     };
-    let executables = Executables::build(&options.test)?;
+    let executables = Executables::build(options.test.as_deref().unwrap_or("linux_*"))?;
     let archive = initramfs::of(&executables, options.filter.as_deref())?;
     let initramfs = machine::write_initramfs(&archive)?;
     let kernels = kernels
@@ -93,10 +94,11 @@ fn summarize(kernels: &[Kernel], results: Vec<Result<Tally>>) -> Result<Tally> {
     for (kernel, result) in kernels.iter().zip(results) {
         match result {
             Ok(tally) => {
-                println!("kernel {}: {} tests passed", kernel.series, tally.passed);
+                let name = kernel.series.name;
+                println!("kernel {name}: {} tests passed", tally.passed);
                 total.passed += tally.passed;
             }
-            Err(error) => failed.push(format!("kernel {}: {error:#}", kernel.series)),
+            Err(error) => failed.push(format!("kernel {}: {error:#}", kernel.series.name)),
         }
     }
     ensure!(failed.is_empty(), "{}", failed.join("\n"));
@@ -109,14 +111,22 @@ fn boot(
     executables: &Executables,
     options: &Options,
 ) -> Result<Tally> {
-    let report = machine::run(kernel, initramfs, Duration::from_secs(options.timeout))?;
-    for test in &executables.tests {
-        let end = match report.status(&test.name) {
+    let is_for_it = |name: &&str| {
+        options.test.is_some()
+            || kernel.series.tests.is_empty()
+            || kernel.series.tests.contains(name)
+    };
+    let tests = executables.tests.iter().map(|test| test.name.as_str());
+    let tests: Vec<&str> = tests.filter(is_for_it).collect();
+    let time_max = Duration::from_secs(options.timeout);
+    let report = machine::run(kernel, initramfs, &tests, time_max)?;
+    for name in tests {
+        let end = match report.status(name) {
             Some(0) => continue,
             Some(status) => format!("ended with status {status}"),
             None => String::from("did not end in the machine"),
         };
-        bail!("{} {end}{}", test.name, report.transcript.excerpt());
+        bail!("{name} {end}{}", report.transcript.excerpt());
     }
     report.transcript.tally.complete()
 }

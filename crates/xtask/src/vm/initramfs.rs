@@ -119,6 +119,8 @@ fn init(tests: &[Executable], filter: Option<&str>) -> String {
     ));
     lines.push(format!("cd {}", package.display()));
     for test in tests {
+        // The machine is told which of them it is for.
+        lines.push(format!("case \",$tests,\" in *,{},*)", test.name));
         lines.push(format!("echo 'vm: begin {}'", test.name));
         // One test at a time: two emulated processors are slow enough for one.
         lines.push(format!(
@@ -127,6 +129,7 @@ fn init(tests: &[Executable], filter: Option<&str>) -> String {
             filter.unwrap_or_default(),
         ));
         lines.push(format!("echo \"vm: end {} $?\"", test.name));
+        lines.push(String::from(";; esac"));
     }
     lines.push(String::from("busybox reboot -f\n"));
     lines.join("\n")

@@ -1,11 +1,11 @@
 //! Stock kernels of Debian's archive: which there are, fetched and unpacked but never installed.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 
-use crate::command::{program, read, run};
+use super::archive::Archive;
 use crate::workspace;
 
 /// A series of kernels and the package that always depends on its newest build.
@@ -13,18 +13,39 @@ use crate::workspace;
 pub(super) struct Series {
     pub(super) name: &'static str,
     package: &'static str,
+    /// The release of Debian that has it, where this machine's own has not.
+    release: Option<&'static str>,
+    /// The integration tests that run on it unless others are asked for; all where none is named.
+    pub(super) tests: &'static [&'static str],
 }
 
 /// The kernels the agent is tested on. The cloud flavour has no drivers, so it is small, and the
-/// same tracing and security options as the others.
+/// same tracing and security options as the others. An emulated machine is slow: the oldest and the
+/// newest run the tests that ask the kernel something, the others all.
 pub(super) const SERIES: &[Series] = &[
+    Series {
+        name: "5.10",
+        package: "linux-image-cloud-amd64",
+        release: Some("bullseye-security"),
+        tests: &["linux_tiers"],
+    },
     Series {
         name: "6.1",
         package: "linux-image-cloud-amd64",
+        release: None,
+        tests: &[],
     },
     Series {
         name: "6.12",
         package: "linux-image-6.12-cloud-amd64",
+        release: None,
+        tests: &[],
+    },
+    Series {
+        name: "newest",
+        package: "linux-image-cloud-amd64",
+        release: Some("trixie-backports"),
+        tests: &["linux_ebpf"],
     },
 ];
 
@@ -41,8 +62,8 @@ pub(super) fn series(name: &str) -> Result<&'static Series, String> {
 
 /// An unpacked kernel.
 pub(super) struct Kernel {
-    /// The name of its series.
-    pub(super) series: &'static str,
+    /// Its series.
+    pub(super) series: &'static Series,
     /// The package it came in, which names the exact build.
     pub(super) package: String,
     /// What qemu boots.
@@ -51,75 +72,52 @@ pub(super) struct Kernel {
 
 impl Kernel {
     /// Takes the newest build of the series from the archive, or from the last run.
-    pub(super) fn fetch(series: &Series) -> Result<Self> {
-        let package = newest(series)
+    pub(super) fn fetch(series: &'static Series) -> Result<Self> {
+        let archive = Archive::of(series.release)?;
+        let package = archive
+            .newest_kernel(series.package)
             .or_else(|_| {
-                refresh()?;
-                newest(series)
+                archive.refresh()?;
+                archive.newest_kernel(series.package)
             })
             .with_context(|| format!("Debian's archive has no {}", series.package))?;
         let directory = workspace::target().join("vm").join(&package);
-        let image = directory
-            .join("boot")
-            .join(package.replacen("linux-image", "vmlinuz", 1));
+        let image = directory.join("vmlinuz");
         if !image.exists() {
-            unpack(&package, &directory).or_else(|_| {
+            unpack(&archive, &package, &image).or_else(|_| {
                 // The archive drops old builds, so old lists name what is no longer there.
-                refresh()?;
-                unpack(&package, &directory)
+                archive.refresh()?;
+                unpack(&archive, &package, &image)
             })?;
         }
-        ensure!(
-            image.exists(),
-            "package {package} has no {}",
-            image.display()
-        );
         Ok(Self {
-            series: series.name,
+            series,
             package,
             image,
         })
     }
 }
 
-fn newest(series: &Series) -> Result<String> {
-    let depends = read(
-        program("apt-cache")
-            .args(["depends", "--important", series.package])
-            .env("LC_ALL", "C"),
-    )?;
-    depends
-        .lines()
-        .find_map(|line| line.trim().strip_prefix("Depends: linux-image-"))
-        .map(|rest| format!("linux-image-{rest}"))
-        .with_context(|| format!("{} depends on no kernel", series.package))
-}
-
-/// Reads the archive's lists again, which needs root.
-fn refresh() -> Result<()> {
-    run(program("apt-get").arg("update").arg("--quiet"))
-}
-
-fn unpack(package: &str, directory: &PathBuf) -> Result<()> {
-    let downloads = workspace::target().join("vm/download");
-    if downloads.exists() {
-        fs::remove_dir_all(&downloads)?;
-    }
-    fs::create_dir_all(&downloads)?;
-    run(program("apt-get")
-        .args(["download", "--quiet", package])
-        // As root, apt would hand the download to a user who may not write here.
-        .args(["--option", "APT::Sandbox::User=root"])
-        .current_dir(&downloads))?;
-    for entry in fs::read_dir(&downloads)? {
-        run(program("dpkg-deb")
-            .arg("--extract")
-            .arg(entry?.path())
-            .arg(directory))?;
-    }
-    // Nothing in the machine loads a module.
-    fs::remove_dir_all(directory.join("lib")).context("the package has no modules")?;
-    fs::remove_dir_all(&downloads).context("cannot remove the download")
+/// Takes the kernel itself out of its package; nothing in the machine loads a module.
+fn unpack(archive: &Archive, package: &str, image: &Path) -> Result<()> {
+    let release = package.trim_start_matches("linux-image-");
+    // Where Debian has the kernel itself in a package of its own, the other only names it.
+    let binary = format!("linux-binary-{release}");
+    let package = if archive.has(&binary) {
+        &binary
+    } else {
+        package
+    };
+    let directory = image.with_file_name("unpacked");
+    archive.unpack(package, &directory)?;
+    let places = [
+        directory.join(format!("boot/vmlinuz-{release}")),
+        directory.join(format!("usr/lib/modules/{release}/vmlinuz")),
+    ];
+    let found = places.iter().find(|place| place.exists());
+    let found = found.with_context(|| format!("package {package} has no kernel"))?;
+    fs::rename(found, image).context("the kernel does not move")?;
+    fs::remove_dir_all(&directory).context("what else was in the package does not go")
 }
 
 #[cfg(test)]

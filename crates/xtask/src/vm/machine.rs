@@ -49,9 +49,15 @@ pub(super) fn write_initramfs(archive: &Archive) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// Boots the machine, passes on what it prints and reads its results. The whole log stays in
+/// Boots the machine, has it run the tests of these names, passes on what it prints and reads its
+/// results. The whole log stays in
 /// `target/vm`.
-pub(super) fn run(kernel: &Kernel, initramfs: &Path, time_max: Duration) -> Result<Report> {
+pub(super) fn run(
+    kernel: &Kernel,
+    initramfs: &Path,
+    tests: &[&str],
+    time_max: Duration,
+) -> Result<Report> {
     let directory = workspace::target().join("vm");
     let log = directory.join(format!("{}.log", kernel.package));
     println!(
@@ -61,7 +67,7 @@ pub(super) fn run(kernel: &Kernel, initramfs: &Path, time_max: Duration) -> Resu
             .unwrap_or(&log)
             .display()
     );
-    let mut machine = Machine::start(kernel, initramfs)?;
+    let mut machine = Machine::start(kernel, initramfs, tests)?;
     let lines = machine.lines()?;
     let mut log = fs::File::create(&log).context("cannot write the log")?;
     let mut report = Report {
@@ -75,7 +81,7 @@ pub(super) fn run(kernel: &Kernel, initramfs: &Path, time_max: Duration) -> Resu
             Ok(line) => {
                 // With the time, so that a log tells where a slow machine was slow.
                 let timed = format!("{:6.1} | {line}", begin.elapsed().as_secs_f64());
-                println!("{:<4} {timed}", kernel.series);
+                println!("{:<4} {timed}", kernel.series.name);
                 writeln!(log, "{timed}").context("cannot write the log")?;
                 report.add_line(&line);
             }
@@ -113,9 +119,12 @@ struct Machine {
 }
 
 impl Machine {
-    fn start(kernel: &Kernel, initramfs: &Path) -> Result<Self> {
-        let arguments =
-            format!("console=ttyS0 quiet loglevel=4 panic=-1 oops=panic lsm={SECURITY_MODULES}");
+    fn start(kernel: &Kernel, initramfs: &Path, tests: &[&str]) -> Result<Self> {
+        // What the kernel does not know it hands to the first process, as its environment.
+        let arguments = format!(
+            "console=ttyS0 quiet loglevel=4 panic=-1 oops=panic lsm={SECURITY_MODULES} tests={}",
+            tests.join(",")
+        );
         // A task that is killed cannot end it, so the kernel does.
         let child = program("setpriv")
             .args(["--pdeathsig", "KILL", "qemu-system-x86_64"])
