@@ -76,6 +76,12 @@ pub(super) const fn prepare_log(_path: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Whose link it is that leads a summary of root's to where it is written.
+pub(super) fn summary_exposure(path: &Path) -> Option<String> {
+    let exposure = place::is_root().then(|| place::of_link(path)).flatten();
+    exposure.map(|exposure| exposure.to_string())
+}
+
 /// Sees to it that a store of root's is in a directory that nobody else may change.
 pub(super) fn prepare_store(path: &Path, arguments: LaunchArguments) -> Result<(), Failure> {
     if arguments.allow_writable || !place::is_root() {
@@ -130,6 +136,16 @@ mod tests {
         chown(&store, Some(NOBODY), None).unwrap();
         assert!(prepare_store(&store, refused).is_err());
         assert!(prepare_store(&store, allowed).is_ok());
+
+        let link = directory.path().join("summary");
+        std::os::unix::fs::symlink("/nowhere", &link).unwrap();
+        assert_eq!(summary_exposure(&link), None, "root's own");
+        std::os::unix::fs::lchown(&link, Some(NOBODY), None).unwrap();
+        let exposure = summary_exposure(&link).unwrap();
+        assert!(
+            exposure.ends_with("is a link of the user 65534"),
+            "{exposure}"
+        );
 
         let configuration = directory.path().join("systrail.toml");
         fs::write(&configuration, "").unwrap();

@@ -8,7 +8,7 @@ use std::time::Duration;
 use systrail::account::{Account, Count};
 use systrail::sink::is_wrong_path;
 
-use super::{Failure, console};
+use super::{Failure, console, launch};
 
 /// Prints the account as the last lines of standard error.
 pub(super) fn print(account: &Account) {
@@ -66,6 +66,13 @@ pub(super) fn aligned<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
 /// Refuses a path to which the account could not be written: when done it would be too late, and the
 /// account lost to whoever asked for it.
 pub(super) fn check_summary(path: &Path) -> Result<(), Failure> {
+    if let Some(exposure) = launch::summary_exposure(path) {
+        let path = path.display();
+        return Err(Failure::usage(anyhow::anyhow!(
+            "summary {path}: {exposure}, and root's summary does not go where others lead it; \
+             remove the link, or name a file in a directory of root's"
+        )));
+    }
     let tried = if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
         // Opening a pipe would wait for its reader, and be seen by it.
         Ok(())
@@ -95,7 +102,10 @@ pub(super) fn check_summary(path: &Path) -> Result<(), Failure> {
 pub(super) fn write_summary(path: &Path, account: &Account) -> anyhow::Result<()> {
     let mut text = serde_json::to_string_pretty(account)?;
     text.push('\n');
-    let written = if is_open_already(path) {
+    let written = if launch::summary_exposure(path).is_some() {
+        // Somebody put it there meanwhile: the summary takes its place.
+        replace(path, text.as_bytes())
+    } else if is_open_already(path) {
         // Not cut short: what was written to it before, the log perhaps, stays.
         let file = File::options().append(true).open(path);
         file.and_then(|mut file| file.write_all(text.as_bytes()))

@@ -57,6 +57,12 @@ pub fn of_log(path: &Path) -> Option<Exposure> {
     })
 }
 
+/// What is wrong with a path that is a link, or has one on its way: it is another user's, who chooses
+/// what root writes over.
+pub fn of_link(path: &Path) -> Option<Exposure> {
+    on_the_way(path, &|_, _| None)
+}
+
 /// What is wrong with an open file that root appends to.
 pub fn of_open_log(path: &Path, file: &Metadata) -> Option<Exposure> {
     (file.uid() != ROOT).then(|| owned(path, file))

@@ -92,6 +92,11 @@ pub(super) fn prepare_log(path: &Path) -> Result<(), Failure> {
     prepare_data(path)
 }
 
+/// Making a link takes a right that leads to the same here.
+pub(super) const fn summary_exposure(_path: &Path) -> Option<String> {
+    None
+}
+
 /// Prepares the data directory for a store.
 pub(super) fn prepare_store(path: &Path, _arguments: LaunchArguments) -> Result<(), Failure> {
     prepare_data(path)
