@@ -53,6 +53,10 @@ parameters! {
     EVENTS_WAKE_UP_SIZE = "events_wake_up_size";
     /// 1 where the tracepoint of a task's exit says whether it is the process's last.
     EXIT_TELLS_LAST = "exit_tells_last";
+    /// How many processors there can be.
+    PROCESSOR_COUNT = "processor_count";
+    /// 1 where programs on tracepoints can be preempted, and each is there twice.
+    RUNS_TWICE = "runs_twice";
     /// 1 while thread events are wanted.
     RECORD_THREADS = "record_threads";
     /// The inode of the host's mount namespace, which is the agent's; 0 where it is not known.
@@ -104,6 +108,7 @@ parameters! {
     TASK_MM = "task_struct.mm";
     TASK_PID = "task_struct.pid";
     TASK_REAL_PARENT = "task_struct.real_parent";
+    TASK_SELF_EXEC_ID = "task_struct.self_exec_id";
     TASK_SIGNAL = "task_struct.signal";
     TASK_START_BOOTTIME = "task_struct.start_boottime";
     TASK_TGID = "task_struct.tgid";
@@ -221,6 +226,12 @@ impl Task {
     #[inline(always)]
     pub(crate) fn start_time(self) -> u64 {
         field(self.0, TASK_START_BOOTTIME)
+    }
+
+    /// How often it has executed a program, in 32 bits.
+    #[inline(always)]
+    pub(crate) fn exec_count(self) -> u32 {
+        field(self.0, TASK_SELF_EXEC_ID)
     }
 
     /// The first thread of the process.

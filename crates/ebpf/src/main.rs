@@ -36,6 +36,7 @@ mod maps;
 mod process;
 mod record;
 mod thread;
+mod turn;
 
 /// The kernel gives its own helpers only to programs under a licence it is compatible with.
 #[expect(unsafe_code, reason = "the kernel finds the licence by its section")]

@@ -7,8 +7,9 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, LruHashMap, PerCpuArray, RingBuf};
 use event::{ByKind, Kind, Subject};
 
-use crate::kernel::{self, NAME_SIZE_MAX, Parameter, Shared};
+use crate::kernel::{self, NAME_SIZE_MAX, PROCESSOR_COUNT, Parameter, Shared};
 use crate::record::Scratch;
+use crate::turn::Turn;
 
 /// Process starts, execs and exits: room that thread and image storms cannot take. The loader sets
 /// the size.
@@ -53,6 +54,20 @@ static PRODUCED: PerCpuArray<Counters> = PerCpuArray::with_max_entries(1, 0);
 #[map]
 static LOST: PerCpuArray<Counters> = PerCpuArray::with_max_entries(1, 0);
 
+/// Per processor and kind: 1 while the program of the first turn is in the middle of an event.
+#[map]
+static BUSY: PerCpuArray<Counters> = PerCpuArray::with_max_entries(1, 0);
+
+/// Per processor and kind: events that the program of the second turn has told.
+#[map]
+static TOLD_SECOND: PerCpuArray<Counters> = PerCpuArray::with_max_entries(1, 0);
+
+/// The events that programs of the first turn began last, each at a place of its own most likely.
+#[map]
+static TOLD: Array<Shared> = Array::with_max_entries(1 << TOLD_BITS, 0);
+
+const TOLD_BITS: u32 = 12;
+
 type Counters = ByKind<Shared>;
 
 /// Processes whose exit was told, by process id and start time: on kernels that do not say which
@@ -60,8 +75,8 @@ type Counters = ByKind<Shared>;
 #[map]
 static EXITED: LruHashMap<[u64; 2], u8> = LruHashMap::with_max_entries(8192, 0);
 
-/// Where an exec is put together, per processor: too large for a per-processor map. The loader
-/// sets the count.
+/// Where an exec is put together, per processor and turn: too large for a per-processor map. The
+/// loader sets the count.
 #[map]
 static EXEC_SCRATCH: Array<Scratch<EXEC_SIZE_MAX>> = Array::with_max_entries(1, 0);
 
@@ -83,10 +98,31 @@ pub(crate) const SCRATCH_ITERATOR: u32 = 1;
 
 /// Memory for one exec.
 #[inline(always)]
-pub(crate) fn exec_scratch() -> Option<&'static mut Scratch<EXEC_SIZE_MAX>> {
-    EXEC_SCRATCH
-        .get_ptr_mut(kernel::processor())
-        .map(kernel::scratch)
+pub(crate) fn exec_scratch(turn: Turn) -> Option<&'static mut Scratch<EXEC_SIZE_MAX>> {
+    let index = match turn {
+        Turn::First => kernel::processor(),
+        Turn::Second => kernel::processor().wrapping_add(PROCESSOR_COUNT.value() as u32),
+    };
+    EXEC_SCRATCH.get_ptr_mut(index).map(kernel::scratch)
+}
+
+/// Whether the program of the first turn that tells `kind` is in the middle of an event here.
+#[inline(always)]
+pub(crate) fn busy(kind: Kind) -> Option<&'static Shared> {
+    BUSY.get(0)?.get(kind)
+}
+
+/// The event that was told last at the place of the one with this number.
+#[inline(always)]
+pub(crate) fn told(id: u64) -> Option<&'static Shared> {
+    let spread = id.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    TOLD.get((spread >> 64_u32.saturating_sub(TOLD_BITS)) as u32)
+}
+
+/// Counts an event that the program of the second turn tells.
+#[inline(always)]
+pub(crate) fn count_told_second(kind: Kind) {
+    count(&TOLD_SECOND, kind);
 }
 
 /// Memory for one record with a path.

@@ -9,11 +9,23 @@ use crate::kernel::{EXIT_TELLS_LAST, KernelText, Path, Program, Task};
 use crate::maps::{self, Ring};
 use crate::record::{Buffer, Record, Text, header};
 use crate::thread;
+use crate::turn::{Act, Turn};
 
 /// `task_newtask(struct task_struct *task, unsigned long clone_flags)`: the one place every new
 /// task passes, kernel threads and the workers of `io_uring` included.
 #[btf_tracepoint]
 fn task_newtask(context: BtfTracePointContext) -> Option<()> {
+    newtask(&context, Turn::First)
+}
+
+/// The same, where the first was busy.
+#[btf_tracepoint]
+fn task_newtask_second(context: BtfTracePointContext) -> Option<()> {
+    newtask(&context, Turn::Second)
+}
+
+#[inline(always)]
+fn newtask(context: &BtfTracePointContext, turn: Turn) -> Option<()> {
     const CLONE_THREAD: u64 = 0x0001_0000;
     let task = Task::new(context.arg(0))?;
     let clone_flags: u64 = context.arg(1);
@@ -21,11 +33,18 @@ fn task_newtask(context: BtfTracePointContext) -> Option<()> {
     if !maps::is_enabled() || task.pid() == 0 {
         return None;
     }
-    if clone_flags & CLONE_THREAD != 0 {
-        thread::start(task);
-    } else {
-        start(task);
-    }
+    let act = Act {
+        kind: Kind::PROCESS_START,
+        task,
+        count: 0,
+    };
+    turn.take(act, || {
+        if clone_flags & CLONE_THREAD != 0 {
+            thread::start(task);
+        } else {
+            start(task);
+        }
+    });
     Some(())
 }
 
@@ -61,25 +80,43 @@ fn start(task: Task) {
 /// program is in place and has not run yet.
 #[btf_tracepoint]
 fn sched_process_exec(context: BtfTracePointContext) -> Option<()> {
+    process_exec(&context, Turn::First)
+}
+
+/// The same, where the first was busy.
+#[btf_tracepoint]
+fn sched_process_exec_second(context: BtfTracePointContext) -> Option<()> {
+    process_exec(&context, Turn::Second)
+}
+
+#[inline(always)]
+fn process_exec(context: &BtfTracePointContext, turn: Turn) -> Option<()> {
     let task = Task::new(context.arg(0))?;
     let old_pid: u32 = context.arg(1);
     let program = Program::new(context.arg(2))?;
     if !maps::is_enabled() {
         return None;
     }
-    // A thread that execs takes over the process id; its own id ends here.
-    if old_pid != task.pid() {
-        thread::exit(task, old_pid);
-    }
-    let ring = Ring::of(Kind::PROCESS_EXEC);
-    ring.store(Kind::PROCESS_EXEC, exec(task, program, ring));
+    let act = Act {
+        kind: Kind::PROCESS_EXEC,
+        task,
+        count: task.exec_count(),
+    };
+    turn.take(act, || {
+        // A thread that execs takes over the process id; its own id ends here.
+        if old_pid != task.pid() {
+            thread::exit(task, old_pid);
+        }
+        let ring = Ring::of(Kind::PROCESS_EXEC);
+        ring.store(Kind::PROCESS_EXEC, exec(task, program, ring, turn));
+    });
     Some(())
 }
 
 #[inline(always)]
-fn exec(task: Task, program: Program, ring: Ring) -> Option<&'static [u8]> {
+fn exec(task: Task, program: Program, ring: Ring, turn: Turn) -> Option<&'static [u8]> {
     let mut header = header(task, ring.lost());
-    let mut record = Record::new(maps::exec_scratch()?, process::Exec::FIXED_SIZE);
+    let mut record = Record::new(maps::exec_scratch(turn)?, process::Exec::FIXED_SIZE);
     let image = match program.file() {
         Some(file) => record.append_path(file.path()),
         None => Text::image_unavailable(),
@@ -137,23 +174,45 @@ fn script_flags(directory: Flags) -> Flags {
 /// the second.
 #[btf_tracepoint]
 fn sched_process_exit(context: BtfTracePointContext) -> Option<()> {
+    process_exit(&context, Turn::First)
+}
+
+/// The same, where the first was busy.
+#[btf_tracepoint]
+fn sched_process_exit_second(context: BtfTracePointContext) -> Option<()> {
+    process_exit(&context, Turn::Second)
+}
+
+#[inline(always)]
+fn process_exit(context: &BtfTracePointContext, turn: Turn) -> Option<()> {
     let task = Task::new(context.arg(0))?;
     if !maps::is_enabled() {
         return None;
     }
-    let process_id = task.tgid();
-    if task.pid() != process_id {
-        thread::exit(task, task.pid());
-    }
-    let is_last = if EXIT_TELLS_LAST.value() != 0 {
-        let group_dead: u64 = context.arg(1);
-        group_dead & 0xff != 0
+    let group_dead: u64 = if EXIT_TELLS_LAST.value() != 0 {
+        context.arg(1)
     } else {
-        task.live_threads() == 0 && maps::claim_exit(process_id, task.leader().start_time())
+        0
     };
-    if is_last {
-        exit(task);
-    }
+    let act = Act {
+        kind: Kind::PROCESS_EXIT,
+        task,
+        count: 0,
+    };
+    turn.take(act, || {
+        let process_id = task.tgid();
+        if task.pid() != process_id {
+            thread::exit(task, task.pid());
+        }
+        let is_last = if EXIT_TELLS_LAST.value() != 0 {
+            group_dead & 0xff != 0
+        } else {
+            task.live_threads() == 0 && maps::claim_exit(process_id, task.leader().start_time())
+        };
+        if is_last {
+            exit(task);
+        }
+    });
     Some(())
 }
 

@@ -162,7 +162,7 @@ impl Ebpf {
         // While records wait that may mark the place of a loss, it is theirs to tell.
         let is_due = now.saturating_sub(self.settled) >= IDLE_NS;
         if !self.is_behind && (!found || is_due) {
-            self.settle(now, batch)?;
+            self.settle(now, false, batch)?;
         }
         let watermark = self.read_until().saturating_sub(SETTLE_NS);
         batch.sort_from(from);
@@ -218,12 +218,13 @@ impl Ebpf {
         Ok(stream)
     }
 
-    /// Tells the losses that no record has told.
-    fn settle(&mut self, time: u64, batch: &mut Batch) -> Result<(), Error> {
+    /// Tells the losses that no record has told. `is_over` where the programs are gone.
+    fn settle(&mut self, time: u64, is_over: bool, batch: &mut Batch) -> Result<(), Error> {
         for ring in &mut self.rings {
             ring.settle(time, &self.object, &mut self.told, batch)?;
         }
-        self.told.tell_missed(time, &self.object.missed(), batch);
+        let missed = self.object.missed(is_over)?;
+        self.told.tell_missed(time, &missed, batch);
         self.settled = time;
         self.watch_tracing(time, batch)?;
         self.follow_cpus(time, batch)
@@ -348,7 +349,7 @@ impl Sensor for Ebpf {
             images.rings.settle(end, batch).map_err(reading_images)?;
         }
         batch.sort_from(from);
-        self.settle(end, batch)
+        self.settle(end, true, batch)
     }
 
     fn counters(&mut self) -> Result<Counters, Error> {

@@ -23,8 +23,14 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(
     "/assets/systrail.bpf.o"
 ));
 
-/// The programs on tracepoints, named after them.
-const TRACEPOINTS: [&str; 3] = ["task_newtask", "sched_process_exec", "sched_process_exit"];
+/// The programs on tracepoints, named after them, with what each tells first.
+const TRACEPOINTS: [(&str, Kind); 3] = [
+    ("task_newtask", Kind::PROCESS_START),
+    ("sched_process_exec", Kind::PROCESS_EXEC),
+    ("sched_process_exit", Kind::PROCESS_EXIT),
+];
+/// What the programs are called that tell what those were too busy for.
+const SECOND: &str = "_second";
 /// The program on the kernel function of that name.
 const IMAGE_FUNCTION: &str = "perf_event_mmap";
 
@@ -33,7 +39,7 @@ const PROCESS_ITERATOR: (&str, &str) = ("iterate_processes", "task");
 const IMAGE_ITERATOR: (&str, &str) = ("iterate_images", "task_vma");
 
 /// The fields the programs read, named as the read-only globals that carry their offsets.
-const FIELDS: [&str; 51] = [
+const FIELDS: [&str; 52] = [
     "linux_binprm.file",
     "linux_binprm.filename",
     "linux_binprm.interp",
@@ -76,6 +82,7 @@ const FIELDS: [&str; 51] = [
     "task_struct.pid",
     "task_struct.real_cred",
     "task_struct.real_parent",
+    "task_struct.self_exec_id",
     "task_struct.signal",
     "task_struct.start_boottime",
     "task_struct.tgid",
@@ -137,6 +144,11 @@ pub(super) struct Object {
     control: Array<MapData, u64>,
     produced: PerCpuArray<MapData, PerKind>,
     lost: PerCpuArray<MapData, PerKind>,
+    told_second: PerCpuArray<MapData, PerKind>,
+    /// What the kernel had skipped programs for at the last look.
+    skipped: ByKind<u64>,
+    /// The programs on tracepoints, in the order in which they are to be run.
+    tracepoint_programs: Vec<(String, &'static str)>,
     /// Whether the image program is loaded; where it is not, images come from elsewhere.
     pub(super) sees_images: bool,
     has_iterators: bool,
@@ -156,12 +168,15 @@ impl Object {
             cause: format!("{} is not type information this version knows", btf::PATH),
             cure: "update systrail".to_owned(),
         })?;
-        let parameters = parameters(&types, settings)?;
+        let machine = Machine::of_this()?;
+        let parameters = parameters(&types, settings, machine)?;
         let btf = Btf::from_sys_fs().map_err(|error| unavailable("reading BTF", &error))?;
-        let mut ebpf = load_maps(&btf, &parameters, settings)?;
-        for name in TRACEPOINTS {
+        let mut ebpf = load_maps(&btf, &parameters, settings, machine)?;
+        let tracepoint_programs = tracepoint_programs(machine.runs_twice);
+        for (name, tracepoint_name) in &tracepoint_programs {
             let program = tracepoint(&mut ebpf, name)?;
-            load_program(|| program.load(name, &btf)).map_err(|error| refused(name, error))?;
+            load_program(|| program.load(tracepoint_name, &btf))
+                .map_err(|error| refused(name, error))?;
         }
         // Not every kernel takes these kinds of programs; perf events and `/proc` stand in.
         let sees_images = settings.images
@@ -174,10 +189,11 @@ impl Object {
                 iterator(&mut ebpf, name)
                     .is_ok_and(|program| load_program(|| program.load(target, &btf)).is_ok())
             });
-        let (control, produced, lost) = (
+        let (control, produced, lost, told_second) = (
             Array::try_from(take(&mut ebpf, "CONTROL")?).map_err(map_error)?,
             PerCpuArray::try_from(take(&mut ebpf, "PRODUCED")?).map_err(map_error)?,
             PerCpuArray::try_from(take(&mut ebpf, "LOST")?).map_err(map_error)?,
+            PerCpuArray::try_from(take(&mut ebpf, "TOLD_SECOND")?).map_err(map_error)?,
         );
         Ok(Self {
             tracepoint_links: Vec::new(),
@@ -186,6 +202,9 @@ impl Object {
             control,
             produced,
             lost,
+            told_second,
+            skipped: ByKind::default(),
+            tracepoint_programs,
             sees_images,
             has_iterators,
         })
@@ -198,7 +217,7 @@ impl Object {
 
     /// Attaches every program, then lets them record. On return every event is seen.
     pub(super) fn start(&mut self) -> Result<(), Error> {
-        for name in TRACEPOINTS {
+        for (name, _) in &self.tracepoint_programs {
             let program = tracepoint(&mut self.ebpf, name)?;
             let link = program
                 .attach()
@@ -271,16 +290,33 @@ impl Object {
     }
 
     /// Events whose program did not run, because it ran on the same processor already when it was
-    /// interrupted. A program that tells of several kinds has them all counted as its first: what
-    /// it would have told is not known.
-    pub(super) fn missed(&self) -> ByKind<u64> {
-        let mut missed = ByKind::default();
-        let kinds = [Kind::PROCESS_START, Kind::PROCESS_EXEC, Kind::PROCESS_EXIT];
-        let programs = TRACEPOINTS.into_iter().zip(kinds);
-        for (name, kind) in programs.chain([(IMAGE_FUNCTION, Kind::IMAGE_LOAD)]) {
-            missed.add(kind, self.misses(name).unwrap_or(0));
+    /// interrupted, and that its second did not tell either. A program that tells of several kinds has
+    /// them all counted as its first: what it would have told is not known.
+    ///
+    /// `is_over` where no program runs any more. Before, what was skipped since the last call may be
+    /// about to be told, and is left to the next.
+    pub(super) fn missed(&mut self, is_over: bool) -> Result<ByKind<u64>, Error> {
+        let mut skipped = ByKind::default();
+        for (name, kind) in TRACEPOINTS
+            .into_iter()
+            .chain([(IMAGE_FUNCTION, Kind::IMAGE_LOAD)])
+        {
+            skipped.add(kind, self.misses(name).unwrap_or(0));
         }
-        missed
+        let before = std::mem::replace(&mut self.skipped, skipped);
+        let skipped = if is_over || !self.runs_twice() {
+            skipped
+        } else {
+            before
+        };
+        let told = sum(&self.told_second)?;
+        Ok(ByKind::from_fn(|kind| {
+            skipped.count(kind).saturating_sub(told.count(kind))
+        }))
+    }
+
+    fn runs_twice(&self) -> bool {
+        self.tracepoint_programs.len() > TRACEPOINTS.len()
     }
 
     /// What the kernel says of a program; `None` where it is not loaded or the kernel does not say.
@@ -294,8 +330,49 @@ impl Object {
     }
 }
 
+/// What the programs depend on beside the kernel's types.
+#[derive(Clone, Copy, Debug)]
+struct Machine {
+    processor_count: usize,
+    /// Whether programs on tracepoints can be preempted, so that the kernel skips them for others: since
+    /// Linux 7.0 ("tracing: Guard `__DECLARE_TRACE()` use of `__DO_TRACE_CALL()` with SRCU-fast").
+    runs_twice: bool,
+}
+
+impl Machine {
+    fn of_this() -> Result<Self, Error> {
+        let processor_count = aya::util::nr_cpus().map_err(|(_, source)| Error::Io {
+            action: "counting processors",
+            source,
+        })?;
+        let release = proc::kernel_setting("osrelease").unwrap_or_default();
+        Ok(Self {
+            processor_count,
+            runs_twice: major_of(&release) >= Some(7),
+        })
+    }
+}
+
+/// The first number of a kernel's release, such as `7.3.4-cloud`.
+fn major_of(release: &str) -> Option<u32> {
+    release.split('.').next()?.parse().ok()
+}
+
+/// The programs on tracepoints, each with its tracepoint. The kernel runs those of one tracepoint in
+/// the order in which they are attached.
+fn tracepoint_programs(runs_twice: bool) -> Vec<(String, &'static str)> {
+    let first = TRACEPOINTS.map(|(name, _)| (name.to_owned(), name));
+    let second = TRACEPOINTS.map(|(name, _)| (format!("{name}{SECOND}"), name));
+    let second = second.into_iter().filter(|_| runs_twice);
+    first.into_iter().chain(second).collect()
+}
+
 /// The read-only globals, by name.
-fn parameters(types: &Types<'_>, settings: &Settings) -> Result<Vec<(&'static str, u64)>, Error> {
+fn parameters(
+    types: &Types<'_>,
+    settings: &Settings,
+    machine: Machine,
+) -> Result<Vec<(&'static str, u64)>, Error> {
     let wake_up_size = |size: u32| u64::from(WAKE_UP_SIZE_MAX.min(size / 4));
     let tells_last = types.tracepoint_parameter_count("sched_process_exit") >= Some(2);
     let mut parameters = vec![
@@ -308,6 +385,8 @@ fn parameters(types: &Types<'_>, settings: &Settings) -> Result<Vec<(&'static st
             wake_up_size(settings.event_buffer_size),
         ),
         ("exit_tells_last", u64::from(tells_last)),
+        ("processor_count", machine.processor_count as u64),
+        ("runs_twice", u64::from(machine.runs_twice)),
         ("record_threads", u64::from(settings.threads)),
         (
             "host_mount_namespace",
@@ -334,11 +413,10 @@ fn load_maps(
     btf: &Btf,
     parameters: &[(&'static str, u64)],
     settings: &Settings,
+    machine: Machine,
 ) -> Result<Ebpf, Error> {
-    let cpu_count = aya::util::nr_cpus().map_err(|(_, source)| Error::Io {
-        action: "counting processors",
-        source,
-    })?;
+    let turns = if machine.runs_twice { 2 } else { 1 };
+    let exec_count = machine.processor_count * turns;
     let mut loader = EbpfLoader::new();
     loader
         .btf(Some(btf))
@@ -348,7 +426,10 @@ fn load_maps(
         .verifier_log_level(VerifierLogLevel::STATS)
         .map_max_entries("PROCESS_EVENTS", settings.process_buffer_size)
         .map_max_entries("EVENTS", settings.event_buffer_size)
-        .map_max_entries("EXEC_SCRATCH", u32::try_from(cpu_count).unwrap_or(u32::MAX));
+        .map_max_entries(
+            "EXEC_SCRATCH",
+            u32::try_from(exec_count).unwrap_or(u32::MAX),
+        );
     for (name, value) in parameters {
         loader.override_global(name, value, true);
     }
@@ -474,5 +555,31 @@ fn unavailable(action: &str, error: &(dyn std::error::Error + 'static)) -> Error
     Error::Unavailable {
         cause,
         cure: cure.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_tracepoint_has_its_first_program_before_its_second() {
+        let names = |runs_twice| {
+            let programs = tracepoint_programs(runs_twice).into_iter();
+            programs.map(|(name, _)| name).collect::<Vec<_>>()
+        };
+        assert_eq!(names(false), TRACEPOINTS.map(|(name, _)| name));
+        let twice = names(true);
+        for (name, _) in TRACEPOINTS {
+            let at = |name: &str| twice.iter().position(|other| other == name).unwrap();
+            assert!(at(name) < at(&format!("{name}{SECOND}")));
+        }
+    }
+
+    #[test]
+    fn a_release_has_a_major_number_or_none() {
+        assert_eq!(major_of("7.3.4+deb13-cloud-amd64\n"), Some(7));
+        assert_eq!(major_of("6.1.0-40-cloud-amd64"), Some(6));
+        assert_eq!(major_of("unknown"), None);
     }
 }
