@@ -21,6 +21,7 @@ mod long_arguments;
 pub mod process_cache;
 pub mod program;
 mod thread;
+mod token_bucket;
 pub mod user;
 mod windows;
 

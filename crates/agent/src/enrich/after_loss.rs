@@ -11,6 +11,7 @@ use event::Header;
 use super::Enricher;
 use super::process_cache::Process;
 use super::program::Program;
+use super::token_bucket::TokenBucket;
 use crate::sys::clock;
 use crate::sys::processes;
 use crate::trail::missing;
@@ -25,19 +26,14 @@ const LATE_NS: u64 = 500_000_000;
 #[derive(Debug)]
 pub(super) struct Losses {
     count: u32,
-    /// Comparisons, in units of a second's nanoseconds.
-    credit: u64,
-    reckoned: u64,
+    comparisons: TokenBucket,
 }
-
-const SECOND_NS: u64 = 1_000_000_000;
 
 impl Default for Losses {
     fn default() -> Self {
         Self {
             count: 0,
-            credit: COMPARISONS_MAX * SECOND_NS,
-            reckoned: 0,
+            comparisons: TokenBucket::full(COMPARISONS_MAX, COMPARISONS_MAX, 0),
         }
     }
 }
@@ -54,15 +50,8 @@ impl Losses {
     }
 
     fn may_compare(&mut self, now: u64) -> bool {
-        let passed = now.saturating_sub(self.reckoned).min(SECOND_NS);
-        let earned = passed.saturating_mul(COMPARISONS_MAX);
-        self.credit = self
-            .credit
-            .saturating_add(earned)
-            .min(COMPARISONS_MAX * SECOND_NS);
-        self.reckoned = now;
-        let may = self.credit >= SECOND_NS;
-        self.credit = self.credit.saturating_sub(SECOND_NS);
+        let may = self.comparisons.left(now) > 0;
+        self.comparisons.take(1);
         may
     }
 }

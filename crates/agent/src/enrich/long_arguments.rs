@@ -8,6 +8,7 @@
 use event::Flags;
 use foldhash::HashMap;
 
+use super::token_bucket::TokenBucket;
 use crate::trail::UserId;
 
 /// Bytes of arguments that are always told.
@@ -25,45 +26,13 @@ const USERS: u64 = 4;
 /// Users that are told apart. Then all but the sum is forgotten.
 const USER_COUNT_MAX: usize = 1024;
 
-/// Bytes that may be taken, which come back as time passes.
-#[derive(Clone, Copy, Debug)]
-struct Allowance {
-    left: u64,
-    /// Until when it has been filled up, on the sensor's clock.
-    time: u64,
-}
-
-impl Allowance {
-    const fn full(rate: u64, now: u64) -> Self {
-        Self {
-            left: rate.saturating_mul(BURST_SECONDS),
-            time: now,
-        }
-    }
-
-    fn fill(&mut self, rate: u64, now: u64) {
-        let passed = u128::from(now.saturating_sub(self.time));
-        let more = u128::from(rate) * passed / 1_000_000_000;
-        // What is less than a byte goes on being waited for.
-        if let Ok(more) = u64::try_from(more)
-            && more > 0
-        {
-            self.left = self
-                .left
-                .saturating_add(more)
-                .min(Self::full(rate, now).left);
-            self.time = now;
-        }
-    }
-}
-
 /// What every user has left.
 #[derive(Debug)]
 pub(super) struct LongArguments {
     /// Bytes a user has a second.
     rate: u64,
-    users: HashMap<Option<UserId>, Allowance>,
-    all: Allowance,
+    users: HashMap<Option<UserId>, TokenBucket>,
+    all: TokenBucket,
 }
 
 impl LongArguments {
@@ -72,7 +41,7 @@ impl LongArguments {
         Self {
             rate,
             users: HashMap::default(),
-            all: Allowance::full(rate.saturating_mul(USERS), 0),
+            all: full(rate.saturating_mul(USERS), 0),
         }
     }
 
@@ -99,23 +68,24 @@ impl LongArguments {
     }
 
     fn take(&mut self, cost: u64, user: Option<&UserId>, now: u64) -> bool {
-        let (rate, of_all) = (self.rate, self.rate.saturating_mul(USERS));
+        let rate = self.rate;
         if self.users.len() >= USER_COUNT_MAX && !self.users.contains_key(&user.cloned()) {
             self.users.clear();
         }
         let user = self.users.entry(user.cloned());
-        let user = user.or_insert_with(|| Allowance::full(rate, now));
-        user.fill(rate, now);
-        self.all.fill(of_all, now);
-        let (Some(left), Some(of_all)) =
-            (user.left.checked_sub(cost), self.all.left.checked_sub(cost))
-        else {
+        let user = user.or_insert_with(|| full(rate, now));
+        if user.left(now) < cost || self.all.left(now) < cost {
             return false;
-        };
-        user.left = left;
-        self.all.left = of_all;
+        }
+        user.take(cost);
+        self.all.take(cost);
         true
     }
+}
+
+/// Bytes of the trail, of which so many come back in a second.
+const fn full(rate: u64, now: u64) -> TokenBucket {
+    TokenBucket::full(rate, rate.saturating_mul(BURST_SECONDS), now)
 }
 
 /// Bytes of arguments, and how many bytes of the trail each becomes.

@@ -12,17 +12,18 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
 
+use crate::enrich::token_bucket::TokenBucket;
 use crate::sys::thread;
 
 /// How long one event waits for a name.
 pub(super) const PATIENCE: Duration = Duration::from_millis(50);
 
-/// What may be waited in all before any time has passed: for the users a machine has when a
-/// recording begins.
-const CREDIT_MAX: Duration = Duration::from_secs(1);
+/// Nanoseconds that may be waited in all before any time has passed: for the users a machine has when
+/// a recording begins.
+const CREDIT_MAX: u64 = 1_000_000_000;
 
-/// What is waited later: one part of so many of the time that passes.
-const CREDIT_SHARE: u32 = 20;
+/// Nanoseconds that may be waited later, of each second that passes: a twentieth.
+const CREDIT_RATE: u64 = 50_000_000;
 
 /// The most users that wait to be asked for, and the most answers that wait to be taken.
 pub(super) const QUEUE_COUNT: usize = 256;
@@ -38,9 +39,9 @@ pub(super) struct Lookup<K> {
     ask_fn: AskFn<K>,
     /// There is none before anybody is asked for.
     thread: Option<Ends<K>>,
-    credit: Duration,
-    /// Up to when the credit was reckoned.
-    reckoned: Instant,
+    /// Nanoseconds that may be waited, by the time since `began`.
+    credit: TokenBucket,
+    began: Instant,
     waited_in_vain: bool,
 }
 
@@ -56,8 +57,8 @@ impl<K: Send + 'static> Lookup<K> {
         Self {
             ask_fn,
             thread: None,
-            credit: CREDIT_MAX,
-            reckoned: Instant::now(),
+            credit: TokenBucket::full(CREDIT_RATE, CREDIT_MAX, 0),
+            began: Instant::now(),
             waited_in_vain: false,
         }
     }
@@ -108,18 +109,20 @@ impl<K: Send + 'static> Lookup<K> {
                 }
             }
         }
-        self.credit = self.credit.saturating_sub(began.elapsed());
+        self.credit.take(nanoseconds(began.elapsed()));
     }
 
     fn patience(&mut self, now: Instant) -> Duration {
-        let earned = now.saturating_duration_since(self.reckoned) / CREDIT_SHARE;
-        self.credit = self.credit.saturating_add(earned).min(CREDIT_MAX);
-        self.reckoned = now;
+        let left = self.credit.left(nanoseconds(now - self.began));
         if self.waited_in_vain {
             return Duration::ZERO;
         }
-        self.credit.min(PATIENCE)
+        Duration::from_nanos(left).min(PATIENCE)
     }
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn start<K: Send + 'static>(ask_fn: AskFn<K>) -> io::Result<Ends<K>> {
