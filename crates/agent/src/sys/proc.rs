@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 mod mapped;
+mod maps;
 mod name;
 mod place;
 mod process;
