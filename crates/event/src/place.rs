@@ -20,6 +20,8 @@ impl Scope {
     pub const ROOT: Self = Self(3);
     /// None: no directory has the file.
     pub const NONE: Self = Self(4);
+    /// Nobody knows: whoever used the file had gone before anybody looked.
+    pub const UNKNOWN: Self = Self(5);
 
     /// The name in the trail; `None` for the host's, which is not marked.
     pub const fn name(self) -> Option<&'static str> {

@@ -14,7 +14,7 @@ fields! {
         image: Option<Text> => SystemText in Shared since 1, ecs "dll.path", ocsf "module.file.path";
         /// the file had no name in any directory: deleted, or anonymous memory
         image_deleted: bool => Flag in Shared since 1;
-        /// Linux: in whose tree `image` is told, where that is not the host's: `mount_namespace`, `detached`, `root`
+        /// Linux: in whose tree `image` is told, where that is not the host's: `mount_namespace`, `detached`, `root`, `unknown`
         path_scope: Option<Cow<'static, str>> => MaybePlainText in Shared since 3;
         /// Linux: the device of the file, `major:minor`
         device: Option<Arc<str>> => MaybePlainText in Shared since 3;

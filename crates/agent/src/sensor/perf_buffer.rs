@@ -20,7 +20,7 @@ use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd};
 
 use event::wire::Reader;
-use event::{Event, Flags, Header, Kind, Place, image, loss};
+use event::{Event, Flags, Header, Kind, Place, Scope, image, loss};
 
 use super::perf_record::{Body, Mapping, Record};
 use super::{BATCH_SIZE_MAX, Batch, Error};
@@ -68,15 +68,22 @@ pub struct RingsSettings {
     pub lost_kind: Kind,
 }
 
-/// The path of a program, where nobody knows that of its mapping any more: its exec comes right after
-/// the mapping, and was drained before it.
-fn executed(batch: &Batch, mapping: &Mapping<'_>, flags: Flags) -> Option<(Flags, Vec<u8>)> {
+/// The path of a program, where nobody knows that of its mapping any more, or whose it is: its exec comes
+/// right after the mapping, and was drained before it.
+fn executed(
+    batch: &Batch,
+    mapping: &Mapping<'_>,
+    flags: Flags,
+    image: &[u8],
+) -> Option<(Flags, Vec<u8>)> {
     let of_image = [
         Flags::LEAF_FIRST,
         Flags::IMAGE_TRUNCATED,
         Flags::IMAGE_DELETED,
     ];
-    if !flags.contains(Flags::IMAGE_UNAVAILABLE) {
+    let is_unknown = flags.contains(Flags::IMAGE_UNAVAILABLE)
+        || Place::split(image).is_ok_and(|(_, place)| place.scope == Scope::UNKNOWN);
+    if !is_unknown {
         return None;
     }
     let mut execs = batch.records().filter(|record| {
@@ -228,7 +235,7 @@ impl Rings {
             let Some((flags, load)) = mapping.image(&mut files) else {
                 return 0;
             };
-            let own = executed(batch, &mapping, flags);
+            let own = executed(batch, &mapping, flags, load.image);
             let (flags, image) = match &own {
                 Some((flags, image)) => (*flags, image.as_slice()),
                 None => (flags, load.image),

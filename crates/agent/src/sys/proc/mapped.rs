@@ -97,10 +97,17 @@ impl MappedFiles {
             return Found::Path(path, scope);
         }
         // The process is gone. Where another file has the path it was below another root, of which
-        // nobody knows any more. What is not there was most likely removed, as a compiler's files are.
+        // nobody knows any more. What is not there was most likely removed, as a compiler's files are;
+        // but it may have been below another root or in another mount namespace as well, where whoever
+        // wants to hide calls his file what a rule leaves out.
+        let unknown = Place {
+            scope: Scope::UNKNOWN,
+            ..Place::default()
+        };
         match here {
             OnHost::File(_, mount) if !mount.is_overlay => Found::Nothing,
             OnHost::Link => Found::Nothing,
+            OnHost::Nothing if !mapped.is_memory() => Found::Path(mapped.path.to_vec(), unknown),
             OnHost::File(..) | OnHost::Nothing => Found::AsTold,
         }
     }
@@ -122,6 +129,12 @@ impl Mapped<'_> {
             return false;
         };
         mount.device == self.device && opened.inode == Some(self.inode)
+    }
+
+    /// Whether it is memory with a name, which was never in a directory.
+    fn is_memory(&self) -> bool {
+        self.flags.contains(Flags::IMAGE_DELETED)
+            && self.path.iter().rposition(|&byte| byte == b'/') == Some(0)
     }
 
     /// The path and its scope, as long as the process lasts.
@@ -220,21 +233,22 @@ mod tests {
         let mut told = |mapped: &Mapped<'_>| {
             let (flags, bytes) = files.find(mapped);
             let (told, place) = Place::split(bytes).unwrap();
-            assert_eq!((place.scope, place.inode), (Scope::HOST, mapped.inode));
+            assert_eq!(place.inode, mapped.inode);
             let is_told = told == mapped.path;
             assert_eq!(flags.contains(Flags::IMAGE_UNAVAILABLE), !is_told);
-            is_told
+            is_told.then_some(place.scope)
         };
         let other = Mapped {
             inode: inode + 1,
             ..mapped
         };
         for _ in 0..2 {
-            assert!(told(&mapped));
-            assert!(!told(&other));
+            assert_eq!(told(&mapped), Some(Scope::HOST));
+            assert_eq!(told(&other), None);
         }
         std::fs::remove_file(&path).unwrap();
-        assert!(told(&other), "nobody else has the path");
+        // It was removed, or was never here; an exclude rule that is evaded so must not match.
+        assert_eq!(told(&other), Some(Scope::UNKNOWN));
     }
 
     #[test]
