@@ -393,7 +393,8 @@ fn script(given: &[u8], directory: &[u8]) -> Vec<u8> {
 /// What the kernel's name for a file that was given by a descriptor has beyond the descriptor:
 /// nothing, or a path below it.
 fn below_descriptor(given: &[u8]) -> Option<&[u8]> {
-    let rest = given.strip_prefix(b"/dev/fd/")?;
+    let mut prefixes = process::DESCRIPTOR_PREFIXES.into_iter();
+    let rest = prefixes.find_map(|prefix| given.strip_prefix(prefix))?;
     let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
     let rest = rest.get(digits..).filter(|_| digits > 0)?;
     match rest {
@@ -420,6 +421,8 @@ mod tests {
         // By a descriptor of the script, and of a directory.
         assert_eq!(script(b"/dev/fd/3", b"/tmp/x.sh"), b"/tmp/x.sh");
         assert_eq!(script(b"/dev/fd/12/a/x.sh", b"/tmp"), b"/tmp/a/x.sh");
+        assert_eq!(script(b"/proc/self/fd/3", b"/tmp/x.sh"), b"/tmp/x.sh");
+        assert_eq!(script(b"/proc/thread-self/fd/4/x.sh", b"/a"), b"/a/x.sh");
         assert_eq!(script(b"/dev/fd/x.sh", b"/"), b"/dev/fd/x.sh");
         assert_eq!(script(b"/dev/fd/3", b""), b"/dev/fd/3");
     }

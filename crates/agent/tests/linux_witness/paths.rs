@@ -1,6 +1,6 @@
 //! In whose tree a path is told: programs in a root, a mount namespace or a mount of their own.
 
-use std::ffi::OsStr;
+use std::ffi::{CStr, CString, OsStr};
 use std::fs::{self, File};
 use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::os::linux::fs::MetadataExt as _;
@@ -12,7 +12,7 @@ use std::process::Command;
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::stat::{major, minor};
-use nix::unistd::chroot;
+use nix::unistd::{chroot, execve};
 
 use crate::execs::{c_string, exec_of, last_exec, record, run};
 use crate::lives::Lives;
@@ -118,6 +118,7 @@ fn a_script_by_a_descriptor_has_its_path() {
         let name = Path::new("script");
         vec![
             (play("exec_descriptor", &[&script]), script.clone()),
+            (play("exec_proc_descriptor", &[&script]), script.clone()),
             (play("exec_below_descriptor", &[directory, name]), script),
         ]
     });
@@ -266,6 +267,14 @@ pub(crate) fn exec_on_detached_mount(program: &Path, target: &Path) {
 /// Role: executes an open script.
 pub(crate) fn exec_descriptor(script: &Path) {
     raw::execute_at(&open(script), c"");
+}
+
+/// Role: executes a script by the name `/proc` has for its descriptor.
+pub(crate) fn exec_proc_descriptor(script: &Path) {
+    let file = open(script);
+    let name = CString::new(format!("/proc/self/fd/{}", file.as_raw_fd())).unwrap();
+    let Err(error) = execve(&name, &[&name], &[] as &[&CStr; 0]);
+    panic!("{error}");
 }
 
 /// Role: executes a script in an open directory.

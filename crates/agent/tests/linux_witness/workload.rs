@@ -33,6 +33,7 @@ pub(crate) fn play() {
         b"exec_in_namespace" => paths::exec_in_namespace(argument(0), argument(1)),
         b"exec_on_detached_mount" => paths::exec_on_detached_mount(argument(0), argument(1)),
         b"exec_descriptor" => paths::exec_descriptor(argument(0)),
+        b"exec_proc_descriptor" => paths::exec_proc_descriptor(argument(0)),
         b"exec_below_descriptor" => paths::exec_below_descriptor(argument(0), argument(1)),
         b"parents" => parents::make_children(argument(0)),
         b"images" => images::load_images(argument(0)),
