@@ -56,3 +56,71 @@ pub struct ExistingImage {
     /// Its path.
     pub path: Vec<u8>,
 }
+
+/// Bytes of arguments that a snapshot keeps of all processes together: it is in memory as a whole, and
+/// how many processes wait with long arguments is any user's choice.
+const ARGUMENTS_SIZE_MAX: usize = 16 << 20;
+
+/// Bytes of arguments that are kept of each process after that.
+const ARGUMENTS_SIZE_SHORT: usize = 1024;
+
+/// The room a snapshot has for arguments.
+#[derive(Debug)]
+pub struct ArgumentRoom {
+    left: usize,
+}
+
+impl Default for ArgumentRoom {
+    fn default() -> Self {
+        Self {
+            left: ARGUMENTS_SIZE_MAX,
+        }
+    }
+}
+
+impl ArgumentRoom {
+    /// Cuts the arguments of a process where there is no room for all of them, and says so.
+    pub fn cut(&mut self, existing: &mut Existing) {
+        let size = existing.command_line.len();
+        if size <= ARGUMENTS_SIZE_SHORT {
+            return;
+        }
+        if let Some(left) = self.left.checked_sub(size) {
+            self.left = left;
+            return;
+        }
+        // A unit of UTF-16 is not torn: the size is even.
+        existing.command_line.truncate(ARGUMENTS_SIZE_SHORT);
+        existing.command_line.shrink_to_fit();
+        existing.flags = existing.flags.with(Flags::COMMAND_LINE_TRUNCATED);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 4,000 sleepers with 100 KB of arguments each took 415 MiB of whoever began to record then.
+    #[test]
+    fn arguments_are_kept_as_far_as_there_is_room_and_a_kibibyte_always() {
+        let mut room = ArgumentRoom::default();
+        let mut size = 0;
+        for index in 0..4_000 {
+            let mut existing = Existing {
+                command_line: vec![b'a'; 32 * 1024],
+                ..Existing::default()
+            };
+            room.cut(&mut existing);
+            let is_cut = existing.flags.contains(Flags::COMMAND_LINE_TRUNCATED);
+            assert_eq!(is_cut, index >= 512);
+            size += existing.command_line.capacity();
+        }
+        assert!(size < ARGUMENTS_SIZE_MAX + 4_000 * 2 * ARGUMENTS_SIZE_SHORT);
+        let mut usual = Existing {
+            command_line: vec![b'a'; ARGUMENTS_SIZE_SHORT],
+            ..Existing::default()
+        };
+        room.cut(&mut usual);
+        assert_eq!(usual.flags, Flags::NONE);
+    }
+}

@@ -9,7 +9,7 @@ use std::io;
 
 use event::{Flags, image};
 
-use super::existing::{Existing, ExistingImage};
+use super::existing::{ArgumentRoom, Existing, ExistingImage};
 use crate::sys::proc;
 use crate::sys::processes::START_TICK_NS;
 
@@ -17,15 +17,21 @@ use crate::sys::processes::START_TICK_NS;
 /// the time on the stream's clock.
 pub fn take(images: bool, now_fn: impl Fn() -> u64) -> io::Result<Vec<Existing>> {
     let ids = proc::process_ids()?;
+    let mut room = ArgumentRoom::default();
     Ok(ids
         .into_iter()
         // One that is gone already leaves its exit in the stream, and that is enough.
-        .filter_map(|id| read(id, images, &now_fn).ok())
+        .filter_map(|id| read(id, images, &mut room, &now_fn).ok())
         .collect())
 }
 
 /// Reads one process.
-pub fn read(process_id: u32, images: bool, now_fn: &impl Fn() -> u64) -> io::Result<Existing> {
+pub fn read(
+    process_id: u32,
+    images: bool,
+    room: &mut ArgumentRoom,
+    now_fn: &impl Fn() -> u64,
+) -> io::Result<Existing> {
     let read_from = now_fn();
     let process = proc::Process::open(process_id)?;
     let stat = process.stat()?;
@@ -55,6 +61,7 @@ pub fn read(process_id: u32, images: bool, now_fn: &impl Fn() -> u64) -> io::Res
         existing.flags = existing.flags.with(program.flags);
         existing.image = program.image;
         existing.command_line = program.command_line;
+        room.cut(&mut existing);
         if images {
             existing.images = self::images(&process);
         }

@@ -8,7 +8,7 @@ use std::io::{self, Read as _};
 use event::{Event, Extension, Flags, HEADER_SIZE, Header, Record, image, process, wire};
 
 use super::object::Object;
-use crate::sensor::existing::{Existing, ExistingImage};
+use crate::sensor::existing::{ArgumentRoom, Existing, ExistingImage};
 use crate::sensor::snapshot;
 use crate::sys::clock;
 use crate::sys::proc;
@@ -64,24 +64,30 @@ fn iterate(object: &mut Object, images: bool) -> io::Result<Option<Vec<Existing>
             }
         })?;
     }
+    let mut room = ArgumentRoom::default();
     for process in &mut existing {
         complete(process, images);
+        room.cut(process);
         process.read_until = clock::now().0;
     }
-    add_unvisited(&mut existing, images)?;
+    add_unvisited(&mut existing, images, &mut room)?;
     Ok(Some(existing))
 }
 
 /// Adds what `/proc` has and the iterator did not visit: the kernel may keep it from showing a
 /// process. One that started meanwhile is in the stream, and is dropped where the two are joined.
-fn add_unvisited(existing: &mut Vec<Existing>, images: bool) -> io::Result<()> {
+fn add_unvisited(
+    existing: &mut Vec<Existing>,
+    images: bool,
+    room: &mut ArgumentRoom,
+) -> io::Result<()> {
     if !processes::are_told() {
         return Ok(());
     }
     let visited: HashSet<u32> = existing.iter().map(|process| process.process_id).collect();
     for id in proc::process_ids()? {
         if !visited.contains(&id)
-            && let Ok(process) = snapshot::read(id, images, &|| clock::now().0)
+            && let Ok(process) = snapshot::read(id, images, room, &|| clock::now().0)
         {
             existing.push(process);
         }

@@ -12,7 +12,7 @@ use event::Flags;
 use super::driver_list::{self, Loaded};
 use super::patience;
 use super::process_list::{self, IDLE, Listed};
-use crate::sensor::existing::{Existing, ExistingImage};
+use crate::sensor::existing::{ArgumentRoom, Existing, ExistingImage};
 use crate::sys::processes::{self, Process};
 use crate::sys::{clock, privilege};
 
@@ -34,11 +34,13 @@ pub(super) fn take(images: bool) -> io::Result<Vec<Existing>> {
     let listed = Arc::new(listed);
     let looks = patience::look_at(&listed, look_fn, LOOK_TIME_MAX)?;
     let or_silent = |(look, listed): (Option<Existing>, _)| look.unwrap_or_else(|| silent(listed));
-    let mut existing = looks
+    let mut existing: Vec<Existing> = looks
         .into_iter()
         .zip(listed.iter())
         .map(or_silent)
         .collect();
+    let mut room = ArgumentRoom::default();
+    existing.iter_mut().for_each(|process| room.cut(process));
     if images {
         add_drivers(&mut existing, drivers());
     }
