@@ -112,11 +112,27 @@ pub(super) fn write_summary(path: &Path, account: &Account) -> anyhow::Result<()
     } else if path.is_symlink() || fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
         // A pipe or a device is written to, and so is what a link leads to: replacing would put a
         // file in its place, for everybody on the machine where it is one of /dev.
-        fs::write(path, &text)
+        write_to(path, text.as_bytes())
     } else {
         replace(path, text.as_bytes())
     };
     written.map_err(|error| anyhow::anyhow!("summary {}: {error}", path.display()))
+}
+
+/// Writes to what is there; a pipe that nobody reads is an error and not waited for.
+fn write_to(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut options = File::options();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_NONBLOCK);
+    match options.open(path) {
+        #[cfg(unix)]
+        Err(error) if error.raw_os_error() == Some(libc::ENXIO) => Err(io::Error::new(
+            io::ErrorKind::BrokenPipe,
+            "nobody reads this pipe; start the reader first",
+        )),
+        file => file?.write_all(bytes),
+    }
 }
 
 /// Whether the path is a name for a file this process has open, as `/dev/stdout` is.
@@ -220,6 +236,24 @@ mod tests {
         write_summary(&path, &Account::default()).unwrap();
         let names = std::fs::read_dir(directory.path()).unwrap();
         assert_eq!(names.count(), 1, "the summary alone");
+    }
+
+    /// A recording that had ended waited for the reader of its summary, without a word.
+    #[cfg(unix)]
+    #[test]
+    fn a_pipe_that_nobody_reads_is_an_error() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("pipe");
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let error = write_summary(&path, &Account::default()).unwrap_err();
+        assert!(error.to_string().contains("nobody reads"), "{error}");
+        let reader = std::fs::File::options()
+            .read(true)
+            .write(true)
+            .open(&path)
+            .unwrap();
+        write_summary(&path, &Account::default()).unwrap();
+        drop(reader);
     }
 
     #[cfg(unix)]

@@ -35,9 +35,6 @@ const ENDS: [i32; 8] = [
     libc::SIGSTKFLT,
 ];
 
-/// Real-time signals that the C library leaves to programs, whichever it is.
-const REAL_TIME_MIN: i32 = 35;
-
 /// Sent to many programs, which rotate logs or print something then; nothing happens here. After
 /// SIGXFSZ the write that met the limit on file sizes fails, which is for its sink to tell. They are
 /// caught, not ignored, because a program that is started inherits what is ignored.
@@ -75,7 +72,7 @@ pub(super) fn on_signals(waker: &Waker) -> io::Result<Listening> {
 /// The same with what is said at the second of them.
 pub(super) fn on_signals_saying(waker: &Waker, last_word: &'static str) -> io::Result<Listening> {
     let ignored = ignored();
-    let others = ENDS.into_iter().chain(REAL_TIME_MIN..=libc::SIGRTMAX());
+    let others = ENDS.into_iter().chain(libc::SIGRTMIN()..=libc::SIGRTMAX());
     // Who started us under nohup wants a hang-up not to matter.
     let others = others.filter(|signal| ignored >> (signal - 1) & 1 == 0);
     let wanted = REQUESTS.into_iter().chain(PASSED_OVER).chain(others);
