@@ -1,8 +1,11 @@
-//! Reads a log file back, event by event, whatever became of it: a line that is no event is
-//! reported with its number, counted and passed over, and an event of a newer version's kind is told
-//! as that. A log may be compressed; see `replay/compressed.rs`.
+//! Reads a log back, event by event, whatever became of it: what is no event is reported, counted
+//! and passed over, and an event of a newer version's kind is told as that. A log is JSON Lines or
+//! in one of the [formats](format) other systems write, and may be compressed (`replay/compressed.rs`);
+//! its content says which, never its name.
 
 pub mod compressed;
+pub mod format;
+mod lines;
 pub mod newer;
 pub mod pace;
 
@@ -12,13 +15,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use format::{Format, Opened, Remark};
+
+pub use lines::Events;
+
 use crate::trail::Event;
-use crate::trail::json::{self, LINE_SIZE_MAX, LineError};
+use crate::trail::json::LineError;
 
-/// The byte-order mark of UTF-8, which some editors and shells put before a text.
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
-
-/// Why a log cannot be read, or a line of it is no event.
+/// Why a log cannot be read, or a part of it is no event.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// There is no log, or it may not be read.
@@ -29,11 +33,33 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
+    /// It is of a format that this program was built without.
+    #[error(
+        "log {} is {format}, which this systrail was built without; build one with \
+         `cargo build --release -p systrail --features {feature}`",
+        path.display()
+    )]
+    NotBuiltIn {
+        /// The log.
+        path: PathBuf,
+        /// What such a log is called.
+        format: &'static str,
+        /// The feature that has it.
+        feature: &'static str,
+    },
     /// Reading broke off; nothing follows.
     #[error("log cannot be read on after line {line_number}: {source}")]
     Read {
         /// The last line that was read, from 1; 0 for none.
         line_number: u64,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Reading a log that has no lines broke off; nothing follows.
+    #[error("log cannot be read on {position}: {source}")]
+    ReadPart {
+        /// Where: `after record 17`, `at byte 4096`.
+        position: String,
         /// What the system said.
         source: io::Error,
     },
@@ -45,6 +71,14 @@ pub enum Error {
         /// What is wrong with it.
         source: LineError,
     },
+    /// A part of a log that has no lines is no event, or none that can be read; the next may be one.
+    #[error("{part} is passed over: {reason}")]
+    Part {
+        /// Which: `record 17`, `chunk 3`.
+        part: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A line is an event of a kind this version does not know; nothing is wrong with it.
     #[error("line {line_number} is of kind {kind}, which a newer systrail reads")]
     NewerKind {
@@ -53,21 +87,45 @@ pub enum Error {
         /// The kind, quoted and cut short.
         kind: String,
     },
+    /// In one log of several that are read as one.
+    #[error("{}: {source}", path.display())]
+    In {
+        /// The log.
+        path: PathBuf,
+        /// What is wrong there.
+        source: Box<Self>,
+    },
 }
 
-/// The events of a log, in its order.
-#[derive(Debug)]
-pub struct Events<R> {
-    input: R,
-    line: Vec<u8>,
-    line_number: u64,
-    invalid_count: u64,
-    has_ended: bool,
+impl Error {
+    /// Whether it is about a part that was passed over, and what follows is read.
+    pub fn is_passed_over(&self) -> bool {
+        match self {
+            Self::Line { .. } | Self::Part { .. } => true,
+            Self::In { source, .. } => source.is_passed_over(),
+            Self::Open { .. }
+            | Self::NotBuiltIn { .. }
+            | Self::Read { .. }
+            | Self::ReadPart { .. }
+            | Self::NewerKind { .. } => false,
+        }
+    }
+}
+
+/// An opened log: its events, in its order.
+pub struct Log {
+    input: Input,
     progress: Option<Progress>,
 }
 
-/// Opens a log, compressed or not; `-` is standard input.
-pub fn open(path: &Path) -> Result<Events<Box<dyn BufRead + Send>>, Error> {
+/// Lines are the hot path, and called statically but for their bytes.
+enum Input {
+    Lines(Events<Box<dyn BufRead + Send>>),
+    Other(Box<dyn Format>),
+}
+
+/// Opens a log, whatever its format, compressed or not; `-` is standard input.
+pub fn open(path: &Path) -> Result<Log, Error> {
     /// As much as is asked of the system at once.
     const READ_SIZE: usize = 256 * 1024;
     let at_path = |source| Error::Open {
@@ -77,7 +135,7 @@ pub fn open(path: &Path) -> Result<Events<Box<dyn BufRead + Send>>, Error> {
     if path == Path::new("-") {
         let input = BufReader::new(io::stdin());
         let plain = compressed::plain(Box::new(input)).map_err(at_path)?;
-        return Ok(Events::new(plain));
+        return Log::new(path, plain, None);
     }
     let file = File::open(path).map_err(at_path)?;
     // A directory can be opened, and says so only when it is read.
@@ -93,10 +151,68 @@ pub fn open(path: &Path) -> Result<Events<Box<dyn BufRead + Send>>, Error> {
     };
     let input = BufReader::with_capacity(READ_SIZE, counted);
     let plain = compressed::plain(Box::new(input)).map_err(at_path)?;
-    Ok(Events {
-        progress: Some(Progress { read, size }),
-        ..Events::new(plain)
-    })
+    Log::new(path, plain, Some(Progress { read, size }))
+}
+
+impl Log {
+    /// The log whose content, decompressed, is `input`.
+    fn new(
+        path: &Path,
+        input: Box<dyn BufRead + Send>,
+        progress: Option<Progress>,
+    ) -> Result<Self, Error> {
+        let opened = Opened::new(path, input);
+        let input = match format::of(&opened.begin) {
+            Some(known) => Input::Other(known.open(opened)?),
+            None => Input::Lines(Events::new(opened.input)),
+        };
+        Ok(Self { input, progress })
+    }
+
+    /// How far the file has been read, where it is one.
+    pub fn progress(&self) -> Option<Progress> {
+        self.progress.clone()
+    }
+
+    /// How many parts were no events, so far; those of newer kinds are not among them.
+    pub fn invalid_count(&self) -> u64 {
+        match &self.input {
+            Input::Lines(events) => events.invalid_count(),
+            Input::Other(format) => format.invalid_count(),
+        }
+    }
+
+    /// What one of the parts is called of which it consists, and what several are.
+    pub fn part_names(&self) -> (&'static str, &'static str) {
+        match &self.input {
+            Input::Lines(_) => ("line", "lines"),
+            Input::Other(format) => format.part_names(),
+        }
+    }
+
+    /// Whether it was taken for JSON Lines, which any text could be.
+    pub const fn is_lines(&self) -> bool {
+        matches!(self.input, Input::Lines(_))
+    }
+
+    /// What is to be said once all of it has been read.
+    pub fn remarks(&mut self) -> Vec<Remark> {
+        match &mut self.input {
+            Input::Lines(_) => Vec::new(),
+            Input::Other(format) => format.remarks(),
+        }
+    }
+}
+
+impl Iterator for Log {
+    type Item = Result<Event, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match &mut self.input {
+            Input::Lines(events) => events.next(),
+            Input::Other(format) => format.next(),
+        }
+    }
 }
 
 /// How far a file has been read; shared with whoever shows it.
@@ -130,105 +246,5 @@ impl Read for Counted {
         let size = self.file.read(buffer)?;
         self.read.fetch_add(size as u64, Ordering::Relaxed);
         Ok(size)
-    }
-}
-
-impl<R: BufRead> Events<R> {
-    /// The events in `input`.
-    pub const fn new(input: R) -> Self {
-        Self {
-            input,
-            line: Vec::new(),
-            line_number: 0,
-            invalid_count: 0,
-            has_ended: false,
-            progress: None,
-        }
-    }
-
-    /// How far the file has been read, where it is one.
-    pub fn progress(&self) -> Option<Progress> {
-        self.progress.clone()
-    }
-
-    /// How many lines were no events, so far; those of newer kinds are not among them.
-    pub const fn invalid_count(&self) -> u64 {
-        self.invalid_count
-    }
-
-    /// Reads the next line into `self.line`, of which no more than [`LINE_SIZE_MAX`] is kept, and
-    /// returns its whole size; `None` at the end.
-    fn next_line(&mut self) -> io::Result<Option<usize>> {
-        self.line.clear();
-        let mut size = 0_usize;
-        loop {
-            let input = match self.input.fill_buf() {
-                Ok(input) => input,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(error),
-            };
-            if input.is_empty() {
-                return Ok((size > 0).then_some(size));
-            }
-            let line_feed = input.iter().position(|byte| *byte == b'\n');
-            let piece = &input[..line_feed.unwrap_or(input.len())];
-            let room = LINE_SIZE_MAX.saturating_sub(self.line.len());
-            self.line.extend_from_slice(&piece[..piece.len().min(room)]);
-            size = size.saturating_add(piece.len());
-            let used = piece.len() + usize::from(line_feed.is_some());
-            self.input.consume(used);
-            if line_feed.is_some() {
-                return Ok(Some(size));
-            }
-        }
-    }
-
-    fn read_event(&mut self, size: usize) -> Result<Event, Error> {
-        let read = if size > LINE_SIZE_MAX {
-            Err(LineError::TooLong { size })
-        } else {
-            json::read_line(&self.line)
-        };
-        let line_number = self.line_number;
-        read.map_err(|error| match error {
-            LineError::UnknownKind { kind } => Error::NewerKind { line_number, kind },
-            source => {
-                self.invalid_count += 1;
-                Error::Line {
-                    line_number,
-                    source,
-                }
-            }
-        })
-    }
-}
-
-impl<R: BufRead> Iterator for Events<R> {
-    type Item = Result<Event, Error>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        while !self.has_ended {
-            match self.next_line() {
-                Ok(Some(size)) => {
-                    self.line_number += 1;
-                    if self.line_number == 1 && self.line.starts_with(BYTE_ORDER_MARK) {
-                        self.line.drain(..BYTE_ORDER_MARK.len());
-                    }
-                    // An empty line says nothing, right or wrong.
-                    if !self.line.trim_ascii().is_empty() {
-                        return Some(self.read_event(size));
-                    }
-                }
-                Ok(None) => self.has_ended = true,
-                Err(source) => {
-                    self.has_ended = true;
-                    return Some(Err(Error::Read {
-                        line_number: self.line_number,
-                        source,
-                    }));
-                }
-            }
-        }
-        None
     }
 }

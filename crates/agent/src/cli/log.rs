@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 
 use systrail::quantity;
 use systrail::replay::newer::Newer;
-use systrail::replay::{self, Error, Events, Progress};
+use systrail::replay::{self, Error, Progress};
 use systrail::trail::Event;
 
 use super::Failure;
 use super::console::{self, say};
 
-/// The most invalid lines that are told one by one.
+/// The most parts that are no event which are told one by one.
 const TOLD_MAX: u64 = 10;
 
 /// The line of progress is redrawn this often, and looked after each so many events.
@@ -22,7 +22,7 @@ const DRAW_COUNT: u64 = 1024;
 
 /// The events of a log; what is none is told, and counted.
 pub(super) struct Log {
-    events: Events<Box<dyn io::BufRead + Send>>,
+    events: replay::Log,
     pub(super) invalid_count: u64,
     newer: Newer,
     /// Why reading ended early.
@@ -71,25 +71,31 @@ impl Log {
         if let Some(error) = self.broke_off.take() {
             return Err(error.into());
         }
-        let passed_over_count = self.invalid_count + self.newer.count();
+        let mut passed_over_count = self.invalid_count + self.newer.count();
         if self.has_ended && self.count + self.newer.count() == 0 {
             self.check_is_log()?;
         }
+        let (part, parts) = self.events.part_names();
         match self.invalid_count {
             0 => {}
-            1 => say!("passed over 1 line that is no event"),
-            count => say!("passed over {count} lines that are no events"),
+            1 => say!("passed over 1 {part} that is no event"),
+            count => say!("passed over {count} {parts} that are no events"),
         }
         if self.newer.count() > 0 {
             say!("{}", self.newer);
         }
+        for remark in self.events.remarks() {
+            say!("{}", remark.text);
+            passed_over_count += remark.passed_over_count;
+        }
         Ok(passed_over_count)
     }
 
-    /// Says that a log without an event is empty; fails where it has lines, for it is no log then.
+    /// Says that a log without an event is empty; fails where it is nothing but lines that are no
+    /// events, for it is no log then. A log of another format was told by its content.
     fn check_is_log(&self) -> Result<(), Failure> {
         let path = self.path.display();
-        if self.invalid_count == 0 {
+        if self.invalid_count == 0 || !self.events.is_lines() {
             say!("log {path} has no events");
             return Ok(());
         }
@@ -155,7 +161,7 @@ impl Iterator for Log {
                     self.draw();
                     return Some(event);
                 }
-                Some(Err(error @ Error::Line { .. })) => {
+                Some(Err(error)) if error.is_passed_over() => {
                     self.invalid_count += 1;
                     if self.invalid_count <= TOLD_MAX {
                         say!("{error}");

@@ -219,3 +219,15 @@ fn what_has_no_event_at_all_is_no_log() {
     let said = String::from_utf8_lossy(&asked.stderr);
     assert!(said.contains("has no events"), "{said}");
 }
+
+/// Formats are told by their content, whatever the file is called and however it is compressed.
+#[test]
+fn a_format_that_is_not_built_in_is_named_with_what_has_it() {
+    let evtx = [b"ElfFile\0", &[0; 8192][..]].concat();
+    for bytes in [gzip(&evtx), evtx[..9].to_vec(), evtx] {
+        let (_copy, code, said) = replay(&bytes);
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.contains("is a Windows event log"), "{said}");
+        assert!(said.contains("--features evtx"), "{said}");
+    }
+}
