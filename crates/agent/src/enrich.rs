@@ -199,6 +199,7 @@ impl Enricher {
             existing: header.flags.contains(Flags::EXISTING),
             kernel_process: is_kernel(header, &program),
             name: kernel_name(header, start, &program),
+            details: None,
         };
         let mut missing = program.missing.clone();
         missing.extend(missing_of_start(header, start, token.is_some()));

@@ -3,7 +3,7 @@
 use event::Kind;
 
 use crate::schema::{Declared as _, Field, fields_of};
-use crate::visit::{Source, Visitor};
+use crate::visit::{Form as _, MaybeGroup, Source, Visitor};
 use crate::{
     ImageLoad, Lost, ProcessExec, ProcessExit, ProcessStart, SensorStart, SensorStop, ThreadExit,
     ThreadStart,
@@ -82,6 +82,43 @@ impl Body {
     /// Whether it tells of a process that did not end well.
     pub const fn has_failed(&self) -> bool {
         matches!(self, Self::ProcessExit(exit) if matches!(exit.exit_code, Some(code) if code != 0))
+    }
+
+    /// Whether it has fields that are kept in the notes.
+    pub const fn has_noted(&self) -> bool {
+        match self {
+            Self::ProcessStart(start) => start.details.is_some(),
+            Self::ThreadStart(start) => start.details.is_some(),
+            Self::ImageLoad(load) => load.details.is_some(),
+            _ => false,
+        }
+    }
+
+    /// Shows `visitor` the fields that are kept in the notes.
+    pub(crate) fn visit_noted<'e, V: Visitor<'e>>(&'e self, visitor: &mut V) {
+        match self {
+            Self::ProcessStart(start) => start.details.iter().for_each(|own| own.visit(visitor)),
+            Self::ThreadStart(start) => start.details.iter().for_each(|own| own.visit(visitor)),
+            Self::ImageLoad(load) => load.details.iter().for_each(|own| own.visit(visitor)),
+            _ => {}
+        }
+    }
+
+    /// Takes the fields that are kept in the notes from `source`.
+    pub(crate) fn read_noted<S: Source>(&mut self, source: &mut S) -> Result<(), S::Error> {
+        match self {
+            Self::ProcessStart(start) => {
+                start.details = MaybeGroup::read(&ProcessStart::details, source)?;
+            }
+            Self::ThreadStart(start) => {
+                start.details = MaybeGroup::read(&ThreadStart::details, source)?;
+            }
+            Self::ImageLoad(load) => {
+                load.details = MaybeGroup::read(&ImageLoad::details, source)?;
+            }
+            _ => {}
+        }
+        Ok(())
     }
 
     /// The program, where the kind tells of one.

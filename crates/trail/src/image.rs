@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use crate::Text;
 use crate::schema::fields;
+use crate::{ImageDetails, Text};
 
 fields! {
     /// A file was mapped executable.
@@ -34,5 +34,7 @@ fields! {
         signature_type: Option<Cow<'static, str>> => MaybePlainText in Shared since 2;
         /// it was there before the sensor; part of the snapshot a run begins with
         existing: bool => Truth in Shared since 1;
+        /// what few sensors know of it
+        details: Option<Box<ImageDetails>> => MaybeGroup in Apart since 3;
     }
 }

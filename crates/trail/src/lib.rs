@@ -18,6 +18,7 @@ pub mod account;
 mod body;
 pub mod control_characters;
 pub mod csv;
+mod details;
 mod further;
 mod image;
 pub mod json;
@@ -40,6 +41,7 @@ use schema::{Field, Type, field, fields};
 use visit::Visitor;
 
 pub use body::Body;
+pub use details::{ImageDetails, ImageFile, ProgramFile, StartDetails, ThreadDetails};
 pub use further::Further;
 pub use image::ImageLoad;
 pub use process::{ProcessExec, ProcessExit, ProcessStart, Program};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use event::ProcessKey;
 
 use crate::schema::fields;
-use crate::{Text, UserId};
+use crate::{StartDetails, Text, UserId};
 
 fields! {
     /// The program a process runs and for whom. Shared, not copied, between the events of a process.
@@ -95,6 +95,8 @@ fields! {
         kernel_process: bool => Flag in Row since 2;
         /// what the kernel calls such a process when it is first told: `kthreadd`, `Registry`
         name: Option<Text> => MaybeSystemText in Row since 2, ecs "process.name", ocsf "process.name";
+        /// what few sensors know of it
+        details: Option<Box<StartDetails>> => MaybeGroup in Apart since 3;
     }
 }
 

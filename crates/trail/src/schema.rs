@@ -86,6 +86,8 @@ pub enum Place {
     Near,
     /// Id and key of the parent, which are one reference to a process.
     Parent,
+    /// In the notes of the event: few events have it, and those that have not pay nothing for it.
+    Noted,
     /// Not a column: the store has it in a way of its own, or makes it up.
     Apart,
 }

@@ -1,5 +1,6 @@
 //! Thread start and exit.
 
+use crate::ThreadDetails;
 use crate::schema::fields;
 
 fields! {
@@ -16,6 +17,8 @@ fields! {
         remote: bool => Truth in Row since 1;
         /// Windows: where the thread begins to run
         start_address: Option<u64> => MaybeAddress in Row since 1;
+        /// what few sensors know of it
+        details: Option<Box<ThreadDetails>> => MaybeGroup in Apart since 3;
     }
 }
 

@@ -42,6 +42,11 @@ pub trait Visitor<'e> {
     /// Names of fields with reasons; called with none as well.
     fn reasons(&mut self, field: &'static Field, value: &'e [(Name, Name)]);
 
+    /// Whether it is to be shown the fields that are [noted](crate::schema::Place::Noted).
+    fn wants_noted(&self) -> bool {
+        true
+    }
+
     /// Where the event comes from, which many events share.
     fn origin(&mut self, origin: &'e Origin)
     where
@@ -315,4 +320,44 @@ impl<T: Declared> Form<T> for Group {
     fn read<S: Source>(_field: &'static Field, source: &mut S) -> Result<T, S::Error> {
         T::read(source)
     }
+}
+
+/// A [`Group`] that few events have. Where it is not there its fields are not shown, as absent ones
+/// either: an event without it costs what it would if there were no such fields.
+#[derive(Clone, Copy, Debug)]
+pub struct MaybeGroup;
+
+impl<T: Declared + Default + PartialEq> Form<Option<Box<T>>> for MaybeGroup {
+    // Never seen, as that of a group.
+    const TYPE: Type = Type::Text;
+    const IS_OPTIONAL: bool = true;
+
+    fn declare(_field: &'static Field, list: &mut Vec<&'static Field>) {
+        T::declare(list);
+    }
+
+    #[inline]
+    fn visit<'e, V: Visitor<'e>>(
+        _field: &'static Field,
+        value: &'e Option<Box<T>>,
+        visitor: &mut V,
+    ) {
+        if let Some(value) = value
+            && visitor.wants_noted()
+        {
+            visit_rare(&**value, visitor);
+        }
+    }
+
+    fn read<S: Source>(_field: &'static Field, source: &mut S) -> Result<Option<Box<T>>, S::Error> {
+        let read = T::read(source)?;
+        Ok((read != T::default()).then(|| Box::new(read)))
+    }
+}
+
+/// Kept out of the code of the events without the group, which are many.
+#[cold]
+#[inline(never)]
+fn visit_rare<'e, T: Declared, V: Visitor<'e>>(value: &'e T, visitor: &mut V) {
+    value.visit(visitor);
 }

@@ -168,6 +168,7 @@ impl Day {
                 creator_thread_id: Some(process_id),
                 remote: false,
                 start_address: None,
+                details: None,
             }));
         }
         for thread in 1..=thread_count {

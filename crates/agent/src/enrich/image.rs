@@ -46,6 +46,7 @@ impl Enricher {
             signature_level: signature.map(|signature| windows::signature_level(signature.level)),
             signature_type: signature.map(|signature| windows::signature_type(signature.kind)),
             existing: header.flags.contains(Flags::EXISTING),
+            details: None,
         });
         Enriched {
             truncated,

@@ -14,6 +14,7 @@ impl Enricher {
             creator_thread_id: origin.then_some(start.creator_thread_id),
             remote: origin && start.creator_process_id != header.process_id,
             start_address: Some(start.start_address).filter(|address| *address != 0),
+            details: None,
         });
         let mut missing = Vec::new();
         if !origin {

@@ -243,7 +243,9 @@ impl Known {
         statements: &mut Statements<'_>,
         event: &Event,
     ) -> Result<Option<i64>> {
-        if event.truncated.is_empty() && event.missing.is_empty() && event.further.is_empty() {
+        let says_nothing =
+            event.truncated.is_empty() && event.missing.is_empty() && event.further.is_empty();
+        if says_nothing && !event.body.has_noted() {
             return Ok(None);
         }
         let mut buffer = std::mem::take(&mut self.buffer);

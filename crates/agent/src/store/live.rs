@@ -95,7 +95,11 @@ impl Live {
     fn start(&mut self, event: &Event, start: &ProcessStart) {
         let process = Process {
             time: Some(event.time),
-            start: start.clone(),
+            // What is noted of a start stays with it: no column of what is carried over has it.
+            start: ProcessStart {
+                details: None,
+                ..start.clone()
+            },
             ..self.unseen(event)
         };
         self.insert(process);

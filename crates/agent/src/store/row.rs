@@ -109,7 +109,7 @@ impl RowWriter<'_, '_, '_> {
                     .own
                     .push(cell.map(|id| id.wrapping_sub(process_id)));
             }
-            Place::Parent | Place::Apart => {}
+            Place::Parent | Place::Noted | Place::Apart => {}
         }
     }
 
@@ -158,6 +158,11 @@ impl RowWriter<'_, '_, '_> {
 }
 
 impl<'e> Visitor<'e> for RowWriter<'_, '_, 'e> {
+    /// They are in the notes of the event.
+    fn wants_noted(&self) -> bool {
+        false
+    }
+
     #[inline]
     fn absent(&mut self, field: &'static Field) {
         if field.name == Program::arguments.name {

@@ -339,7 +339,6 @@ impl Known {
             },
             _ => row.get(3)?,
         };
-        let notes = self.notes(connection, notes)?;
         let mut source = RowSource {
             known: self,
             connection,
@@ -349,10 +348,11 @@ impl Known {
             parent,
             process_id,
         };
-        let Some(body) = Body::read(select.kind, &mut source)? else {
+        let Some(mut body) = Body::read(select.kind, &mut source)? else {
             let kind = select.kind;
             return Err(RowError::Wrong(format!("{kind} is no kind of an event")));
         };
+        let notes = self.notes(connection, notes, &mut body)?;
         Ok(Event {
             sequence,
             time: Time(row.get(1)?),
@@ -430,12 +430,18 @@ impl Known {
         Ok((process_id, key))
     }
 
-    fn notes(&mut self, connection: &Connection, id: Option<i64>) -> Result<Notes> {
+    /// What is noted; the fields of the body's that are noted are put into it.
+    fn notes(
+        &mut self,
+        connection: &Connection,
+        id: Option<i64>,
+        body: &mut Body,
+    ) -> Result<Notes> {
         match id {
             None => Ok(Notes::default()),
             Some(id) => {
                 let text = self.text(connection, id)?;
-                json::read_notes(text.as_bytes()).map_err(wrong)
+                json::read_notes(text.as_bytes(), body).map_err(wrong)
             }
         }
     }

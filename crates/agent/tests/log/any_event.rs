@@ -9,8 +9,9 @@ use proptest::option;
 use proptest::prelude::*;
 use systrail::account::{Account, Count, Counts, QueuePeak, SinkCount};
 use systrail::trail::{
-    Body, Event, Further, ImageLoad, Lost, Origin, ProcessExec, ProcessExit, ProcessStart, Program,
-    SensorStart, SensorStop, Text, ThreadExit, ThreadStart, Time, UserId, Whence,
+    Body, Event, Further, ImageDetails, ImageFile, ImageLoad, Lost, Origin, ProcessExec,
+    ProcessExit, ProcessStart, Program, ProgramFile, SensorStart, SensorStop, StartDetails, Text,
+    ThreadDetails, ThreadExit, ThreadStart, Time, UserId, Whence,
 };
 
 /// An event of any kind.
@@ -75,23 +76,7 @@ pub(crate) fn line_feeds(bytes: &[u8]) -> usize {
 /// Every kind once, with every field there is.
 pub(crate) fn full_events() -> Vec<Event> {
     let bodies = [
-        Body::ProcessStart(Box::new(ProcessStart {
-            parent_process_id: Some(1),
-            parent_process_key: Some(ProcessKey(7)),
-            creator_process_id: Some(2),
-            creator_thread_id: Some(3),
-            program: Program {
-                script: None,
-                script_scope: None,
-                ..full_program()
-            },
-            session_id: Some(9),
-            integrity_level: Some("high".into()),
-            elevated: Some(true),
-            existing: true,
-            kernel_process: true,
-            name: Some(Text::from_bytes(b"caf\xe9d")),
-        })),
+        Body::from(full_start()),
         Body::ProcessExec(Box::new(ProcessExec {
             program: full_program(),
             session_id: Some(9),
@@ -110,6 +95,7 @@ pub(crate) fn full_events() -> Vec<Event> {
             creator_thread_id: Some(2),
             remote: true,
             start_address: Some(0x7fff_0000_1000),
+            details: Some(Box::new(full_thread_details())),
         }),
         Body::ThreadExit(ThreadExit { thread_id: 4243 }),
         Body::ImageLoad(ImageLoad {
@@ -125,6 +111,7 @@ pub(crate) fn full_events() -> Vec<Event> {
             signature_level: Some("windows".into()),
             signature_type: Some("embedded".into()),
             existing: true,
+            details: Some(Box::new(full_image_details())),
         }),
         Body::Lost(Lost {
             lost_kind: Kind::THREAD_START,
@@ -143,6 +130,73 @@ pub(crate) fn full_events() -> Vec<Event> {
         })),
     ];
     bodies.into_iter().map(full).collect()
+}
+
+fn full_start() -> ProcessStart {
+    ProcessStart {
+        parent_process_id: Some(1),
+        parent_process_key: Some(ProcessKey(7)),
+        creator_process_id: Some(2),
+        creator_thread_id: Some(3),
+        program: Program {
+            script: None,
+            script_scope: None,
+            ..full_program()
+        },
+        session_id: Some(9),
+        integrity_level: Some("high".into()),
+        elevated: Some(true),
+        existing: true,
+        kernel_process: true,
+        name: Some(Text::from_bytes(b"caf\xe9d")),
+        details: Some(Box::new(full_start_details())),
+    }
+}
+
+/// A value of a struct with what is known of a file.
+macro_rules! full_file {
+    ($file:ident) => {
+        $file {
+            original_file_name: Some(Text::from_bytes(b"caf\xe9.exe")),
+            description: Some(Text::from_bytes(b"a caf\xe9")),
+            product: Some(Text::from_bytes(b"Caf\xe9")),
+            company: Some(Text::from_bytes(b"Caf\xe9 Ltd")),
+            file_version: Some(Text::from_bytes(b"1.2\xe9")),
+            md5: Some("5d41402abc4b2a76b9719d911017c592".into()),
+            sha1: Some("aaf4c61ddcc5e8a2dabede0f3b482cd9aea9434d".into()),
+            sha256: Some("2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824".into()),
+            imphash: Some("114e27fbb0e975697f2f9988de884fa7".into()),
+        }
+    };
+}
+
+fn full_start_details() -> StartDetails {
+    StartDetails {
+        parent_image: Some(Text::from_bytes(b"C:\\caf\xe9.exe")),
+        parent_command_line: Some(Text::from_bytes(b"caf\xe9 \"one\"")),
+        parent_user: Some("ATLAS\\ada".into()),
+        working_directory: Some(Text::from_bytes(b"C:\\caf\xe9\\")),
+        logon_id: Some(0x3e7),
+        file: full_file!(ProgramFile),
+    }
+}
+
+fn full_thread_details() -> ThreadDetails {
+    ThreadDetails {
+        process_image: Some(Text::from_bytes(b"C:\\caf\xe9.exe")),
+        creator_image: Some(Text::from_bytes(b"C:\\caf\xe9 2.exe")),
+        creator_command_line: Some(Text::from_bytes(b"caf\xe9 2")),
+    }
+}
+
+fn full_image_details() -> ImageDetails {
+    ImageDetails {
+        process_image: Some(Text::from_bytes(b"C:\\caf\xe9.exe")),
+        file: full_file!(ImageFile),
+        signed: Some(true),
+        signer: Some(Text::from_bytes(b"Caf\xe9 Ltd")),
+        signature_status: Some(Text::from_bytes(b"Valid\xe9")),
+    }
 }
 
 fn full_program() -> Program {
@@ -317,8 +371,9 @@ fn process_start() -> impl Strategy<Value = Body> {
         any::<Option<bool>>(),
     );
     let kernel = (any::<bool>(), option::of(text()));
-    let own = (session, kernel);
-    (parent, creator, program(), own).prop_map(|(parent, creator, program, (session, kernel))| {
+    let own = (session, kernel, details(start_details()));
+    (parent, creator, program(), own).prop_map(|(parent, creator, program, own)| {
+        let (session, kernel, details) = own;
         Body::ProcessStart(Box::new(ProcessStart {
             parent_process_id: parent.0,
             parent_process_key: parent.1,
@@ -331,6 +386,7 @@ fn process_start() -> impl Strategy<Value = Body> {
             existing: session.1,
             kernel_process: kernel.0,
             name: kernel.1,
+            details,
         }))
     })
 }
@@ -353,13 +409,15 @@ fn process_exit() -> impl Strategy<Value = Body> {
 
 fn thread_start() -> impl Strategy<Value = Body> {
     let creator = (any::<Option<u32>>(), any::<Option<u32>>(), any::<bool>());
-    (any::<u32>(), creator, any::<Option<u64>>()).prop_map(|(thread_id, creator, start_address)| {
+    let own = (any::<Option<u64>>(), details(thread_details()));
+    (any::<u32>(), creator, own).prop_map(|(thread_id, creator, (start_address, details))| {
         Body::ThreadStart(ThreadStart {
             thread_id,
             creator_process_id: creator.0,
             creator_thread_id: creator.1,
             remote: creator.2,
             start_address,
+            details,
         })
     })
 }
@@ -373,8 +431,9 @@ fn image_load() -> impl Strategy<Value = Body> {
         option::of(string()),
     );
     let mapping = (any::<u64>(), any::<u64>());
-    (option::of(text()), mapping, flags, place()).prop_map(
-        |(image, (image_base, image_size), flags, place)| {
+    let own = (mapping, details(image_details()));
+    (option::of(text()), own, flags, place()).prop_map(
+        |(image, ((image_base, image_size), details), flags, place)| {
             Body::ImageLoad(ImageLoad {
                 image,
                 image_deleted: flags.0,
@@ -388,9 +447,74 @@ fn image_load() -> impl Strategy<Value = Body> {
                 signature_level: flags.3.map(Into::into),
                 signature_type: flags.4.map(Into::into),
                 existing: flags.2,
+                details,
             })
         },
     )
+}
+
+/// Any value of a struct with what is known of a file.
+macro_rules! any_file {
+    ($file:ident) => {{
+        let texts = vec(option::of(text()), 5);
+        let hashes = vec(option::of(string()), 4);
+        (texts, hashes).prop_map(|(mut texts, mut hashes)| $file {
+            original_file_name: texts.remove(0),
+            description: texts.remove(0),
+            product: texts.remove(0),
+            company: texts.remove(0),
+            file_version: texts.remove(0),
+            md5: hashes.remove(0).map(Into::into),
+            sha1: hashes.remove(0).map(Into::into),
+            sha256: hashes.remove(0).map(Into::into),
+            imphash: hashes.remove(0).map(Into::into),
+        })
+    }};
+}
+
+/// Details that few events have; those without a field are told as none.
+fn details<T: Clone + Default + PartialEq + std::fmt::Debug>(
+    details: impl Strategy<Value = T>,
+) -> impl Strategy<Value = Option<Box<T>>> {
+    let some = details.prop_map(|details| (details != T::default()).then(|| Box::new(details)));
+    option::of(some).prop_map(Option::flatten)
+}
+
+fn start_details() -> impl Strategy<Value = StartDetails> {
+    let texts = (option::of(text()), option::of(text()), option::of(text()));
+    let other = (option::of(string()), any::<Option<u64>>());
+    (texts, other, any_file!(ProgramFile)).prop_map(|(texts, (user, logon_id), file)| {
+        StartDetails {
+            parent_image: texts.0,
+            parent_command_line: texts.1,
+            parent_user: user.map(Into::into),
+            working_directory: texts.2,
+            logon_id,
+            file,
+        }
+    })
+}
+
+fn thread_details() -> impl Strategy<Value = ThreadDetails> {
+    let texts = (option::of(text()), option::of(text()), option::of(text()));
+    texts.prop_map(|texts| ThreadDetails {
+        process_image: texts.0,
+        creator_image: texts.1,
+        creator_command_line: texts.2,
+    })
+}
+
+fn image_details() -> impl Strategy<Value = ImageDetails> {
+    let texts = (option::of(text()), option::of(text()), option::of(text()));
+    (texts, any::<Option<bool>>(), any_file!(ImageFile)).prop_map(|(texts, signed, file)| {
+        ImageDetails {
+            process_image: texts.0,
+            file,
+            signed,
+            signer: texts.1,
+            signature_status: texts.2,
+        }
+    })
 }
 
 fn sensor_stop() -> impl Strategy<Value = Body> {

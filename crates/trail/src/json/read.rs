@@ -29,12 +29,14 @@ pub fn read_line(line: &[u8]) -> Result<Event, LineError> {
     fields(line)?.event()
 }
 
-/// What [`write_notes`](super::write_notes) wrote.
+/// What [`write_notes`](super::write_notes) wrote; the fields of the body's that it has are put into
+/// `body`.
 ///
 /// # Errors
 /// Names the first field that is not what it should be.
-pub fn read_notes(object: &[u8]) -> Result<Notes, LineError> {
+pub fn read_notes(object: &[u8], body: &mut Body) -> Result<Notes, LineError> {
     let mut fields = fields(object)?;
+    body.read_noted(&mut fields)?;
     Ok(Notes {
         truncated: fields.truncated()?,
         missing: fields.missing()?,

@@ -14,7 +14,7 @@ use super::described::{Column, columns_of};
 use super::time_text;
 use crate::store::layout::{self, MARK, Table};
 use crate::trail::schema::{self, Field, Place, Type};
-use crate::trail::{Program, ThreadStart};
+use crate::trail::{Program, StartDetails, ThreadStart};
 
 /// One `SELECT` of a view.
 #[derive(Clone, Debug)]
@@ -139,11 +139,31 @@ fn of_shared(field: &'static Field) -> Expressions {
         .collect()
 }
 
+/// A field that is a member of the notes, with its bytes.
+fn of_notes(field: &'static Field, notes: &str) -> Expressions {
+    let raw = field.r#type.has_raw();
+    let raw = raw.then(|| (field.raw_name, member(notes, field.raw_name)));
+    [Some((field.name, member(notes, field.name))), raw]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+/// The column with the notes: of the event, or of the shared row.
+const fn notes_of(shares_notes: bool) -> &'static str {
+    if shares_notes { "g.notes" } else { "e.notes" }
+}
+
 /// The fields of a kind's own, as `e` and what is joined to it have them.
 fn of_kind(kind: Kind) -> Expressions {
     let mut expressions = Vec::new();
+    let shares_notes = layout::table_of(kind).is_some_and(Table::shares_notes);
     for field in schema::fields_of_kind(kind) {
         let cell = match (field.place, field.r#type) {
+            (Place::Noted, _) => {
+                expressions.extend(of_notes(field, notes_of(shares_notes)));
+                continue;
+            }
             (Place::Shared, _) => {
                 expressions.extend(of_shared(field));
                 continue;
@@ -202,11 +222,7 @@ pub(super) const ALL: &str = "true";
 
 /// The rows of `table` as events.
 fn arm(columns: &[Column], kind: &str, table: &Table, own: &[(&'static str, String)]) -> Arm {
-    let notes = if table.shares_notes() {
-        "g.notes"
-    } else {
-        "e.notes"
-    };
+    let notes = notes_of(table.shares_notes());
     let mut joins = String::new();
     if let Some(shared) = table.shared_table() {
         let _infallible = write!(joins, " LEFT JOIN @{shared} AS g ON g.id = e.{shared}");
@@ -294,6 +310,15 @@ fn last_image(process: &str) -> String {
     )
 }
 
+/// Of a parent that the trail does not tell of, what its child's start says.
+fn parent_image() -> String {
+    let told = member("s.notes", StartDetails::parent_image.name);
+    format!(
+        "coalesce({}, {told})",
+        last_image("coalesce(s.parent, c.parent)")
+    )
+}
+
 fn parent_of(process: &str) -> String {
     format!(
         "coalesce((SELECT parent FROM @process_start WHERE process = {process} \
@@ -350,7 +375,7 @@ fn processes() -> Arm {
                 "(SELECT {} FROM @process WHERE id = coalesce(s.parent, c.parent))",
                 name.trim_start_matches("parent_")
             ),
-            "parent_image" => last_image("coalesce(s.parent, c.parent)"),
+            "parent_image" => parent_image(),
             "ancestry" => ancestry(),
             "host" | "host_id" | "run" => of_stretch_told(name),
             // The one that was told last.
@@ -419,6 +444,8 @@ fn processes_recorded() -> Expressions {
     for field in schema::fields_of_kind(Kind::PROCESS_START) {
         if field.place == Place::Shared {
             expressions.extend(of_shared(field));
+        } else if field.place == Place::Noted {
+            expressions.extend(of_notes(field, "s.notes"));
         } else {
             let cell = format!("coalesce(s.{0}, c.{0})", field.name);
             expressions.push((field.name, shown(field, &cell)));
