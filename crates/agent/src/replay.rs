@@ -4,6 +4,8 @@
 //! its content says which, never its name.
 
 pub mod compressed;
+#[cfg(feature = "evtx")]
+pub mod evtx;
 pub mod format;
 mod lines;
 pub mod newer;
@@ -79,6 +81,14 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// A part of a log is not as it was written; what can be read of it follows.
+    #[error("{part} is damaged: {what}")]
+    Damaged {
+        /// Which.
+        part: String,
+        /// What is wrong with it.
+        what: String,
+    },
     /// A line is an event of a kind this version does not know; nothing is wrong with it.
     #[error("line {line_number} is of kind {kind}, which a newer systrail reads")]
     NewerKind {
@@ -107,7 +117,17 @@ impl Error {
             | Self::NotBuiltIn { .. }
             | Self::Read { .. }
             | Self::ReadPart { .. }
+            | Self::Damaged { .. }
             | Self::NewerKind { .. } => false,
+        }
+    }
+
+    /// Whether it is about a part of which what can be read follows.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Damaged { .. } => true,
+            Self::In { source, .. } => source.is_damage(),
+            _ => false,
         }
     }
 }
@@ -124,7 +144,8 @@ enum Input {
     Other(Box<dyn Format>),
 }
 
-/// Opens a log, whatever its format, compressed or not; `-` is standard input.
+/// Opens a log, whatever its format, compressed or not; `-` is standard input. A folder is the logs
+/// of other systems that are in it.
 pub fn open(path: &Path) -> Result<Log, Error> {
     /// As much as is asked of the system at once.
     const READ_SIZE: usize = 256 * 1024;
@@ -133,15 +154,16 @@ pub fn open(path: &Path) -> Result<Log, Error> {
         source,
     };
     if path == Path::new("-") {
-        let input = BufReader::new(io::stdin());
-        let plain = compressed::plain(Box::new(input)).map_err(at_path)?;
-        return Log::new(path, plain, None);
+        return read(Box::new(BufReader::new(io::stdin())));
     }
     let file = File::open(path).map_err(at_path)?;
-    // A directory can be opened, and says so only when it is read.
     let metadata = file.metadata().map_err(at_path)?;
     if metadata.is_dir() {
-        return Err(at_path(io::ErrorKind::IsADirectory.into()));
+        let (logs, progress) = format::open_folder(path)?;
+        return Ok(Log {
+            input: Input::Other(logs),
+            progress: Some(progress),
+        });
     }
     let size = metadata.len();
     let read = Arc::new(AtomicU64::new(0));
@@ -154,6 +176,16 @@ pub fn open(path: &Path) -> Result<Log, Error> {
     Log::new(path, plain, Some(Progress { read, size }))
 }
 
+/// The log whose bytes are `input`, whatever its format, compressed or not.
+pub fn read(input: Box<dyn BufRead + Send>) -> Result<Log, Error> {
+    let path = Path::new("-");
+    let plain = compressed::plain(input).map_err(|source| Error::Open {
+        path: path.to_path_buf(),
+        source,
+    })?;
+    Log::new(path, plain, None)
+}
+
 impl Log {
     /// The log whose content, decompressed, is `input`.
     fn new(
@@ -161,7 +193,10 @@ impl Log {
         input: Box<dyn BufRead + Send>,
         progress: Option<Progress>,
     ) -> Result<Self, Error> {
-        let opened = Opened::new(path, input);
+        let opened = Opened {
+            progress: progress.clone(),
+            ..Opened::new(path, input)
+        };
         let input = match format::of(&opened.begin) {
             Some(known) => Input::Other(known.open(opened)?),
             None => Input::Lines(Events::new(opened.input)),
@@ -226,6 +261,11 @@ impl Progress {
     /// Bytes of the file that have been read, compressed ones where it is compressed.
     pub fn read(&self) -> u64 {
         self.read.load(Ordering::Relaxed)
+    }
+
+    /// So many more bytes have been read.
+    pub(crate) fn advance(&self, size: u64) {
+        self.read.fetch_add(size, Ordering::Relaxed);
     }
 
     /// Bytes of the file when it was opened; 0 for a pipe or a device.

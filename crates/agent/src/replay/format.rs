@@ -4,15 +4,15 @@
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use super::Error;
+use super::{Error, Progress};
 use crate::trail::Event;
 
 /// So many of the first bytes are looked at.
 pub const BEGIN_SIZE: usize = 4096;
 
 /// A log of another format than JSON Lines: its events, in its order. An error that
-/// [is passed over](Error::is_passed_over) is followed by what comes next; after any other there is
-/// nothing.
+/// [is passed over](Error::is_passed_over) or [is damage](Error::is_damage) is followed by what comes
+/// next; after any other there is nothing. What was damaged is counted by a remark.
 pub trait Format: Iterator<Item = Result<Event, Error>> + Send {
     /// How many parts were passed over as no events, so far.
     fn invalid_count(&self) -> u64;
@@ -42,6 +42,8 @@ pub struct Opened {
     pub begin: Vec<u8>,
     /// Its content, from the first byte on.
     pub input: Box<dyn BufRead + Send>,
+    /// How far the file has been read, for a format that reads it otherwise than by `input`.
+    pub progress: Option<Progress>,
 }
 
 impl Opened {
@@ -56,20 +58,29 @@ impl Opened {
             Err(error) => return Self::broken(path, begin, error),
         };
         if is_lines {
-            return Self { path, begin, input };
+            return Self::of(path, begin, input);
         }
         let mut first = (&mut input).take(BEGIN_SIZE as u64);
         if let Err(error) = first.read_to_end(&mut begin) {
             return Self::broken(path, begin, error);
         }
         let input = Box::new(io::Cursor::new(begin.clone()).chain(input));
-        Self { path, begin, input }
+        Self::of(path, begin, input)
+    }
+
+    fn of(path: PathBuf, begin: Vec<u8>, input: Box<dyn BufRead + Send>) -> Self {
+        Self {
+            path,
+            begin,
+            input,
+            progress: None,
+        }
     }
 
     fn broken(path: PathBuf, begin: Vec<u8>, error: io::Error) -> Self {
         let rest = BufReader::with_capacity(1, Broken(Some(error)));
         let input = Box::new(io::Cursor::new(begin.clone()).chain(rest));
-        Self { path, begin, input }
+        Self::of(path, begin, input)
     }
 }
 
@@ -101,6 +112,15 @@ pub fn of(begin: &[u8]) -> Option<Known> {
     /// documentation describes the file).
     const EVTX: &[u8] = b"ElfFile\0";
     begin.starts_with(EVTX).then_some(Known::Evtx)
+}
+
+/// The logs in a folder, read as one in the order of time.
+pub(super) fn open_folder(path: &Path) -> Result<(Box<dyn Format>, Progress), Error> {
+    let opened: Result<(Box<dyn Format>, Progress), _> = Err(io::ErrorKind::IsADirectory.into());
+    opened.map_err(|source| Error::Open {
+        path: path.to_path_buf(),
+        source,
+    })
 }
 
 impl Known {
