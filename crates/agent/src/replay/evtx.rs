@@ -7,8 +7,13 @@
 
 #![expect(dead_code, reason = "what reads with it comes next")]
 
+mod convert;
 mod data;
 mod file;
+mod hosts;
 mod others;
+mod processes;
 mod raw;
 mod record;
+mod security;
+mod sysmon;
