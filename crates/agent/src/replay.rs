@@ -263,6 +263,14 @@ impl Progress {
         self.read.load(Ordering::Relaxed)
     }
 
+    /// Of logs of this size together, of which nothing has been read.
+    pub(crate) fn of_size(size: u64) -> Self {
+        Self {
+            read: Arc::default(),
+            size,
+        }
+    }
+
     /// So many more bytes have been read.
     pub(crate) fn advance(&self, size: u64) {
         self.read.fetch_add(size, Ordering::Relaxed);

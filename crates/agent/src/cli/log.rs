@@ -23,7 +23,9 @@ const DRAW_COUNT: u64 = 1024;
 /// The events of a log; what is none is told, and counted.
 pub(super) struct Log {
     events: replay::Log,
+    /// What was passed over; after [`end`](Self::end), also what only the end told of.
     pub(super) invalid_count: u64,
+    damaged_count: u64,
     newer: Newer,
     /// Why reading ended early.
     pub(super) broke_off: Option<Error>,
@@ -56,6 +58,7 @@ impl Log {
         Ok(Self {
             events,
             invalid_count: 0,
+            damaged_count: 0,
             newer: Newer::default(),
             broke_off: None,
             bar,
@@ -87,6 +90,7 @@ impl Log {
         for remark in self.events.remarks() {
             say!("{}", remark.text);
             passed_over_count += remark.passed_over_count;
+            self.invalid_count += remark.passed_over_count;
         }
         Ok(passed_over_count)
     }
@@ -164,6 +168,12 @@ impl Iterator for Log {
                 Some(Err(error)) if error.is_passed_over() => {
                     self.invalid_count += 1;
                     if self.invalid_count <= TOLD_MAX {
+                        say!("{error}");
+                    }
+                }
+                Some(Err(error)) if error.is_damage() => {
+                    self.damaged_count += 1;
+                    if self.damaged_count <= TOLD_MAX {
                         say!("{error}");
                     }
                 }

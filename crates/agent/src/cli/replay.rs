@@ -19,9 +19,9 @@ use super::options::{self, exit_of};
 use super::passed_over::Strict;
 use super::{Exit, Failure, console, record, report, stop};
 
-/// Reads a log of JSON Lines and prints its events for a person, or writes them to another log. A
-/// line that is no event is reported with its number, counted and passed over; events of kinds that
-/// only a newer version knows are counted apart.
+/// Reads a log of JSON Lines, or a Windows event log, and prints its events for a person, or writes
+/// them to another log. A line or record that is no event is reported with its number, counted and
+/// passed over; events of kinds that only a newer version knows are counted apart.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -29,9 +29,11 @@ Examples:
   systrail replay trail.jsonl --log clean.jsonl      copy every line that is an event
   systrail replay old.jsonl.gz --on-loss fail        gzip and zstd are told by their content
   systrail replay trail.jsonl --store trail.store    so that query, tree and show can ask it
+  systrail replay Security.evtx                      a Windows event log: Sysmon's, 4688, 4689
+  systrail replay logs/ --store case.store           all event logs in a folder, merged by time
   systrail replay trail.jsonl --pace                 as slowly as it happened")]
 pub(super) struct Arguments {
-    /// The log; - is standard input
+    /// The log, or a folder of Windows event logs; - is standard input
     file: PathBuf,
     /// Write JSON Lines to this file instead of printing; - is standard output
     #[arg(long, value_name = "FILE")]
@@ -86,8 +88,8 @@ pub(super) fn main(arguments: &Arguments) -> Result<Exit, Failure> {
     if let Some(path) = &arguments.summary {
         report::write_summary(path, &account)?;
     }
-    let invalid_count = log.invalid_count;
     arguments.strict.exit(log.end()?)?;
+    let invalid_count = log.invalid_count;
     let on_loss = match arguments.on_loss.as_str() {
         "fail" => OnLoss::Fail,
         _ => OnLoss::Log,

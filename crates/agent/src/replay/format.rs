@@ -116,6 +116,9 @@ pub fn of(begin: &[u8]) -> Option<Known> {
 
 /// The logs in a folder, read as one in the order of time.
 pub(super) fn open_folder(path: &Path) -> Result<(Box<dyn Format>, Progress), Error> {
+    #[cfg(feature = "evtx")]
+    let opened = super::evtx::Evtx::open_folder(path);
+    #[cfg(not(feature = "evtx"))]
     let opened: Result<(Box<dyn Format>, Progress), _> = Err(io::ErrorKind::IsADirectory.into());
     opened.map_err(|source| Error::Open {
         path: path.to_path_buf(),
@@ -125,8 +128,18 @@ pub(super) fn open_folder(path: &Path) -> Result<(Box<dyn Format>, Progress), Er
 
 impl Known {
     /// Reads a log as one of this format.
+    #[cfg_attr(
+        feature = "evtx",
+        expect(
+            clippy::unnecessary_wraps,
+            reason = "a format that is not built in is an error"
+        )
+    )]
     pub(super) fn open(self, opened: Opened) -> Result<Box<dyn Format>, Error> {
         match self {
+            #[cfg(feature = "evtx")]
+            Self::Evtx => Ok(Box::new(super::evtx::Evtx::open(opened))),
+            #[cfg(not(feature = "evtx"))]
             Self::Evtx => Err(Error::NotBuiltIn {
                 path: opened.path,
                 format: "a Windows event log",

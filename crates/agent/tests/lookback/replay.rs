@@ -221,6 +221,7 @@ fn what_has_no_event_at_all_is_no_log() {
 }
 
 /// Formats are told by their content, whatever the file is called and however it is compressed.
+#[cfg(not(feature = "evtx"))]
 #[test]
 fn a_format_that_is_not_built_in_is_named_with_what_has_it() {
     let evtx = [b"ElfFile\0", &[0; 8192][..]].concat();
