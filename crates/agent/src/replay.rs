@@ -1,6 +1,6 @@
 //! Reads a log back, event by event, whatever became of it: what is no event is reported, counted
 //! and passed over, and an event of a newer version's kind is told as that. A log is JSON Lines or
-//! in one of the [formats](format) other systems write, and may be compressed (`replay/compressed.rs`);
+//! in one of the [formats](mod@format) other systems write, and may be compressed (`replay/compressed.rs`);
 //! its content says which, never its name.
 
 pub mod compressed;
