@@ -209,6 +209,9 @@ impl Tree {
         match event.body.kind().subject() {
             Some(Subject::Recording) | None => {}
             Some(Subject::Process | Subject::Thread | Subject::Image) => {
+                if let Body::ProcessStart(start) = &event.body {
+                    self.add_parent(start, event, recording)?;
+                }
                 let index = self.entry(event.process_id, event.process_key, event.time)?;
                 self.told_by[index] = Some(recording);
                 let process = &mut self.processes[index];
@@ -221,6 +224,37 @@ impl Tree {
                 }
             }
         }
+        Ok(())
+    }
+
+    /// Takes a parent as its child's start tells of it, where nothing else told of it before.
+    fn add_parent(
+        &mut self,
+        start: &ProcessStart,
+        event: &Event,
+        recording: usize,
+    ) -> Result<(), TooMany> {
+        let (Some(id), Some(key)) = (start.parent_process_id, start.parent_process_key) else {
+            return Ok(());
+        };
+        let told = start
+            .details
+            .as_ref()
+            .filter(|told| told.parent_image.is_some());
+        let Some(told) = told.filter(|_| !self.by_key.contains_key(&key)) else {
+            return Ok(());
+        };
+        let index = self.entry(id, key, event.time)?;
+        self.told_by[index] = Some(recording);
+        let parent = &mut self.processes[index];
+        parent.host = Arc::clone(&event.origin.host);
+        parent.program = Program {
+            image: told.parent_image.clone(),
+            command_line: told.parent_command_line.clone(),
+            user: told.parent_user.clone(),
+            ..Program::default()
+        };
+        self.texts_size = self.texts_size.saturating_add(parent.program.size());
         Ok(())
     }
 

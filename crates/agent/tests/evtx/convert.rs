@@ -3,6 +3,7 @@
 use event::Kind;
 use systrail::trail::value::Value;
 use systrail::trail::{Body, Event, ProcessStart, UserId};
+use systrail::tree::Tree;
 
 use crate::encoder::{Entry, log};
 use crate::read;
@@ -338,4 +339,18 @@ fn a_record_without_its_process_is_passed_over() {
         ["record 1 is passed over: it has no ProcessId"]
     );
     assert_eq!(read.events.len(), 1);
+}
+
+/// A log begins in the middle of an attack: who started its first process stands in that start alone.
+#[test]
+fn a_parent_that_only_its_child_tells_of_is_in_the_tree() {
+    let read = read(&log(&[&[start()]]));
+    let mut tree = Tree::default();
+    tree.add(&read.events[0]).unwrap();
+    let [parent, child] = tree.processes() else {
+        panic!("{:?}", tree.processes());
+    };
+    assert_eq!(child.parent_process_key, Some(parent.process_key));
+    assert_eq!((parent.process_id, &*parent.title()), (8864, "p.exe"));
+    assert_eq!(parent.start_time, None);
 }
