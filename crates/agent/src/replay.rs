@@ -264,7 +264,7 @@ impl Progress {
     }
 
     /// Of logs of this size together, of which nothing has been read.
-    pub(crate) fn of_size(size: u64) -> Self {
+    pub fn of_size(size: u64) -> Self {
         Self {
             read: Arc::default(),
             size,
@@ -272,7 +272,7 @@ impl Progress {
     }
 
     /// So many more bytes have been read.
-    pub(crate) fn advance(&self, size: u64) {
+    pub fn advance(&self, size: u64) {
         self.read.fetch_add(size, Ordering::Relaxed);
     }
 
