@@ -96,8 +96,13 @@ const TABLE: &[Edges] = &[
         foreign: Foreign::Only(&["itoa", "jiff", "serde", "serde_json"]),
     },
     Edges {
+        package: "systrail-etw",
+        ours: &[],
+        foreign: Foreign::Nothing,
+    },
+    Edges {
         package: "systrail",
-        ours: &["event", "systrail-trail"],
+        ours: &["event", "systrail-etw", "systrail-trail"],
         foreign: Foreign::Any,
     },
     Edges {
@@ -258,6 +263,7 @@ fn manifest_path(package: &Package) -> String {
     // parts.
     let directory = match package.name.as_str() {
         "systrail" => "agent",
+        "systrail-etw" => "etw",
         "systrail-trail" => "trail",
         name => name,
     };
