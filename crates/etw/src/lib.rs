@@ -1,8 +1,19 @@
 //! Windows' event traces (ETW): the trace file, and what the kernel tells in it.
+//!
+//! [`file`] walks a trace file (`.etl`) and gives its events in the order of their times, on any system
+//! and in little memory.
+//!
+//! Everything in a trace is a claim. No input panics, makes a loop, or takes more memory than the limits
+//! that are named here; what cannot be read is counted.
 
 #![forbid(unsafe_code)]
 
+pub mod buffer;
 pub mod clock;
+pub mod encode;
 pub mod fields;
+pub mod file;
 pub mod guid;
+pub mod header;
+pub mod log_file;
 pub mod lzxpress;
