@@ -118,6 +118,7 @@ impl Enricher {
             Event::ThreadStart(start) => self.thread_start(header, *start),
             Event::ThreadExit(event::thread::Exit) => self.thread_exit(header),
             Event::ImageLoad(load) => self.image_load(header, load, extension),
+            Event::ImageUnload(unload) => self.image_unload(header, unload),
             Event::Lost(_) | Event::Unknown => return None,
         })
     }

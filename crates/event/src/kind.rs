@@ -59,6 +59,7 @@ macro_rules! kinds {
                 Some(match self {
                     $(Self::$kind => $name,)+
                     $(Self::$told => $told_name,)+
+                    Self::ANY => "any",
                     _ => return None,
                 })
             }
@@ -98,6 +99,8 @@ kinds! {
         THREAD_EXIT = 17, "thread_exit", Thread;
         /// An image was mapped.
         IMAGE_LOAD = 32, "image_load", Image;
+        /// An image was unmapped (Windows).
+        IMAGE_UNLOAD = 33, "image_unload", Image;
     }
     told {
         /// Events were lost.
@@ -113,10 +116,15 @@ kinds! {
 const OBSERVED_COUNT: usize = Kind::OBSERVED.len();
 
 impl Kind {
+    /// Of events that were lost, where nobody counts them by kind; no event is of it.
+    pub const ANY: Self = Self(0xffff);
+
     /// The kind of that name.
     pub fn from_name(name: &str) -> Option<Self> {
+        let any = [Self::ANY];
         Self::ALL
             .iter()
+            .chain(&any)
             .copied()
             .find(|kind| kind.name() == Some(name))
     }

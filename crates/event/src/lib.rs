@@ -199,6 +199,8 @@ pub enum Event<'a> {
     ThreadExit(thread::Exit),
     /// An image was mapped.
     ImageLoad(image::Load<'a>),
+    /// An image was unmapped (Windows).
+    ImageUnload(image::Unload<'a>),
     /// Events were lost.
     Lost(loss::Lost),
     /// A record of a kind this reader does not know: a newer sensor's.
@@ -235,6 +237,7 @@ pub fn read(bytes: &[u8]) -> Result<Record<'_>, Invalid> {
         Kind::THREAD_START => Event::ThreadStart(thread::Start::read(&mut reader)?),
         Kind::THREAD_EXIT => Event::ThreadExit(thread::Exit),
         Kind::IMAGE_LOAD => Event::ImageLoad(image::Load::read(&mut reader)?),
+        Kind::IMAGE_UNLOAD => Event::ImageUnload(image::Unload::read(&mut reader)?),
         Kind::LOST => Event::Lost(loss::Lost::read(&mut reader)?),
         _ => Event::Unknown,
     };
@@ -268,6 +271,7 @@ pub fn kind_and_size(event: &Event<'_>) -> Option<(Kind, usize)> {
         Event::ThreadStart(_) => (Kind::THREAD_START, thread::Start::SIZE),
         Event::ThreadExit(_) => (Kind::THREAD_EXIT, thread::Exit::SIZE),
         Event::ImageLoad(load) => (Kind::IMAGE_LOAD, load.size()),
+        Event::ImageUnload(unload) => (Kind::IMAGE_UNLOAD, unload.size()),
         Event::Lost(_) => (Kind::LOST, loss::Lost::SIZE),
         Event::Unknown => return None,
     };
@@ -295,6 +299,7 @@ pub fn write<'b>(header: Header, event: &Event<'_>, buffer: &'b mut [u8]) -> Opt
         Event::ProcessExit(exit) => exit.write(&mut writer),
         Event::ThreadStart(start) => start.write(&mut writer),
         Event::ImageLoad(load) => load.write(&mut writer),
+        Event::ImageUnload(unload) => unload.write(&mut writer),
         Event::Lost(lost) => lost.write(&mut writer),
         Event::ThreadExit(_) | Event::Unknown => {}
     }

@@ -56,6 +56,11 @@ fn cases() -> Vec<Case> {
         image_size: 0x7877_7675_7473_7271,
         image: b"/usr/lib/caf\xe9.so",
     };
+    let unload = image::Unload {
+        image_base: 0x6867_6665_6463_6261,
+        image_size: 0x7877_7675_7473_7271,
+        image: b"/usr/lib/caf\xe9.so",
+    };
     let placed = image::Load {
         image:
             b"x.so\0lib\0\x01\0\0\0\x03\x02\x10\0\x18\x17\x16\x15\x14\x13\x12\x11\x24\x23\x22\x21",
@@ -96,6 +101,7 @@ fn cases() -> Vec<Case> {
         case("image_load", Event::ImageLoad(load)),
         case("lost", Event::Lost(lost)),
         case("image_load_placed", Event::ImageLoad(placed)),
+        case("image_unload", Event::ImageUnload(unload)),
     ]
 }
 

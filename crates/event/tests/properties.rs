@@ -35,6 +35,10 @@ impl Sample {
                 ..exec
             }),
             Event::ImageLoad(load) => Event::ImageLoad(image::Load { image: one, ..load }),
+            Event::ImageUnload(unload) => Event::ImageUnload(image::Unload {
+                image: one,
+                ..unload
+            }),
             other => other,
         }
     }
@@ -74,7 +78,7 @@ fn header() -> impl Strategy<Value = Header> {
 
 fn event() -> impl Strategy<Value = Event<'static>> {
     let ids = any::<[u32; 5]>();
-    (0..7, ids, any::<[u64; 2]>(), any::<[u16; 2]>()).prop_map(|(kind, ids, numbers, marks)| {
+    (0..8, ids, any::<[u64; 2]>(), any::<[u16; 2]>()).prop_map(|(kind, ids, numbers, marks)| {
         match kind {
             0 => Event::ProcessStart(process::Start {
                 parent_process_id: ids[0],
@@ -105,6 +109,11 @@ fn event() -> impl Strategy<Value = Event<'static>> {
                 image_base: numbers[0],
                 image_size: numbers[1],
                 ..image::Load::default()
+            }),
+            6 => Event::ImageUnload(image::Unload {
+                image_base: numbers[0],
+                image_size: numbers[1],
+                ..image::Unload::default()
             }),
             _ => Event::Lost(loss::Lost {
                 kind: Kind(marks[0]),

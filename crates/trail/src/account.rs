@@ -33,6 +33,8 @@ impl Count {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     known: ByKind<Count>,
+    /// Those of [`Kind::ANY`]: losses that nobody counted by kind.
+    any: Count,
     /// Those of kinds a newer version knows, by their names.
     newer: Vec<(Box<str>, Count)>,
 }
@@ -40,23 +42,33 @@ pub struct Counts {
 impl Counts {
     /// The counters of `kind`, where an account is kept for it.
     pub fn of(&mut self, kind: Kind) -> Option<&mut Count> {
-        self.known.get_mut(kind)
+        match kind {
+            Kind::ANY => Some(&mut self.any),
+            _ => self.known.get_mut(kind),
+        }
     }
 
     /// The counters of `kind`; zeros for a kind no account is kept for.
     pub fn get(&self, kind: Kind) -> Count {
-        self.known.get(kind).copied().unwrap_or_default()
+        match kind {
+            Kind::ANY => self.any,
+            _ => self.known.get(kind).copied().unwrap_or_default(),
+        }
     }
 
-    /// Every kind with its counters, in the order of [`Kind::OBSERVED`].
+    /// Every kind with its counters, in the order of [`Kind::OBSERVED`]; then [`Kind::ANY`], where
+    /// there is something of it.
     pub fn by_kind(&self) -> impl Iterator<Item = (Kind, Count)> + Clone {
-        self.known.iter().map(|(kind, count)| (kind, *count))
+        let known = self.known.iter().map(|(kind, count)| (kind, *count));
+        let any = (self.any != Count::default()).then_some((Kind::ANY, self.any));
+        known.chain(any)
     }
 
     /// Whether every kind balances.
     pub fn is_balanced(&self) -> bool {
         let newer = self.newer.iter().map(|(_, count)| count);
-        let mut all = self.known.iter().map(|(_, count)| count).chain(newer);
+        let known = self.known.iter().map(|(_, count)| count);
+        let mut all = known.chain([&self.any]).chain(newer);
         all.all(Count::is_balanced)
     }
 }

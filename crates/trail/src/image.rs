@@ -1,4 +1,4 @@
-//! Image load.
+//! Image load and unload.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -36,5 +36,20 @@ fields! {
         existing: bool => Truth in Shared since 1;
         /// what few sensors know of it
         details: Option<Box<ImageDetails>> => MaybeGroup in Apart since 3;
+    }
+}
+
+fields! {
+    /// An image was unmapped (Windows).
+    #[derive(Clone, Debug, Default, PartialEq)]
+    pub struct ImageUnload {
+        /// full path of the file
+        image: Option<Text> => SystemText in Row since 3, ecs "dll.path", ocsf "module.file.path";
+        /// where the mapping began
+        image_base: u64 => Address in Row since 3, ocsf "module.base_address";
+        /// bytes of the mapping
+        image_size: u64 => Number in Row since 3, ocsf "module.file.size";
+        /// it was in the kernel's address space
+        kernel_image: bool => Truth in Row since 3;
     }
 }

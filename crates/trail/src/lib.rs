@@ -43,7 +43,7 @@ use visit::Visitor;
 pub use body::Body;
 pub use details::{ImageDetails, ImageFile, ProgramFile, StartDetails, ThreadDetails};
 pub use further::Further;
-pub use image::ImageLoad;
+pub use image::{ImageLoad, ImageUnload};
 pub use process::{ProcessExec, ProcessExit, ProcessStart, Program};
 pub use recording::{Lost, SensorStart, SensorStop};
 pub use text::{Text, UserId};

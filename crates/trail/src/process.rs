@@ -93,7 +93,7 @@ fields! {
         existing: bool => Truth in Row since 1;
         /// the process has no user mode: a Linux kernel thread, a Windows system process
         kernel_process: bool => Flag in Row since 2;
-        /// what the kernel calls such a process when it is first told: `kthreadd`, `Registry`
+        /// what the kernel calls such a process when it is first told: `kthreadd`, `Registry`; in a trace of Windows also one whose path is not told
         name: Option<Text> => MaybeSystemText in Row since 2, ecs "process.name", ocsf "process.name";
         /// what few sensors know of it
         details: Option<Box<StartDetails>> => MaybeGroup in Apart since 3;

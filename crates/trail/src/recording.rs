@@ -11,7 +11,7 @@ fields! {
     /// Events were lost here.
     #[derive(Clone, Debug, PartialEq)]
     pub struct Lost {
-        /// the kind of the events; `kind_N` for a number this version has no name for
+        /// the kind of the events; `any` where nobody counts them by kind, `kind_N` for a number this version has no name for
         lost_kind: Kind => KindName in Row since 1;
         /// how many
         lost_count: u64 => Number in Row since 1;
@@ -24,7 +24,7 @@ fields! {
     /// A sensor began to record.
     #[derive(Clone, Debug, PartialEq)]
     pub struct SensorStart {
-        /// the sensor: `ebpf`, `perf`, `connector`, `driver`, `replay`
+        /// the sensor: `ebpf`, `perf`, `connector`, `driver`, `replay`; `etl` for a trace of Windows
         source: Cow<'static, str> => PlainText in Row since 1;
         /// the version of the agent
         version: Cow<'static, str> => PlainText in Row since 1;
@@ -38,7 +38,7 @@ fields! {
     /// A sensor stopped.
     #[derive(Clone, Debug, PartialEq)]
     pub struct SensorStop {
-        /// the sensor: `ebpf`, `perf`, `connector`, `driver`, `replay`
+        /// the sensor: `ebpf`, `perf`, `connector`, `driver`, `replay`; `etl` for a trace of Windows
         source: Cow<'static, str> => PlainText in Row since 1;
         /// the version of the agent
         version: Cow<'static, str> => PlainText in Row since 1;

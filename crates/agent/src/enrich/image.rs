@@ -1,4 +1,4 @@
-//! Image load.
+//! Image load and unload.
 
 use event::{Extension, Flags, Header, image};
 
@@ -50,6 +50,24 @@ impl Enricher {
         });
         Enriched {
             truncated,
+            missing,
+            ..self.about(header, body)
+        }
+    }
+
+    pub(super) fn image_unload(&mut self, header: &Header, unload: &image::Unload<'_>) -> Enriched {
+        let image = self.images.path(unload.image, header.flags).text;
+        let mut missing = Vec::new();
+        if image.is_none() {
+            missing.push(("image".into(), missing::GONE.into()));
+        }
+        let body = Body::ImageUnload(trail::ImageUnload {
+            image,
+            image_base: unload.image_base,
+            image_size: unload.image_size,
+            kernel_image: header.flags.contains(Flags::KERNEL_IMAGE),
+        });
+        Enriched {
             missing,
             ..self.about(header, body)
         }

@@ -20,7 +20,7 @@ pub(super) fn object(event: &Event, mut fields: Map<String, Value>) -> Value {
         set(&mut object, "process.args_count", arguments.len());
     }
     if let Some(Value::String(path)) = fields.get("image") {
-        let is_library = matches!(event.body, Body::ImageLoad(_));
+        let is_library = matches!(event.body, Body::ImageLoad(_) | Body::ImageUnload(_));
         let name = if is_library {
             "dll.name"
         } else {
@@ -68,6 +68,7 @@ fn categories(body: &Body) -> Categories {
         Body::ProcessExit(_) => ("process", "end", Some("process.end")),
         Body::ThreadExit(_) => ("process", "end", None),
         Body::ImageLoad(_) => ("library", "start", None),
+        Body::ImageUnload(_) => ("library", "end", None),
         // A kind without a line here says at least what it is about.
         other => match other.kind().subject() {
             Some(Subject::Process | Subject::Thread) => ("process", "change", None),

@@ -36,6 +36,7 @@ impl Class {
             Body::ProcessExit(_) => Some((2, "Terminate")),
             Body::ImageLoad(load) if load.existing => Some((OTHER, "Existing")),
             Body::ImageLoad(_) => Some((1, "Load")),
+            Body::ImageUnload(_) => Some((2, "Unload")),
             _ => None,
         };
         let kind = body.kind();

@@ -8,7 +8,7 @@ use std::io::Write;
 use super::stream::Out;
 use super::{Sink, Tally};
 use crate::shown::{Row, run_time, time_of_day};
-use crate::trail::{Body, Event, ImageLoad, ProcessExit, Program, Text, ThreadStart};
+use crate::trail::{Body, Event, ImageLoad, ImageUnload, ProcessExit, Program, Text, ThreadStart};
 use event::Kind;
 
 /// Where the columns begin.
@@ -104,7 +104,7 @@ fn colour(kind: Kind) -> &'static str {
         Kind::PROCESS_EXEC => "\x1b[1;32m",
         Kind::PROCESS_EXIT => "\x1b[33m",
         Kind::THREAD_START | Kind::THREAD_EXIT => "\x1b[2m",
-        Kind::IMAGE_LOAD => "\x1b[36m",
+        Kind::IMAGE_LOAD | Kind::IMAGE_UNLOAD => "\x1b[36m",
         // White on red: a loss must not be overlooked.
         Kind::LOST => "\x1b[1;37;41m",
         _ => "\x1b[1m",
@@ -130,6 +130,7 @@ fn what(row: &mut Row<'_>, body: &Body) {
         Body::ThreadStart(start) => thread_start(row, start),
         Body::ThreadExit(exit) => row.text(&format!("thread {}", exit.thread_id)),
         Body::ImageLoad(load) => image_load(row, load),
+        Body::ImageUnload(unload) => image_unload(row, unload),
         Body::Lost(lost) => row.text(&format!(
             "LOST {} {}: {}",
             lost.lost_count, lost.lost_kind, lost.lost_reason
@@ -204,6 +205,15 @@ fn image_load(row: &mut Row<'_>, load: &ImageLoad) {
         row.text("kernel ");
     }
     image(row, load.image.as_ref(), load.image_deleted);
+}
+
+fn image_unload(row: &mut Row<'_>, unload: &ImageUnload) {
+    row.text(&format!("{:#014x} ", unload.image_base));
+    row.text(&format!("{:>9} ", unload.image_size));
+    if unload.kernel_image {
+        row.text("kernel ");
+    }
+    image(row, unload.image.as_ref(), false);
 }
 
 fn image(row: &mut Row<'_>, image: Option<&Text>, is_deleted: bool) {

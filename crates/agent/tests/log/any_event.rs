@@ -9,7 +9,7 @@ use proptest::option;
 use proptest::prelude::*;
 use systrail::account::{Account, Count, Counts, QueuePeak, SinkCount};
 use systrail::trail::{
-    Body, Event, Further, ImageDetails, ImageFile, ImageLoad, Lost, Origin, ProcessExec,
+    Body, Event, Further, ImageDetails, ImageFile, ImageLoad, ImageUnload, Lost, Origin, ProcessExec,
     ProcessExit, ProcessStart, Program, ProgramFile, SensorStart, SensorStop, StartDetails, Text,
     ThreadDetails, ThreadExit, ThreadStart, Time, UserId, Whence,
 };
@@ -113,6 +113,7 @@ pub(crate) fn full_events() -> Vec<Event> {
             existing: true,
             details: Some(Box::new(full_image_details())),
         }),
+        full_unload(),
         Body::Lost(Lost {
             lost_kind: Kind::THREAD_START,
             lost_count: 17,
@@ -197,6 +198,15 @@ fn full_image_details() -> ImageDetails {
         signer: Some(Text::from_bytes(b"Caf\xe9 Ltd")),
         signature_status: Some(Text::from_bytes(b"Valid\xe9")),
     }
+}
+
+fn full_unload() -> Body {
+    Body::ImageUnload(ImageUnload {
+        image: Some(Text::from_bytes(b"/lib/caf\xe9.so")),
+        image_base: 0x7f12_3456_7000,
+        image_size: 1_048_576,
+        kernel_image: true,
+    })
 }
 
 fn full_program() -> Program {
@@ -342,6 +352,7 @@ fn body() -> BoxedStrategy<Body> {
         thread_start().boxed(),
         any::<u32>().prop_map(|thread_id| Body::ThreadExit(ThreadExit { thread_id })),
         image_load().boxed(),
+        image_unload().boxed(),
         (kind(), any::<u64>(), string()).prop_map(|(lost_kind, lost_count, reason)| {
             Body::Lost(Lost {
                 lost_kind,
@@ -514,6 +525,18 @@ fn image_details() -> impl Strategy<Value = ImageDetails> {
             signer: texts.1,
             signature_status: texts.2,
         }
+    })
+}
+
+fn image_unload() -> impl Strategy<Value = Body> {
+    let fields = (any::<u64>(), any::<u64>(), any::<bool>());
+    (option::of(text()), fields).prop_map(|(image, (image_base, image_size, kernel_image))| {
+        Body::ImageUnload(ImageUnload {
+            image,
+            image_base,
+            image_size,
+            kernel_image,
+        })
     })
 }
 

@@ -87,6 +87,7 @@ fn is_plain(event: &Event) -> bool {
         Body::Lost(lost) => small(lost.lost_count),
         Body::ProcessExit(exit) => exit.run_time_ns.is_none_or(small),
         Body::ImageLoad(load) => small(load.image_size) && load.inode.is_none_or(small),
+        Body::ImageUnload(unload) => small(unload.image_size),
         _ => true,
     };
     let program = event.body.program();
