@@ -11,6 +11,7 @@ use crate::rules::{Rules, Verdict};
 use crate::sys::machine;
 use crate::sys::processes::{self, IDS_RETURN_WITHIN_TICK, START_TICK_NS};
 use crate::trail::{self, Body, missing};
+use crate::trust;
 
 mod after_loss;
 pub mod device_path;
@@ -23,7 +24,6 @@ pub mod program;
 mod thread;
 mod token_bucket;
 pub mod user;
-mod windows;
 
 use after_loss::Losses;
 use exit_status::ExitStatus;
@@ -195,7 +195,7 @@ impl Enricher {
                 .filter(|id| *id != 0),
             program: program.trail.clone(),
             session_id: user.then_some(start.session_id),
-            integrity_level: token.map(|token| windows::integrity_level(token.integrity_level)),
+            integrity_level: token.map(|token| trust::integrity_level(token.integrity_level)),
             elevated: token.map(|token| token.elevated != 0),
             existing: header.flags.contains(Flags::EXISTING),
             kernel_process: is_kernel(header, &program),

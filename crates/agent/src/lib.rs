@@ -26,6 +26,7 @@ pub mod story;
 mod suggestion;
 pub mod sys;
 pub mod tree;
+mod trust;
 
 pub use trail::{self, account};
 

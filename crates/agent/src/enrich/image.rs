@@ -3,8 +3,9 @@
 use event::{Extension, Flags, Header, image};
 
 use super::image_path::ImagePath;
-use super::{Enriched, Enricher, windows};
+use super::{Enriched, Enricher};
 use crate::trail::{self, Body, missing};
+use crate::trust;
 
 impl Enricher {
     pub(super) fn image_load(
@@ -43,8 +44,8 @@ impl Enricher {
             image_base: load.image_base,
             image_size: load.image_size,
             kernel_image: header.flags.contains(Flags::KERNEL_IMAGE),
-            signature_level: signature.map(|signature| windows::signature_level(signature.level)),
-            signature_type: signature.map(|signature| windows::signature_type(signature.kind)),
+            signature_level: signature.map(|signature| trust::signature_level(signature.level)),
+            signature_type: signature.map(|signature| trust::signature_type(signature.kind)),
             existing: header.flags.contains(Flags::EXISTING),
             details: None,
         });

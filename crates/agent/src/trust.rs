@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 /// An integrity level, by the last relative id of its SID (`SECURITY_MANDATORY_*_RID`).
-pub(super) fn integrity_level(relative_id: u32) -> Cow<'static, str> {
+pub(crate) fn integrity_level(relative_id: u32) -> Cow<'static, str> {
     Cow::Borrowed(match relative_id {
         0x0000 => "untrusted",
         0x1000 => "low",
@@ -18,7 +18,7 @@ pub(super) fn integrity_level(relative_id: u32) -> Cow<'static, str> {
 }
 
 /// A signing level (`SE_SIGNING_LEVEL_*`).
-pub(super) fn signature_level(level: u16) -> Cow<'static, str> {
+pub(crate) fn signature_level(level: u16) -> Cow<'static, str> {
     Cow::Borrowed(match level {
         0 => "unchecked",
         1 => "unsigned",
@@ -36,7 +36,7 @@ pub(super) fn signature_level(level: u16) -> Cow<'static, str> {
 }
 
 /// Where a signature was found (`SE_IMAGE_SIGNATURE_TYPE`).
-pub(super) fn signature_type(r#type: u16) -> Cow<'static, str> {
+pub(crate) fn signature_type(r#type: u16) -> Cow<'static, str> {
     Cow::Borrowed(match r#type {
         0 => "none",
         1 => "embedded",
