@@ -1,5 +1,7 @@
 //! Reads the fields of a trace from bytes that may be anything.
 
+use std::fmt;
+
 use crate::guid::Guid;
 
 /// The bytes end inside a field, or the field is not what it has to be.
@@ -141,6 +143,22 @@ impl<'a> Fields<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sid<'a> {
     bytes: &'a [u8],
+}
+
+/// As Windows writes it: `S-1-5-18`.
+impl fmt::Display for Sid<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some((head, parts)) = self.bytes.split_first_chunk::<8>() else {
+            return Ok(());
+        };
+        let [revision, _count, authority @ ..] = head;
+        let authority = authority.iter();
+        let authority = authority.fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
+        write!(formatter, "S-{revision}-{authority}")?;
+        let (parts, _none) = parts.as_chunks::<4>();
+        let mut parts = parts.iter().map(|part| u32::from_le_bytes(*part));
+        parts.try_for_each(|part| write!(formatter, "-{part}"))
+    }
 }
 
 impl<'a> Sid<'a> {

@@ -64,7 +64,7 @@ pub enum Told<'a> {
 /// One of the events above whose bytes are not what they have to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Undecoded {
-    /// What it is about: `process`, `thread`, `image`, `machine`.
+    /// What it is about: `a process`, `a thread`, `an image`, `the machine`.
     pub subject: &'static str,
     /// Its version.
     pub version: u8,
@@ -163,10 +163,10 @@ impl Class {
 
     const fn subject(self) -> &'static str {
         match self {
-            Self::Process(_) | Self::ProviderProcess(_) => "process",
-            Self::Thread(_) | Self::ProviderThread(_) => "thread",
-            Self::Image(_) | Self::ProviderImage(_) => "image",
-            Self::Machine | Self::Volume | Self::SystemRoot => "machine",
+            Self::Process(_) | Self::ProviderProcess(_) => "a process",
+            Self::Thread(_) | Self::ProviderThread(_) => "a thread",
+            Self::Image(_) | Self::ProviderImage(_) => "an image",
+            Self::Machine | Self::Volume | Self::SystemRoot => "the machine",
         }
     }
 }

@@ -5,7 +5,7 @@ use std::io::{Read, Seek, SeekFrom};
 
 use super::chain::{self, Chain};
 use super::{Damage, Error};
-use crate::buffer::{HEADER_SIZE, Header};
+use crate::buffer::{HEADER_SIZE, Header, SIZE_MAX};
 use crate::{header, lzxpress};
 
 /// How many buffers are known at once: 16 GiB of the usual ones. What comes after them in the file is
@@ -136,7 +136,8 @@ impl Index {
     fn pass_over(&mut self, peeked: &[u8], size: u64, buffer_size: u32, damage: &mut Damage) {
         let left = size.saturating_sub(self.position);
         let is_tail = peeked.len() < HEADER_SIZE;
-        if is_tail || self.has_compressed || buffer_size < STEP_MIN {
+        let is_step = (STEP_MIN..=SIZE_MAX).contains(&buffer_size);
+        if is_tail || self.has_compressed || !is_step {
             damage.unread_size += left;
             self.position = size;
             return;
