@@ -4,6 +4,7 @@
 //! its content says which, never its name.
 
 pub mod compressed;
+mod etl;
 #[cfg(feature = "evtx")]
 pub mod evtx;
 pub mod format;
