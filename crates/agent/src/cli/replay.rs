@@ -19,8 +19,9 @@ use super::options::{self, exit_of};
 use super::passed_over::Strict;
 use super::{Exit, Failure, console, record, report, stop};
 
-/// Reads a log of JSON Lines, or a Windows event log, and prints its events for a person, or writes
-/// them to another log. A line or record that is no event is reported with its number, counted and
+/// Reads a log of JSON Lines, a Windows event log (.evtx) or a trace of Windows (.etl), and prints its
+/// events for a person, or writes them to another log. A line or record that is no event is reported
+/// with its number, counted and
 /// passed over; events of kinds that only a newer version knows are counted apart.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -31,6 +32,7 @@ Examples:
   systrail replay trail.jsonl --store trail.store    so that query, tree and show can ask it
   systrail replay Security.evtx                      a Windows event log: Sysmon's, 4688, 4689
   systrail replay logs/ --store case.store           all event logs in a folder, merged by time
+  systrail replay boot.etl --store boot.store        a trace of Windows, on any system
   systrail replay trail.jsonl --pace                 as slowly as it happened")]
 pub(super) struct Arguments {
     /// The log, or a folder of Windows event logs; - is standard input

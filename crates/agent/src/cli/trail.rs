@@ -14,7 +14,8 @@ use super::{Failure, options};
 /// Where the trail is, and which time of it is wanted.
 #[derive(Debug, Args)]
 pub(super) struct TrailArguments {
-    /// Read this log instead of the store, plain or compressed; - is standard input
+    /// Read this log or Windows trace instead of the store; a log may be compressed, or - for
+    /// standard input
     #[arg(long, value_name = "FILE", conflicts_with = "store")]
     pub(super) log: Option<PathBuf>,
     /// Read the store in this directory

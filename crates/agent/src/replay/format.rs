@@ -4,7 +4,7 @@
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use super::{Error, Progress};
+use super::{Error, Progress, etl};
 use crate::trail::Event;
 
 /// So many of the first bytes are looked at.
@@ -104,6 +104,8 @@ const fn begins_lines(byte: u8) -> bool {
 pub enum Known {
     /// A Windows event log.
     Evtx,
+    /// A Windows trace.
+    Etl,
 }
 
 /// The format of a log that begins with these bytes; none is JSON Lines.
@@ -111,7 +113,10 @@ pub fn of(begin: &[u8]) -> Option<Known> {
     /// The first bytes of a Windows event log ([MS-EVEN6] calls the format `BinXml`; libevtx's
     /// documentation describes the file).
     const EVTX: &[u8] = b"ElfFile\0";
-    begin.starts_with(EVTX).then_some(Known::Evtx)
+    if begin.starts_with(EVTX) {
+        return Some(Known::Evtx);
+    }
+    etw::file::is_trace(begin).then_some(Known::Etl)
 }
 
 /// The logs in a folder, read as one in the order of time.
@@ -128,15 +133,9 @@ pub(super) fn open_folder(path: &Path) -> Result<(Box<dyn Format>, Progress), Er
 
 impl Known {
     /// Reads a log as one of this format.
-    #[cfg_attr(
-        feature = "evtx",
-        expect(
-            clippy::unnecessary_wraps,
-            reason = "a format that is not built in is an error"
-        )
-    )]
     pub(super) fn open(self, opened: Opened) -> Result<Box<dyn Format>, Error> {
         match self {
+            Self::Etl => etl::open(&opened),
             #[cfg(feature = "evtx")]
             Self::Evtx => Ok(Box::new(super::evtx::Evtx::open(opened))),
             #[cfg(not(feature = "evtx"))]

@@ -9,9 +9,9 @@ use proptest::option;
 use proptest::prelude::*;
 use systrail::account::{Account, Count, Counts, QueuePeak, SinkCount};
 use systrail::trail::{
-    Body, Event, Further, ImageDetails, ImageFile, ImageLoad, ImageUnload, Lost, Origin, ProcessExec,
-    ProcessExit, ProcessStart, Program, ProgramFile, SensorStart, SensorStop, StartDetails, Text,
-    ThreadDetails, ThreadExit, ThreadStart, Time, UserId, Whence,
+    Body, Event, Further, ImageDetails, ImageFile, ImageLoad, ImageUnload, Lost, Origin,
+    ProcessExec, ProcessExit, ProcessStart, Program, ProgramFile, SensorStart, SensorStop,
+    StartDetails, Text, ThreadDetails, ThreadExit, ThreadStart, Time, UserId, Whence,
 };
 
 /// An event of any kind.
