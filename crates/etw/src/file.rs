@@ -209,10 +209,7 @@ impl<R: Read + Seek> Trace<R> {
     /// When the file cannot be read on.
     pub fn next_event(&mut self) -> Result<Option<Event<'_>>, Error> {
         let place = loop {
-            if let Some(chain) = self.current.take() {
-                self.advance(chain)?;
-            }
-            let Some(Reverse((_stamp, chain))) = self.waiting.pop() else {
+            let Some(chain) = self.next_chain()? else {
                 if !self.next_part()? {
                     return Ok(None);
                 }
@@ -228,20 +225,32 @@ impl<R: Read + Seek> Trace<R> {
         Ok(self.chains.get(place).and_then(Chain::taken))
     }
 
-    /// Makes a chain ready for its next event, if it has one.
-    fn advance(&mut self, place: usize) -> Result<(), Error> {
-        if let Some(chain) = self.chains.get_mut(place) {
-            let mut source = chain::Source {
-                input: &mut self.input,
-                size: self.size,
-                damage: &mut self.damage,
-                taken_size: &mut self.taken_size,
-            };
-            if let Some(stamp) = chain.advance(&self.index, &mut source)? {
-                self.waiting.push(Reverse((stamp, place)));
+    /// The chain whose event is next: mostly the one that had the last.
+    fn next_chain(&mut self) -> Result<Option<usize>, Error> {
+        if let Some(place) = self.current.take()
+            && let Some(stamp) = self.advance(place)?
+        {
+            let first = self.waiting.peek();
+            if first.is_none_or(|Reverse((first, _))| stamp < *first) {
+                return Ok(Some(place));
             }
+            self.waiting.push(Reverse((stamp, place)));
         }
-        Ok(())
+        Ok(self.waiting.pop().map(|Reverse((_stamp, place))| place))
+    }
+
+    /// Makes a chain ready for its next event, and returns the stamp of that, if there is one.
+    fn advance(&mut self, place: usize) -> Result<Option<i64>, Error> {
+        let Some(chain) = self.chains.get_mut(place) else {
+            return Ok(None);
+        };
+        let mut source = chain::Source {
+            input: &mut self.input,
+            size: self.size,
+            damage: &mut self.damage,
+            taken_size: &mut self.taken_size,
+        };
+        chain.advance(&self.index, &mut source)
     }
 
     /// Takes up the next part of the file, which is all of it where it is not very large. Tells whether
@@ -258,7 +267,9 @@ impl<R: Read + Seek> Trace<R> {
         }
         self.chains = self.index.chains();
         for place in 0..self.chains.len() {
-            self.advance(place)?;
+            if let Some(stamp) = self.advance(place)? {
+                self.waiting.push(Reverse((stamp, place)));
+            }
         }
         Ok(true)
     }
