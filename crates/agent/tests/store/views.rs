@@ -241,6 +241,21 @@ fn losses_are_rows_of_their_own() {
 }
 
 #[test]
+fn a_loss_that_nobody_counted_by_kind_is_of_any() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut shelf = Shelf::in_directory(directory.path());
+    let lost = Lost {
+        lost_kind: Kind::ANY,
+        lost_count: 7,
+        lost_reason: "buffer_full".into(),
+    };
+    shelf.write_events(&[of_process(1, 1, Body::Lost(lost))]);
+    let reader = reader(&shelf.path);
+    let row = "SELECT lost_kind FROM losses";
+    assert_eq!(ask::<String>(&reader, row), "any");
+}
+
+#[test]
 fn a_reader_cannot_write() {
     let directory = tempfile::tempdir().unwrap();
     let mut shelf = Shelf::in_directory(directory.path());

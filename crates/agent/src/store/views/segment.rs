@@ -68,7 +68,7 @@ fn of_stretch(expression: &str) -> String {
 /// The name of the kind with the number in `column`.
 fn kind_name(column: &str) -> String {
     let mut sql = format!("CASE {column}");
-    for kind in Kind::ALL {
+    for kind in Kind::ALL.iter().chain(&[Kind::ANY]) {
         let _infallible = write!(sql, " WHEN {} THEN '{kind}'", kind.0);
     }
     let _infallible = write!(sql, " ELSE 'kind_' || {column} END");
