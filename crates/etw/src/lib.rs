@@ -1,6 +1,6 @@
 //! Windows' event traces (ETW): the trace file, and what the kernel tells in it.
 //!
-//! [`file`] walks a trace file (`.etl`) and gives its events in the order of their times, on any system
+//! [`mod@file`] walks a trace file (`.etl`) and gives its events in the order of their times, on any system
 //! and in little memory. [`kernel`] knows no file: it takes who told an event, the version, the size of
 //! a pointer and the bytes, from wherever they come, and says what happened to processes, threads and
 //! images.
