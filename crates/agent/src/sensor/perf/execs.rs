@@ -18,6 +18,8 @@ pub(super) struct Execs {
     /// Images mapped while or after the tasks were drained: their exec may come with the next.
     late: Vec<(u32, u64, Image)>,
     late_from: u64,
+    /// Bytes of their paths.
+    late_size: usize,
     /// Until when mappings may have been lost.
     doubted_until: u64,
 }
@@ -26,6 +28,10 @@ type Image = (Flags, Vec<u8>);
 
 /// `/proc` shows a program before the record of its exec has its time, by less than this.
 const REPLACED_EARLY_NS: u64 = 100_000;
+
+/// Of the paths of images that wait for an exec no more is kept. Beyond that the image of an exec
+/// that is still to be drained is doubted.
+const LATE_SIZE_MAX: usize = 8 * 1024 * 1024;
 
 #[derive(Debug)]
 struct Exec {
@@ -42,12 +48,15 @@ impl Execs {
     /// A process has executed something at `time`.
     pub(super) fn add(&mut self, process_id: u32, time: u64) {
         let execs = self.by_process.entry(process_id).or_default();
-        execs.push(Exec {
+        // In the order of time: another processor's may have been drained before.
+        let place = execs.partition_point(|exec| exec.time <= time);
+        let exec = Exec {
             time,
             read: None,
             read_until: 0,
             image: None,
-        });
+        };
+        execs.insert(place, exec);
         self.unread.push(process_id);
     }
 
@@ -77,35 +86,48 @@ impl Execs {
     /// Images that are mapped from `now` on, until when the tasks are drained, may belong to execs
     /// that are not.
     pub(super) fn begin_images(&mut self, now: u64) {
+        self.late_from = now.saturating_sub(SETTLE_NS);
+        self.late_size = 0;
         for (process_id, time, (flags, path)) in std::mem::take(&mut self.late) {
             self.mapped(process_id, time, flags, &path);
         }
-        self.late.clear();
-        self.late_from = now.saturating_sub(SETTLE_NS);
     }
 
     /// A process has mapped an image.
     pub(super) fn mapped(&mut self, process_id: u32, time: u64, flags: Flags, path: &[u8]) {
+        // Even where an exec before it is known: the process may have executed another program
+        // since, and that is not drained yet.
+        if time >= self.late_from {
+            self.keep_late(process_id, time, flags, path);
+        }
         let execs = self.by_process.get_mut(&process_id);
         // The last exec before the mapping; its first mapping counts, which another processor's may
         // have been drained before.
         let exec = execs.and_then(|execs| execs.iter_mut().rfind(|exec| exec.time <= time));
-        match exec {
-            Some(exec) if exec.image.as_ref().is_none_or(|(first, _)| time < *first) => {
-                exec.image = Some((time, (flags, path.to_vec())));
-            }
-            None if time >= self.late_from => {
-                self.late.push((process_id, time, (flags, path.to_vec())));
-            }
-            _ => {}
+        if let Some(exec) = exec
+            && exec.image.as_ref().is_none_or(|(first, _)| time < *first)
+        {
+            exec.image = Some((time, (flags, path.to_vec())));
         }
+    }
+
+    fn keep_late(&mut self, process_id: u32, time: u64, flags: Flags, path: &[u8]) {
+        let size = self.late_size.saturating_add(path.len());
+        if size > LATE_SIZE_MAX {
+            self.doubt(time);
+            return;
+        }
+        self.late_size = size;
+        self.late.push((process_id, time, (flags, path.to_vec())));
     }
 
     /// When the program that was executed at `time` was mapped, which is before it runs.
     pub(super) fn mapped_at(&self, process_id: u32, time: u64) -> Option<u64> {
         let execs = self.by_process.get(&process_id)?;
-        let exec = execs.iter().find(|exec| exec.time == time)?;
-        exec.image.as_ref().map(|(mapped, _)| *mapped)
+        let place = execs.iter().position(|exec| exec.time == time)?;
+        let next = execs.get(place + 1).map(|next| next.time);
+        let (mapped, _) = execs.get(place)?.image.as_ref()?;
+        next.is_none_or(|next| *mapped < next).then_some(*mapped)
     }
 
     /// What the process has executed at `time`, and for whom it runs, as far as it is known.
@@ -118,8 +140,11 @@ impl Execs {
     ) -> Option<(Program, Option<User>)> {
         let execs = self.by_process.get_mut(&process_id)?;
         let place = execs.iter().position(|exec| exec.time == time)?;
-        let exec = execs.remove(place);
+        let mut exec = execs.remove(place);
         let next = execs.get(place).map(|next| next.time);
+        // What was mapped after the next exec is that one's.
+        let is_its = |(mapped, _): &(u64, Image)| next.is_none_or(|next| *mapped < next);
+        exec.image = exec.image.filter(is_its);
         let reused = exec.read.is_some().then(reused_fn).flatten();
         let replaced = next.into_iter().chain(reused).min();
         if execs.is_empty() {
@@ -200,6 +225,59 @@ mod tests {
         execs.add(NOBODY, SETTLE_NS + 1);
         execs.begin_images(2 * SETTLE_NS);
         assert_eq!(image_at(&mut execs, SETTLE_NS + 1), b"/late");
+    }
+
+    // A library was told as the program of an exec right after another one: its program had been
+    // mapped when only the exec before it was drained, and was taken for one of that one's.
+    #[test]
+    fn an_image_drained_before_its_exec_is_kept_for_it_though_an_exec_before_is_known() {
+        let mut execs = Execs::default();
+        let start = 10 * SETTLE_NS;
+        execs.add(NOBODY, start);
+        execs.begin_images(start + 5);
+        execs.mapped(NOBODY, start + 1, Flags::NONE, b"/first");
+        execs.mapped(NOBODY, start + 11, Flags::NONE, b"/second");
+        execs.mapped(NOBODY, start + 12, Flags::NONE, b"/its-loader");
+        execs.add(NOBODY, start + 10);
+        execs.begin_images(start + 20);
+        execs.mapped(NOBODY, start + 13, Flags::NONE, b"/its-library");
+        assert_eq!(execs.mapped_at(NOBODY, start + 10), Some(start + 11));
+        assert_eq!(image_at(&mut execs, start), b"/first");
+        assert_eq!(image_at(&mut execs, start + 10), b"/second");
+    }
+
+    #[test]
+    fn an_exec_has_no_image_of_the_next_one() {
+        let mut execs = Execs::default();
+        execs.mapped(NOBODY, 21, Flags::NONE, b"/second");
+        execs.add(NOBODY, 10);
+        execs.begin_images(0);
+        // The later one is drained first.
+        execs.add(NOBODY, 20);
+        execs.add(NOBODY, 15);
+        execs.begin_images(0);
+        assert_eq!(execs.mapped_at(NOBODY, 10), None);
+        assert_eq!(image_at(&mut execs, 10), b"");
+        assert_eq!(image_at(&mut execs, 15), b"");
+        assert_eq!(image_at(&mut execs, 20), b"/second");
+    }
+
+    #[test]
+    fn images_that_wait_for_their_exec_are_bounded_and_what_is_beyond_is_doubted() {
+        let mut execs = Execs::default();
+        let path = vec![b'/'; 4096];
+        let count = LATE_SIZE_MAX / path.len();
+        for _ in 0..=count {
+            execs.mapped(NOBODY, 11, Flags::NONE, &path);
+        }
+        assert_eq!(execs.late.len(), count);
+        execs.add(NOBODY, 10);
+        execs.begin_images(0);
+        assert_eq!(image_at(&mut execs, 10), b"");
+        // Those that wait no longer make room.
+        execs.begin_images(10 * SETTLE_NS);
+        execs.begin_images(10 * SETTLE_NS);
+        assert_eq!((execs.late.len(), execs.late_size), (0, 0));
     }
 
     // Under load a library was told as the program: its process had moved to a processor whose buffer
