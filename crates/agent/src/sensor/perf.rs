@@ -240,7 +240,8 @@ impl Perf {
     }
 
     /// Writes the acts until `watermark`, and brings all that was drained until then into order.
-    /// An act that waits for its exit status holds back what is after it, until `patience_until`.
+    /// An act that waits for its exit status, or for what was read of its program to be known as
+    /// its, holds back what is after it, until `patience_until`.
     fn write(&mut self, batch: &mut Batch, from: usize, watermark: u64, patience_until: u64) {
         self.acts.sort_by_key(|(time, _)| *time);
         let mut watermark = watermark;
@@ -250,6 +251,13 @@ impl Perf {
         for (index, (time, act)) in acts[..due].iter().enumerate() {
             let mut act = *act;
             let later = &acts[index + 1..];
+            if let Act::Exec(task) = act
+                && *time > patience_until
+                && !self.execs.is_settled(task.process_id, *time, watermark)
+            {
+                watermark = time.saturating_sub(1);
+                break;
+            }
             match self.is_end(*time, &act, later) {
                 Some(false) => {
                     written += 1;

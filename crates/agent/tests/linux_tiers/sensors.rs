@@ -1,16 +1,17 @@
 //! The perf sensor and the proc connector against what their witness did.
 
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::io::{Read as _, Write as _};
 use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use event::{Event, Flags, Header, Place};
+use event::{Event, Flags, Header, Kind, Place};
 use systrail::sensor::{Batch, Counters, Error, Settings, connector, perf};
 
 use crate::machine;
@@ -132,6 +133,42 @@ fn programs_of(batches: &[Batch], process_id: u32) -> Vec<(Header, Vec<u8>, Vec<
             (header, path.to_vec(), line.to_vec())
         })
         .collect()
+}
+
+// The second one was told as a library of its own, in one of ten: its program was mapped when only the
+// first exec was drained.
+#[test]
+fn an_exec_right_after_another_has_its_own_program() {
+    let Some(_machine) = machine() else {
+        return;
+    };
+    let (settings, _waker) = settings(false, true);
+    let run = || {
+        let mut ids = Vec::new();
+        for _ in 0..200 {
+            let mut child = Command::new("/usr/bin/nice")
+                .arg("/bin/true")
+                .spawn()
+                .unwrap();
+            child.wait().unwrap();
+            ids.push(child.id());
+        }
+        ids
+    };
+    let (batches, counters, ids) = record_until(perf::open, &settings, run, |batches, ids| {
+        have_ended(batches, ids.iter().copied(), &[])
+    });
+    assert_eq!(counters.lost.sum(), 0);
+    let expected = ["/usr/bin/nice", "/bin/true"];
+    let expected = expected.map(|path| std::fs::canonicalize(path).unwrap());
+    for id in ids {
+        let told = programs_of(&batches, id);
+        let execs = told
+            .iter()
+            .filter(|(header, _, _)| header.kind == Kind::PROCESS_EXEC);
+        let images = execs.map(|(_, image, _)| PathBuf::from(OsString::from_vec(image.clone())));
+        assert_eq!(images.collect::<Vec<_>>(), expected, "process {id}");
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use event::Flags;
+use event::{Flags, Place};
 
 use crate::sensor::merge::{PROGRAMS_MAX, SETTLE_NS};
 use crate::sys::clock;
@@ -72,10 +72,25 @@ impl Execs {
             };
             exec.read = proc::program_as_of(*process_id, exec.time);
             exec.read_until = clock::now().0;
-            // A program that is still being loaded has an image and no arguments yet.
+            // A program that is still being loaded has an image and no arguments yet. One that
+            // was given none is not waited for.
+            let is_new = exec.read_until < exec.time.saturating_add(SETTLE_NS);
             let read = exec.read.as_ref();
-            read.is_some_and(|(program, _)| program.is_being_loaded())
+            is_new && read.is_some_and(|(program, _)| program.is_being_loaded())
         });
+    }
+
+    /// Whether what was read of the exec at `time` is known to be its program and not the next
+    /// one's, or that one is known. All execs until `drained_until` are.
+    pub(super) fn is_settled(&self, process_id: u32, time: u64, drained_until: u64) -> bool {
+        let execs = self
+            .by_process
+            .get(&process_id)
+            .map_or(&[][..], Vec::as_slice);
+        let place = execs.partition_point(|exec| exec.time <= time);
+        let exec = place.checked_sub(1).and_then(|last| execs.get(last));
+        let read = exec.filter(|exec| exec.time == time && exec.read.is_some());
+        place < execs.len() || read.is_none_or(|exec| exec.replaced_after() < drained_until)
     }
 
     /// Mappings were lost before `time`, so the first one that was seen need not be the program.
@@ -155,19 +170,29 @@ impl Execs {
 }
 
 impl Exec {
+    /// An exec after this time has not replaced what was read.
+    const fn replaced_after(&self) -> u64 {
+        self.read_until.saturating_add(REPLACED_EARLY_NS)
+    }
+
     /// Program and user. What was read is this one's where it was read before it was `replaced`.
     fn program(self, replaced: Option<u64>, doubted_until: u64) -> (Program, Option<User>) {
-        let read_until = self.read_until.saturating_add(REPLACED_EARLY_NS);
-        let is_this = replaced.is_none_or(|replaced| read_until < replaced);
+        let replaced_after = self.replaced_after();
+        let is_this = replaced.is_none_or(|replaced| replaced_after < replaced);
+        let is_doubted = self.time <= doubted_until;
         let read = self.read.filter(|_| is_this);
         let Some((_, (flags, image))) = self.image else {
             return read.unwrap_or_else(|| (Program::unavailable(), None));
         };
-        // That it differs from what was mapped means that mappings were lost.
-        if let Some(read) = read.filter(|(program, _)| !program.image.is_empty()) {
+        // Another one than was mapped is the next one's: the kernel may have been interrupted between
+        // putting it in place and telling of it. After a loss it is the mapping that is not the
+        // program's.
+        let is_its = |program: &Program| is_doubted || !is_another(program, (flags, &image));
+        let read = read.filter(|(program, _)| !program.image.is_empty() && is_its(program));
+        if let Some(read) = read {
             return read;
         }
-        if self.time <= doubted_until {
+        if is_doubted {
             return (Program::unavailable(), None);
         }
         // It has executed another program since, or has ended.
@@ -180,8 +205,24 @@ impl Exec {
     }
 }
 
+/// Whether a program is another file than was mapped, for sure: one file may have two paths, or, on
+/// some file systems, two numbers.
+fn is_another(program: &Program, (flags, image): (Flags, &[u8])) -> bool {
+    if !program.flags.contains(Flags::PLACED) || !flags.contains(Flags::PLACED) {
+        return false;
+    }
+    match (Place::split(&program.image), Place::split(image)) {
+        (Ok((path, place)), Ok((mapped_path, mapped))) => {
+            path != mapped_path && place.inode != mapped.inode
+        }
+        _ => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use event::wire::Writer;
+
     use super::*;
 
     /// No process has this id: it is above the kernel's largest.
@@ -278,6 +319,59 @@ mod tests {
         execs.begin_images(10 * SETTLE_NS);
         execs.begin_images(10 * SETTLE_NS);
         assert_eq!((execs.late.len(), execs.late_size), (0, 0));
+    }
+
+    // An exec right before another one was told with the program, the arguments and the user of that:
+    // they were read after it, and it was not drained yet.
+    #[test]
+    fn what_was_read_is_settled_when_no_exec_before_that_is_to_be_drained() {
+        let own_id = std::process::id();
+        let now = clock::now().0;
+        let mut execs = Execs::default();
+        execs.add(own_id, now);
+        execs.read_programs();
+        assert!(!execs.is_settled(own_id, now, clock::now().0));
+        let later = clock::now().0 + 2 * REPLACED_EARLY_NS;
+        assert!(execs.is_settled(own_id, now, later));
+        assert!(execs.is_settled(NOBODY, now, 0));
+        // The next one says whose it is.
+        execs.add(own_id, now + 1);
+        assert!(execs.is_settled(own_id, now, 0));
+        assert!(execs.is_settled(own_id, now + 1, 0));
+        assert!(execs.take(own_id, now, || None).unwrap().1.is_none());
+    }
+
+    #[test]
+    fn what_was_read_is_not_told_where_another_file_was_mapped() {
+        let own_id = std::process::id();
+        let now = clock::now().0;
+        let placed = |path: &[u8]| {
+            let place = Place {
+                inode: u64::MAX,
+                ..Place::default()
+            };
+            let mut bytes = [0; 64];
+            let mut writer = Writer::new(&mut bytes);
+            place.write(&mut writer);
+            [path, &bytes[..Place::SIZE]].concat()
+        };
+        let take = |is_doubted| {
+            let mut execs = Execs::default();
+            execs.add(own_id, now);
+            execs.read_programs();
+            execs.mapped(own_id, now + 1, Flags::PLACED, &placed(b"/replaced"));
+            if is_doubted {
+                execs.doubt(now + 1);
+            }
+            execs.take(own_id, now, || None).unwrap()
+        };
+        let (program, user) = take(false);
+        assert_eq!(program.image, placed(b"/replaced"));
+        assert!(program.flags.contains(Flags::COMMAND_LINE_UNAVAILABLE));
+        assert_eq!(user, None);
+        // Its own mapping may have been lost.
+        let own = proc::Process::open(own_id).unwrap().program();
+        assert_eq!(take(true).0, own);
     }
 
     // Under load a library was told as the program: its process had moved to a processor whose buffer
