@@ -105,7 +105,16 @@ impl Fact {
 #[derive(Debug, Default)]
 pub(super) struct Tasks {
     processes: HashMap<u32, Process>,
+    /// Threads that an exec ended, whose own exits may still come: their process, and when.
+    replaced: HashMap<u32, (u32, u64)>,
 }
+
+/// Beyond this number, threads that an exec ended longer ago than [`REPLACED_LATE_NS`] are
+/// forgotten.
+const REPLACED_MAX: usize = 16 * 1024;
+
+/// The exit of a thread is told less than this after the exec that ended it.
+const REPLACED_LATE_NS: u64 = 10_000_000_000;
 
 #[derive(Debug, Default)]
 struct Process {
@@ -115,8 +124,6 @@ struct Process {
     user: Option<User>,
     /// When the last of its messages was sent: those of two processors may come out of order.
     last_time: u64,
-    /// A thread that became the first one by an exec. The exit of its old self may come late.
-    exec_thread_id: Option<u32>,
     /// When it began to run what it executed last.
     loaded: u64,
 }
@@ -216,6 +223,10 @@ impl Tasks {
 
     /// Takes one act and hands over what it comes to, with the time of that.
     pub(super) fn take(&mut self, time: u64, act: &Act, fact_fn: &mut dyn FnMut(u64, Fact)) {
+        if let Act::Fork { child, .. } = act {
+            // The id is used again.
+            self.replaced.remove(&child.thread_id);
+        }
         match *act {
             Act::Fork {
                 child,
@@ -289,10 +300,12 @@ impl Tasks {
     fn exec(&mut self, time: u64, task: Task, fact_fn: &mut dyn FnMut(u64, Fact)) {
         let process_id = task.process_id;
         let process = self.processes.entry(process_id).or_default();
-        // All other threads have ended, and told so; one that has not is the caller itself, which
-        // has taken over the first one's id.
+        // All other threads have ended. One that has not told so is the caller itself, which has
+        // taken over the first one's id, or tells it late: the connector is told of an exit after
+        // the kernel counts the thread as gone (`do_exit` of `kernel/exit.c`), and the exec waits
+        // for no more than that. The old first thread may come late too, under the caller's id.
         for thread_id in process.threads.drain(..) {
-            process.exec_thread_id = Some(thread_id);
+            self.replaced.insert(thread_id, (process_id, time));
             fact_fn(
                 time,
                 Fact::ThreadExit(Task {
@@ -309,6 +322,10 @@ impl Tasks {
                 user: process.user,
             },
         );
+        if self.replaced.len() > REPLACED_MAX {
+            let is_late = |from: u64| time.saturating_sub(from) < REPLACED_LATE_NS;
+            self.replaced.retain(|_, (_, from)| is_late(*from));
+        }
     }
 
     fn exit(
@@ -322,6 +339,11 @@ impl Tasks {
             thread_id,
             process_id,
         } = task;
+        // The exec has told it, and the process may be gone by now.
+        let replaced = self.replaced.remove(&thread_id);
+        if thread_id != process_id && replaced.is_some_and(|(whose, _)| whose == process_id) {
+            return;
+        }
         let process = self.processes.entry(process_id).or_default();
         process.last_time = process.last_time.max(time);
         let last_time = process.last_time;
@@ -329,10 +351,6 @@ impl Tasks {
             process.leader = Leader::Ended(status);
             status
         } else {
-            if process.exec_thread_id == Some(thread_id) {
-                process.exec_thread_id = None;
-                return;
-            }
             process.threads.retain(|&id| id != thread_id);
             fact_fn(time, Fact::ThreadExit(task));
             match process.leader {
@@ -468,6 +486,44 @@ mod tests {
             facts(&mut tasks, &[exit(5, 5, 9)]),
             [process_exit(5, 5, Some(9))]
         );
+    }
+
+    // Where the first thread had ended before, each thread that an exec ended was told to end twice,
+    // and the last of them after the process.
+    #[test]
+    fn threads_that_an_exec_ends_end_once_however_late_they_tell() {
+        let mut tasks = Tasks::default();
+        facts(
+            &mut tasks,
+            &[fork(5, 5), fork(6, 5), fork(7, 5), fork(8, 5)],
+        );
+        let told = facts(&mut tasks, &[exit(5, 5, 0), Act::Exec(task(5, 5))]);
+        let ends = [6, 7, 8].map(|thread_id| Fact::ThreadExit(task(thread_id, 5)));
+        assert_eq!(told[..3], ends);
+        let late = [exit(6, 5, 0), exit(5, 5, 0), exit(7, 5, 0)];
+        assert_eq!(facts(&mut tasks, &late), [process_exit(5, 5, Some(0))]);
+        assert_eq!(tasks.processes.len(), 0);
+        // The caller has not ended, and its id is another's now.
+        facts(&mut tasks, &[fork(9, 9), fork(8, 9)]);
+        assert_eq!(
+            facts(&mut tasks, &[exit(8, 9, 0)]),
+            [Fact::ThreadExit(task(8, 9))]
+        );
+    }
+
+    #[test]
+    fn threads_that_an_exec_ended_are_forgotten_in_time() {
+        let mut tasks = Tasks::default();
+        let count = u32::try_from(REPLACED_MAX).unwrap() + 1;
+        for process_id in 0..count {
+            let process = Process::existing(vec![count + process_id], false, None);
+            tasks.processes.insert(process_id, process);
+            tasks.take(7, &Act::Exec(task(process_id, process_id)), &mut |_, _| {});
+        }
+        assert_eq!(tasks.replaced.len(), REPLACED_MAX + 1);
+        let exec = Act::Exec(task(0, 0));
+        tasks.take(7 + REPLACED_LATE_NS, &exec, &mut |_, _| {});
+        assert_eq!(tasks.replaced.len(), 0);
     }
 
     #[test]
