@@ -170,6 +170,7 @@ impl Enricher {
             _ if user => {
                 self.programs
                     .set_user(&mut program, start.user_id, extension, header.time);
+                program.check_login(header.flags);
             }
             _ => program.user_unavailable(),
         }
@@ -252,6 +253,7 @@ impl Enricher {
         if user {
             self.programs
                 .set_user(&mut program, exec.user_id, extension, header.time);
+            program.check_login(header.flags);
         } else {
             program.user_unavailable();
         }

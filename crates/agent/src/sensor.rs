@@ -10,6 +10,8 @@ pub mod connector;
 #[cfg(target_os = "linux")]
 pub mod ebpf;
 #[cfg(target_os = "linux")]
+mod logins;
+#[cfg(target_os = "linux")]
 pub mod merge;
 #[cfg(target_os = "linux")]
 pub mod perf;

@@ -97,6 +97,8 @@ impl Flags {
     pub const SCRIPT_TRUNCATED: Self = Self(1 << 25);
     /// No directory had the script's file: deleted, or anonymous.
     pub const SCRIPT_DELETED: Self = Self(1 << 26);
+    /// The login user of [`process::Users`] is not known (Linux).
+    pub const LOGIN_UNAVAILABLE: Self = Self(1 << 27);
 
     /// Whether every flag of `other` is set in `self`.
     #[inline]

@@ -94,6 +94,13 @@ impl Program {
         self.lacks(&["user", "user_id"], missing::UNAVAILABLE);
     }
 
+    /// Says where nobody could be asked who logged in, though the real user is known.
+    pub fn check_login(&mut self, flags: Flags) {
+        if flags.contains(Flags::LOGIN_UNAVAILABLE) {
+            self.lacks(&["login_user_id"], missing::UNAVAILABLE);
+        }
+    }
+
     fn forget_asked(&mut self) {
         self.trail.real_user = None;
         self.trail.real_user_id = None;
@@ -521,5 +528,30 @@ mod tests {
             .filter(|(field, _)| field == "user")
             .count();
         assert_eq!(users, 1, "each field is missing for one reason");
+    }
+
+    #[test]
+    fn a_login_that_is_not_known_is_missing_until_it_is() {
+        let mut programs = Programs::default();
+        let mut program = Program::default();
+        let users = |login_user_id| {
+            Extension::Users(process::Users {
+                real_user_id: 7,
+                login_user_id,
+            })
+        };
+        programs.set_user(&mut program, 0, &users(process::Users::NOBODY), 1);
+        program.check_login(Flags::LOGIN_UNAVAILABLE);
+        let unavailable = Some(missing::UNAVAILABLE);
+        assert_eq!(
+            program.missing_reason("login_user_id").as_deref(),
+            unavailable
+        );
+        assert_eq!(program.missing_reason("real_user_id"), None);
+        assert_eq!(program.trail.real_user_id, Some(7));
+        programs.set_user(&mut program, 0, &users(8), 1);
+        program.check_login(Flags::NONE);
+        assert_eq!(program.missing_reason("login_user_id"), None);
+        assert_eq!(program.trail.login_user_id, Some(8));
     }
 }

@@ -36,6 +36,7 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 
 use self::execs::Execs;
 use self::side::Side;
+use super::logins::Logins;
 use super::merge::{HEARTBEAT, Merge, PROMPT_INTERVAL, SETTLE_NS, watermark};
 use super::perf_buffer::{Drained, Records, Rings, RingsSettings};
 use super::perf_record::{self, Body, Record};
@@ -57,6 +58,7 @@ struct Perf {
     epoll: Epoll,
     side: Option<Side>,
     tasks: Tasks,
+    logins: Logins,
     /// Acts that are not handed over yet, in the order they were read.
     acts: Vec<(u64, Act)>,
     execs: Execs,
@@ -114,6 +116,7 @@ impl Perf {
             epoll,
             side,
             tasks: Tasks::default(),
+            logins: Logins::default(),
             acts: Vec::new(),
             execs: Execs::default(),
             files: MappedFiles::default(),
@@ -243,6 +246,7 @@ impl Perf {
     /// An act that waits for its exit status, or for what was read of its program to be known as
     /// its, holds back what is after it, until `patience_until`.
     fn write(&mut self, batch: &mut Batch, from: usize, watermark: u64, patience_until: u64) {
+        self.logins.begin();
         self.acts.sort_by_key(|(time, _)| *time);
         let mut watermark = watermark;
         let due = self.acts.partition_point(|(time, _)| *time <= watermark);
@@ -315,6 +319,7 @@ impl Perf {
             _ => true,
         };
         let (counters, execs) = (&mut self.counters, &mut self.execs);
+        let logins = &mut self.logins;
         let threads = self.settings.threads;
         self.tasks.take(time, act, &mut |time, fact| {
             if fact.is_of_thread() && !threads {
@@ -327,7 +332,7 @@ impl Perf {
                 },
                 fact => fact,
             };
-            task_record::write(time, &fact, batch, &mut |id| {
+            task_record::write(time, &fact, batch, logins, &mut |id| {
                 execs.take(id, time, || {
                     later.iter().find_map(|(time, act)| match act {
                         Act::Fork { child, .. } if child.thread_id == id => Some(*time),
@@ -337,6 +342,9 @@ impl Perf {
             });
             counters.add_produced(fact.kind(), 1);
         });
+        for (process_id, login_user_id) in self.logins.learned() {
+            self.tasks.learn_login(process_id, login_user_id);
+        }
     }
 
     /// Takes the rights that an exec gives: they are told after it, and before it maps anything.

@@ -1,8 +1,10 @@
 //! The records of what tasks did, with `/proc` for what their sensors are not told.
 
+use event::process::Users;
 use event::{Event, Extension, Flags, Header, process, thread};
 
 use super::Batch;
+use super::logins::Logins;
 use super::tasks::Fact;
 use crate::sys::proc::{self, Program, User};
 use crate::sys::processes::START_TICK_NS;
@@ -16,22 +18,28 @@ pub(super) fn write(
     time: u64,
     fact: &Fact,
     batch: &mut Batch,
+    logins: &mut Logins,
     program_fn: &mut dyn FnMut(u32) -> Option<(Program, Option<User>)>,
 ) {
     match *fact {
-        Fact::ProcessStart { .. } => write_start(time, fact, batch),
+        Fact::ProcessStart { .. } => write_start(time, fact, batch, logins),
         Fact::ProcessExec { process_id, user } => {
             let (program, read) =
                 program_fn(process_id).unwrap_or_else(|| (Program::unavailable(), None));
             // What is followed is of the moment of the exec, but not the login.
-            let user = match (user, read) {
-                (Some(user), Some(read)) => Some(User {
-                    asked: user.asked.or(read.asked),
-                    ..user
-                }),
-                (user, read) => user.or(read),
+            let (user, login) = match user {
+                Some(user) => {
+                    let read = read.and_then(|read| read.asked);
+                    let asked = user.asked.or(read);
+                    let login = asked.and_then(|asked| {
+                        let read = read.map(|read| read.login_user_id);
+                        logins.at_exec(process_id, asked.login_user_id, read, time)
+                    });
+                    with_login(User { asked, ..user }, login)
+                }
+                None => (read, Flags::NONE),
             };
-            write_exec(time, process_id, &program, user, batch);
+            write_exec(time, process_id, &program, (user, login), batch);
         }
         Fact::ProcessExit {
             process_id,
@@ -74,7 +82,7 @@ pub(super) fn write(
     }
 }
 
-fn write_start(time: u64, fact: &Fact, batch: &mut Batch) {
+fn write_start(time: u64, fact: &Fact, batch: &mut Batch, logins: &mut Logins) {
     let &Fact::ProcessStart {
         process_id,
         creator,
@@ -87,7 +95,13 @@ fn write_start(time: u64, fact: &Fact, batch: &mut Batch) {
     let mut header = header(time, process_id, process_id);
     // No more than the tick: the time of the fork is not that of the start.
     let mut tick = time / START_TICK_NS;
-    let (mut parent, mut user) = (parent, user);
+    let mut parent = parent;
+    let (mut user, login) = user.map_or((None, Flags::NONE), |user| {
+        let inherited = user.asked.map(|asked| asked.login_user_id);
+        let login = inherited
+            .and_then(|inherited| logins.at_start(process_id, creator.process_id, inherited, time));
+        with_login(user, login)
+    });
     // The fork may be told in the tick after the one that counts as the start.
     let is_early_in_tick = time % START_TICK_NS < FORK_LATE_NS;
     if (is_early_in_tick || user.is_none())
@@ -98,6 +112,7 @@ fn write_start(time: u64, fact: &Fact, batch: &mut Batch) {
         user = user.or_else(|| process.user(&stat));
     }
     header.start_time = tick.saturating_mul(START_TICK_NS);
+    header.flags = login;
     if user.is_none() {
         header.flags = Flags::USER_UNAVAILABLE;
     }
@@ -117,11 +132,11 @@ fn write_exec(
     time: u64,
     process_id: u32,
     program: &Program,
-    user: Option<User>,
+    (user, login): (Option<User>, Flags),
     batch: &mut Batch,
 ) {
     let mut header = header(time, process_id, process_id);
-    header.flags = program.flags;
+    header.flags = program.flags.with(login);
     if user.is_none() {
         header.flags = header.flags.with(Flags::USER_UNAVAILABLE);
     }
@@ -134,6 +149,21 @@ fn write_exec(
         ..process::Exec::default()
     };
     put(batch, header, &Event::ProcessExec(exec), &who(user));
+}
+
+/// The user with that login, and what says that it is not known.
+fn with_login(user: User, login: Option<u32>) -> (Option<User>, Flags) {
+    let asked = user.asked.map(|asked| Users {
+        login_user_id: login.unwrap_or(Users::NOBODY),
+        ..asked
+    });
+    let is_unknown = asked.is_some() && login.is_none();
+    let flags = if is_unknown {
+        Flags::LOGIN_UNAVAILABLE
+    } else {
+        Flags::NONE
+    };
+    (Some(User { asked, ..user }), flags)
 }
 
 fn header(time: u64, thread_id: u32, process_id: u32) -> Header {

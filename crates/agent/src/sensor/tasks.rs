@@ -286,6 +286,15 @@ impl Tasks {
         }
     }
 
+    /// A process is known to have that login since it was last told.
+    pub(super) fn learn_login(&mut self, process_id: u32, login_user_id: u32) {
+        self.change_user(process_id, |user| {
+            if let Some(asked) = &mut user.asked {
+                asked.login_user_id = login_user_id;
+            }
+        });
+    }
+
     fn user(&self, process_id: u32) -> Option<User> {
         self.processes.get(&process_id)?.user
     }

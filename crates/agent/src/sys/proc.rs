@@ -12,7 +12,7 @@ mod process;
 
 pub use mapped::{Mapped, MappedFiles};
 pub use name::image_of_name;
-pub use process::{Process, Program, Stat, User, program_as_of};
+pub use process::{Process, Program, Stat, User, login_as_of, program_as_of};
 
 /// The clock tick in which start times are told (`USER_HZ` is 100 on every architecture this runs
 /// on), in nanoseconds.

@@ -1,13 +1,13 @@
 //! A set-user-id program, as each sensor tells it: whose rights it has, who asked for it, and that it
 //! ends once.
 
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use event::{Event, Extension, process};
+use event::{Event, Extension, Flags, process};
 use systrail::sensor::{Batch, Sensor};
 
 use crate::machine;
@@ -58,6 +58,81 @@ fn effective_user(child: &Child) -> u32 {
         .unwrap()
         .parse()
         .unwrap()
+}
+
+/// The logins of a process's start and execs; `None` where one is told as not known.
+fn logins(batches: &[Batch], process_id: u32) -> Vec<Option<u32>> {
+    let records = batches.iter().flat_map(Batch::records);
+    let records = records.map(|record| event::read(record).unwrap());
+    let of_it = records.filter(|record| {
+        let is_told = matches!(record.event, Event::ProcessStart(_) | Event::ProcessExec(_));
+        record.header.process_id == process_id && is_told
+    });
+    of_it
+        .map(|record| match record.extension {
+            Extension::Users(users) => {
+                let is_unknown = record.header.flags.contains(Flags::LOGIN_UNAVAILABLE);
+                (!is_unknown).then_some(users.login_user_id)
+            }
+            _ => None,
+        })
+        .collect()
+}
+
+// The login that a process had set before an exec was told neither of that nor of its children, and
+// not as missing either.
+#[test]
+fn a_login_is_told_from_when_it_is_set_or_as_not_known() {
+    let Some(_machine) = machine() else {
+        return;
+    };
+    let script =
+        "echo 54326 >/proc/self/loginuid\n exec 3<&0; cat <&3 >&1 & echo $!; wait; exec cat";
+    for open_fn in SENSORS {
+        let (settings, _waker) = settings(true, true);
+        let mut sensor = open_fn(&settings).unwrap();
+        let mut batches = vec![Batch::default()];
+        sensor.start(&mut batches[0]).unwrap();
+        let mut child = Command::new("/bin/sh")
+            .args(["-c", script])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        let mut output = std::io::BufReader::new(child.stdout.take().unwrap());
+        output.read_line(&mut line).unwrap();
+        let grandchild_id: u32 = line.trim().parse().unwrap();
+        read_until(&mut *sensor, &mut batches, |batches| {
+            logins(batches, grandchild_id).len() == 2
+        });
+        let witness = std::fs::read_to_string(format!("/proc/{}/loginuid", child.id()));
+        drop(child.stdin.take());
+        assert!(child.wait().unwrap().success());
+        read_until(&mut *sensor, &mut batches, |batches| {
+            told(batches, child.id()).1 > 0
+        });
+        sensor.stop(&mut batches[0]).unwrap();
+        // A kernel without audit has none.
+        let Ok(witness) = witness else {
+            return;
+        };
+        let witness: u32 = witness.trim().parse().unwrap();
+        let expected = [Some(witness); 2];
+        assert_eq!(
+            logins(&batches, grandchild_id),
+            expected,
+            "{}",
+            sensor.source()
+        );
+        // The last program ends at once, so that it may be gone.
+        let last = *logins(&batches, child.id()).last().unwrap();
+        assert!(
+            [Some(witness), None].contains(&last),
+            "{last:?}, {}",
+            sensor.source()
+        );
+    }
 }
 
 // The perf sensor told it under its caller, and that it ended when it began: the kernel takes its

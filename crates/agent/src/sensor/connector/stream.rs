@@ -7,6 +7,7 @@ use event::{Kind, loss};
 
 use super::message::{Body, Message};
 use crate::sensor::existing::Existing;
+use crate::sensor::logins::Logins;
 use crate::sensor::merge::PROGRAMS_MAX;
 use crate::sensor::tasks::{Act, Tasks};
 use crate::sensor::{Batch, Counters, task_record};
@@ -31,6 +32,7 @@ pub(super) struct Stream {
     pub(super) expects_exec: bool,
     threads: bool,
     tasks: Tasks,
+    logins: Logins,
     /// The number each processor's sequence goes on with; `None` after its end.
     sequences: HashMap<u32, Option<u32>>,
     has_lost: bool,
@@ -47,6 +49,7 @@ impl Stream {
             expects_exec: false,
             threads,
             tasks: Tasks::default(),
+            logins: Logins::default(),
             sequences: HashMap::new(),
             has_lost: false,
             to_boot_time: Conversion::default(),
@@ -76,6 +79,7 @@ impl Stream {
     pub(super) fn write(&mut self, batch: &mut Batch) {
         let messages = std::mem::take(&mut self.messages);
         self.expects_exec = false;
+        self.logins.begin();
         self.to_boot_time.follow();
         // What an earlier exec of a process ran is not there any more.
         let mut last_execs: HashMap<u32, usize> = HashMap::new();
@@ -95,18 +99,21 @@ impl Stream {
                 continue;
             };
             let (threads, counters) = (self.threads, &mut self.counters);
-            let expects_exec = &mut self.expects_exec;
+            let (expects_exec, logins) = (&mut self.expects_exec, &mut self.logins);
             self.tasks.take(time, &act, &mut |time, fact| {
                 if fact.is_of_thread() && !threads {
                     return;
                 }
-                task_record::write(time, &fact, batch, &mut |process_id| {
+                task_record::write(time, &fact, batch, logins, &mut |process_id| {
                     let is_last = last_execs.get(&process_id) == Some(&index);
                     is_last.then(|| proc::program_as_of(process_id, time))?
                 });
                 counters.add_produced(fact.kind(), 1);
                 *expects_exec |= fact.kind() == Kind::PROCESS_START;
             });
+            for (process_id, login_user_id) in self.logins.learned() {
+                self.tasks.learn_login(process_id, login_user_id);
+            }
         }
         self.messages = messages;
         self.messages.clear();

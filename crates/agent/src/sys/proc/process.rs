@@ -39,6 +39,15 @@ pub fn program_as_of(process_id: u32, time: u64) -> Option<(Program, Option<User
     Some((process.program(), process.user(&stat)))
 }
 
+/// The audit login user of the process that had this id at `time`, if it is still there.
+pub fn login_as_of(process_id: u32, time: u64) -> Option<u32> {
+    let (process, _) = Process::open_as_of(process_id, time).ok()?;
+    let login = process.login_user_id();
+    // That it still answers shows that it was there.
+    process.stat().ok()?;
+    Some(login)
+}
+
 /// One process, as long as it lasts.
 #[derive(Debug)]
 pub struct Process {
@@ -137,14 +146,19 @@ impl Process {
     pub fn user_ids(&self) -> io::Result<(u32, Users)> {
         let (real_user_id, user_id) = parse_user_ids(&self.read("status", STATUS_SIZE_MAX)?)
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "status has no user"))?;
+        let users = Users {
+            real_user_id,
+            login_user_id: self.login_user_id(),
+        };
+        Ok((user_id, users))
+    }
+
+    /// Its audit login user.
+    fn login_user_id(&self) -> u32 {
         // A kernel without audit has no such file.
         let login = self.read("loginuid", STATUS_SIZE_MAX).ok();
         let login = login.and_then(|text| std::str::from_utf8(&text).ok()?.trim().parse().ok());
-        let users = Users {
-            real_user_id,
-            login_user_id: login.unwrap_or(Users::NOBODY),
-        };
-        Ok((user_id, users))
+        login.unwrap_or(Users::NOBODY)
     }
 
     /// The process that had this id at `time`, if it is still there, and its state.
