@@ -51,27 +51,12 @@ fn cases() -> Vec<Case> {
         script: b"one.sh",
         directory: b"user\0home\0",
     };
-    let load = image::Load {
-        image_base: 0x6867_6665_6463_6261,
-        image_size: 0x7877_7675_7473_7271,
-        image: b"/usr/lib/caf\xe9.so",
-    };
-    let unload = image::Unload {
-        image_base: 0x6867_6665_6463_6261,
-        image_size: 0x7877_7675_7473_7271,
-        image: b"/usr/lib/caf\xe9.so",
-    };
-    let placed = image::Load {
-        image:
-            b"x.so\0lib\0\x01\0\0\0\x03\x02\x10\0\x18\x17\x16\x15\x14\x13\x12\x11\x24\x23\x22\x21",
-        ..load
-    };
     let lost = loss::Lost {
         kind: Kind::THREAD_START,
         reason: loss::Reason::BUFFER_FULL,
         count: 0x6867_6665_6463_6261,
     };
-    vec![
+    let mut cases = vec![
         case("process_start", Event::ProcessStart(start)),
         case(
             "process_start_existing",
@@ -98,10 +83,32 @@ fn cases() -> Vec<Case> {
             }),
         ),
         case("thread_exit", Event::ThreadExit(thread::Exit)),
-        case("image_load", Event::ImageLoad(load)),
         case("lost", Event::Lost(lost)),
-        case("image_load_placed", Event::ImageLoad(placed)),
-        case("image_unload", Event::ImageUnload(unload)),
+    ];
+    cases.extend(images().map(|(name, event)| case(name, event)));
+    cases
+}
+
+fn images() -> [(&'static str, Event<'static>); 3] {
+    let load = image::Load {
+        image_base: 0x6867_6665_6463_6261,
+        image_size: 0x7877_7675_7473_7271,
+        image: b"/usr/lib/caf\xe9.so",
+    };
+    let placed = image::Load {
+        image:
+            b"x.so\0lib\0\x01\0\0\0\x03\x02\x10\0\x18\x17\x16\x15\x14\x13\x12\x11\x24\x23\x22\x21",
+        ..load
+    };
+    let unload = image::Unload {
+        image_base: load.image_base,
+        image_size: load.image_size,
+        image: load.image,
+    };
+    [
+        ("image_load", Event::ImageLoad(load)),
+        ("image_load_placed", Event::ImageLoad(placed)),
+        ("image_unload", Event::ImageUnload(unload)),
     ]
 }
 
