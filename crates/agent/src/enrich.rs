@@ -482,6 +482,7 @@ impl Enricher {
             session_id: identity.session_id,
             program,
             losses: self.losses.count(),
+            seen: None,
             verdict,
             size: 0,
         };

@@ -553,6 +553,7 @@ fn no_rule_leaves_out_what_may_be_another_program_since_a_loss() {
     }
 }
 
+// A child that was made after a loss was told to run what its creator executed only later.
 #[cfg(target_os = "linux")]
 #[test]
 fn what_a_process_still_runs_after_a_loss_is_asked_of_the_system() {
@@ -565,11 +566,14 @@ fn what_a_process_still_runs_after_a_loss_is_asked_of_the_system() {
         own,
         exec(now - 2, own_id, b"replaced\0", b"replaced\0"),
         lost(now - 1, Kind::PROCESS_EXEC, 1),
-        fork(now, own_id, 4_194_303),
+        // It may have executed what it runs now since, and tell so later.
+        fork(now, own_id, 4_194_302),
+        fork(now + 60_000_000_000, own_id, 4_194_303),
     ];
     let (events, _account) = record(vec![script]);
     let path = std::env::current_exe().unwrap();
-    assert_eq!(image(&events[4]), path.to_str());
+    assert_eq!((image(&events[4]), is_lost(&events[4])), (None, true));
+    assert_eq!(image(&events[5]), path.to_str());
 }
 
 // Nothing said who had started a set-user-id program.

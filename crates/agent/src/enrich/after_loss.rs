@@ -4,12 +4,15 @@
 //! is told of it then, and no rule that asks for it leaves anything out, until an exec tells what it
 //! runs now, or a comparison with the system does: of each process when something is told of it, so
 //! many in a second. Of what is told late nothing is compared: the process may have executed the next
-//! program since, and tell of it later.
+//! program since, and tell of it later. So it may have in any case: another program than was known
+//! counts only where it was seen before something happened, and is there still when that is told.
+
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use event::Header;
 
 use super::Enricher;
-use super::process_cache::Process;
+use super::process_cache::{Process, Seen};
 use super::program::Program;
 use super::token_bucket::TokenBucket;
 use crate::sys::clock;
@@ -81,10 +84,17 @@ impl Enricher {
             ..*told
         };
         let found = self.programs.unknown(&header, &mut self.images);
-        let Some(known) = self.processes.get(process_id, start_time) else {
+        let program = number(&found);
+        let until = clock::now().0;
+        let Some(known) = self.processes.get_mut(process_id, start_time) else {
             return;
         };
         if !is_same(&known.program, &found) && !is_kernels(&known.program, process_id, now) {
+            let seen = known.seen.filter(|seen| seen.program == program);
+            if seen.is_none_or(|seen| told.time < seen.until) {
+                known.seen = seen.or(Some(Seen { until, program }));
+                return;
+            }
             let mut program = found;
             if let Some((user_id, users)) = processes::user(process_id, known_start) {
                 let extension = event::Extension::Users(users);
@@ -96,6 +106,14 @@ impl Enricher {
             known.losses = self.losses.count;
         }
     }
+}
+
+/// A number of a program, by its path and command line.
+fn number(program: &Program) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    program.trail.image.hash(&mut hasher);
+    program.trail.command_line.hash(&mut hasher);
+    hasher.finish()
 }
 
 fn is_same(known: &Program, found: &Program) -> bool {

@@ -39,10 +39,21 @@ pub struct Process {
     pub program: Program,
     /// How many losses there were before that was known.
     pub losses: u32,
+    /// Another program that it was seen to run since.
+    pub seen: Option<Seen>,
     /// What the rules say of its events.
     pub verdict: Verdict,
     /// Bytes of its program, as the cache counts them.
     pub size: usize,
+}
+
+/// That a process was seen to run a program.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen {
+    /// By when, on the sensor's clock.
+    pub until: u64,
+    /// A number of the program: two programs have the same by chance alone.
+    pub program: u64,
 }
 
 /// Processes by id.
@@ -238,6 +249,7 @@ mod tests {
             session_id: None,
             program: Program::default(),
             losses: 0,
+            seen: None,
             verdict: Verdict::default(),
             size: 0,
         }
