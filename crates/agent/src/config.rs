@@ -119,7 +119,7 @@ impl OnLoss {
 pub const EVENT_NAMES: [(&str, Kinds); 3] = [
     ("process", Kinds::PROCESS),
     ("thread", Kinds::THREAD),
-    ("image", Kinds::IMAGE_LOAD),
+    ("image", Kinds::IMAGE),
 ];
 
 /// A checked configuration.

@@ -159,6 +159,8 @@ impl Kinds {
     pub const PROCESS: Self = Self::of(Subject::Process);
     /// What happens to threads.
     pub const THREAD: Self = Self::of(Subject::Thread);
+    /// What happens to images.
+    pub const IMAGE: Self = Self::of(Subject::Image);
 
     /// Every observed kind about `subject`.
     pub const fn of(subject: Subject) -> Self {

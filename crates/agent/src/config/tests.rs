@@ -111,7 +111,7 @@ fn every_key_is_understood() {
     assert_eq!(config.source, Source::Perf);
     assert_eq!(config.on_loss, OnLoss::Fail);
     assert_eq!(config.flush_interval, Duration::from_millis(20));
-    assert_eq!(config.events, Kinds::PROCESS.union(Kinds::IMAGE_LOAD));
+    assert_eq!(config.events, Kinds::PROCESS.union(Kinds::IMAGE));
     assert_eq!(config.include.len(), 1);
     assert_eq!(config.exclude.len(), 2);
     assert_eq!(config.exclude[0].place.line, 11);

@@ -56,7 +56,7 @@ pub(super) const KIND: Growth = Growth {
             "crates/event/src/kind.rs",
             "        IMAGE_LOAD = 32, \"image_load\", Image;\n",
             "        /// An image grew.
-        IMAGE_GROW = 33, \"image_grow\", Image;\n",
+        IMAGE_GROW = 34, \"image_grow\", Image;\n",
         ),
         edit(
             "crates/event/src/image.rs",
@@ -139,12 +139,12 @@ fields! {
         ),
         edit(
             "crates/trail/src/lib.rs",
-            "pub use image::ImageLoad;\n",
+            "pub use image::{ImageLoad, ImageUnload};\n",
             "pub use image::ImageGrow;\n",
         ),
         edit(
             "crates/trail/src/body.rs",
-            "use crate::visit::{Source, Visitor};\n",
+            "use crate::visit::{Form as _, MaybeGroup, Source, Visitor};\n",
             "use crate::ImageGrow;\n",
         ),
         edit(

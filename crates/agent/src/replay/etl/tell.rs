@@ -261,7 +261,7 @@ impl Telling {
                 existing,
                 kernel_process: is_kernel_process,
                 name,
-                details: None,
+                ..trail::ProcessStart::default()
             }),
             truncated,
             missing,
@@ -381,7 +381,7 @@ impl Telling {
                     .process_id
                     .is_some_and(|creator| creator != process_id),
                 start_address: thread.start_address,
-                details: None,
+                ..trail::ThreadStart::default()
             })
         } else {
             Body::from(trail::ThreadExit { thread_id })
