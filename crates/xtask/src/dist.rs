@@ -65,6 +65,7 @@ const DOCUMENTS: &[&str] = &[
     "docs/STORE.md",
     "docs/STYLE.md",
     "docs/TESTING.md",
+    "docs/TRACES.md",
     "docs/TUNING.md",
     "docs/WINDOWS.md",
     "docs/WIRE.md",
