@@ -27,6 +27,14 @@ const MEMORY_MIB: u32 = 1536;
 /// Lines of the serial port that wait to be printed.
 const LINES_MAX: usize = 1024;
 
+/// What a machine is to run.
+pub(super) struct Selected<'a> {
+    /// The test executables.
+    pub(super) tests: Vec<&'a str>,
+    /// What the names of tests have in them; any where there is none.
+    pub(super) filters: &'static [&'static str],
+}
+
 /// What the machine said.
 pub(super) struct Report {
     /// How each test executable ended.
@@ -49,13 +57,13 @@ pub(super) fn write_initramfs(archive: &Archive) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// Boots the machine, has it run the tests of these names, passes on what it prints and reads its
+/// Boots the machine, has it run what is selected, passes on what it prints and reads its
 /// results. The whole log stays in
 /// `target/vm`.
 pub(super) fn run(
     kernel: &Kernel,
     initramfs: &Path,
-    tests: &[&str],
+    selected: &Selected<'_>,
     time_max: Duration,
 ) -> Result<Report> {
     let directory = workspace::target().join("vm");
@@ -67,7 +75,7 @@ pub(super) fn run(
             .unwrap_or(&log)
             .display()
     );
-    let mut machine = Machine::start(kernel, initramfs, tests)?;
+    let mut machine = Machine::start(kernel, initramfs, selected)?;
     let lines = machine.lines()?;
     let mut log = fs::File::create(&log).context("cannot write the log")?;
     let mut report = Report {
@@ -119,11 +127,13 @@ struct Machine {
 }
 
 impl Machine {
-    fn start(kernel: &Kernel, initramfs: &Path, tests: &[&str]) -> Result<Self> {
+    fn start(kernel: &Kernel, initramfs: &Path, selected: &Selected<'_>) -> Result<Self> {
         // What the kernel does not know it hands to the first process, as its environment.
         let arguments = format!(
-            "console=ttyS0 quiet loglevel=4 panic=-1 oops=panic lsm={SECURITY_MODULES} tests={}",
-            tests.join(",")
+            "console=ttyS0 quiet loglevel=4 panic=-1 oops=panic lsm={SECURITY_MODULES} tests={} \
+             filters={}",
+            selected.tests.join(","),
+            selected.filters.join(",")
         );
         // A task that is killed cannot end it, so the kernel does.
         let child = program("setpriv")
