@@ -20,7 +20,7 @@ use core::ffi::c_void;
 use core::ptr::{from_mut, from_ref};
 
 use aya_ebpf::helpers::generated as helpers;
-use event::process::{self, Users};
+use event::process::Users;
 
 pub(crate) use self::file::{File, Vma};
 pub(crate) use self::path::{Path, Way, mask, sign};
@@ -28,11 +28,8 @@ pub(crate) use self::path::{Path, Way, mask, sign};
 /// A component's name and its NUL byte: a power of two.
 pub(crate) const NAME_SIZE_MAX: usize = 256;
 
-/// Digits of a descriptor; no process has so many.
-const DESCRIPTOR_DIGITS_MAX: usize = 8;
-
-/// Bytes of the longest of them and a number, rounded up.
-const DESCRIPTOR_SIZE_MAX: usize = 32;
+/// Bytes of `/dev/fd/` and a number of eight digits, which no process has as many descriptors as.
+const DESCRIPTOR_SIZE_MAX: usize = 16;
 
 /// Declares the read-only globals: a static the loader finds by its name, and the handle by which
 /// programs read it.
@@ -407,33 +404,26 @@ impl KernelText {
         }
     }
 
-    /// The number of a path that leads to a descriptor of the process itself.
+    /// The number of a path that begins with `/dev/fd/` and a number, as the kernel makes it up for a
+    /// file that was given by a descriptor.
     #[inline(always)]
     pub(crate) fn descriptor(self) -> Option<u32> {
         let text: [u8; DESCRIPTOR_SIZE_MAX] = probe_at(self.0);
-        for prefix in process::DESCRIPTOR_PREFIXES {
-            if let Some(digits) = text.strip_prefix(prefix) {
-                return number(digits);
+        let (prefix, digits) = text.split_first_chunk()?;
+        if prefix != b"/dev/fd/" {
+            return None;
+        }
+        let mut number = None;
+        for byte in digits {
+            let digit = byte.wrapping_sub(b'0');
+            if digit > 9 {
+                break;
             }
+            let before: u32 = number.unwrap_or(0);
+            number = Some(before.wrapping_mul(10).wrapping_add(digit.into()));
         }
-        None
+        number
     }
-}
-
-/// The number that a path begins with.
-#[inline(always)]
-fn number(path: &[u8]) -> Option<u32> {
-    let mut number = None;
-    for byte in path.iter().take(DESCRIPTOR_DIGITS_MAX) {
-        let digit = byte.wrapping_sub(b'0');
-        if digit > 9 {
-            let is_end = *byte == 0 || *byte == b'/';
-            return number.filter(|_| is_end);
-        }
-        let before: u32 = number.unwrap_or(0);
-        number = Some(before.wrapping_mul(10).wrapping_add(digit.into()));
-    }
-    None
 }
 
 /// Copies user memory of the current process. `false` where any of it cannot be read.

@@ -38,13 +38,15 @@ fn newtask(context: &BtfTracePointContext, turn: Turn) -> Option<()> {
         task,
         count: 0,
     };
-    turn.take(act, || {
-        if clone_flags & CLONE_THREAD != 0 {
-            thread::start(task);
-        } else {
-            start(task);
-        }
-    });
+    if !turn.begin(act) {
+        return None;
+    }
+    if clone_flags & CLONE_THREAD != 0 {
+        thread::start(task);
+    } else {
+        start(task);
+    }
+    turn.end(act);
     Some(())
 }
 
@@ -102,14 +104,16 @@ fn process_exec(context: &BtfTracePointContext, turn: Turn) -> Option<()> {
         task,
         count: task.exec_count(),
     };
-    turn.take(act, || {
-        // A thread that execs takes over the process id; its own id ends here.
-        if old_pid != task.pid() {
-            thread::exit(task, old_pid);
-        }
-        let ring = Ring::of(Kind::PROCESS_EXEC);
-        ring.store(Kind::PROCESS_EXEC, exec(task, program, ring, turn));
-    });
+    if !turn.begin(act) {
+        return None;
+    }
+    // A thread that execs takes over the process id; its own id ends here.
+    if old_pid != task.pid() {
+        thread::exit(task, old_pid);
+    }
+    let ring = Ring::of(Kind::PROCESS_EXEC);
+    ring.store(Kind::PROCESS_EXEC, exec(task, program, ring, turn));
+    turn.end(act);
     Some(())
 }
 
@@ -189,30 +193,28 @@ fn process_exit(context: &BtfTracePointContext, turn: Turn) -> Option<()> {
     if !maps::is_enabled() {
         return None;
     }
-    let group_dead: u64 = if EXIT_TELLS_LAST.value() != 0 {
-        context.arg(1)
-    } else {
-        0
-    };
     let act = Act {
         kind: Kind::PROCESS_EXIT,
         task,
         count: 0,
     };
-    turn.take(act, || {
-        let process_id = task.tgid();
-        if task.pid() != process_id {
-            thread::exit(task, task.pid());
-        }
-        let is_last = if EXIT_TELLS_LAST.value() != 0 {
-            group_dead & 0xff != 0
-        } else {
-            task.live_threads() == 0 && maps::claim_exit(process_id, task.leader().start_time())
-        };
-        if is_last {
-            exit(task);
-        }
-    });
+    if !turn.begin(act) {
+        return None;
+    }
+    let process_id = task.tgid();
+    if task.pid() != process_id {
+        thread::exit(task, task.pid());
+    }
+    let is_last = if EXIT_TELLS_LAST.value() != 0 {
+        let group_dead: u64 = context.arg(1);
+        group_dead & 0xff != 0
+    } else {
+        task.live_threads() == 0 && maps::claim_exit(process_id, task.leader().start_time())
+    };
+    if is_last {
+        exit(task);
+    }
+    turn.end(act);
     Some(())
 }
 

@@ -29,29 +29,41 @@ pub(crate) struct Act {
 }
 
 impl Turn {
-    /// Runs `tell_fn` if it is this program's turn to tell of `act`.
+    /// Whether it is this program's turn to tell of `act`. Whoever has told it says so with
+    /// [`end`](Self::end), on every way: no closure, which would become a function of its own, and the
+    /// verifier of older kernels does not get to the end of that.
     #[inline(always)]
-    pub(crate) fn take(self, act: Act, tell_fn: impl FnOnce()) {
+    pub(crate) fn begin(self, act: Act) -> bool {
         if RUNS_TWICE.value() == 0 {
-            tell_fn();
-            return;
+            return true;
         }
         let (Some(busy), Some(told)) = (maps::busy(act.kind), maps::told(act.id())) else {
-            return;
+            return false;
         };
         match self {
             Self::First => {
                 busy.store(1);
                 told.store(act.id());
-                tell_fn();
-                busy.store(0);
+                true
             }
             Self::Second => {
-                if busy.load() != 0 && told.load() != act.id() {
+                let is_skipped = busy.load() != 0 && told.load() != act.id();
+                if is_skipped {
                     maps::count_told_second(act.kind);
-                    tell_fn();
                 }
+                is_skipped
             }
+        }
+    }
+
+    /// The act is told.
+    #[inline(always)]
+    pub(crate) fn end(self, act: Act) {
+        if RUNS_TWICE.value() != 0
+            && self == Self::First
+            && let Some(busy) = maps::busy(act.kind)
+        {
+            busy.store(0);
         }
     }
 }

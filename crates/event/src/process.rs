@@ -2,12 +2,6 @@
 
 use crate::wire::{Invalid, Reader, Writer, size_of_text};
 
-/// What stands before a number in a path that leads to a descriptor of the process itself (Linux): as the
-/// kernel makes it up for a script that was given by one, and as a caller may give it. Of such a script
-/// [`Exec::directory`] is what the descriptor leads to.
-pub const DESCRIPTOR_PREFIXES: [&[u8]; 3] =
-    [b"/dev/fd/", b"/proc/self/fd/", b"/proc/thread-self/fd/"];
-
 /// A process was created. The header names the new process; its thread is the first one.
 ///
 /// On Linux this is `fork`, `vfork` or `clone`: the child runs its parent's program until it execs,

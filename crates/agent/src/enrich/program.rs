@@ -198,6 +198,10 @@ impl Program {
         if flags.contains(Flags::SCRIPT_DELETED) && place.scope == Scope::HOST {
             place.scope = Scope::NONE;
         }
+        // Which file that was only the process could have told.
+        if is_in_proc(exec.script) {
+            place.scope = Scope::UNKNOWN;
+        }
         let script = script(exec.script, &directory);
         self.trail.script = Some(Text::from_bytes(shown(&script, place.scope, is_cut)));
         self.trail.script_scope = place.scope.name().map(Cow::Borrowed);
@@ -397,11 +401,19 @@ fn script(given: &[u8], directory: &[u8]) -> Vec<u8> {
     path
 }
 
+/// Whether a caller named a file by a link of `/proc` that leads to what a process has open, its root or
+/// its directory.
+fn is_in_proc(given: &[u8]) -> bool {
+    let rest = given.strip_prefix(b"/proc/").unwrap_or_default();
+    let mut components = rest.split(|byte| *byte == b'/').skip(1);
+    components
+        .any(|component| matches!(component, b"fd" | b"map_files" | b"root" | b"cwd" | b"exe"))
+}
+
 /// What the kernel's name for a file that was given by a descriptor has beyond the descriptor:
 /// nothing, or a path below it.
 fn below_descriptor(given: &[u8]) -> Option<&[u8]> {
-    let mut prefixes = process::DESCRIPTOR_PREFIXES.into_iter();
-    let rest = prefixes.find_map(|prefix| given.strip_prefix(prefix))?;
+    let rest = given.strip_prefix(b"/dev/fd/")?;
     let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
     let rest = rest.get(digits..).filter(|_| digits > 0)?;
     match rest {
@@ -428,9 +440,15 @@ mod tests {
         // By a descriptor of the script, and of a directory.
         assert_eq!(script(b"/dev/fd/3", b"/tmp/x.sh"), b"/tmp/x.sh");
         assert_eq!(script(b"/dev/fd/12/a/x.sh", b"/tmp"), b"/tmp/a/x.sh");
-        assert_eq!(script(b"/proc/self/fd/3", b"/tmp/x.sh"), b"/tmp/x.sh");
-        assert_eq!(script(b"/proc/thread-self/fd/4/x.sh", b"/a"), b"/a/x.sh");
         assert_eq!(script(b"/dev/fd/x.sh", b"/"), b"/dev/fd/x.sh");
+        for link in [
+            "/proc/self/fd/3",
+            "/proc/7/task/8/fd/3",
+            "/proc/self/cwd/x.sh",
+        ] {
+            assert!(is_in_proc(link.as_bytes()), "{link}");
+        }
+        assert!(!is_in_proc(b"/proc/self/x.sh") && !is_in_proc(b"/tmp/fd/x.sh"));
         assert_eq!(script(b"/dev/fd/3", b""), b"/dev/fd/3");
     }
 

@@ -59,7 +59,7 @@ pub struct ExistingImage {
 
 /// Bytes of arguments that a snapshot keeps of all processes together: it is in memory as a whole, and
 /// how many processes wait with long arguments is any user's choice.
-const ARGUMENTS_SIZE_MAX: usize = 16 << 20;
+const ARGUMENTS_SIZE_MAX: usize = 4 << 20;
 
 /// Bytes of arguments that are kept of each process after that.
 const ARGUMENTS_SIZE_SHORT: usize = 1024;
@@ -112,7 +112,7 @@ mod tests {
             };
             room.cut(&mut existing);
             let is_cut = existing.flags.contains(Flags::COMMAND_LINE_TRUNCATED);
-            assert_eq!(is_cut, index >= 512);
+            assert_eq!(is_cut, index >= 128);
             size += existing.command_line.capacity();
         }
         assert!(size < ARGUMENTS_SIZE_MAX + 4_000 * 2 * ARGUMENTS_SIZE_SHORT);

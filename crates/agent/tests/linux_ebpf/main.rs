@@ -153,6 +153,15 @@ fn an_exec_that_is_refused_tells_nothing_and_ends_no_thread() {
 
 /// Every thread of the process started once and ended once, and its first thread did neither.
 fn check_threads_are_paired(recorded: &Recorded, process_id: u32) {
+    let threads = thread_counts(recorded, process_id);
+    assert!(
+        threads.values().all(|counts| *counts == (1, 1)),
+        "{threads:?}"
+    );
+}
+
+/// How often each thread of the process started and ended; its first thread did neither.
+fn thread_counts(recorded: &Recorded, process_id: u32) -> HashMap<u32, (u32, u32)> {
     let mut threads: HashMap<u32, (u32, u32)> = HashMap::new();
     for (header, event) in recorded.of(process_id) {
         match event {
@@ -162,10 +171,7 @@ fn check_threads_are_paired(recorded: &Recorded, process_id: u32) {
         }
     }
     assert!(!threads.contains_key(&process_id), "{threads:?}");
-    assert!(
-        threads.values().all(|counts| *counts == (1, 1)),
-        "{threads:?}"
-    );
+    threads
 }
 
 #[test]
@@ -180,11 +186,28 @@ fn threads_that_all_exit_at_once_make_one_exit() {
         };
         (0..20).map(start_role).collect::<Vec<_>>()
     });
+    // Since Linux 7.0 programs can be preempted, and where processors are slow the second turn as well:
+    // what both were skipped for is told as lost, and nothing else is missing.
+    let told_lost = recorded.counters.lost.sum();
+    let mut missing = 0;
     for (id, status) in ended {
-        let (_, exit) = recorded.exit(id);
-        assert_eq!(exit.exit_status, status.into_raw().cast_unsigned());
-        check_threads_are_paired(&recorded, id);
+        match recorded.of_kind(id, Kind::PROCESS_EXIT)[..] {
+            [(_, Event::ProcessExit(exit))] => {
+                assert_eq!(exit.exit_status, status.into_raw().cast_unsigned());
+            }
+            [] => missing += 1,
+            ref exits => panic!("one exit of {id} expected, not {exits:?}"),
+        }
+        let counts = thread_counts(&recorded, id);
+        missing += counts.values().filter(|counts| **counts != (1, 1)).count() as u64;
+        assert!(
+            counts
+                .values()
+                .all(|(starts, exits)| *starts <= 1 && *exits <= 1)
+        );
     }
+    assert!(missing <= told_lost, "{missing} of {told_lost}");
+    assert!(told_lost < 100, "{told_lost} of some 820 exits");
 }
 
 #[test]

@@ -118,7 +118,6 @@ fn a_script_by_a_descriptor_has_its_path() {
         let name = Path::new("script");
         vec![
             (play("exec_descriptor", &[&script]), script.clone()),
-            (play("exec_proc_descriptor", &[&script]), script.clone()),
             (play("exec_below_descriptor", &[directory, name]), script),
         ]
     });
@@ -128,6 +127,26 @@ fn a_script_by_a_descriptor_has_its_path() {
         assert_eq!(exec.script.as_deref(), script.to_str(), "{exec:?}");
         assert_eq!(exec.script_scope, None);
     }
+}
+
+/// The kernel's program does not follow what a caller names by `/proc`; it must not look like a path of the
+/// host.
+#[test]
+fn a_script_by_a_link_of_proc_is_marked() {
+    let Some(_machine) = Machine::take() else {
+        return;
+    };
+    let (witness, recording, _directory) = record(|directory, program| {
+        let script = script(&directory.join("script"), program.to_str().unwrap());
+        play("exec_proc_descriptor", &[&script])
+    });
+    let exec = executed(&Lives::of(&recording), witness);
+    assert!(
+        exec.script
+            .as_deref()
+            .is_some_and(|script| script.starts_with("/proc/self/fd/"))
+    );
+    assert_eq!(exec.script_scope.as_deref(), Some("unknown"));
 }
 
 /// Of 600 directories 256 were told, the ones at the end, as if they were below the root.

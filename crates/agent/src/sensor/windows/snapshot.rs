@@ -40,7 +40,9 @@ pub(super) fn take(images: bool) -> io::Result<Vec<Existing>> {
         .map(or_silent)
         .collect();
     let mut room = ArgumentRoom::default();
-    existing.iter_mut().for_each(|process| room.cut(process));
+    for process in &mut existing {
+        room.cut(process);
+    }
     if images {
         add_drivers(&mut existing, drivers());
     }
