@@ -40,11 +40,19 @@ fn check_sees_everything(open_fn: OpenFn, images: bool) {
     let (settings, _waker) = settings(true, images);
     let (batches, counters, (witness, threads)) =
         record_programs_and_threads(open_fn, &settings, 60);
-    assert_eq!(counters.lost.sum(), 0);
+    assert_eq!(counters.lost.sum(), 0, "{:?}", losses(&batches));
     check_account(&batches, &counters);
     check_order(&batches);
     check_processes(&batches, &witness, true);
     check_threads(&batches, &threads);
+}
+
+/// What was lost, and why.
+fn losses(batches: &[Batch]) -> Vec<Event<'_>> {
+    let events = batches.iter().flat_map(records).map(|(_, event)| event);
+    events
+        .filter(|event| matches!(event, Event::Lost(_)))
+        .collect()
 }
 
 #[test]
@@ -159,11 +167,7 @@ fn an_exec_right_after_another_has_its_own_program() {
     let (batches, counters, ids) = record_until(perf::open, &settings, run, |batches, ids| {
         have_ended(batches, ids.iter().copied(), &[])
     });
-    let lost = batches
-        .iter()
-        .flat_map(records)
-        .filter(|(_, event)| matches!(event, Event::Lost(_)));
-    assert_eq!(counters.lost.sum(), 0, "{:?}", lost.collect::<Vec<_>>());
+    assert_eq!(counters.lost.sum(), 0, "{:?}", losses(&batches));
     let expected = ["/usr/bin/nice", "/bin/true"];
     let expected = expected.map(|path| std::fs::canonicalize(path).unwrap());
     for id in ids {
