@@ -54,7 +54,7 @@ const GROUP: &str = "root:x:0:\nnogroup:x:65534:\n";
 const TEST_SCALE: &str = "0.02";
 
 /// How long one test executable may run in the machine, in seconds.
-const TEST_TIME_MAX: u32 = 1700;
+const TEST_TIME_MAX: u32 = 2500;
 
 /// Builds the archive that runs these tests and nothing else.
 pub(super) fn of(executables: &Executables, filter: Option<&str>) -> Result<Archive> {
