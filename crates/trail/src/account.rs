@@ -64,6 +64,15 @@ impl Counts {
         known.chain(any)
     }
 
+    /// The same as people and programs are told: a kind that few sensors see is named where there were
+    /// any, so that an account looks as that of a version without it.
+    pub fn told(&self) -> impl Iterator<Item = (Kind, Count)> + Clone {
+        let is_told = |(kind, count): &(Kind, Count)| {
+            *kind != Kind::IMAGE_UNLOAD || *count != Count::default()
+        };
+        self.by_kind().filter(is_told)
+    }
+
     /// Whether every kind balances.
     pub fn is_balanced(&self) -> bool {
         let newer = self.newer.iter().map(|(_, count)| count);

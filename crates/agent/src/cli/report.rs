@@ -24,7 +24,7 @@ pub(super) fn table(account: &Account) -> String {
     };
     let mut rows = vec![["", "produced", "delivered", "lost", "excluded"].map(str::to_owned)];
     let mut total = Count::default();
-    for (kind, count) in account.kinds.by_kind() {
+    for (kind, count) in account.kinds.told() {
         total.produced += count.produced;
         total.delivered += count.delivered;
         total.lost += count.lost;

@@ -152,12 +152,7 @@ impl<'de> Deserialize<'de> for Counts {
 impl Serialize for Counts {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
-        // A kind that few sensors see is named where there were any, so that the account of a version
-        // without it is written as it was.
-        let is_written = |(kind, count): &(Kind, Count)| {
-            *kind != Kind::IMAGE_UNLOAD || *count != Count::default()
-        };
-        for (kind, count) in self.by_kind().filter(is_written) {
+        for (kind, count) in self.told() {
             map.serialize_entry(kind.name().unwrap_or_default(), &count)?;
         }
         for (name, count) in &self.newer {
