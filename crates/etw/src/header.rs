@@ -84,8 +84,17 @@ fn sized(bytes: &[u8], size: u16) -> Result<(&[u8], usize), Invalid> {
     Ok((bytes.get(..size).ok_or(Invalid)?, size))
 }
 
-/// `SYSTEM_TRACE_HEADER`, with or without times of the processor.
-fn system(bytes: &[u8], shape: u8) -> Result<(Event<'_>, usize), Invalid> {
+/// What the headers of the kernel's own events begin with.
+struct Hook<'a> {
+    source: Source,
+    version: u8,
+    /// What comes next.
+    fields: Fields<'a>,
+    /// Bytes of the whole event.
+    size: usize,
+}
+
+fn hook(bytes: &[u8]) -> Result<Hook<'_>, Invalid> {
     let mut fields = Fields::new(bytes);
     let version = fields.u16()?;
     fields.u16()?;
@@ -93,51 +102,56 @@ fn system(bytes: &[u8], shape: u8) -> Result<(Event<'_>, usize), Invalid> {
     let mut fields = Fields::new(own);
     fields.bytes(6)?;
     let (r#type, group) = (fields.u8()?, fields.u8()?);
-    let (thread_id, process_id) = (fields.u32()?, fields.u32()?);
-    let stamp = fields.i64()?;
+    Ok(Hook {
+        source: Source::Hook { group, r#type },
+        version: low_byte(version),
+        fields,
+        size,
+    })
+}
+
+const fn pointer_size(is_four: bool) -> PointerSize {
+    if is_four {
+        PointerSize::Four
+    } else {
+        PointerSize::Eight
+    }
+}
+
+/// `SYSTEM_TRACE_HEADER`, with or without times of the processor.
+fn system(bytes: &[u8], shape: u8) -> Result<(Event<'_>, usize), Invalid> {
+    let mut hook = hook(bytes)?;
+    let (thread_id, process_id) = (hook.fields.u32()?, hook.fields.u32()?);
+    let stamp = hook.fields.i64()?;
     if shape <= 2 {
-        fields.u64()?;
+        hook.fields.u64()?;
     }
     let event = Event {
         stamp: Some(stamp),
-        source: Source::Hook { group, r#type },
-        version: low_byte(version),
-        pointer_size: Some(if shape % 2 == 1 {
-            PointerSize::Four
-        } else {
-            PointerSize::Eight
-        }),
+        source: hook.source,
+        version: hook.version,
+        pointer_size: Some(pointer_size(shape % 2 == 1)),
         process_id: known(process_id),
         thread_id: known(thread_id),
-        payload: fields.rest(),
+        payload: hook.fields.rest(),
     };
-    Ok((event, size))
+    Ok((event, hook.size))
 }
 
 /// `PERFINFO_TRACE_HEADER`: nobody is named in it.
 fn performance(bytes: &[u8], shape: u8) -> Result<(Event<'_>, usize), Invalid> {
-    let mut fields = Fields::new(bytes);
-    let version = fields.u16()?;
-    fields.u16()?;
-    let (own, size) = sized(bytes, fields.u16()?)?;
-    let mut fields = Fields::new(own);
-    fields.bytes(6)?;
-    let (r#type, group) = (fields.u8()?, fields.u8()?);
-    let stamp = fields.i64()?;
+    let mut hook = hook(bytes)?;
+    let stamp = hook.fields.i64()?;
     let event = Event {
         stamp: Some(stamp),
-        source: Source::Hook { group, r#type },
-        version: low_byte(version),
-        pointer_size: Some(if shape == 16 {
-            PointerSize::Four
-        } else {
-            PointerSize::Eight
-        }),
+        source: hook.source,
+        version: hook.version,
+        pointer_size: Some(pointer_size(shape == 16)),
         process_id: None,
         thread_id: None,
-        payload: fields.rest(),
+        payload: hook.fields.rest(),
     };
-    Ok((event, size))
+    Ok((event, hook.size))
 }
 
 /// `EVENT_TRACE_HEADER`, as classic providers and users of the kernel's classes write it.
@@ -155,11 +169,7 @@ fn class(bytes: &[u8], shape: u8) -> Result<(Event<'_>, usize), Invalid> {
         stamp: Some(stamp),
         source: Source::Class { guid, r#type },
         version: low_byte(version),
-        pointer_size: Some(if shape == 10 {
-            PointerSize::Four
-        } else {
-            PointerSize::Eight
-        }),
+        pointer_size: Some(pointer_size(shape == 10)),
         process_id: known(process_id),
         thread_id: known(thread_id),
         payload: fields.rest(),
