@@ -270,16 +270,7 @@ impl Rings {
                     write_lost(batch, &self.settings, time, loss::Reason::INVALID_RECORD, 1);
                 }
             });
-            if let Some((time, count)) = cpu.untold()? {
-                self.lost += count;
-                write_lost(
-                    batch,
-                    &self.settings,
-                    time,
-                    loss::Reason::BUFFER_FULL,
-                    count,
-                );
-            }
+            tell_untold(cpu, &self.settings, &mut self.lost, batch)?;
             if let Some(time) = end {
                 let earliest = drained.incomplete_after.unwrap_or(u64::MAX);
                 drained.incomplete_after = Some(earliest.min(time));
@@ -293,16 +284,7 @@ impl Rings {
     pub fn settle(&mut self, time: u64, batch: &mut Batch) -> io::Result<()> {
         for cpu in &mut self.cpus {
             cpu.settle(time)?;
-            if let Some((time, count)) = cpu.untold()? {
-                self.lost += count;
-                write_lost(
-                    batch,
-                    &self.settings,
-                    time,
-                    loss::Reason::BUFFER_FULL,
-                    count,
-                );
-            }
+            tell_untold(cpu, &self.settings, &mut self.lost, batch)?;
         }
         Ok(())
     }
@@ -372,6 +354,20 @@ impl Rings {
         let limit = self.cpus.first().map_or(0, |cpu| cpu.ring.data_size());
         (self.peak, limit as u64)
     }
+}
+
+/// Tells what a ring has lost and nobody was told yet, and counts it.
+fn tell_untold(
+    cpu: &mut CpuRing,
+    settings: &RingsSettings,
+    lost: &mut u64,
+    batch: &mut Batch,
+) -> io::Result<()> {
+    if let Some((time, count)) = cpu.untold()? {
+        *lost += count;
+        write_lost(batch, settings, time, loss::Reason::BUFFER_FULL, count);
+    }
+    Ok(())
 }
 
 fn write_lost(
