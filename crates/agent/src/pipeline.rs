@@ -35,6 +35,7 @@ use crate::sys::wake::Waker;
 use crate::trail::{self, Body, Event, Further, Origin, Time, Whence};
 
 mod feed;
+pub mod scope;
 mod sink_queue;
 mod status;
 
@@ -42,6 +43,7 @@ pub use sink_queue::PATIENCE;
 pub use status::Status;
 
 use feed::{Feed, Message};
+use scope::Scope;
 use sink_queue::SinkQueues;
 
 /// What a recording is told before it starts.
@@ -57,6 +59,8 @@ pub struct Settings {
     pub rules: Rules,
     /// Whether process events are kept; sensors observe them in any case.
     pub process_events: bool,
+    /// Whose events are kept; everybody's without.
+    pub scope: Option<Scope>,
     /// What enrichment may remember.
     pub limits: Limits,
     /// How long a sink that takes nothing holds up the others.
@@ -171,6 +175,7 @@ struct Recorder {
     source: &'static str,
     origin: Arc<Origin>,
     process_events: bool,
+    scope: Option<Scope>,
     /// Its id and key, where they can be known.
     own_process: Option<(u32, event::ProcessKey)>,
     enricher: Enricher,
@@ -209,6 +214,7 @@ impl Recorder {
                 run: None,
             })),
             process_events: settings.process_events,
+            scope: settings.scope,
             own_process,
             enricher,
             queues,
@@ -302,7 +308,12 @@ impl Recorder {
         if record.header.flags.contains(Flags::EXISTING) {
             self.snapshot.add(kind, 1);
         }
-        let kept = enriched.kept && (self.process_events || !is_process_event(kind));
+        let is_covered = match &mut self.scope {
+            Some(scope) => scope.covers(&enriched),
+            None => true,
+        };
+        let is_wanted = self.process_events || !is_process_event(kind);
+        let kept = is_covered && enriched.kept && is_wanted;
         if let Some(count) = self.counts.of(kind) {
             count.delivered += 1;
             count.excluded += u64::from(!kept);

@@ -272,6 +272,7 @@ fn settings() -> Settings {
         boot_id: BOOT_ID,
         rules: Rules::default(),
         process_events: true,
+        scope: None,
         limits: systrail::enrich::Limits::default(),
         patience: Duration::from_millis(20),
     }

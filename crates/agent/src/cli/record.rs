@@ -177,6 +177,7 @@ impl Recording {
             boot_id: systrail::sys::host::boot_id()?,
             rules: self.config.rules().map_err(Failure::usage)?,
             process_events: self.config.events.covers(Kinds::PROCESS),
+            scope: None,
             limits: enrich::Limits {
                 processes: count(self.config.limits.processes),
                 images: count(self.config.limits.images),
