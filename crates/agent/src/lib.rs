@@ -10,6 +10,7 @@ pub mod doctor;
 pub mod enrich;
 pub mod export;
 mod history;
+pub mod job;
 pub mod metrics;
 pub mod moment;
 pub mod pipeline;

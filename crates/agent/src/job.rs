@@ -1,0 +1,266 @@
+//! A command and everything below it, as a recording of it tells: what failed, what took how long, what
+//! waited for what.
+//!
+//! A job is put together event by event while it runs ([`Job::add`]) and looked at when it is over: in
+//! figures ([`Figures`]), in words for a person ([`tell`]), and as a trace for a viewer of such
+//! ([`trace`]). What it keeps is bounded; what is beyond that is counted, and told.
+
+mod collector;
+mod figures;
+mod tell;
+pub mod trace;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use event::ProcessKey;
+
+pub use self::collector::Collector;
+pub use self::figures::{Figures, Link, ProgramTime};
+pub use self::tell::{Ended, tell};
+use crate::trail::{Body, Event, Program, Text, Time};
+use crate::tree::{Losses, Process, Tree};
+
+/// Programs that processes put in the place of others: what is kept of them, at most.
+const EXECS_MAX: usize = 65_536;
+
+/// Bytes of the paths of files that they loaded that are kept at most.
+const LOADS_SIZE_MAX: usize = 16 << 20;
+
+/// A command and everything below it.
+#[derive(Debug, Default)]
+pub struct Job {
+    tree: Tree,
+    losses: Losses,
+    execs: HashMap<ProcessKey, Vec<Exec>>,
+    exec_count: usize,
+    /// Files that were loaded, each with the first process that did.
+    loads: BTreeMap<String, ProcessKey>,
+    /// Bytes of their paths.
+    loads_size: usize,
+    /// Events that were passed over because there was no more room.
+    passed_over_count: u64,
+}
+
+/// A program that a process put in the place of another.
+#[derive(Clone, Debug)]
+struct Exec {
+    time: Time,
+    title: String,
+}
+
+impl Job {
+    /// Takes an event of one of its processes, or of the recording.
+    pub fn add(&mut self, event: &Event) {
+        self.losses.add(event);
+        if self.tree.add(event).is_err() {
+            self.passed_over_count += 1;
+            return;
+        }
+        match &event.body {
+            Body::ProcessExec(exec) if self.exec_count < EXECS_MAX => {
+                self.exec_count += 1;
+                let title = short_of(&exec.program, None);
+                let execs = self.execs.entry(event.process_key).or_default();
+                let time = event.time;
+                execs.push(Exec { time, title });
+            }
+            Body::ImageLoad(load) if !load.existing => {
+                if let Some(image) = &load.image {
+                    self.load(image.shown(), event.process_key);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn load(&mut self, image: &str, by: ProcessKey) {
+        if self.loads.contains_key(image) {
+            return;
+        }
+        if self.loads_size < LOADS_SIZE_MAX {
+            self.loads_size += image.len();
+            self.loads.insert(image.to_owned(), by);
+        } else {
+            self.passed_over_count += 1;
+        }
+    }
+
+    /// Its processes.
+    pub fn processes(&self) -> &[Process] {
+        self.tree.processes()
+    }
+
+    /// How many events found no more room: what is told of the job lacks them.
+    pub const fn passed_over_count(&self) -> u64 {
+        self.passed_over_count
+    }
+
+    /// What was lost meanwhile on the whole machine, in a sentence.
+    pub fn lost(&self) -> Option<String> {
+        self.losses.told(Time(i64::MIN), Time(i64::MAX))
+    }
+
+    /// Files that its processes loaded from elsewhere than where a system has its own, each with the
+    /// first process that did; programs themselves are none of them.
+    fn foreign_loads(&self) -> Vec<(&str, Option<&Process>)> {
+        let programs: HashSet<&str> = self
+            .processes()
+            .iter()
+            .filter_map(|process| process.program.image.as_ref().map(Text::shown))
+            .collect();
+        let loads = self.loads.iter();
+        let loads = loads.map(|(image, by)| (image.as_str(), self.tree.with_key(*by)));
+        loads
+            .filter(|(image, _)| !is_of_system(image) && !programs.contains(image))
+            .collect()
+    }
+}
+
+/// Whether a system has its own files there.
+fn is_of_system(path: &str) -> bool {
+    const PLACES: [&str; 6] = ["/usr/", "/lib/", "/lib32/", "/lib64/", "/bin/", "/sbin/"];
+    let windows = path.get(..11).unwrap_or_default();
+    // What has no path was never a file anywhere: the kernel's own pages, memory.
+    PLACES.iter().any(|place| path.starts_with(place))
+        || windows
+            .get(1..)
+            .is_some_and(|rest| rest.eq_ignore_ascii_case(":\\windows\\"))
+        || !path.contains(['/', '\\'])
+}
+
+/// The last part of a path of either system.
+fn base_name(path: &str) -> &str {
+    let name = path.rsplit(['/', '\\']).next();
+    name.filter(|name| !name.is_empty()).unwrap_or(path)
+}
+
+/// The name of a process's program: what it runs, and of a script that.
+fn program_name(process: &Process) -> String {
+    let program = &process.program;
+    let file = program.script.as_ref().or(program.image.as_ref());
+    match file {
+        Some(file) => base_name(file.shown()).to_owned(),
+        None => process.title().into_owned(),
+    }
+}
+
+/// What a process is called where there is little room: its program and the argument that says on what.
+fn short(process: &Process) -> String {
+    short_of(&process.program, Some(process))
+}
+
+fn short_of(program: &Program, process: Option<&Process>) -> String {
+    /// Characters of an argument.
+    const ARGUMENT_COUNT_MAX: usize = 32;
+    let file = program.script.as_ref().or(program.image.as_ref());
+    let Some(file) = file else {
+        return process.map_or_else(|| "?".to_owned(), |process| process.title().into_owned());
+    };
+    let mut short = base_name(file.shown()).to_owned();
+    // The first is the program, and of a script's the second the script.
+    let skipped = 1 + usize::from(program.script.is_some());
+    let arguments = program.arguments.as_deref().unwrap_or_default();
+    let rest = arguments.get(skipped..).unwrap_or_default();
+    if let Some(argument) = telling(rest) {
+        short.push_str(if rest.len() > 1 { " … " } else { " " });
+        let shown = argument.shown();
+        let shown = if shown.contains(' ') {
+            shown
+        } else {
+            base_name(shown)
+        };
+        let cut: String = shown.chars().take(ARGUMENT_COUNT_MAX).collect();
+        short.push_str(&cut);
+        if cut.len() < shown.len() {
+            short.push('…');
+        }
+    }
+    short
+}
+
+/// The argument that most likely says what a program works on: the last that is no option's value, as far
+/// as one can see without knowing the program, else the last that is not its output, else the last.
+fn telling(arguments: &[Text]) -> Option<&Text> {
+    let follows = |is_wanted: fn(&str) -> bool| {
+        let operand = move |index: &usize| {
+            let before = index.checked_sub(1).map(|before| arguments[before].shown());
+            let is_operand = !arguments[*index].shown().starts_with('-');
+            is_operand && before.is_none_or(is_wanted)
+        };
+        (0..arguments.len()).rev().find(operand)
+    };
+    let found = follows(|before| !before.starts_with('-')).or_else(|| follows(|it| it != "-o"));
+    found
+        .map(|index| &arguments[index])
+        .or_else(|| arguments.last())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    pub(super) fn program(image: &str, arguments: &[&str]) -> Program {
+        let arguments: Arc<[Text]> = arguments.iter().map(|text| Text::from(*text)).collect();
+        Program {
+            image: Some(Text::from(image)),
+            arguments: Some(arguments),
+            ..Program::default()
+        }
+    }
+
+    #[test]
+    fn a_short_name_tells_the_program_and_what_it_works_on() {
+        let short = |image, arguments: &[&str]| short_of(&program(image, arguments), None);
+        let cc1 = [
+            "cc1",
+            "-quiet",
+            "-D",
+            "X",
+            "src/f.c",
+            "-dumpbase",
+            "f.c",
+            "-o",
+            "/tmp/cc.s",
+        ];
+        assert_eq!(short("/usr/lib/cc1", &cc1), "cc1 … f.c");
+        assert_eq!(
+            short("/usr/bin/gcc-12", &["gcc", "-c", "a.c", "-o", "a.o"]),
+            "gcc-12 … a.c"
+        );
+        assert_eq!(short("/bin/sleep", &["sleep", "0.2"]), "sleep 0.2");
+        assert_eq!(short("/bin/ls", &["ls", "-l"]), "ls -l");
+        assert_eq!(short("/bin/true", &["true"]), "true");
+        assert_eq!(
+            short("C:\\Windows\\cmd.exe", &["cmd", "/c", "dir"]),
+            "cmd.exe … dir"
+        );
+        let long = "x".repeat(100);
+        assert_eq!(short("/bin/echo", &["echo", &long]).chars().count(), 38);
+        let script = Program {
+            script: Some(Text::from("/opt/deploy.py")),
+            ..program("/usr/bin/python3", &["python3", "/opt/deploy.py", "now"])
+        };
+        assert_eq!(short_of(&script, None), "deploy.py now");
+        assert_eq!(short_of(&Program::default(), None), "?");
+    }
+
+    #[test]
+    fn what_a_system_has_of_its_own_is_told_from_what_it_has_not() {
+        let own = [
+            "/usr/lib/libc.so.6",
+            "/lib64/ld.so",
+            "C:\\Windows\\System32\\ntdll.dll",
+            "[vdso]",
+        ];
+        assert!(own.iter().all(|path| is_of_system(path)));
+        let foreign = [
+            "/opt/x/libfoo.so",
+            "/tmp/usr/lib/x.so",
+            "D:\\x.dll",
+            "é:\\Windows\\x.dll",
+        ];
+        assert!(!foreign.iter().any(|path| is_of_system(path)));
+    }
+}
