@@ -9,6 +9,9 @@ mod config;
 mod console;
 mod doctor;
 mod export;
+#[cfg_attr(windows, path = "cli/windows/foreground.rs")]
+mod foreground;
+mod job;
 #[cfg_attr(windows, path = "cli/windows/launch.rs")]
 mod launch;
 mod live;
@@ -54,6 +57,7 @@ use clap::{Parser, Subcommand};
     "Examples:\n",
     "  systrail watch                                  see what happens now\n",
     "  systrail run --log trail.jsonl --duration 10s   record ten seconds\n",
+    "  systrail run -- make -j2                        how did a command go?\n",
     "  systrail doctor                                 why does it not record here?\n",
     "\n",
     "Exit codes: 0 done and balanced, 1 failed while running, 2 wrong arguments or configuration,\n",
@@ -66,8 +70,8 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Record to a log file until told to stop, then print the account
-    Run(record::RunArguments),
+    /// Record to a log file and a store until told to stop; or one command, and say how it went
+    Run(job::Arguments),
     /// Print events for a person until told to stop; writes no files of its own accord
     Watch(record::WatchArguments),
     /// Send a recorded log through the pipeline again
@@ -109,6 +113,8 @@ pub(crate) enum Exit {
     Lost,
     /// No sensor can run here.
     NoSensor,
+    /// As the command that was recorded ended.
+    Command(u8),
 }
 
 impl Exit {
@@ -119,6 +125,7 @@ impl Exit {
             Self::Usage => 2,
             Self::Lost => 3,
             Self::NoSensor => 4,
+            Self::Command(code) => code,
         }
     }
 }
@@ -169,7 +176,7 @@ pub(crate) fn main() -> Exit {
     let arguments = Arguments::try_parse().unwrap_or_else(|error| explained(error).exit());
     console::log_to_standard_error();
     let result = match arguments.command {
-        Command::Run(arguments) => record::run(&arguments),
+        Command::Run(arguments) => job::main(&arguments),
         Command::Watch(arguments) => record::watch(&arguments),
         Command::Replay(arguments) => replay::main(&arguments),
         Command::Query(arguments) => query::main(&arguments),

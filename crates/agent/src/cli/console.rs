@@ -138,6 +138,13 @@ pub(super) fn result(text: &str) -> io::Result<()> {
     printed(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
 }
 
+/// Writes text for a person, which is safe to show, to standard error.
+pub(super) fn told(text: &[u8]) {
+    end_live_line();
+    finish();
+    let _nobody_to_tell = io::stderr().write_all(text);
+}
+
 /// What writing to standard output came to. Whoever closed the pipe has seen enough.
 pub(super) fn printed(written: io::Result<()>) -> io::Result<()> {
     match written {
@@ -159,6 +166,16 @@ pub(super) fn colour_on_standard_output() -> bool {
 /// How wide lines on standard output may be; as long as they are where it is no terminal.
 pub(super) fn width_of_standard_output() -> Option<u16> {
     terminal_size::terminal_size_of(io::stdout()).map(|(width, _)| width.0)
+}
+
+/// The same of standard error.
+pub(super) fn colour_on_standard_error() -> bool {
+    colour_is_allowed() && io::stderr().is_terminal()
+}
+
+/// How wide lines on standard error may be.
+pub(super) fn width_of_standard_error() -> Option<u16> {
+    terminal_size::terminal_size_of(io::stderr()).map(|(width, _)| width.0)
 }
 
 fn colour_is_allowed() -> bool {

@@ -26,20 +26,13 @@ use super::launch::{self, LaunchArguments};
 use super::options::{Log, Options, exit_of, keep_from_summary};
 use super::{Exit, Failure, report, service_manager, stop};
 
-/// Records to a log file and a store until Ctrl-C, SIGTERM or --duration; then drains, closes them and
-/// prints the account on standard error.
+/// What `run` is told of a recording.
 #[derive(Clone, Debug, Args)]
-#[command(after_help = "\
-Examples:
-  systrail run                                 log and store under /var/lib/systrail (as root)
-  systrail run --log - | jq .image             to another program
-  systrail run --duration 10s --summary account.json --on-loss fail
-  systrail run --events process --metrics      processes alone, metrics on 127.0.0.1:9477")]
 pub(super) struct RunArguments {
     #[command(flatten)]
-    options: Options,
+    pub(super) options: Options,
     #[command(flatten)]
-    launch: LaunchArguments,
+    pub(super) launch: LaunchArguments,
 }
 
 /// Prints one aligned line an event on standard output, coloured on a terminal. Files are written
@@ -103,15 +96,15 @@ pub(super) fn watch(arguments: &WatchArguments) -> Result<Exit, Failure> {
 }
 
 /// A recording that has been decided on.
-struct Recording {
-    config: Config,
-    log: Log,
+pub(super) struct Recording {
+    pub(super) config: Config,
+    pub(super) log: Log,
     /// The store's directory.
-    store: Option<PathBuf>,
+    pub(super) store: Option<PathBuf>,
     /// Whether events are printed for a person.
-    is_watched: bool,
+    pub(super) is_watched: bool,
     /// Whether the live line is shown.
-    is_live: bool,
+    pub(super) is_live: bool,
 }
 
 impl Recording {
@@ -144,12 +137,7 @@ impl Recording {
         let result = pipeline::record(sensor, sinks, settings, waker, &status, recording_fn);
         drop(attendant);
         launched.end();
-        let account = result.map_err(|error| match error {
-            pipeline::Error::Sensor(error @ sensor::Error::Unavailable { .. }) => {
-                Failure::no_sensor(choice::Refusal::new(source, error))
-            }
-            error => error.into(),
-        })?;
+        let account = result.map_err(|error| failure_of(source, error))?;
         report::print(&account);
         if let Some(path) = &options.summary {
             report::write_summary(path, &account)?;
@@ -159,17 +147,23 @@ impl Recording {
 
     /// The sensor the configuration asks for; why it is no better one is said.
     fn open_sensor(&self, waker: &Waker) -> Result<Box<dyn Sensor>, Failure> {
+        let sensor = self.choose_sensor(waker)?;
+        say!("source {}", sensor.source());
+        Ok(sensor)
+    }
+
+    /// The same; which one it is is not said.
+    pub(super) fn choose_sensor(&self, waker: &Waker) -> Result<Box<dyn Sensor>, Failure> {
         let settings = self.config.sensor_settings(waker);
         let Choice { sensor, refused } =
             choice::open(self.config.source, &settings).map_err(Failure::no_sensor)?;
         for refusal in &refused {
             say!("{refusal}");
         }
-        say!("source {}", sensor.source());
         Ok(sensor)
     }
 
-    fn pipeline_settings(&self) -> Result<pipeline::Settings, Failure> {
+    pub(super) fn pipeline_settings(&self) -> Result<pipeline::Settings, Failure> {
         let count = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
         Ok(pipeline::Settings {
             host: systrail::sys::host::name(),
@@ -188,7 +182,7 @@ impl Recording {
     }
 
     /// Whoever reads our standard output and goes away ends the recording, quietly.
-    fn open_sinks(
+    pub(super) fn open_sinks(
         &self,
         waker: &Waker,
         launch: LaunchArguments,
@@ -216,13 +210,23 @@ impl Recording {
         Ok(sinks)
     }
 
-    fn serve_metrics(&self, status: &Arc<Status>) -> Result<Option<Server>, Failure> {
+    pub(super) fn serve_metrics(&self, status: &Arc<Status>) -> Result<Option<Server>, Failure> {
         let Some(address) = self.config.metrics else {
             return Ok(None);
         };
         let server = Server::start(address, Arc::clone(status))?;
         say!("metrics on http://{}/metrics", server.address());
         Ok(Some(server))
+    }
+}
+
+/// Why a recording did not start or broke: a sensor that turns out not to run here is none.
+pub(super) fn failure_of(source: &'static str, error: pipeline::Error) -> Failure {
+    match error {
+        pipeline::Error::Sensor(error @ sensor::Error::Unavailable { .. }) => {
+            Failure::no_sensor(choice::Refusal::new(source, error))
+        }
+        error => error.into(),
     }
 }
 

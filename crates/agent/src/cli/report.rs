@@ -66,10 +66,15 @@ pub(super) fn aligned<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
 /// Refuses a path to which the account could not be written: when done it would be too late, and the
 /// account lost to whoever asked for it.
 pub(super) fn check_summary(path: &Path) -> Result<(), Failure> {
+    check("summary", path)
+}
+
+/// The same of `what` else is written in the end.
+pub(super) fn check(what: &str, path: &Path) -> Result<(), Failure> {
     if let Some(exposure) = launch::summary_exposure(path) {
         let path = path.display();
         return Err(Failure::usage(anyhow::anyhow!(
-            "summary {path}: {exposure}, and root's summary does not go where others lead it; \
+            "{what} {path}: {exposure}, and root's {what} does not go where others lead it; \
              remove the link, or name a file in a directory of root's"
         )));
     }
@@ -89,7 +94,7 @@ pub(super) fn check_summary(path: &Path) -> Result<(), Failure> {
             let path = path.display();
             let cure = "name a file in a directory that can be written";
             Err(Failure::usage(anyhow::anyhow!(
-                "summary {path}: {error}; {cure}"
+                "{what} {path}: {error}; {cure}"
             )))
         }
         // A disk that is full now may have room in the end.
@@ -102,21 +107,26 @@ pub(super) fn check_summary(path: &Path) -> Result<(), Failure> {
 pub(super) fn write_summary(path: &Path, account: &Account) -> anyhow::Result<()> {
     let mut text = serde_json::to_string_pretty(account)?;
     text.push('\n');
+    write("summary", path, text.as_bytes())
+}
+
+/// Writes `what` a command ends with as [`write_summary`] does.
+pub(super) fn write(what: &str, path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     let written = if launch::summary_exposure(path).is_some() {
         // Somebody put it there meanwhile: the summary takes its place.
-        replace(path, text.as_bytes())
+        replace(path, bytes)
     } else if is_open_already(path) {
         // Not cut short: what was written to it before, the log perhaps, stays.
         let file = File::options().append(true).open(path);
-        file.and_then(|mut file| file.write_all(text.as_bytes()))
+        file.and_then(|mut file| file.write_all(bytes))
     } else if path.is_symlink() || fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
         // A pipe or a device is written to, and so is what a link leads to: replacing would put a
         // file in its place, for everybody on the machine where it is one of /dev.
-        write_to(path, text.as_bytes())
+        write_to(path, bytes)
     } else {
-        replace(path, text.as_bytes())
+        replace(path, bytes)
     };
-    written.map_err(|error| anyhow::anyhow!("summary {}: {error}", path.display()))
+    written.map_err(|error| anyhow::anyhow!("{what} {}: {error}", path.display()))
 }
 
 /// Writes to what is there; a pipe that nobody reads is an error and not waited for.

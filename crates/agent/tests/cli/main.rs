@@ -8,6 +8,7 @@
 //! recording is waited for by the line `systrail: recording`, never by time.
 #![cfg(target_os = "linux")]
 
+mod job;
 mod messages;
 mod replay;
 mod run;

@@ -75,6 +75,22 @@ pub(super) fn on_signals_saying(waker: &Waker, last_word: &'static str) -> io::R
     Ok(Listening { done })
 }
 
+/// Wakes `waker` at the second Ctrl-C: the first is for a command that is on the console as well.
+pub(super) fn on_signals_beside_a_command(waker: &Waker) -> io::Result<Listening> {
+    let done = Arc::<Done>::default();
+    let (waker, waited) = (waker.clone(), Arc::clone(&done));
+    let was_told = AtomicBool::new(false);
+    console::listen(move |said| match said {
+        Said::End if !was_told.swap(true, Ordering::SeqCst) => {}
+        Said::End => waker.wake(),
+        Said::Closing => {
+            waker.wake();
+            waited.wait();
+        }
+    })?;
+    Ok(Listening { done })
+}
+
 impl Done {
     fn wait(&self) {
         let is_so = self.is_so.lock().unwrap_or_else(PoisonError::into_inner);
