@@ -17,6 +17,7 @@ use event::ProcessKey;
 pub use self::collector::Collector;
 pub use self::figures::{Figures, Link, ProgramTime};
 pub use self::tell::{Ended, tell};
+use crate::shown::base_name;
 use crate::trail::{Body, Event, Program, Text, Time};
 use crate::tree::{Losses, Process, Tree};
 
@@ -126,12 +127,6 @@ fn is_of_system(path: &str) -> bool {
             .get(1..)
             .is_some_and(|rest| rest.eq_ignore_ascii_case(":\\windows\\"))
         || !path.contains(['/', '\\'])
-}
-
-/// The last part of a path of either system.
-fn base_name(path: &str) -> &str {
-    let name = path.rsplit(['/', '\\']).next();
-    name.filter(|name| !name.is_empty()).unwrap_or(path)
 }
 
 /// The name of a process's program: what it runs, and of a script that.

@@ -15,9 +15,8 @@ use event::Kind;
 pub use event::Kinds;
 
 pub use self::coverage::{Reason, never_fires};
-pub use self::pattern::{InvalidPattern, PATTERN_SIZE_MAX, Pattern};
+pub use self::pattern::{InvalidPattern, PATTERN_SIZE_MAX, Pattern, PatternSet};
 
-use self::pattern::PatternSet;
 use crate::trail::{Program, Text, UserId};
 
 /// The most rules of both lists together that may ask for `loaded_image`: a [`Verdict`] remembers

@@ -108,6 +108,12 @@ impl<'o> Row<'o> {
     }
 }
 
+/// The last part of a path of either system.
+pub fn base_name(path: &str) -> &str {
+    let name = path.rsplit(['/', '\\']).next();
+    name.filter(|name| !name.is_empty()).unwrap_or(path)
+}
+
 /// Text of one or more lines in which what a terminal would act on is shown as an escape; the line
 /// feeds stay.
 pub fn safe(text: &str) -> String {

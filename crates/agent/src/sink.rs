@@ -10,6 +10,7 @@ pub mod terminal;
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use event::Kind;
 
@@ -34,6 +35,11 @@ pub trait Sink: Send {
     /// Makes durable what was written. Called at most [`FLUSH_INTERVAL_MS`] after a write,
     /// and not at all when nothing was written.
     fn flush(&mut self, tally: &Tally);
+
+    /// When it is to be flushed next though nothing is written until then; asked after each flush.
+    fn flush_again(&self) -> Option<Duration> {
+        None
+    }
 
     /// Flushes and finishes; the last call.
     fn close(&mut self, tally: &Tally);

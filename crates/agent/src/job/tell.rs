@@ -1,8 +1,8 @@
 //! A job in words: first how it ended and what failed, then what took how long and what waited for what.
 
-use super::{Figures, Job, ProgramTime, base_name, short};
+use super::{Figures, Job, ProgramTime, short};
 use crate::quantity::show_count;
-use crate::shown::{Row, run_time, width};
+use crate::shown::{Row, base_name, run_time, width};
 use crate::trail::Time;
 use crate::tree::{self, Forest, Process, Style};
 

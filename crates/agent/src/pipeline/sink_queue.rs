@@ -333,7 +333,8 @@ impl SinkQueue {
 }
 
 /// A sink's thread: writes what comes, and flushes at most [`FLUSH_INTERVAL_MS`] after a write.
-/// With nothing to write and nothing to flush it sleeps until something comes.
+/// With nothing to write and nothing to flush it sleeps until something comes, unless the sink wants to be
+/// flushed again.
 fn drain(mut sink: Box<dyn Sink>, messages: &Receiver<Message>, tally: &Tally) {
     let mut flush_at: Option<Instant> = None;
     loop {
@@ -346,20 +347,25 @@ fn drain(mut sink: Box<dyn Sink>, messages: &Receiver<Message>, tally: &Tally) {
         match received {
             Ok(Message::CatchUp(_answer)) => {
                 sink.flush(tally);
-                flush_at = None;
+                flush_at = next_flush(&*sink);
             }
             Ok(Message::Events(chunk)) => {
                 sink.write(&chunk, tally);
-                let soon = || Instant::now() + Duration::from_millis(FLUSH_INTERVAL_MS);
-                flush_at.get_or_insert_with(soon);
+                let soon = Instant::now() + Duration::from_millis(FLUSH_INTERVAL_MS);
+                flush_at = Some(flush_at.map_or(soon, |at| at.min(soon)));
             }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => break,
         }
         if flush_at.is_some_and(|deadline| Instant::now() >= deadline) {
             sink.flush(tally);
-            flush_at = None;
+            flush_at = next_flush(&*sink);
         }
     }
     sink.close(tally);
+}
+
+/// When a sink is flushed though nothing more is written.
+fn next_flush(sink: &dyn Sink) -> Option<Instant> {
+    sink.flush_again().map(|again| Instant::now() + again)
 }

@@ -111,10 +111,11 @@ const AUTOMATON_SIZE_MAX: usize = 10 << 20;
 /// The patterns of one condition, any of which may match. One automaton for all of them, and not a
 /// `GlobSet`, which takes texts for paths: it finds no name in `..` that `?.` could match.
 #[derive(Clone, Debug, Default)]
-pub(super) struct PatternSet(Option<Regex>);
+pub struct PatternSet(Option<Regex>);
 
 impl PatternSet {
-    pub(super) fn new(patterns: &[Pattern]) -> Result<Self, Box<BuildError>> {
+    /// The automaton of these patterns; an error where it would be too large.
+    pub fn new(patterns: &[Pattern]) -> Result<Self, Box<BuildError>> {
         if patterns.is_empty() {
             return Ok(Self(None));
         }
@@ -134,7 +135,8 @@ impl PatternSet {
         self.0.is_none()
     }
 
-    pub(super) fn matches(&self, text: &[u8]) -> bool {
+    /// Whether one of them matches the whole text.
+    pub fn matches(&self, text: &[u8]) -> bool {
         self.0
             .as_ref()
             .is_some_and(|set| set.is_match(&*with_one_separator(text)))

@@ -176,6 +176,17 @@ impl Out {
         }
     }
 
+    /// Writes text that is of no event; where it cannot be written it is let go.
+    pub(super) fn write_text(&mut self, text: &[u8]) {
+        if text.is_empty() || self.is_torn || self.state != State::Good {
+            return;
+        }
+        if let Err(error) = self.stream.write_all(text) {
+            self.is_torn = true;
+            self.fail(&error);
+        }
+    }
+
     pub(super) fn flush(&mut self) {
         if self.state != State::Ended
             && let Err(error) = self.stream.flush()

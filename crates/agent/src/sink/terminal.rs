@@ -3,13 +3,23 @@
 //! Nothing an observed process chose (a path, an argument, a user's name) reaches the terminal as
 //! anything but visible text: see `shown.rs`.
 
+mod lives;
+mod wanted;
+
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::io::Write;
 
+pub use self::lives::Lives;
+pub use self::wanted::Wanted;
 use super::stream::Out;
 use super::{Sink, Tally};
 use crate::shown::{Row, run_time, time_of_day};
 use crate::trail::{Body, Event, ImageLoad, ImageUnload, ProcessExit, Program, Text, ThreadStart};
-use event::Kind;
+use event::{Kind, ProcessKey};
+
+/// Processes whose program is remembered, to choose by it.
+const REMEMBERED_MAX: usize = 65_536;
 
 /// Where the columns begin.
 const EVENT_COLUMN: usize = 13;
@@ -22,12 +32,24 @@ const WHAT_COLUMN: usize = 45;
 pub struct Terminal {
     out: Out,
     style: Style,
+    chosen: Chosen,
 }
 
+/// How lines look.
 #[derive(Clone, Copy, Debug)]
-struct Style {
-    colour: bool,
-    width: Option<u16>,
+pub struct Style {
+    /// Whether they are coloured.
+    pub colour: bool,
+    /// Columns they are cut to; whole without.
+    pub width: Option<u16>,
+}
+
+/// Which events are printed, and what it takes to know.
+#[derive(Debug, Default)]
+struct Chosen {
+    wanted: Option<Wanted>,
+    /// What each process runs.
+    programs: HashMap<ProcessKey, Program>,
 }
 
 impl Terminal {
@@ -36,7 +58,15 @@ impl Terminal {
         Self {
             out: Out::new("terminal", out),
             style: Style { colour, width },
+            chosen: Chosen::default(),
         }
+    }
+
+    /// Prints what is wanted alone.
+    #[must_use]
+    pub fn only(mut self, wanted: Wanted) -> Self {
+        self.chosen.wanted = Some(wanted);
+        self
     }
 
     /// Has `ended_fn` called once when the reader at the other end has gone; nothing is written
@@ -60,8 +90,13 @@ impl Sink for Terminal {
 
     fn write(&mut self, events: &[Event], tally: &Tally) {
         let style = self.style;
-        self.out
-            .write(events, |event, out| line(event, style, out), tally);
+        let chosen = RefCell::new(&mut self.chosen);
+        let line_fn = |event: &Event, out: &mut Vec<u8>| {
+            if chosen.borrow_mut().has(event) {
+                line(event, style, out);
+            }
+        };
+        self.out.write(events, line_fn, tally);
     }
 
     fn flush(&mut self, _tally: &Tally) {
@@ -71,6 +106,34 @@ impl Sink for Terminal {
     fn close(&mut self, tally: &Tally) {
         let style = self.style;
         self.out.close(|event, out| line(event, style, out), tally);
+    }
+}
+
+impl Chosen {
+    /// Whether an event is printed. What is about the recording is in any case.
+    fn has(&mut self, event: &Event) -> bool {
+        let Some(wanted) = &self.wanted else {
+            return true;
+        };
+        let key = event.process_key;
+        if let Some(program) = event.body.program()
+            && (self.programs.len() < REMEMBERED_MAX || self.programs.contains_key(&key))
+        {
+            self.programs.insert(key, program.clone());
+        }
+        let has_program = wanted.has_program(self.programs.get(&key));
+        let is_there_before = match &event.body {
+            Body::ProcessStart(start) => start.existing,
+            Body::ImageLoad(load) => load.existing,
+            Body::ProcessExit(exit) => {
+                self.programs.remove(&key);
+                return wanted.has_kind(event) && has_program && wanted.has_end(exit);
+            }
+            Body::Lost(_) | Body::SensorStart(_) | Body::SensorStop(_) => return true,
+            _ => false,
+        };
+        let is_wanted = !wanted.failed && (wanted.existing || !is_there_before);
+        is_wanted && wanted.has_kind(event) && has_program
     }
 }
 

@@ -4,6 +4,7 @@
 mod any_event;
 mod disk;
 mod json;
+mod lives;
 mod log_file;
 mod replay;
 mod stream;

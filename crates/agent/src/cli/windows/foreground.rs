@@ -10,7 +10,7 @@ use super::stop;
 
 /// The command while it runs.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Running;
+pub(super) struct Running(());
 
 impl Running {
     /// Starts the command.
