@@ -34,6 +34,7 @@ mod stop;
 mod timeout;
 mod trail;
 mod tree;
+mod watch;
 
 #[cfg(windows)]
 #[path = "cli/windows/driver.rs"]
@@ -73,7 +74,7 @@ enum Command {
     /// Record to a log file and a store until told to stop; or one command, and say how it went
     Run(job::Arguments),
     /// Print events for a person until told to stop; writes no files of its own accord
-    Watch(record::WatchArguments),
+    Watch(watch::Arguments),
     /// Send a recorded log through the pipeline again
     Replay(replay::Arguments),
     /// Ask the store in SQL
@@ -177,7 +178,7 @@ pub(crate) fn main() -> Exit {
     console::log_to_standard_error();
     let result = match arguments.command {
         Command::Run(arguments) => job::main(&arguments),
-        Command::Watch(arguments) => record::watch(&arguments),
+        Command::Watch(arguments) => watch::main(&arguments),
         Command::Replay(arguments) => replay::main(&arguments),
         Command::Query(arguments) => query::main(&arguments),
         Command::Tree(arguments) => tree::main(&arguments),

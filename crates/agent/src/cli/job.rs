@@ -120,7 +120,8 @@ pub(super) fn main(arguments: &Arguments) -> Result<Exit, Failure> {
         config: options.configuration()?,
         log: options.explicit_log(),
         store: options.explicit_store(),
-        is_watched: false,
+        watcher: None,
+        scope: None,
         is_live: false,
     };
     if recording.log == Log::StandardOutput && !arguments.job.command.is_empty() {
@@ -145,8 +146,7 @@ fn record_job(
     let (options, launch) = (&arguments.run.options, arguments.run.launch);
     check_files(arguments, recording)?;
     let waker = Waker::new()?;
-    let mut settings = recording.pipeline_settings()?;
-    settings.scope = Some(scope);
+    let settings = recording.pipeline_settings(Some(scope))?;
     let launched = launch::begin(&recording.config, launch)?;
     let running = Running::default();
     let listening = foreground::listen(&running, &waker)?;

@@ -1,4 +1,4 @@
-//! `systrail run` and `systrail watch`: from the arguments to the account.
+//! A recording, whatever command asks for it: from the arguments to the account.
 
 use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
@@ -8,6 +8,7 @@ use clap::Args;
 use systrail::config::Config;
 use systrail::enrich;
 use systrail::metrics::Server;
+use systrail::pipeline::scope::Scope;
 use systrail::pipeline::{self, Status};
 use systrail::rules::Kinds;
 use systrail::sensor::choice::{self, Choice};
@@ -15,8 +16,7 @@ use systrail::sensor::{self, Sensor};
 use systrail::sink::Sink;
 use systrail::sink::log_file::{self, LogFile, Others};
 use systrail::sink::store::{self, Store};
-use systrail::sink::stream::{self, Stream};
-use systrail::sink::terminal::Terminal;
+use systrail::sink::stream::Stream;
 use systrail::store::retention::Retention;
 use systrail::sys::wake::Waker;
 
@@ -24,6 +24,7 @@ use super::attendant::{Attendant, Duties};
 use super::console::{self, say};
 use super::launch::{self, LaunchArguments};
 use super::options::{Log, Options, exit_of, keep_from_summary};
+use super::watch::Watcher;
 use super::{Exit, Failure, report, service_manager, stop};
 
 /// What `run` is told of a recording.
@@ -33,21 +34,6 @@ pub(super) struct RunArguments {
     pub(super) options: Options,
     #[command(flatten)]
     pub(super) launch: LaunchArguments,
-}
-
-/// Prints one aligned line an event on standard output, coloured on a terminal. Files are written
-/// only where --log or --summary ask for one.
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  systrail watch                                   everything
-  systrail watch --events process --duration 30s   processes, for half a minute
-  systrail watch | grep --line-buffered exec       execs alone")]
-pub(super) struct WatchArguments {
-    #[command(flatten)]
-    options: Options,
-    #[command(flatten)]
-    launch: LaunchArguments,
 }
 
 /// Does `systrail run`.
@@ -70,29 +56,11 @@ pub(super) fn run_until_woken(arguments: &RunArguments, waker: &Waker) -> Result
         store: options.store(&config),
         config,
         log,
-        is_watched: false,
+        watcher: None,
+        scope: None,
         is_live: io::stderr().is_terminal() && !is_shared,
     };
     recording.record(options, arguments.launch, waker)
-}
-
-/// Does `systrail watch`.
-pub(super) fn watch(arguments: &WatchArguments) -> Result<Exit, Failure> {
-    console::wait_for_nobody();
-    let options = &arguments.options;
-    let log = options.explicit_log();
-    let waker = Waker::new()?;
-    let signals = stop::on_signals(&waker)?;
-    let recording = Recording {
-        config: options.configuration()?,
-        // JSON Lines on standard output take the place of the lines for a person.
-        is_watched: log != Log::StandardOutput,
-        log,
-        store: options.explicit_store(),
-        is_live: false,
-    };
-    let exit = recording.record(options, arguments.launch, &waker)?;
-    Ok(signals.exit_of(exit))
 }
 
 /// A recording that has been decided on.
@@ -101,15 +69,17 @@ pub(super) struct Recording {
     pub(super) log: Log,
     /// The store's directory.
     pub(super) store: Option<PathBuf>,
-    /// Whether events are printed for a person.
-    pub(super) is_watched: bool,
+    /// What prints events for a person.
+    pub(super) watcher: Option<Watcher>,
+    /// Whose events are recorded; everybody's without.
+    pub(super) scope: Option<Scope>,
     /// Whether the live line is shown.
     pub(super) is_live: bool,
 }
 
 impl Recording {
-    fn record(
-        self,
+    pub(super) fn record(
+        mut self,
         options: &Options,
         launch: LaunchArguments,
         waker: &Waker,
@@ -120,7 +90,8 @@ impl Recording {
         if let Some(path) = &options.summary {
             report::check_summary(path)?;
         }
-        let settings = self.pipeline_settings()?;
+        let scope = self.scope.take();
+        let settings = self.pipeline_settings(scope)?;
         let launched = launch::begin(&self.config, launch)?;
         let sensor = self.open_sensor(waker)?;
         let source = sensor.source();
@@ -163,7 +134,10 @@ impl Recording {
         Ok(sensor)
     }
 
-    pub(super) fn pipeline_settings(&self) -> Result<pipeline::Settings, Failure> {
+    pub(super) fn pipeline_settings(
+        &self,
+        scope: Option<Scope>,
+    ) -> Result<pipeline::Settings, Failure> {
         let count = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
         Ok(pipeline::Settings {
             host: systrail::sys::host::name(),
@@ -171,7 +145,7 @@ impl Recording {
             boot_id: systrail::sys::host::boot_id()?,
             rules: self.config.rules().map_err(Failure::usage)?,
             process_events: self.config.events.covers(Kinds::PROCESS),
-            scope: None,
+            scope,
             limits: enrich::Limits {
                 processes: count(self.config.limits.processes),
                 images: count(self.config.limits.images),
@@ -204,8 +178,8 @@ impl Recording {
             launch::prepare_store(path, launch)?;
             sinks.push(Box::new(open_store(path.clone(), &self.config)?));
         }
-        if self.is_watched {
-            sinks.push(Box::new(open_terminal(waker)?));
+        if let Some(watcher) = &self.watcher {
+            sinks.push(watcher.open(waker)?);
         }
         Ok(sinks)
     }
@@ -270,13 +244,4 @@ pub(super) fn open_store(path: PathBuf, config: &Config) -> Result<Store, Failur
             error.into()
         }
     })
-}
-
-/// Lines for a person on standard output, under their heading.
-pub(super) fn open_terminal(waker: &Waker) -> io::Result<Terminal> {
-    console::result(&format!("{}\n", Terminal::heading()))?;
-    let ended = waker.clone();
-    let colour = console::colour_on_standard_output();
-    let width = console::width_of_standard_output();
-    Ok(Terminal::new(stream::stdout()?, colour, width).when_ended(move || ended.wake()))
 }

@@ -17,6 +17,7 @@ use systrail::sys::wake::Waker;
 use super::log::Log;
 use super::options::{self, exit_of};
 use super::passed_over::Strict;
+use super::watch::Watcher;
 use super::{Exit, Failure, console, record, report, stop};
 
 /// Reads a log of JSON Lines, a Windows event log (.evtx) or a trace of Windows (.etl), and prints its
@@ -106,7 +107,7 @@ fn open_sinks(arguments: &Arguments, waker: &Waker) -> Result<Vec<Box<dyn Sink>>
     let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
     match &arguments.log {
         None if arguments.store.is_some() => {}
-        None => sinks.push(Box::new(record::open_terminal(waker)?)),
+        None => sinks.push(Watcher::of_every_event().open(waker)?),
         Some(path) if path == Path::new("-") => {
             let ended = waker.clone();
             sinks.push(Box::new(Stream::stdout()?.when_ended(move || ended.wake())));

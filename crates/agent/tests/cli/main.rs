@@ -14,6 +14,7 @@ mod replay;
 mod run;
 mod service;
 mod signals;
+mod watch;
 
 use std::ffi::OsStr;
 use std::fs;
