@@ -148,7 +148,7 @@ pub(super) const PEERS: &[Peer] = &[
     Peer {
         name: "systrail watch",
         packages: &[],
-        set_up: "defaults, printed to /dev/null; counted by its own account, machine-wide",
+        set_up: "`--all`, printed to /dev/null; counted by its own account, machine-wide",
         sees: &Kind::ALL,
         file: "watch.txt",
         format: Format::Account,
@@ -156,7 +156,11 @@ pub(super) const PEERS: &[Peer] = &[
         stop: "INT",
         is_audit: false,
         is_readable: true,
-        command_fn: |place| place.systrail("watch"),
+        command_fn: |place| {
+            let mut watch = place.systrail("watch")?;
+            watch.arg("--all");
+            Ok(watch)
+        },
     },
     Peer {
         name: REFERENCE,
