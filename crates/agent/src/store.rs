@@ -13,6 +13,7 @@ mod directory;
 mod events;
 mod guard;
 mod intern;
+mod kin;
 mod layout;
 mod live;
 mod overview;

@@ -14,7 +14,7 @@ const fn example(question: &'static str, sql: &'static str) -> Example {
 }
 
 /// The examples, simple ones first.
-pub const EXAMPLES: [Example; 14] = [
+pub const EXAMPLES: [Example; 15] = [
     example(
         "what failed lately?",
         "SELECT exit_time_text, process_id, exit_code, signal, command_line FROM processes \
@@ -29,6 +29,12 @@ pub const EXAMPLES: [Example; 14] = [
         "who started this process? (put its id there)",
         "SELECT process_key, start_time_text, ancestry, command_line FROM processes \
          WHERE process_id = 1",
+    ),
+    example(
+        "what did a process start, and what did that? (put its key there)",
+        "SELECT start_time_text, process_id, exit_code, command_line FROM processes \
+         WHERE +process_key IN (SELECT process_key FROM descendants('64d8d5bc4412da6f')) \
+         ORDER BY start_time",
     ),
     example(
         "which programs run most often?",

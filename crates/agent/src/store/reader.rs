@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row};
 use super::guard::{self, Guard};
 use super::segment::{self, Shape};
 use super::segments::Segments;
-use super::{ReadError, Window, directory, time_ranges, union};
+use super::{ReadError, Window, directory, kin, time_ranges, union};
 use crate::trail::{Time, Whence};
 
 /// A connection that sees the segments of a store at once, through temporary views of the names in
@@ -225,6 +225,7 @@ fn connect(segments: &Arc<Segments>) -> rusqlite::Result<Connection> {
     let mut connection = Connection::open_in_memory()?;
     segments.guard().bound(&mut connection)?;
     union::create_views(&connection, segments)?;
+    kin::create(&connection, segments)?;
     connection.execute_batch("PRAGMA trusted_schema = OFF; PRAGMA query_only = ON;")?;
     Ok(connection)
 }

@@ -132,7 +132,7 @@ impl Table for Union {
         format!("CREATE TABLE it({})", columns.join(", "))
     }
 
-    fn plan(&self, info: &mut IndexInfo) -> Result<()> {
+    fn plan(&self, info: &mut IndexInfo) -> Result<bool> {
         let keys: Vec<_> = self
             .merge
             .keys()
@@ -153,7 +153,7 @@ impl Table for Union {
             );
         }
         info.set_idx_str(&plan.to_string());
-        Ok(())
+        Ok(true)
     }
 
     fn cursor(self: &Arc<Self>) -> Cursor {
@@ -202,7 +202,7 @@ fn question(arm: &Arm, plan: &Plan, shape: &Shape) -> String {
 }
 
 /// A table of a segment, with NULL for what is later than the segment or not there.
-fn in_segment(shape: &Shape, table: &str) -> String {
+pub(super) fn in_segment(shape: &Shape, table: &str) -> String {
     let columns = layout::known_columns(table).unwrap_or_default();
     let has = |column: &str| shape.has(table, column);
     if columns.iter().all(|(column, _)| has(column)) {

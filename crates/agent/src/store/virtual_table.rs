@@ -25,8 +25,9 @@ pub(super) trait Table: Send + Sync + 'static {
     fn declaration(&self) -> String;
 
     /// Chooses what of a condition it will look after by itself, and writes down for
-    /// [`Cursor::begin`] how. SQLite checks all of it once more.
-    fn plan(&self, info: &mut IndexInfo) -> Result<()>;
+    /// [`Cursor::begin`] how. SQLite checks all of it once more. `false` says that it cannot be asked so,
+    /// and SQLite is to find another way.
+    fn plan(&self, info: &mut IndexInfo) -> Result<bool>;
 
     fn cursor(self: &Arc<Self>) -> Self::Cursor;
 }
@@ -99,7 +100,7 @@ unsafe impl<T: Table> VTab<'_> for Base<T> {
     }
 
     fn best_index(&self, info: &mut IndexInfo) -> Result<bool> {
-        self.table.plan(info).map(|()| true)
+        self.table.plan(info)
     }
 
     fn open(&mut self) -> Result<Self::Cursor> {

@@ -56,6 +56,56 @@ fn every_format_has_the_rows() {
     assert_eq!(serde_json::from_str::<Value>(&list).unwrap(), json!([]));
 }
 
+/// As a recursive query it ran into its time limit.
+#[test]
+fn who_is_below_a_process_and_above_it_is_asked_of_a_function() {
+    let store = Store::small();
+    let keys = "SELECT process_id, process_key FROM processes";
+    let keys = lines_of_json(&store.printed(&["query", keys, "--format", "jsonl"]));
+    let key_of = |id: u64| {
+        let found = keys.iter().find(|row| row["process_id"] == id);
+        found.unwrap()["process_key"].as_str().unwrap().to_owned()
+    };
+    let (make, cc1) = (key_of(1000), key_of(1012));
+    let asked = |sql: &str| store.printed(&["query", sql, "--format", "csv"]);
+    let sql = format!("SELECT process_id, depth FROM ancestors('{cc1}')");
+    assert_eq!(
+        asked(&sql),
+        "process_id,depth\n1002,1\n1000,2\n100,3\n1,4\n0,5\n"
+    );
+    let below = format!("SELECT process_key FROM descendants('{make}')");
+    let sql =
+        format!("SELECT process_id FROM processes WHERE +process_key IN ({below}) ORDER BY 1");
+    let wanted = asked(&sql);
+    assert_eq!(wanted, "process_id\n1001\n1002\n1011\n1012\n");
+    // The key may come from another table, in whichever order SQLite joins them.
+    for joined in ["descendants(m.process_key) AS d", "descendants AS d"] {
+        let sql = format!(
+            "SELECT d.process_id FROM {joined} JOIN processes AS m ON d.argument = m.process_key \
+             WHERE m.process_id = 1000 ORDER BY 1"
+        );
+        assert_eq!(asked(&sql), wanted, "{joined}");
+    }
+    assert_eq!(
+        asked("SELECT * FROM descendants(NULL)"),
+        "process_key,process_id,depth\n"
+    );
+    for (sql, why) in [
+        (
+            "SELECT * FROM ancestors",
+            "ancestors needs the key of a process",
+        ),
+        (
+            "SELECT * FROM descendants('1000')",
+            "which has 16 hex digits",
+        ),
+        ("SELECT * FROM descendants(1000)", "which has 16 hex digits"),
+    ] {
+        let said = store.refused(2, &["query", sql]);
+        assert!(said.contains(why), "{sql}: {said}");
+    }
+}
+
 #[test]
 fn names_that_repeat_and_values_of_every_type_survive() {
     let store = Store::small();
