@@ -38,6 +38,16 @@ pub const FLUSH_INTERVAL: Range<Duration> = Range {
     least: Duration::from_millis(1),
     most: Duration::from_secs(1),
 };
+
+/// An address to serve on: `127.0.0.1:9477`, or a port alone, which is this machine's own.
+pub fn serve_address(text: &str) -> Result<SocketAddr, String> {
+    let port = text.strip_prefix(':').unwrap_or(text).parse::<u16>();
+    let own = |port| SocketAddr::new(METRICS_ADDRESS.ip(), port);
+    let address = port.map(own).or_else(|_no_port| text.parse());
+    address.map_err(|_neither| {
+        format!("it must be an address with a port, or a port: {METRICS_ADDRESS}")
+    })
+}
 /// Bytes of a kernel buffer.
 pub const BUFFER_SIZE: Range<u64> = Range {
     least: 64 << 10,

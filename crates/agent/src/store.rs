@@ -79,7 +79,7 @@ pub enum ReadError {
         directory: PathBuf,
     },
     /// The system refuses.
-    #[error("store {}: {source}", path.display())]
+    #[error("store {}: {source}{}", path.display(), cure(source))]
     Io {
         /// The directory or file.
         path: PathBuf,
@@ -204,9 +204,31 @@ pub fn is_corruption(error: &rusqlite::Error) -> bool {
     ) || is_damaged_file.contains(&error.extended_code)
 }
 
+/// What to do about an error of the system.
+fn cure(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "; read it as who records it, which for the service is root, or name another with --store"
+        }
+        _ => "",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// `Permission denied` alone says nothing of what to do.
+    #[test]
+    fn a_store_that_may_not_be_read_has_a_cure() {
+        let told = |kind: io::ErrorKind| {
+            let path = PathBuf::from("/var/lib/systrail/store");
+            let source = kind.into();
+            ReadError::Io { path, source }.to_string()
+        };
+        assert!(told(io::ErrorKind::PermissionDenied).ends_with("or name another with --store"));
+        assert!(!told(io::ErrorKind::NotADirectory).contains(';'));
+    }
 
     /// SQLite says so of a text that goes on after the end of the file.
     #[test]

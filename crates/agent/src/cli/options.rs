@@ -54,8 +54,9 @@ pub(super) struct Options {
     /// The longest an event waits in the kernel, 1ms to 1s
     #[arg(long, value_name = "TIME", value_parser = flush_interval)]
     flush_interval: Option<Duration>,
-    /// Serve Prometheus metrics there; 127.0.0.1:9477 when no address is given
+    /// Serve Prometheus metrics there, a port being this machine's own; 127.0.0.1:9477 when none is given
     #[arg(long, value_name = "ADDRESS", num_args = 0..=1, default_missing_value = "127.0.0.1:9477")]
+    #[arg(value_parser = config::serve_address)]
     metrics: Option<SocketAddr>,
 }
 

@@ -189,7 +189,11 @@ impl Recording {
             return Ok(None);
         };
         let server = Server::start(address, Arc::clone(status))?;
-        say!("metrics on http://{}/metrics", server.address());
+        let address = server.address();
+        say!("metrics on http://{address}/metrics");
+        if !address.ip().is_loopback() {
+            say!("whoever reaches {address} reads them: there is no password and no encryption");
+        }
         Ok(Some(server))
     }
 }

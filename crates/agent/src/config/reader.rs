@@ -286,7 +286,7 @@ impl<'t> Reader<'t> {
         let Some(text) = self.string_wanted(value, wanted) else {
             return;
         };
-        match text.parse() {
+        match super::serve_address(text) {
             Ok(address) => *target = address,
             Err(_) => self.refuse_with(value, &format!("it must be {wanted}")),
         }

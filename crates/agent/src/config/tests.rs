@@ -225,6 +225,21 @@ fn columns_count_characters() {
     assert!(finding("log = { path = \"/é\", colour = 1 }").starts_with("1:22:"));
 }
 
+/// `--metrics 9477` was an invalid socket address syntax.
+#[test]
+fn a_port_is_an_address_of_this_machine_alone() {
+    let told = |text| super::serve_address(text).map(|address| address.to_string());
+    for port in ["9100", ":9100"] {
+        assert_eq!(told(port).as_deref(), Ok("127.0.0.1:9100"));
+    }
+    assert_eq!(told("0.0.0.0:1").as_deref(), Ok("0.0.0.0:1"));
+    assert_eq!(told("[::1]:1").as_deref(), Ok("[::1]:1"));
+    for wrong in ["", "65536", "here", "127.0.0.1"] {
+        let error = told(wrong).unwrap_err();
+        assert!(error.ends_with("or a port: 127.0.0.1:9477"), "{error}");
+    }
+}
+
 #[test]
 fn all_findings_are_told_at_once_in_the_order_of_their_places() {
     let all = findings("source = 1\n[limits]\nimages = 0\n[metrics]\naddress = \"here\"\n");
