@@ -19,16 +19,18 @@ mod exit_status;
 mod image;
 pub mod image_path;
 mod long_arguments;
+mod parent;
 pub mod process_cache;
+mod process_exit;
 pub mod program;
 mod thread;
 mod token_bucket;
 pub mod user;
 
 use after_loss::Losses;
-use exit_status::ExitStatus;
 use image_path::ImagePaths;
 use long_arguments::{Arguments, LongArguments};
+use parent::{Named, Notes};
 use process_cache::{Process, ProcessCache, is_tick};
 use program::Programs;
 
@@ -187,6 +189,12 @@ impl Enricher {
         let parent = origin.then_some(start.parent_process_id);
         let parent_process_key =
             parent.map(|id| self.known_key(id, start.parent_start_time, header.time));
+        let mut notes = Notes {
+            truncated: program.truncated.clone(),
+            missing: program.missing.clone(),
+        };
+        let named = parent.map(|id| (id, start.parent_start_time));
+        let parent_runs = self.parent(named, header, &mut notes);
         let body = trail::ProcessStart {
             parent_process_id: parent,
             parent_process_key,
@@ -195,6 +203,7 @@ impl Enricher {
                 .then_some(start.creator_thread_id)
                 .filter(|id| *id != 0),
             program: program.trail.clone(),
+            parent: parent_runs,
             session_id: user.then_some(start.session_id),
             integrity_level: token.map(|token| trust::integrity_level(token.integrity_level)),
             elevated: token.map(|token| token.elevated != 0),
@@ -203,10 +212,13 @@ impl Enricher {
             name: kernel_name(header, start, &program),
             details: None,
         };
-        let mut missing = program.missing.clone();
+        let Notes {
+            truncated,
+            mut missing,
+        } = notes;
         missing.extend(missing_of_start(header, start, token.is_some()));
-        let truncated = program.truncated.clone();
         let identity = Identity {
+            parent: named.map(|named| self.as_known(named)),
             session_id: body.session_id,
             ..self.identity_at_start(header)
         };
@@ -259,14 +271,21 @@ impl Enricher {
         }
         self.bound_arguments(header, &mut program);
         let session_id = user.then_some(exec.session_id);
+        let mut notes = Notes {
+            truncated: program.truncated.clone(),
+            missing: program.missing.clone(),
+        };
+        let known = self.processes.get(header.process_id, header.start_time);
+        let parent = known.and_then(|known| known.parent);
         let body = trail::ProcessExec {
             program: program.trail.clone(),
+            parent: self.parent_now(parent, header, &mut notes),
             session_id,
         };
-        let (truncated, mut missing) = (program.truncated.clone(), program.missing.clone());
         if !user {
-            missing.push(("session_id".into(), missing::UNAVAILABLE.into()));
+            notes.lacks("session_id", missing::UNAVAILABLE);
         }
+        let Notes { truncated, missing } = notes;
         self.remember_later(header, session_id, program);
         let body = Body::ProcessExec(Box::new(body));
         Enriched {
@@ -290,55 +309,6 @@ impl Enricher {
         let size = self.long_arguments.told_size(&arguments, user, header.time);
         if size < line.len() {
             program.cut_command_line(size);
-        }
-    }
-
-    fn process_exit(
-        &mut self,
-        header: &Header,
-        exit: process::Exit,
-        extension: &Extension<'_>,
-    ) -> Enriched {
-        let mut missing = Vec::new();
-        let process = self.processes.get(header.process_id, header.start_time);
-        let program = process
-            .filter(|process| self.losses.is_sure(process))
-            .map(|process| &process.program);
-        let image = program.and_then(|program| program.trail.image.clone());
-        if image.is_none() {
-            let reason = program.and_then(|program| program.missing_reason("image"));
-            let reason = reason.unwrap_or_else(|| missing::LOST.into());
-            missing.push(("image".into(), reason));
-        }
-        let began = self.began(header);
-        if began.is_none() {
-            missing.push(("run_time_ns".into(), missing::UNAVAILABLE.into()));
-        }
-        let session = match extension {
-            Extension::Session(session) => Some(session.session_id),
-            _ => None,
-        };
-        let told = process.and_then(|process| process.session_id);
-        let session_id = session.filter(|session| Some(*session) != told);
-        let status = ExitStatus::of_this_system(exit.exit_status);
-        let told = !header.flags.contains(Flags::EXIT_STATUS_UNAVAILABLE);
-        if !told {
-            missing.push(("exit_code".into(), missing::UNAVAILABLE.into()));
-        }
-        let body = Body::ProcessExit(trail::ProcessExit {
-            exit_code: told.then_some(status.exit_code),
-            signal: status.signal.filter(|_| told),
-            core_dumped: told && status.core_dumped,
-            image,
-            run_time_ns: began.map(|began| header.time.saturating_sub(began)),
-            session_id,
-        });
-        let enriched = self.about(header, body);
-        self.processes
-            .exited(header.process_id, header.start_time, header.time);
-        Enriched {
-            missing,
-            ..enriched
         }
     }
 
@@ -413,6 +383,7 @@ impl Enricher {
             } else {
                 header.time
             },
+            parent: None,
             session_id: None,
         }
     }
@@ -437,8 +408,22 @@ impl Enricher {
             start_time,
             ..*header
         };
-        let program = self.programs.unknown(&header, &mut self.images);
+        let mut program = self.programs.unknown(&header, &mut self.images);
+        if let Some((user_id, users)) = processes::user(header.process_id, start_time) {
+            let users = Extension::Users(users);
+            self.programs
+                .set_user(&mut program, user_id, &users, header.time);
+        }
         self.remember_later(&header, None, program);
+    }
+
+    /// A process with its start time, where the sensor did not tell that and the cache knows it.
+    fn as_known(&self, (process_id, start_time): Named) -> Named {
+        let known = self.processes.get(process_id, start_time);
+        (
+            process_id,
+            known.map_or(start_time, |known| known.start_time),
+        )
     }
 
     /// Remembers what a process runs that is not new, unless its id is another's by now.
@@ -454,12 +439,15 @@ impl Enricher {
                 key: known.key,
                 start_time: known.start_time,
                 began: known.began,
+                parent: known.parent,
                 session_id: session_id.or(known.session_id),
             },
             None => Identity {
                 key: self.key(header.process_id, header.start_time),
                 start_time: header.start_time,
                 began: header.start_time,
+                parent: processes::parent_id(header.process_id, header.start_time)
+                    .map(|id| self.as_known((id, 0))),
                 session_id,
             },
         };
@@ -479,8 +467,11 @@ impl Enricher {
             key: identity.key,
             start_time: identity.start_time,
             began: identity.began,
+            has_exited: false,
             session_id: identity.session_id,
+            parent: identity.parent,
             program,
+            short_line: None,
             losses: self.losses.count(),
             seen: None,
             verdict,
@@ -491,12 +482,13 @@ impl Enricher {
     }
 }
 
-/// Which process it is, and its session as it was told last.
+/// Which process it is, whose child, and its session as it was told last.
 #[derive(Clone, Copy)]
 struct Identity {
     key: ProcessKey,
     start_time: u64,
     began: u64,
+    parent: Option<Named>,
     session_id: Option<u32>,
 }
 

@@ -237,13 +237,10 @@ impl Tree {
         let (Some(id), Some(key)) = (start.parent_process_id, start.parent_process_key) else {
             return Ok(());
         };
-        let told = start
-            .details
-            .as_ref()
-            .filter(|told| told.parent_image.is_some());
-        let Some(told) = told.filter(|_| !self.by_key.contains_key(&key)) else {
+        let told = &start.parent;
+        if told.parent_image.is_none() || self.by_key.contains_key(&key) {
             return Ok(());
-        };
+        }
         let index = self.entry(id, key, event.time)?;
         self.told_by[index] = Some(recording);
         let parent = &mut self.processes[index];

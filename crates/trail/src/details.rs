@@ -9,12 +9,6 @@ fields! {
     /// Of a process's start, what the event log of another sensor says beyond the rest.
     #[derive(Clone, Debug, Default, PartialEq)]
     pub struct StartDetails {
-        /// path of the parent's program
-        parent_image: Option<Text> => MaybeSystemText in Noted since 3, ecs "process.parent.executable", ocsf "process.parent_process.file.path";
-        /// its arguments as one text
-        parent_command_line: Option<Text> => MaybeSystemText in Noted since 3, ecs "process.parent.command_line", ocsf "process.parent_process.cmd_line";
-        /// the name of its user
-        parent_user: Option<Arc<str>> => MaybePlainText in Noted since 3, ecs "process.parent.user.name", ocsf "process.parent_process.user.name";
         /// the directory it was started in
         working_directory: Option<Text> => MaybeSystemText in Noted since 3, ecs "process.working_directory", ocsf "process.working_directory";
         /// Windows: the logon session
@@ -28,9 +22,7 @@ fields! {
     /// Of a thread's start.
     #[derive(Clone, Debug, Default, PartialEq)]
     pub struct ThreadDetails {
-        /// path of the program of the process
-        process_image: Option<Text> => MaybeSystemText in Noted since 3, ecs "process.executable", ocsf "process.file.path";
-        /// path of the program of the process that made the call
+        /// path of the program of the process that made the call, where that is another
         creator_image: Option<Text> => MaybeSystemText in Noted since 3;
         /// its arguments as one text
         creator_command_line: Option<Text> => MaybeSystemText in Noted since 3;
@@ -41,8 +33,6 @@ fields! {
     /// Of an image load.
     #[derive(Clone, Debug, Default, PartialEq)]
     pub struct ImageDetails {
-        /// path of the program of the process
-        process_image: Option<Text> => MaybeSystemText in Noted since 3, ecs "process.executable", ocsf "process.file.path";
         /// what is known of the file
         file: ImageFile => Group in Apart since 3;
         /// Windows: the file has a signature

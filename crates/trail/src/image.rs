@@ -22,6 +22,8 @@ fields! {
         inode: Option<u64> => MaybeNumber in Shared since 3;
         /// Linux: the inode of the mount namespace `image` is told in, where that is not the host's
         mount_namespace: Option<u32> => MaybeNumber in Shared since 3;
+        /// path of the program of the process
+        process_image: Option<Text> => MaybeSystemText in Row since 3, ecs "process.executable", ocsf "process.file.path";
         /// where the mapping begins
         image_base: u64 => Address in Row since 1, ocsf "module.base_address";
         /// bytes of the mapping

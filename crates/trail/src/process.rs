@@ -70,6 +70,19 @@ impl Program {
 }
 
 fields! {
+    /// What the parent runs and for whom, at that moment.
+    #[derive(Clone, Debug, Default, PartialEq)]
+    pub struct Parent {
+        /// path of the parent's program
+        parent_image: Option<Text> => MaybeSystemText in Row since 3, ecs "process.parent.executable", ocsf "process.parent_process.file.path";
+        /// its arguments as one text, of which no more than 1,024 bytes are told
+        parent_command_line: Option<Text> => MaybeSystemText in Row since 3, ecs "process.parent.command_line", ocsf "process.parent_process.cmd_line";
+        /// the name of its user
+        parent_user: Option<Arc<str>> => MaybePlainText in Row since 3, ecs "process.parent.user.name", ocsf "process.parent_process.user.name";
+    }
+}
+
+fields! {
     /// A process was created.
     #[derive(Clone, Debug, Default, PartialEq)]
     pub struct ProcessStart {
@@ -83,6 +96,8 @@ fields! {
         creator_thread_id: Option<u32> => Number in Row since 1;
         /// the program
         program: Program => Group in Apart since 1;
+        /// what its parent runs
+        parent: Parent => Group in Apart since 3;
         /// the session
         session_id: Option<u32> => Number in Row since 1, ocsf "process.session.uid";
         /// Windows: how far the process is trusted: `untrusted`, `low`, `medium`, `medium_plus`, `high`, `system`, `protected`
@@ -106,6 +121,8 @@ fields! {
     pub struct ProcessExec {
         /// the program it runs now
         program: Program => Group in Apart since 1;
+        /// what its parent runs
+        parent: Parent => Group in Apart since 3;
         /// the session at that moment
         session_id: Option<u32> => Number in Row since 3, ocsf "process.session.uid";
     }

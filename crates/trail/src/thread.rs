@@ -1,7 +1,7 @@
 //! Thread start and exit.
 
-use crate::ThreadDetails;
 use crate::schema::fields;
+use crate::{Text, ThreadDetails};
 
 fields! {
     /// A thread was created.
@@ -9,6 +9,8 @@ fields! {
     pub struct ThreadStart {
         /// the thread, in the host's own numbering
         thread_id: u32 => Number in Row since 1, ecs "process.thread.id", ocsf "process.tid";
+        /// path of the program of the process
+        process_image: Option<Text> => MaybeSystemText in Row since 3, ecs "process.executable", ocsf "process.file.path";
         /// the process that made the call
         creator_process_id: Option<u32> => Number in Near since 1;
         /// the thread that made the call

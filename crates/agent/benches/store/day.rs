@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use event::ProcessKey;
 use systrail::trail::{
-    Body, Event, Further, ImageLoad, Origin, ProcessExec, ProcessExit, ProcessStart, Program,
-    SensorStart, Text, ThreadExit, ThreadStart, Time, UserId, Whence,
+    Body, Event, Further, ImageLoad, Origin, Parent, ProcessExec, ProcessExit, ProcessStart,
+    Program, SensorStart, Text, ThreadExit, ThreadStart, Time, UserId, Whence,
 };
 
 /// 2026-11-22, in nanoseconds since the Unix epoch.
@@ -144,17 +144,19 @@ impl Day {
                 parent_process_key: Some(key(parent)),
                 creator_process_id: Some(parent),
                 creator_thread_id: Some(parent),
-                program: before,
+                parent: parent_runs(&before),
+                program: before.clone(),
                 session_id: Some(7),
                 ..ProcessStart::default()
             })),
             Body::ProcessExec(Box::new(ProcessExec {
                 program: program.clone(),
+                parent: parent_runs(&before),
                 session_id: Some(7),
             })),
         ];
         for _ in 0..self.below(18) + 4 {
-            bodies.push(self.load());
+            bodies.push(self.load(program.image.clone()));
         }
         let thread_count = match self.below(10) {
             0 => 32,
@@ -164,6 +166,7 @@ impl Day {
         for thread in 1..=thread_count {
             bodies.push(Body::ThreadStart(ThreadStart {
                 thread_id: process_id + thread,
+                process_image: program.image.clone(),
                 creator_process_id: Some(process_id),
                 creator_thread_id: Some(process_id),
                 remote: false,
@@ -187,16 +190,26 @@ impl Day {
         bodies.into_iter().map(|body| (process_id, body)).collect()
     }
 
-    fn load(&mut self) -> Body {
+    fn load(&mut self, process_image: Option<Text>) -> Body {
         let image = self.pick(false);
         let size = image.shown().len().wrapping_mul(73) % 400;
         Body::ImageLoad(ImageLoad {
             image: Some(image),
             image_deleted: false,
+            process_image,
             image_base: 0x7f00_0000_0000 + (self.below(1 << 28) << 12),
             image_size: u64::try_from(size).unwrap_or_default() << 12,
             ..ImageLoad::default()
         })
+    }
+}
+
+/// What a child is told of the program its parent runs.
+fn parent_runs(program: &Program) -> Parent {
+    Parent {
+        parent_image: program.image.clone(),
+        parent_command_line: program.command_line.clone(),
+        parent_user: program.user.clone(),
     }
 }
 

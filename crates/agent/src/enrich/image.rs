@@ -3,6 +3,7 @@
 use event::{Extension, Flags, Header, image};
 
 use super::image_path::ImagePath;
+use super::parent::Notes;
 use super::{Enriched, Enricher};
 use crate::trail::{self, Body, missing};
 use crate::trust;
@@ -26,13 +27,12 @@ impl Enricher {
             mount_namespace,
         } = self.loaded_path(header, load);
         let image = text;
-        let mut missing = Vec::new();
+        let mut notes = Notes::default();
         if image.is_none() {
-            missing.push(("image".into(), missing::GONE.into()));
+            notes.lacks("image", missing::GONE);
         }
-        let mut truncated = Vec::new();
         if header.flags.contains(Flags::IMAGE_TRUNCATED) {
-            truncated.push("image".into());
+            notes.truncated.push("image".into());
         }
         let body = Body::ImageLoad(trail::ImageLoad {
             image,
@@ -41,6 +41,7 @@ impl Enricher {
             device,
             inode,
             mount_namespace,
+            process_image: self.process_image(header, &mut notes),
             image_base: load.image_base,
             image_size: load.image_size,
             kernel_image: header.flags.contains(Flags::KERNEL_IMAGE),
@@ -49,6 +50,7 @@ impl Enricher {
             existing: header.flags.contains(Flags::EXISTING),
             details: None,
         });
+        let Notes { truncated, missing } = notes;
         Enriched {
             truncated,
             missing,

@@ -6,9 +6,11 @@ use std::time::{Duration, Instant};
 use event::ProcessKey;
 use foldhash::HashMap;
 
+use super::long_arguments::SHORT_SIZE;
 use super::program::Program;
 use crate::rules::Verdict;
 use crate::sys::processes::{self, START_TICK_NS, start_tick};
+use crate::trail::Text;
 
 /// How long an exited process is remembered, on the sensor's clock: threads and mappings of a dying
 /// process may be told a little after its exit.
@@ -33,10 +35,16 @@ pub struct Process {
     pub start_time: u64,
     /// The same for the time it ran: of a start that was seen, when it was seen.
     pub began: u64,
+    /// Whether its exit was told.
+    pub has_exited: bool,
     /// Its session, as it was told last.
     pub session_id: Option<u32>,
+    /// Its parent as its start told it: id and start time.
+    pub parent: Option<(u32, u64)>,
     /// What it runs.
     pub program: Program,
+    /// The command line as its children are told it, where that is not the whole.
+    pub short_line: Option<Text>,
     /// How many losses there were before that was known.
     pub losses: u32,
     /// Another program that it was seen to run since.
@@ -118,10 +126,16 @@ impl ProcessCache {
             self.make_room();
         }
         self.remove(process_id);
-        process.size = process.program.trail.size();
+        process.short_line = process.program.short_command_line(SHORT_SIZE);
+        let size_of = |process: &Process| {
+            let short = process.short_line.as_ref().map_or(0, Text::size);
+            process.program.trail.size().saturating_add(short)
+        };
+        process.size = size_of(&process);
         if self.size.saturating_add(process.size) > SIZE_MAX {
             process.program.forget_arguments();
-            process.size = process.program.trail.size();
+            process.short_line = None;
+            process.size = size_of(&process);
         }
         self.size = self.size.saturating_add(process.size);
         self.processes.insert(process_id, process);
@@ -135,7 +149,8 @@ impl ProcessCache {
 
     /// Notes that a process exited at `time`.
     pub fn exited(&mut self, process_id: u32, start_time: u64, time: u64) {
-        if let Some(process) = self.get(process_id, start_time) {
+        if let Some(process) = self.get_mut(process_id, start_time) {
+            process.has_exited = true;
             let exited = Exited {
                 process_id,
                 key: process.key,
@@ -239,15 +254,17 @@ pub const fn is_tick(start_time: u64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::trail;
 
     fn process(key: u64, start_time: u64) -> Process {
         Process {
             key: ProcessKey(key),
             start_time,
             began: start_time,
+            has_exited: false,
             session_id: None,
+            parent: None,
             program: Program::default(),
+            short_line: None,
             losses: 0,
             seen: None,
             verdict: Verdict::default(),
@@ -324,10 +341,10 @@ mod tests {
     #[test]
     fn arguments_are_remembered_as_far_as_there_is_room() {
         let mut cache = ProcessCache::new(65_536);
-        let long = trail::Text::from("a".repeat(1 << 20).as_str());
+        let long = Text::from("a".repeat(1 << 20).as_str());
         let with_arguments = |key| {
             let mut process = process(key, START_TICK_NS);
-            process.program.trail.image = Some(trail::Text::from("/bin/a"));
+            process.program.trail.image = Some(Text::from("/bin/a"));
             process.program.trail.command_line = Some(long.clone());
             process
         };

@@ -52,10 +52,21 @@ impl Program {
             self.trail.arguments.as_ref().map(|_| "arguments"),
         ];
         for field in fields.into_iter().flatten() {
-            if !self.truncated.iter().any(|name| name == field) {
+            if !self.is_cut(field) {
                 self.truncated.push(field.into());
             }
         }
+    }
+
+    /// Whether a field was cut.
+    pub fn is_cut(&self, field: &str) -> bool {
+        self.truncated.iter().any(|name| name == field)
+    }
+
+    /// The command line's first bytes, where it has more than so many.
+    pub fn short_command_line(&self, size: usize) -> Option<Text> {
+        let line = self.trail.command_line.as_ref()?;
+        (bytes(line).len() > size).then(|| cut(line, size))
     }
 
     /// Whether nothing of it was forgotten.
@@ -137,7 +148,7 @@ impl Program {
     pub fn unsure(&self) -> Unsure {
         Unsure {
             user: self.missing_reason("user").as_deref() == Some(missing::UNANSWERED),
-            command_line: self.truncated.iter().any(|name| name == "command_line"),
+            command_line: self.is_cut("command_line"),
         }
     }
 

@@ -19,6 +19,10 @@ const TEXTS_SIZE_MAX: usize = 4 << 20;
 /// What a text weighs beside its bytes: its entry in the map.
 const TEXT_OVERHEAD: usize = 48;
 
+/// Bytes of command lines that are remembered with their commands. They mostly share their memory with
+/// the events and the agent's caches.
+const LINES_SIZE_MAX: usize = 1 << 20;
+
 /// Processes, programs and images that are remembered, each.
 const COUNT_MAX: usize = 16_384;
 
@@ -30,6 +34,8 @@ const CHAIN_COUNT_MAX: usize = 8;
 #[derive(Debug)]
 pub(super) struct Known {
     texts: Recent<Box<[u8]>, i64>,
+    /// Commands of more than one argument, by their command lines.
+    lines: Recent<Text, i64>,
     processes: Recent<(Option<u32>, Option<ProcessKey>), i64>,
     /// Rows of the shared tables, in the order of those.
     shared: Vec<Recent<Box<[i64]>, i64>>,
@@ -74,6 +80,7 @@ impl Known {
     pub(super) fn new(is_new: bool) -> Self {
         Self {
             texts: Recent::new(TEXTS_SIZE_MAX, is_new),
+            lines: Recent::new(LINES_SIZE_MAX, is_new),
             processes: Recent::new(COUNT_MAX, is_new),
             shared: shared_tables()
                 .iter()
@@ -218,8 +225,27 @@ impl Known {
             Some(command) => Some(self.str(statements, command)?),
             None => None,
         };
+        if let Some(id) = id
+            && arguments.len() > 1
+            && self
+                .lines
+                .get(command_line, line_weight(command_line))
+                .is_none()
+        {
+            let weight = line_weight(command_line);
+            self.lines.insert(command_line.clone(), id, weight);
+        }
         self.buffer = buffer;
         Ok(id)
+    }
+
+    /// The command line of another process. It mostly stands there as that one's command: then it is
+    /// the number of that, below zero.
+    pub(super) fn line(&mut self, statements: &mut Statements<'_>, line: &Text) -> Result<i64> {
+        match self.lines.get(line, line_weight(line)) {
+            Some(command) => Ok(-command),
+            None => self.text(statements, line),
+        }
     }
 
     /// A list of texts as a JSON object, their bytes with them where they are no Unicode.
@@ -265,6 +291,10 @@ impl Known {
         }
         Ok(())
     }
+}
+
+fn line_weight(line: &Text) -> usize {
+    line.size().saturating_add(TEXT_OVERHEAD)
 }
 
 fn find_text(

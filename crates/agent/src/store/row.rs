@@ -9,7 +9,7 @@ use super::layout;
 use crate::trail::account::Account;
 use crate::trail::schema::{Field, Place};
 use crate::trail::visit::Visitor;
-use crate::trail::{Name, Program, Text, Time, UserId, json};
+use crate::trail::{Name, Parent, Program, Text, Time, UserId, json};
 
 /// The cells of one event, used for one after the other.
 #[derive(Debug, Default)]
@@ -201,7 +201,11 @@ impl<'e> Visitor<'e> for RowWriter<'_, '_, 'e> {
             self.command_line = Some(value);
             return;
         }
-        let id = self.known.text(self.statements, value);
+        let id = if field.name == Parent::parent_command_line.name {
+            self.known.line(self.statements, value)
+        } else {
+            self.known.text(self.statements, value)
+        };
         self.put_interned(field, id);
     }
 

@@ -9,7 +9,7 @@ use rusqlite::types::{Value, ValueRef};
 use rusqlite::{Connection, Row};
 
 use super::layout::COMMAND;
-use super::rows::{Identity, Known, Result, RowError, Shared, parts_of, wrong};
+use super::rows::{Identity, Known, Result, RowError, Shared, line_of, parts_of, wrong};
 use crate::trail::account::Account;
 use crate::trail::json::{self, Arguments};
 use crate::trail::schema::{Field, Place};
@@ -61,6 +61,11 @@ impl RowSource<'_, '_> {
     fn text_in(&mut self, place: Place, column: &str) -> Result<Option<Text>> {
         let id = match self.cell(place, column)? {
             ValueRef::Null => return Ok(None),
+            // A command, of which the command line is meant.
+            ValueRef::Integer(id) if id < 0 => {
+                let command = self.known.text(self.connection, id.saturating_neg())?;
+                return Ok(Some(line_of(&command)));
+            }
             ValueRef::Integer(id) => id,
             ValueRef::Text(text) => return Ok(Some(Text::from_bytes(text))),
             _ => return Err(RowError::Wrong(format!("{column} is no text"))),

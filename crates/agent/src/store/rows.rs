@@ -452,9 +452,13 @@ pub(super) const SEPARATOR: char = '\u{1f}';
 
 /// Command line and arguments of a command.
 pub(super) fn parts_of(command: &Text) -> (Text, Arguments) {
-    let command_line = command.shown().replace(SEPARATOR, " ");
     let arguments = command.shown().split(SEPARATOR).map(Text::from).collect();
-    (Text::from(&*command_line), arguments)
+    (line_of(command), arguments)
+}
+
+/// The command line of a command.
+pub(super) fn line_of(command: &Text) -> Text {
+    Text::from(&*command.shown().replace(SEPARATOR, " "))
 }
 
 fn remember<K: Eq + Hash, T>(known: &mut HashMap<K, T>, id: K, value: T) {

@@ -62,6 +62,15 @@ pub fn user(process_id: u32, start_time: u64) -> Option<(u32, Users)> {
     is_it.then_some(users)
 }
 
+/// The parent that the process with this id that started at `start_time` has now.
+pub fn parent_id(process_id: u32, start_time: u64) -> Option<u32> {
+    if !are_told() || start_time == 0 {
+        return None;
+    }
+    let stat = Process::open(process_id).ok()?.stat().ok()?;
+    (stat.start_tick == start_time / START_TICK_NS).then_some(stat.parent_process_id)
+}
+
 /// Whether what had this id at `time` is a thread of the kernel's own.
 pub fn is_kernel(process_id: u32, time: u64) -> bool {
     let as_of = Process::open_as_of(process_id, time);

@@ -9,7 +9,7 @@ use proptest::option;
 use proptest::prelude::*;
 use systrail::account::{Account, Count, Counts, QueuePeak, SinkCount};
 use systrail::trail::{
-    Body, Event, Further, ImageDetails, ImageFile, ImageLoad, ImageUnload, Lost, Origin,
+    Body, Event, Further, ImageDetails, ImageFile, ImageLoad, ImageUnload, Lost, Origin, Parent,
     ProcessExec, ProcessExit, ProcessStart, Program, ProgramFile, SensorStart, SensorStop,
     StartDetails, Text, ThreadDetails, ThreadExit, ThreadStart, Time, UserId, Whence,
 };
@@ -79,6 +79,7 @@ pub(crate) fn full_events() -> Vec<Event> {
         Body::from(full_start()),
         Body::ProcessExec(Box::new(ProcessExec {
             program: full_program(),
+            parent: full_parent(),
             session_id: Some(9),
         })),
         Body::ProcessExit(ProcessExit {
@@ -91,6 +92,7 @@ pub(crate) fn full_events() -> Vec<Event> {
         }),
         Body::ThreadStart(ThreadStart {
             thread_id: 4243,
+            process_image: Some(Text::from_bytes(b"C:\\caf\xe9.exe")),
             creator_process_id: Some(1),
             creator_thread_id: Some(2),
             remote: true,
@@ -105,6 +107,7 @@ pub(crate) fn full_events() -> Vec<Event> {
             device: Some("254:1".into()),
             inode: Some(4_712),
             mount_namespace: Some(4_026_532_178),
+            process_image: Some(Text::from_bytes(b"C:\\caf\xe9.exe")),
             image_base: 0x7f12_3456_7000,
             image_size: 1_048_576,
             kernel_image: true,
@@ -144,6 +147,7 @@ fn full_start() -> ProcessStart {
             script_scope: None,
             ..full_program()
         },
+        parent: full_parent(),
         session_id: Some(9),
         integrity_level: Some("high".into()),
         elevated: Some(true),
@@ -171,11 +175,16 @@ macro_rules! full_file {
     };
 }
 
-fn full_start_details() -> StartDetails {
-    StartDetails {
+fn full_parent() -> Parent {
+    Parent {
         parent_image: Some(Text::from_bytes(b"C:\\caf\xe9.exe")),
         parent_command_line: Some(Text::from_bytes(b"caf\xe9 \"one\"")),
         parent_user: Some("ATLAS\\ada".into()),
+    }
+}
+
+fn full_start_details() -> StartDetails {
+    StartDetails {
         working_directory: Some(Text::from_bytes(b"C:\\caf\xe9\\")),
         logon_id: Some(0x3e7),
         file: full_file!(ProgramFile),
@@ -184,7 +193,6 @@ fn full_start_details() -> StartDetails {
 
 fn full_thread_details() -> ThreadDetails {
     ThreadDetails {
-        process_image: Some(Text::from_bytes(b"C:\\caf\xe9.exe")),
         creator_image: Some(Text::from_bytes(b"C:\\caf\xe9 2.exe")),
         creator_command_line: Some(Text::from_bytes(b"caf\xe9 2")),
     }
@@ -192,7 +200,6 @@ fn full_thread_details() -> ThreadDetails {
 
 fn full_image_details() -> ImageDetails {
     ImageDetails {
-        process_image: Some(Text::from_bytes(b"C:\\caf\xe9.exe")),
         file: full_file!(ImageFile),
         signed: Some(true),
         signer: Some(Text::from_bytes(b"Caf\xe9 Ltd")),
@@ -342,9 +349,10 @@ fn place() -> impl Strategy<Value = (Option<String>, Option<String>, Option<u64>
 fn body() -> BoxedStrategy<Body> {
     prop_oneof![
         process_start().boxed(),
-        (program(), any::<Option<u32>>()).prop_map(|(program, session_id)| {
+        (program(), parent(), any::<Option<u32>>()).prop_map(|(program, parent, session_id)| {
             Body::from(ProcessExec {
                 program,
+                parent,
                 session_id,
             })
         }),
@@ -383,14 +391,16 @@ fn process_start() -> impl Strategy<Value = Body> {
     );
     let kernel = (any::<bool>(), option::of(text()));
     let own = (session, kernel, details(start_details()));
+    let parent = (parent, self::parent());
     (parent, creator, program(), own).prop_map(|(parent, creator, program, own)| {
-        let (session, kernel, details) = own;
+        let ((parent, parent_runs), (session, kernel, details)) = (parent, own);
         Body::ProcessStart(Box::new(ProcessStart {
             parent_process_id: parent.0,
             parent_process_key: parent.1,
             creator_process_id: creator.0,
             creator_thread_id: creator.1,
             program,
+            parent: parent_runs,
             session_id: session.0,
             integrity_level: session.2.map(Into::into),
             elevated: session.3,
@@ -399,6 +409,15 @@ fn process_start() -> impl Strategy<Value = Body> {
             name: kernel.1,
             details,
         }))
+    })
+}
+
+fn parent() -> impl Strategy<Value = Parent> {
+    let texts = (option::of(text()), option::of(text()), option::of(string()));
+    texts.prop_map(|(image, command_line, user)| Parent {
+        parent_image: image,
+        parent_command_line: command_line,
+        parent_user: user.map(Into::into),
     })
 }
 
@@ -421,9 +440,12 @@ fn process_exit() -> impl Strategy<Value = Body> {
 fn thread_start() -> impl Strategy<Value = Body> {
     let creator = (any::<Option<u32>>(), any::<Option<u32>>(), any::<bool>());
     let own = (any::<Option<u64>>(), details(thread_details()));
-    (any::<u32>(), creator, own).prop_map(|(thread_id, creator, (start_address, details))| {
+    let process = (any::<u32>(), option::of(text()));
+    (process, creator, own).prop_map(|(process, creator, (start_address, details))| {
+        let (thread_id, process_image) = process;
         Body::ThreadStart(ThreadStart {
             thread_id,
+            process_image,
             creator_process_id: creator.0,
             creator_thread_id: creator.1,
             remote: creator.2,
@@ -442,9 +464,10 @@ fn image_load() -> impl Strategy<Value = Body> {
         option::of(string()),
     );
     let mapping = (any::<u64>(), any::<u64>());
+    let images = (option::of(text()), option::of(text()));
     let own = (mapping, details(image_details()));
-    (option::of(text()), own, flags, place()).prop_map(
-        |(image, ((image_base, image_size), details), flags, place)| {
+    (images, own, flags, place()).prop_map(
+        |((image, process_image), ((image_base, image_size), details), flags, place)| {
             Body::ImageLoad(ImageLoad {
                 image,
                 image_deleted: flags.0,
@@ -452,6 +475,7 @@ fn image_load() -> impl Strategy<Value = Body> {
                 device: place.1.map(Into::into),
                 inode: place.2,
                 mount_namespace: place.3,
+                process_image,
                 image_base,
                 image_size,
                 kernel_image: flags.1,
@@ -492,14 +516,10 @@ fn details<T: Clone + Default + PartialEq + std::fmt::Debug>(
 }
 
 fn start_details() -> impl Strategy<Value = StartDetails> {
-    let texts = (option::of(text()), option::of(text()), option::of(text()));
-    let other = (option::of(string()), any::<Option<u64>>());
-    (texts, other, any_file!(ProgramFile)).prop_map(|(texts, (user, logon_id), file)| {
+    let fields = (option::of(text()), any::<Option<u64>>());
+    (fields, any_file!(ProgramFile)).prop_map(|((working_directory, logon_id), file)| {
         StartDetails {
-            parent_image: texts.0,
-            parent_command_line: texts.1,
-            parent_user: user.map(Into::into),
-            working_directory: texts.2,
+            working_directory,
             logon_id,
             file,
         }
@@ -507,23 +527,21 @@ fn start_details() -> impl Strategy<Value = StartDetails> {
 }
 
 fn thread_details() -> impl Strategy<Value = ThreadDetails> {
-    let texts = (option::of(text()), option::of(text()), option::of(text()));
+    let texts = (option::of(text()), option::of(text()));
     texts.prop_map(|texts| ThreadDetails {
-        process_image: texts.0,
-        creator_image: texts.1,
-        creator_command_line: texts.2,
+        creator_image: texts.0,
+        creator_command_line: texts.1,
     })
 }
 
 fn image_details() -> impl Strategy<Value = ImageDetails> {
-    let texts = (option::of(text()), option::of(text()), option::of(text()));
+    let texts = (option::of(text()), option::of(text()));
     (texts, any::<Option<bool>>(), any_file!(ImageFile)).prop_map(|(texts, signed, file)| {
         ImageDetails {
-            process_image: texts.0,
             file,
             signed,
-            signer: texts.1,
-            signature_status: texts.2,
+            signer: texts.0,
+            signature_status: texts.1,
         }
     })
 }

@@ -42,7 +42,7 @@ fn exec(command_line: &str) -> Event {
                 user: Some("root".into()),
                 ..Program::default()
             },
-            session_id: None,
+            ..ProcessExec::default()
         })))
     }
 }

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use systrail::sink::Sink as _;
 use systrail::store::{self, Window};
 use systrail::trail::json::write_line;
-use systrail::trail::{Body, Event, ProcessExec, Program, Text, Time};
+use systrail::trail::{Body, Event, Parent, ProcessExec, Program, Text, Time};
 
 use super::any_event::{event, full_events};
 use super::shelf::{Shelf, numbered, of_process, read_all, sequences, time};
@@ -75,6 +75,48 @@ fn what_looks_like_the_usual_command_comes_back_as_well() {
     let events = commands.map(event);
     shelf.write_events(&events);
     assert_eq!(read_all(&shelf.path), events);
+}
+
+// Each command line of a parent stood there twice, once as that one's own.
+#[test]
+fn a_parents_command_line_is_stored_as_its_own_was() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut shelf = Shelf::in_directory(directory.path());
+    let exec = |sequence, line: &str, arguments: &[&str], parent: &str| {
+        let exec = ProcessExec {
+            program: Program {
+                command_line: Some(line.into()),
+                arguments: Some(arguments.iter().copied().map(Text::from).collect()),
+                ..Program::default()
+            },
+            parent: Parent {
+                parent_command_line: Some(parent.into()),
+                ..Parent::default()
+            },
+            ..ProcessExec::default()
+        };
+        of_process(sequence, 1, Body::ProcessExec(exec.into()))
+    };
+    let events = [
+        exec(1, "make -j 2", &["make", "-j", "2"], "init"),
+        exec(2, "sh", &["sh"], "make -j 2"),
+        exec(3, "ls", &["ls"], "sh"),
+        // Looks like a command that is stored as such, and is none.
+        exec(4, "ls", &["ls"], "make\u{1f}-j\u{1f}2"),
+    ];
+    shelf.write_events(&events);
+    let path = shelf.path.clone();
+    shelf.close();
+    assert_eq!(read_all(&path), events);
+    let [segment] = &super::shelf::segments(&path)[..] else {
+        panic!("one segment");
+    };
+    let count = "SELECT count(*) FROM strings WHERE text = 'make -j 2'";
+    assert_eq!(super::shelf::ask_segment::<i64>(segment, count), 0);
+    let lines = "SELECT group_concat(parent_command_line, '|') FROM \
+                 (SELECT parent_command_line FROM events ORDER BY sequence)";
+    let shown: String = super::shelf::ask(&super::shelf::reader(&path), lines);
+    assert_eq!(shown, "init|make -j 2|sh|make\u{1f}-j\u{1f}2");
 }
 
 #[test]

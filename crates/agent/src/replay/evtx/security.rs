@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use super::convert::{Context, Converted, integrity_level, run_time};
 use super::data::Data;
-use crate::trail::{Body, ProcessExit, ProcessStart, Program, ProgramFile, StartDetails, UserId};
+use crate::trail::{
+    Body, Parent, ProcessExit, ProcessStart, Program, ProgramFile, StartDetails, UserId,
+};
 
 /// The event of that id.
 pub(super) fn event(event_id: u64, context: &mut Context<'_>) -> Converted {
@@ -40,12 +42,13 @@ fn process_start(context: &mut Context<'_>) -> Converted {
             user_id: context.unknown("user_id", user_id),
             ..Program::default()
         },
+        parent: Parent {
+            parent_image: data.text("ParentProcessName").cloned(),
+            ..Parent::default()
+        },
         integrity_level: data.shown("MandatoryLabel").map(integrity_level),
         elevated: elevated(data),
         details: Some(Box::new(StartDetails {
-            parent_image: data.text("ParentProcessName").cloned(),
-            parent_command_line: None,
-            parent_user: None,
             working_directory: None,
             logon_id,
             file: ProgramFile::default(),

@@ -3,8 +3,8 @@
 use super::convert::{Context, Converted, integrity_level, run_time};
 use super::data::Data;
 use crate::trail::{
-    Body, ImageDetails, ImageFile, ImageLoad, ProcessExit, ProcessStart, Program, ProgramFile,
-    StartDetails, ThreadDetails, ThreadStart,
+    Body, ImageDetails, ImageFile, ImageLoad, Parent, ProcessExit, ProcessStart, Program,
+    ProgramFile, StartDetails, ThreadDetails, ThreadStart,
 };
 
 /// The event of that id.
@@ -38,12 +38,14 @@ fn process_start(context: &mut Context<'_>) -> Converted {
             user: context.unknown("user", data.shown("User").map(Into::into)),
             ..Program::default()
         },
-        session_id: context.unknown("session_id", data.id("TerminalSessionId")),
-        integrity_level: data.shown("IntegrityLevel").map(integrity_level),
-        details: Some(Box::new(StartDetails {
+        parent: Parent {
             parent_image: data.text("ParentImage").cloned(),
             parent_command_line: data.text("ParentCommandLine").cloned(),
             parent_user: data.shown("ParentUser").map(Into::into),
+        },
+        session_id: context.unknown("session_id", data.id("TerminalSessionId")),
+        integrity_level: data.shown("IntegrityLevel").map(integrity_level),
+        details: Some(Box::new(StartDetails {
             working_directory: data.text("CurrentDirectory").cloned(),
             logon_id: data.number("LogonId"),
             file: program_file(data),
@@ -78,9 +80,9 @@ fn loaded(context: &mut Context<'_>, kernel_image: bool) -> Body {
     context.never(&["image_base", "image_size"]);
     Body::from(ImageLoad {
         image: context.unknown("image", data.text("ImageLoaded").cloned()),
+        process_image: data.text("Image").cloned(),
         kernel_image,
         details: Some(Box::new(ImageDetails {
-            process_image: data.text("Image").cloned(),
             file: image_file(data),
             signed: data.truth("Signed"),
             signer: data.text("Signature").cloned(),
@@ -98,12 +100,12 @@ fn thread_start(context: &mut Context<'_>) -> Converted {
     let creator = context.unknown("creator_process_id", data.id("SourceProcessId"));
     let start = ThreadStart {
         thread_id: data.id("NewThreadId").ok_or("NewThreadId")?,
+        process_image: data.text("TargetImage").cloned(),
         creator_process_id: creator,
         creator_thread_id: None,
         remote: creator != Some(named.process_id),
         start_address: data.number("StartAddress"),
         details: Some(Box::new(ThreadDetails {
-            process_image: data.text("TargetImage").cloned(),
             creator_image: data.text("SourceImage").cloned(),
             creator_command_line: None,
         })),

@@ -14,7 +14,7 @@ use super::described::{Column, columns_of};
 use super::time_text;
 use crate::store::layout::{self, MARK, Table};
 use crate::trail::schema::{self, Field, Place, Type};
-use crate::trail::{Program, StartDetails, ThreadStart};
+use crate::trail::{Parent, Program, ThreadStart};
 
 /// One `SELECT` of a view.
 #[derive(Clone, Debug)]
@@ -91,9 +91,19 @@ fn arguments(program: &str) -> String {
     )
 }
 
+/// The command line of another process: that of the command with the number below zero, or a text.
+fn line(cell: &str) -> String {
+    format!(
+        "CASE WHEN {cell} < 0 THEN \
+         (SELECT replace(text, char(31), ' ') FROM @strings WHERE id = -{cell}) ELSE {} END",
+        text(cell)
+    )
+}
+
 /// A field as people are shown it; `cell` is its column, in which texts are numbers.
 fn shown(field: &Field, cell: &str) -> String {
     match field.r#type {
+        _ if field.name == Parent::parent_command_line.name => line(cell),
         Type::Number | Type::Time | Type::Truth => cell.to_owned(),
         Type::Flag => format!("nullif({cell}, 0)"),
         Type::Text | Type::SystemText | Type::Account => text(cell),
@@ -312,7 +322,10 @@ fn last_image(process: &str) -> String {
 
 /// Of a parent that the trail does not tell of, what its child's start says.
 fn parent_image() -> String {
-    let told = member("s.notes", StartDetails::parent_image.name);
+    let told = text(&format!(
+        "coalesce(s.{0}, c.{0})",
+        Parent::parent_image.name
+    ));
     format!(
         "coalesce({}, {told})",
         last_image("coalesce(s.parent, c.parent)")

@@ -89,6 +89,11 @@ pub fn start_tick(process_id: u32) -> Option<u64> {
     Some(process.start_time().ok()? / START_TICK_NS)
 }
 
+/// The parent is told by a process's start alone: its id may be another's by now.
+pub const fn parent_id(_process_id: u32, _start_time: u64) -> Option<u32> {
+    None
+}
+
 /// For whom it runs is told by its SID here, and never changes.
 pub const fn user(_process_id: u32, _start_time: u64) -> Option<(u32, event::process::Users)> {
     None

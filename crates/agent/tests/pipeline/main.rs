@@ -1,6 +1,8 @@
 //! The pipeline through its public door, with a sensor that plays a script and a sink that
 //! remembers: what goes in comes out, numbered and counted, and nothing goes missing in silence.
 
+mod context;
+
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
