@@ -82,6 +82,8 @@ pub struct Enricher {
     /// What they say of a process that runs nobody knows what.
     of_unknown: Verdict,
     losses: Losses,
+    /// How many losses of images there were.
+    image_losses: u32,
     processes: ProcessCache,
     programs: Programs,
     images: ImagePaths,
@@ -96,6 +98,7 @@ impl Enricher {
             of_unknown: rules.judge_unknown(),
             rules,
             losses: Losses::default(),
+            image_losses: 0,
             processes: ProcessCache::new(limits.processes),
             programs: Programs::default(),
             images: ImagePaths::new(limits.images, machine::volumes),
@@ -128,6 +131,11 @@ impl Enricher {
     /// Exits of processes were lost: entries that no longer stand for a live process must go.
     pub fn exits_were_lost(&mut self) {
         self.processes.heal();
+    }
+
+    /// Image loads were lost: which program a process is about to run need not have been told.
+    pub const fn images_were_lost(&mut self) {
+        self.image_losses = self.image_losses.wrapping_add(1);
     }
 
     /// How many processes are remembered, and how many may be.
@@ -473,6 +481,8 @@ impl Enricher {
             program,
             short_line: None,
             losses: self.losses.count(),
+            executing: None,
+            image_losses: self.image_losses,
             seen: None,
             verdict,
             size: 0,

@@ -331,6 +331,7 @@ impl Recorder {
         }
         match lost.kind {
             Kind::PROCESS_EXIT => self.enricher.exits_were_lost(),
+            Kind::IMAGE_LOAD => self.enricher.images_were_lost(),
             // Where losses have no kind they are told as starts.
             Kind::PROCESS_START | Kind::PROCESS_EXEC => self.enricher.programs_were_lost(),
             _ => {}

@@ -2,7 +2,7 @@
 
 use aya_ebpf::macros::fentry;
 use aya_ebpf::programs::FEntryContext;
-use event::{Header, Kind, image};
+use event::{Flags, Header, Kind, image};
 
 use crate::kernel::{Task, Vma};
 use crate::maps::{self, Ring, SCRATCH_IMAGE};
@@ -18,7 +18,11 @@ fn perf_event_mmap(context: FEntryContext) -> Option<()> {
     }
     let path = vma.path()?;
     let ring = Ring::of(Kind::IMAGE_LOAD);
-    let header = header(Task::current(), ring.lost());
+    let task = Task::current();
+    let mut header = header(task, ring.lost());
+    if task.is_executing() {
+        header.flags = Flags::EXECUTING;
+    }
     ring.store(Kind::IMAGE_LOAD, load(vma, path, header, SCRATCH_IMAGE));
     Some(())
 }

@@ -14,6 +14,7 @@
 
 mod file;
 mod path;
+mod usage;
 
 use core::cell::UnsafeCell;
 use core::ffi::c_void;
@@ -59,6 +60,8 @@ parameters! {
     RUNS_TWICE = "runs_twice";
     /// 1 while thread events are wanted.
     RECORD_THREADS = "record_threads";
+    /// Bytes of a page of memory.
+    PAGE_SIZE = "page_size";
     /// The inode of the host's mount namespace, which is the agent's; 0 where it is not known.
     HOST_MOUNT_NAMESPACE = "host_mount_namespace";
 
@@ -85,6 +88,7 @@ parameters! {
     INODE_SB = "inode.i_sb";
     MM_ARG_END = "mm_struct.arg_end";
     MM_ARG_START = "mm_struct.arg_start";
+    MM_END_CODE = "mm_struct.end_code";
     MM_EXE_FILE = "mm_struct.exe_file";
     MNT_NAMESPACE_INUM = "mnt_namespace.ns.inum";
     MOUNT_MNT = "mount.mnt";
@@ -94,8 +98,19 @@ parameters! {
     PID_NUMBERS_NR = "pid.numbers.nr";
     SIGNAL_FLAGS = "signal_struct.flags";
     SIGNAL_GROUP_EXIT_CODE = "signal_struct.group_exit_code";
+    /// [`NOWHERE`] where the kernel does not count.
+    SIGNAL_IO_READ = "signal_struct.ioac.read_bytes";
+    /// The same.
+    SIGNAL_IO_WRITTEN = "signal_struct.ioac.write_bytes";
     SIGNAL_LIVE = "signal_struct.live";
+    SIGNAL_MAX_RSS = "signal_struct.maxrss";
     SIGNAL_PIDS = "signal_struct.pids";
+    SIGNAL_RUN_TIME = "signal_struct.sum_sched_runtime";
+    /// [`NOWHERE`] where one of the fields is not there that tell what a process used.
+    SIGNAL_STATS_SEQUENCE = "signal_struct.stats_lock.seqcount.seqcount.sequence";
+    SIGNAL_SYSTEM_TIME = "signal_struct.stime";
+    SIGNAL_THREADS = "signal_struct.thread_head";
+    SIGNAL_USER_TIME = "signal_struct.utime";
     SUPER_BLOCK_DEVICE = "super_block.s_dev";
     TASK_CRED = "task_struct.real_cred";
     TASK_EXIT_CODE = "task_struct.exit_code";
@@ -103,15 +118,23 @@ parameters! {
     TASK_FLAGS = "task_struct.flags";
     TASK_FS = "task_struct.fs";
     TASK_GROUP_LEADER = "task_struct.group_leader";
+    /// [`NOWHERE`] where the kernel does not count.
+    TASK_IO_READ = "task_struct.ioac.read_bytes";
+    /// The same.
+    TASK_IO_WRITTEN = "task_struct.ioac.write_bytes";
     /// [`NOWHERE`] where the kernel keeps none.
     TASK_LOGINUID = "task_struct.loginuid";
     TASK_MM = "task_struct.mm";
     TASK_PID = "task_struct.pid";
     TASK_REAL_PARENT = "task_struct.real_parent";
+    TASK_RUN_TIME = "task_struct.se.sum_exec_runtime";
     TASK_SELF_EXEC_ID = "task_struct.self_exec_id";
     TASK_SIGNAL = "task_struct.signal";
     TASK_START_BOOTTIME = "task_struct.start_boottime";
+    TASK_SYSTEM_TIME = "task_struct.stime";
     TASK_TGID = "task_struct.tgid";
+    TASK_THREAD_NODE = "task_struct.thread_node";
+    TASK_USER_TIME = "task_struct.utime";
     VFSMOUNT_ROOT = "vfsmount.mnt_root";
     VFSMOUNT_SB = "vfsmount.mnt_sb";
     VMA_END = "vm_area_struct.vm_end";
@@ -308,6 +331,14 @@ impl Task {
             return field(signal, SIGNAL_GROUP_EXIT_CODE);
         }
         field(self.leader().0, TASK_EXIT_CODE)
+    }
+
+    /// Whether it is in the middle of an exec: its memory is the new program's, which is mapped before
+    /// the kernel notes where its code ends (`load_elf_binary` of `fs/binfmt_elf.c`).
+    #[inline(always)]
+    pub(crate) fn is_executing(self) -> bool {
+        let mm: Pointer = field(self.0, TASK_MM);
+        !mm.is_null() && field::<u64>(mm, MM_END_CODE) == 0
     }
 
     /// Where the arguments of the program are in user memory: begin and end.

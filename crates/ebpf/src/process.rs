@@ -227,15 +227,17 @@ fn exit(task: Task) {
     let ring = Ring::of(Kind::PROCESS_EXIT);
     const SIZE: usize = HEADER_SIZE
         .wrapping_add(process::Exit::SIZE)
-        .wrapping_add(process::Session::SIZE);
-    let session = Extension::Session(process::Session {
+        .wrapping_add(process::Session::SIZE)
+        .wrapping_add(process::Usage::SIZE);
+    let session = process::Session {
         session_id: task.session_id(),
-    });
+    };
+    let ending = Extension::Ending(session, task.usage());
     let mut buffer = Buffer([0; SIZE]);
     let record = write_extended(
         header(task, ring.lost()),
         &Event::ProcessExit(exit),
-        &session,
+        &ending,
         &mut buffer.0,
     );
     ring.store(Kind::PROCESS_EXIT, record);

@@ -17,6 +17,8 @@ pub enum Extension<'a> {
     Users(process::Users),
     /// After a process exit on Linux.
     Session(process::Session),
+    /// The same with what the process used.
+    Ending(process::Session, process::Usage),
     /// After a process start on Windows.
     Token(process::Token<'a>),
     /// After an image load.
@@ -31,6 +33,7 @@ impl Extension<'_> {
             Self::None => 0,
             Self::Users(_) => process::Users::SIZE,
             Self::Session(_) => process::Session::SIZE,
+            Self::Ending(..) => process::Session::SIZE.wrapping_add(process::Usage::SIZE),
             Self::Token(token) => token.size(),
             Self::Signature(_) => image::Signature::SIZE,
         }
@@ -42,6 +45,10 @@ impl Extension<'_> {
             Self::None => {}
             Self::Users(users) => users.write(writer),
             Self::Session(session) => session.write(writer),
+            Self::Ending(session, usage) => {
+                session.write(writer);
+                usage.write(writer);
+            }
             Self::Token(token) => token.write(writer),
             Self::Signature(signature) => signature.write(writer),
         }
@@ -100,7 +107,15 @@ pub(crate) fn read<'a>(header: &Header, reader: &mut Reader<'a>) -> Result<Exten
         Kind::PROCESS_START | Kind::PROCESS_EXEC => {
             process::Users::read(reader).map(Extension::Users)
         }
-        Kind::PROCESS_EXIT => process::Session::read(reader).map(Extension::Session),
+        Kind::PROCESS_EXIT => {
+            let session = process::Session::read(reader)?;
+            // Older sensors tell no more, and neither do those that cannot.
+            if reader.is_empty() {
+                return Ok(Extension::Session(session));
+            }
+            let usage = process::Usage::read(reader)?;
+            Ok(Extension::Ending(session, usage))
+        }
         Kind::IMAGE_LOAD => image::Signature::read(reader).map(Extension::Signature),
         _ => Ok(Extension::None),
     }

@@ -99,6 +99,9 @@ impl Flags {
     pub const SCRIPT_DELETED: Self = Self(1 << 26);
     /// The login user of [`process::Users`] is not known (Linux).
     pub const LOGIN_UNAVAILABLE: Self = Self(1 << 27);
+    /// The process is replacing its program: the image is the new one's, whose exec is told later
+    /// (Linux).
+    pub const EXECUTING: Self = Self(1 << 28);
 
     /// Whether every flag of `other` is set in `self`.
     #[inline]

@@ -247,6 +247,54 @@ impl Session {
     }
 }
 
+/// What a process used by its end, all its threads together (Linux). It follows [`Session`] in the
+/// record, as a part of the same [`Extension`](crate::Extension).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Nanoseconds of processor time in user mode, as ticks of the clock found it there.
+    pub user_time: u64,
+    /// The same in kernel mode.
+    pub system_time: u64,
+    /// Nanoseconds of processor time, counted whenever it gave up a processor.
+    pub run_time: u64,
+    /// The most bytes of it that were in memory at once.
+    pub peak_memory: u64,
+    /// Bytes that were read from storage for it.
+    pub read_bytes: u64,
+    /// Bytes that it had written to storage.
+    pub written_bytes: u64,
+}
+
+impl Usage {
+    /// Bytes of this part of the extension.
+    pub const SIZE: usize = 48;
+    /// A number that this kernel does not keep, or that could not be had whole.
+    pub const UNKNOWN: u64 = u64::MAX;
+
+    /// Writes this part of the extension.
+    #[inline(always)]
+    pub fn write(&self, writer: &mut Writer<'_>) {
+        writer.u64(self.user_time);
+        writer.u64(self.system_time);
+        writer.u64(self.run_time);
+        writer.u64(self.peak_memory);
+        writer.u64(self.read_bytes);
+        writer.u64(self.written_bytes);
+    }
+
+    /// Reads this part of the extension.
+    pub fn read(reader: &mut Reader<'_>) -> Result<Self, Invalid> {
+        Ok(Self {
+            user_time: reader.u64()?,
+            system_time: reader.u64()?,
+            run_time: reader.u64()?,
+            peak_memory: reader.u64()?,
+            read_bytes: reader.u64()?,
+            written_bytes: reader.u64()?,
+        })
+    }
+}
+
 /// What the token of a starting process says (Windows). It follows [`Start`] in the record as its
 /// [`Extension`](crate::Extension).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

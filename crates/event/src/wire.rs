@@ -64,6 +64,11 @@ impl<'a> Reader<'a> {
         Self { bytes }
     }
 
+    /// Whether nothing is left.
+    pub const fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
     /// The next `size` bytes.
     pub fn bytes(&mut self, size: u32) -> Result<&'a [u8], Invalid> {
         let left = self.bytes.len();

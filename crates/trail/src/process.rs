@@ -129,6 +129,23 @@ fields! {
 }
 
 fields! {
+    /// What a process used by its end, all its threads together (Linux).
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub struct Usage {
+        /// Linux: nanoseconds of processor time in user mode
+        user_time_ns: Option<u64> => MaybeNumber in Row since 3;
+        /// Linux: nanoseconds of processor time in kernel mode
+        system_time_ns: Option<u64> => MaybeNumber in Row since 3;
+        /// Linux: the most bytes of it that were in memory at once
+        peak_memory: Option<u64> => MaybeNumber in Row since 3;
+        /// Linux: bytes that were read from storage for it
+        read_bytes: Option<u64> => MaybeNumber in Row since 3;
+        /// Linux: bytes that it had written to storage
+        written_bytes: Option<u64> => MaybeNumber in Row since 3;
+    }
+}
+
+fields! {
     /// A process ended.
     #[derive(Clone, Debug, Default, PartialEq)]
     pub struct ProcessExit {
@@ -142,6 +159,8 @@ fields! {
         image: Option<Text> => SystemText in Row since 1, ecs "process.executable", ocsf "process.file.path";
         /// nanoseconds from its start to its exit
         run_time_ns: Option<u64> => Number in Row since 1, ecs "event.duration";
+        /// what it used
+        usage: Usage => Group in Apart since 3;
         /// Linux: the session at the end, where it is another than was told last
         session_id: Option<u32> => MaybeNumber in Row since 3, ocsf "process.session.uid";
     }

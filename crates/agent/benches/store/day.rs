@@ -6,7 +6,7 @@ use std::sync::Arc;
 use event::ProcessKey;
 use systrail::trail::{
     Body, Event, Further, ImageLoad, Origin, Parent, ProcessExec, ProcessExit, ProcessStart,
-    Program, SensorStart, Text, ThreadExit, ThreadStart, Time, UserId, Whence,
+    Program, SensorStart, Text, ThreadExit, ThreadStart, Time, Usage, UserId, Whence,
 };
 
 /// 2026-11-22, in nanoseconds since the Unix epoch.
@@ -185,6 +185,13 @@ impl Day {
             core_dumped: false,
             image: program.image,
             run_time_ns: Some(self.below(10_000_000_000)),
+            usage: Usage {
+                user_time_ns: Some(self.below(5_000_000_000)),
+                system_time_ns: Some(self.below(1_000_000_000)),
+                peak_memory: Some(self.below(1 << 18) << 12),
+                read_bytes: Some(self.below(64) << 12),
+                written_bytes: Some(self.below(256) << 12),
+            },
             session_id: None,
         }));
         bodies.into_iter().map(|body| (process_id, body)).collect()

@@ -34,6 +34,11 @@ impl Enricher {
         if header.flags.contains(Flags::IMAGE_TRUNCATED) {
             notes.truncated.push("image".into());
         }
+        let process_image = if header.flags.contains(Flags::EXECUTING) {
+            self.new_process_image(header, image.as_ref(), &mut notes)
+        } else {
+            self.process_image(header, &mut notes)
+        };
         let body = Body::ImageLoad(trail::ImageLoad {
             image,
             image_deleted: header.flags.contains(Flags::IMAGE_DELETED),
@@ -41,7 +46,7 @@ impl Enricher {
             device,
             inode,
             mount_namespace,
-            process_image: self.process_image(header, &mut notes),
+            process_image,
             image_base: load.image_base,
             image_size: load.image_size,
             kernel_image: header.flags.contains(Flags::KERNEL_IMAGE),

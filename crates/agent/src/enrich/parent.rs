@@ -3,7 +3,7 @@
 use event::{Flags, Header, Kind};
 
 use super::Enricher;
-use super::process_cache::Process;
+use super::process_cache::{Executing, Process};
 use crate::trail::{Name, Parent, Text, missing};
 
 /// A process by its id and, where it is known, when it started; 0 otherwise.
@@ -70,6 +70,30 @@ impl Enricher {
                 None
             }
         }
+    }
+
+    /// The path of what an image is loaded into, where the process is replacing its program. The first
+    /// image that it loads then is the new program. Where images were lost that may be another one.
+    pub(super) fn new_process_image(
+        &mut self,
+        header: &Header,
+        image: Option<&Text>,
+        notes: &mut Notes,
+    ) -> Option<Text> {
+        let losses = self.image_losses;
+        let process = self.processes.get_mut(header.process_id, header.start_time);
+        let path = match process {
+            Some(process) => {
+                let is_sure = process.image_losses == losses;
+                let first = || Executing(image.filter(|_| is_sure).cloned());
+                process.executing.get_or_insert_with(first).0.clone()
+            }
+            None => None,
+        };
+        if path.is_none() {
+            notes.lacks("process_image", missing::LOST);
+        }
+        path
     }
 
     /// Path and arguments of what the process runs that made a thread of another one.

@@ -47,6 +47,10 @@ pub struct Process {
     pub short_line: Option<Text>,
     /// How many losses there were before that was known.
     pub losses: u32,
+    /// The program that it is about to run, once its images are told and its exec is not.
+    pub executing: Option<Executing>,
+    /// How many losses of images there were before what it runs was told.
+    pub image_losses: u32,
     /// Another program that it was seen to run since.
     pub seen: Option<Seen>,
     /// What the rules say of its events.
@@ -54,6 +58,10 @@ pub struct Process {
     /// Bytes of its program, as the cache counts them.
     pub size: usize,
 }
+
+/// The program of an exec that is under way, where its path could be had.
+#[derive(Clone, Debug)]
+pub struct Executing(pub Option<Text>);
 
 /// That a process was seen to run a program.
 #[derive(Clone, Copy, Debug)]
@@ -266,6 +274,8 @@ mod tests {
             program: Program::default(),
             short_line: None,
             losses: 0,
+            executing: None,
+            image_losses: 0,
             seen: None,
             verdict: Verdict::default(),
             size: 0,

@@ -3,11 +3,12 @@
 use std::ffi::CStr;
 use std::fs::{self, File};
 use std::path::Path;
+use std::process::Command;
 
 use crate::lives::Lives;
 use crate::raw::{load_library, map_anonymous_executable, map_executable};
 use crate::recorder::{Kind, Plan, Recorder};
-use crate::witness::{Machine, Mapping, directory, is_emulated, own_process_id};
+use crate::witness::{Machine, Mapping, directory, is_emulated, own_process_id, say, tiny_program};
 use crate::workload::{Facts, Role, own_path, tell};
 
 const PAGE_SIZE: usize = 4096;
@@ -49,8 +50,54 @@ fn every_file_mapped_executable_is_told_and_nothing_else() {
     }
     let library_count = facts.numbers("libraries")[0];
     assert!(library_count == 1 || is_emulated(), "no library was loaded");
+    // Those that its exec mapped, before that was told, included.
+    let program = own_path();
+    let is_its = |image: Option<&str>| image == program.to_str();
+    assert!(
+        life.images
+            .iter()
+            .all(|row| is_its(row.process_image.as_deref()))
+    );
     let is_existing = life.images.iter().any(|row| row.existing);
     assert!(!is_existing, "{life:#?}");
+}
+
+// They were told as loaded into the program before, for the exec is told only later.
+#[test]
+fn what_an_exec_maps_is_loaded_into_the_new_program() {
+    let Some(_machine) = Machine::take() else {
+        return;
+    };
+    if !has_program_on_mappings() {
+        say("image loads come from perf records here, which do not say it");
+        return;
+    }
+    let directory = directory();
+    let program = tiny_program(&fs::canonicalize(directory.path()).unwrap());
+    let recorder = Recorder::start(directory.path(), Plan::default());
+    let mut child = Command::new(&program).arg("a").spawn().unwrap();
+    let process_id = i32::try_from(child.id()).unwrap();
+    child.wait().unwrap();
+    let recording = recorder.stop();
+    let lives = Lives::of(&recording);
+    let life = lives.one(own_process_id(), process_id);
+    assert_eq!(life.exec().image.as_deref(), program.to_str());
+    let told: Vec<_> = life
+        .images
+        .iter()
+        .map(|row| row.process_image.as_deref())
+        .collect();
+    assert_eq!(told, [program.to_str()]);
+}
+
+/// Whether the kernel takes a program for image loads.
+fn has_program_on_mappings() -> bool {
+    let program =
+        std::env::var_os("SYSTRAIL_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_systrail").into());
+    let doctor = Command::new(program).arg("doctor").output().unwrap();
+    let said = String::from_utf8(doctor.stdout).unwrap();
+    said.lines()
+        .any(|line| line.trim_end() == "ok ebpf runs here")
 }
 
 #[test]

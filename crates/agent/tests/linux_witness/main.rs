@@ -30,5 +30,6 @@ mod seam;
 mod store;
 mod threads;
 mod tree;
+mod usage;
 mod witness;
 mod workload;

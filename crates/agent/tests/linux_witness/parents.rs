@@ -71,12 +71,35 @@ fn parent_and_creator_are_right_however_a_process_is_made() {
         assert_eq!(parent.start.process_id, child.parent, "{name}");
         assert_eq!(start.image.as_deref(), own_path().to_str(), "{name}");
         assert_eq!(start.arguments, role.exec().arguments, "{name}");
+        assert_eq!(start.parent_user.as_deref(), Some("root"), "{name}");
+        if child.name == "sibling" {
+            continue;
+        }
+        // All run what the role runs, and so do their parents.
+        assert_eq!(start.parent_image.as_deref(), own_path().to_str(), "{name}");
+        assert_eq!(
+            start.parent_command_line,
+            role.exec().command_line,
+            "{name}"
+        );
         assert_eq!(start.user_id, Some(0), "{name}");
         assert_eq!(start.user.as_deref(), Some("root"), "{name}");
     }
     assert_eq!(role.start.parent_process_id, Some(own_process_id()));
+    let own = own_command_line();
+    for row in [role.start, role.exec()] {
+        assert_eq!(row.parent_image.as_deref(), own_path().to_str());
+        assert_eq!(row.parent_command_line.as_ref(), Some(&own));
+        assert_eq!(row.parent_user.as_deref(), Some("root"));
+    }
     assert_users_are_right(&lives, &facts);
     assert_sessions_are_right(&lives, &facts);
+}
+
+/// The arguments of this process as `/proc` has them.
+fn own_command_line() -> String {
+    let arguments = fs::read_to_string("/proc/self/cmdline").unwrap();
+    arguments.trim_end_matches('\0').replace('\0', " ")
 }
 
 /// The user of an exec is the effective one: whom the process became, or who owns a program that

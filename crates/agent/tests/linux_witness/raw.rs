@@ -80,6 +80,21 @@ pub(crate) fn exit_process(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
+/// Waits for a child and says what it used (`wait4`).
+pub(crate) fn wait_with_usage(child: Pid) -> libc::rusage {
+    // SAFETY: numbers alone, of which zeros are some.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: the kernel writes one of these, and no status.
+    let waited = unsafe { libc::wait4(child.as_raw(), std::ptr::null_mut(), 0, &raw mut usage) };
+    assert_eq!(
+        waited,
+        child.as_raw(),
+        "{}",
+        std::io::Error::last_os_error()
+    );
+    usage
+}
+
 /// Ends the calling thread alone (`exit`), first thread or not.
 pub(crate) fn exit_thread(code: i32) -> ! {
     // SAFETY: nothing on this thread's stack is used by others, and the call does not return.

@@ -11,7 +11,7 @@ use systrail::account::{Account, Count, Counts, QueuePeak, SinkCount};
 use systrail::trail::{
     Body, Event, Further, ImageDetails, ImageFile, ImageLoad, ImageUnload, Lost, Origin, Parent,
     ProcessExec, ProcessExit, ProcessStart, Program, ProgramFile, SensorStart, SensorStop,
-    StartDetails, Text, ThreadDetails, ThreadExit, ThreadStart, Time, UserId, Whence,
+    StartDetails, Text, ThreadDetails, ThreadExit, ThreadStart, Time, Usage, UserId, Whence,
 };
 
 /// An event of any kind.
@@ -88,6 +88,13 @@ pub(crate) fn full_events() -> Vec<Event> {
             core_dumped: true,
             image: Some(Text::from_bytes(b"/bin/caf\xe9")),
             run_time_ns: Some(12_345_678),
+            usage: Usage {
+                user_time_ns: Some(7_000_000),
+                system_time_ns: Some(3_000_000),
+                peak_memory: Some(2_097_152),
+                read_bytes: Some(4_096),
+                written_bytes: Some(8_192),
+            },
             session_id: Some(10),
         }),
         Body::ThreadStart(ThreadStart {
@@ -425,13 +432,25 @@ fn process_exit() -> impl Strategy<Value = Body> {
     let status = (any::<Option<u32>>(), any::<Option<u32>>(), any::<bool>());
     let own = (option::of(text()), any::<Option<u64>>());
     let session = any::<Option<u32>>();
-    (status, own, session).prop_map(|(status, (image, run_time_ns), session_id)| {
+    // SQL has no greater ones.
+    let number = || option::of(0..1_u64 << 63);
+    let numbers = (number(), number(), number(), number(), number());
+    let usage = numbers.prop_map(|(user, system, memory, read, written)| Usage {
+        user_time_ns: user,
+        system_time_ns: system,
+        peak_memory: memory,
+        read_bytes: read,
+        written_bytes: written,
+    });
+    let own = (own, usage);
+    (status, own, session).prop_map(|(status, ((image, run_time_ns), usage), session_id)| {
         Body::ProcessExit(ProcessExit {
             exit_code: status.0,
             signal: status.1,
             core_dumped: status.2,
             image,
             run_time_ns,
+            usage,
             session_id,
         })
     })

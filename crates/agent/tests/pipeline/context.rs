@@ -1,9 +1,9 @@
 //! What an event says beyond its record: the parent, the process's own program, what it used.
 
-use event::{Flags, Header, image, thread};
-use systrail::trail::{Body, Event, Text};
+use event::{Extension, Flags, Header, Kind, image, process, thread};
+use systrail::trail::{Body, Event, Text, Usage};
 
-use super::{TICK, exec, exit, fork, record, step};
+use super::{Step, TICK, exec, exit, fork, lost, record, step};
 
 /// The program of the parent, as a start or an exec tells it.
 fn parent(event: &Event) -> (Option<&str>, Option<&str>, Option<&str>) {
@@ -167,4 +167,102 @@ fn threads_and_images_tell_the_program_of_their_process() {
     assert_eq!(details.creator_image, Some("/bin/gdb".into()));
     assert_eq!(details.creator_command_line, Some("gdb -p 10".into()));
     assert_eq!(reason(&events[8], "process_image"), Some("lost"));
+}
+
+// The images of a program that was executed were told to be loaded into the one before it.
+#[test]
+fn an_image_that_is_loaded_by_an_exec_is_the_new_programs() {
+    let load = |time, path: &'static [u8], flags: Flags| {
+        let header = Header {
+            time,
+            process_id: 10,
+            flags: flags.with(Flags::LEAF_FIRST),
+            ..Header::default()
+        };
+        let load = image::Load {
+            image: path,
+            ..image::Load::default()
+        };
+        step(header, event::Event::ImageLoad(load))
+    };
+    let script = |is_lost: bool| {
+        let mut script = vec![
+            fork(TICK, 1, 10),
+            exec(2 * TICK, 10, b"sh\0bin\0", b"sh\0"),
+            load(4 * TICK, b"ls\0bin\0", Flags::EXECUTING),
+            load(5 * TICK, b"ld.so\0lib\0", Flags::EXECUTING),
+            exec(6 * TICK, 10, b"ls\0bin\0", b"ls\0"),
+            load(7 * TICK, b"libc.so\0lib\0", Flags::NONE),
+            load(8 * TICK, b"cat\0bin\0", Flags::EXECUTING),
+        ];
+        if is_lost {
+            script.insert(2, lost(3 * TICK, Kind::IMAGE_LOAD, 1));
+        }
+        script
+    };
+    let told = |is_lost| {
+        let (events, _account) = record(vec![script(is_lost)]);
+        let told: Vec<Option<String>> = events
+            .iter()
+            .filter_map(|event| match &event.body {
+                Body::ImageLoad(load) => Some(load.process_image.as_ref()),
+                _ => None,
+            })
+            .map(|image| image.map(|image| image.shown().to_owned()))
+            .collect();
+        told
+    };
+    let names = |names: [Option<&str>; 4]| names.map(|name| name.map(str::to_owned));
+    let (ls, cat) = (Some("/bin/ls"), Some("/bin/cat"));
+    assert_eq!(told(false), names([ls, ls, ls, cat]));
+    assert_eq!(told(true), names([None, None, ls, cat]));
+}
+
+#[test]
+fn an_exit_tells_what_the_process_used_where_the_sensor_does() {
+    let usage = process::Usage {
+        user_time: 3_000_000,
+        system_time: 1_000_000,
+        run_time: 8_000_000,
+        peak_memory: 4_096,
+        read_bytes: 0,
+        written_bytes: 512,
+    };
+    let session = process::Session { session_id: 1 };
+    let script = vec![
+        fork(TICK, 1, 10),
+        fork(TICK, 1, 11),
+        Step {
+            extension: Extension::Ending(session, usage),
+            ..exit(2 * TICK, 10, 0)
+        },
+        Step {
+            extension: Extension::Session(session),
+            ..exit(2 * TICK, 11, 0)
+        },
+    ];
+    let (events, _account) = record(vec![script]);
+    let usage = |event: &Event| match &event.body {
+        Body::ProcessExit(exit) => exit.usage,
+        body => panic!("{body:?}"),
+    };
+    let told = usage(&events[3]);
+    assert_eq!(
+        (told.user_time_ns, told.system_time_ns),
+        (Some(6_000_000), Some(2_000_000))
+    );
+    assert_eq!((told.peak_memory, told.read_bytes), (Some(4_096), Some(0)));
+    assert_eq!(told.written_bytes, Some(512));
+    assert_eq!(reason(&events[3], "user_time_ns"), None);
+    assert_eq!(usage(&events[4]), Usage::default());
+    let expected = (!cfg!(windows)).then_some("unavailable");
+    for field in [
+        "user_time_ns",
+        "system_time_ns",
+        "peak_memory",
+        "read_bytes",
+        "written_bytes",
+    ] {
+        assert_eq!(reason(&events[4], field), expected);
+    }
 }

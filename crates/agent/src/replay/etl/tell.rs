@@ -319,11 +319,9 @@ impl Telling {
             time: whence.time,
             body: Body::from(trail::ProcessExit {
                 exit_code: process.exit_status,
-                signal: None,
-                core_dumped: false,
                 image,
                 run_time_ns,
-                session_id: None,
+                ..trail::ProcessExit::default()
             }),
             truncated: Vec::new(),
             missing,

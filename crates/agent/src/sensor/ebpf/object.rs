@@ -15,7 +15,7 @@ use event::{ByKind, Kind};
 use super::btf::{self, Types};
 use super::images;
 use crate::sensor::{Error, Settings};
-use crate::sys::{proc, rcu};
+use crate::sys::{perf, proc, rcu};
 
 /// The programs, built from `crates/ebpf` by `cargo xtask ebpf`.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(
@@ -39,7 +39,7 @@ const PROCESS_ITERATOR: (&str, &str) = ("iterate_processes", "task");
 const IMAGE_ITERATOR: (&str, &str) = ("iterate_images", "task_vma");
 
 /// The fields the programs read, named as the read-only globals that carry their offsets.
-const FIELDS: [&str; 52] = [
+const FIELDS: [&str; 53] = [
     "linux_binprm.file",
     "linux_binprm.filename",
     "linux_binprm.interp",
@@ -61,6 +61,7 @@ const FIELDS: [&str; 52] = [
     "inode.i_sb",
     "mm_struct.arg_end",
     "mm_struct.arg_start",
+    "mm_struct.end_code",
     "mm_struct.exe_file",
     "mnt_namespace.ns.inum",
     "mount.mnt",
@@ -96,7 +97,27 @@ const FIELDS: [&str; 52] = [
 
 /// Fields that the programs do without where the kernel was built without them.
 const OPTIONAL_FIELDS: [&str; 1] = ["task_struct.loginuid"];
-/// What they are told of such a field.
+/// What a process used, which is told where the kernel has all of these.
+const USAGE_FIELDS: [&str; 10] = [
+    "signal_struct.maxrss",
+    "signal_struct.stats_lock.seqcount.seqcount.sequence",
+    "signal_struct.stime",
+    "signal_struct.sum_sched_runtime",
+    "signal_struct.thread_head",
+    "signal_struct.utime",
+    "task_struct.se.sum_exec_runtime",
+    "task_struct.stime",
+    "task_struct.thread_node",
+    "task_struct.utime",
+];
+/// And what it read and wrote.
+const IO_FIELDS: [&str; 4] = [
+    "signal_struct.ioac.read_bytes",
+    "signal_struct.ioac.write_bytes",
+    "task_struct.ioac.read_bytes",
+    "task_struct.ioac.write_bytes",
+];
+/// What they are told of a field that is not there, or not of use.
 const NOWHERE: u64 = u64::MAX;
 /// A field that not every kernel has: 0 stands for none, and it is never the first.
 const MAYBE_FIELD: &str = "backing_file.user_path";
@@ -334,6 +355,8 @@ impl Object {
 #[derive(Clone, Copy, Debug)]
 struct Machine {
     processor_count: usize,
+    /// Bytes of a page of memory.
+    page_size: u64,
     /// Whether programs on tracepoints can be preempted, so that the kernel skips them for others: since
     /// Linux 7.0 ("tracing: Guard `__DECLARE_TRACE()` use of `__DO_TRACE_CALL()` with SRCU-fast").
     runs_twice: bool,
@@ -348,6 +371,7 @@ impl Machine {
         let release = proc::kernel_setting("osrelease").unwrap_or_default();
         Ok(Self {
             processor_count,
+            page_size: perf::page_size() as u64,
             runs_twice: major_of(&release) >= Some(7),
         })
     }
@@ -386,6 +410,7 @@ fn parameters(
         ),
         ("exit_tells_last", u64::from(tells_last)),
         ("processor_count", machine.processor_count as u64),
+        ("page_size", machine.page_size),
         ("runs_twice", u64::from(machine.runs_twice)),
         ("record_threads", u64::from(settings.threads)),
         (
@@ -406,6 +431,17 @@ fn parameters(
     }
     let offset_of = |field| (field, types.offset(field).unwrap_or(NOWHERE));
     parameters.extend(OPTIONAL_FIELDS.map(offset_of));
+    for fields in [&USAGE_FIELDS[..], &IO_FIELDS] {
+        let is_there = fields.iter().all(|field| types.offset(field).is_some());
+        let or_nowhere = |field: &&'static str| {
+            if is_there {
+                offset_of(field)
+            } else {
+                (*field, NOWHERE)
+            }
+        };
+        parameters.extend(fields.iter().map(or_nowhere));
+    }
     Ok(parameters)
 }
 
