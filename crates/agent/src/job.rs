@@ -28,12 +28,14 @@ const EXECS_MAX: usize = 65_536;
 const LOADS_SIZE_MAX: usize = 16 << 20;
 
 /// A command and everything below it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Job {
     tree: Tree,
     losses: Losses,
     execs: HashMap<ProcessKey, Vec<Exec>>,
     exec_count: usize,
+    /// Nanoseconds of processor time of each process that ended, where the sensor tells it.
+    cpu: HashMap<ProcessKey, u64>,
     /// Files that were loaded, each with the first process that did.
     loads: BTreeMap<String, ProcessKey>,
     /// Bytes of their paths.
@@ -47,6 +49,22 @@ pub struct Job {
 struct Exec {
     time: Time,
     title: String,
+}
+
+impl Default for Job {
+    /// Nothing yet. Its parent, which started it, is no part of it.
+    fn default() -> Self {
+        Self {
+            tree: Tree::of_told_alone(),
+            losses: Losses::default(),
+            execs: HashMap::new(),
+            exec_count: 0,
+            cpu: HashMap::new(),
+            loads: BTreeMap::new(),
+            loads_size: 0,
+            passed_over_count: 0,
+        }
+    }
 }
 
 impl Job {
@@ -64,6 +82,13 @@ impl Job {
                 let execs = self.execs.entry(event.process_key).or_default();
                 let time = event.time;
                 execs.push(Exec { time, title });
+            }
+            Body::ProcessExit(exit) => {
+                let times = exit.usage.user_time_ns.zip(exit.usage.system_time_ns);
+                if let Some((user, system)) = times {
+                    let time = user.saturating_add(system);
+                    self.cpu.insert(event.process_key, time);
+                }
             }
             Body::ImageLoad(load) if !load.existing => {
                 if let Some(image) = &load.image {

@@ -199,9 +199,19 @@ pub struct Tree {
     texts_size: usize,
     /// The latest time of any event.
     end: Option<Time>,
+    /// Whether a process has events of its own, or is not there.
+    has_told_alone: bool,
 }
 
 impl Tree {
+    /// A tree without parents that only their children's starts tell of.
+    pub fn of_told_alone() -> Self {
+        Self {
+            has_told_alone: true,
+            ..Self::default()
+        }
+    }
+
     /// Takes an event.
     pub fn add(&mut self, event: &Event) -> Result<(), TooMany> {
         self.end = self.end.max(Some(event.time));
@@ -238,7 +248,8 @@ impl Tree {
             return Ok(());
         };
         let told = &start.parent;
-        if told.parent_image.is_none() || self.by_key.contains_key(&key) {
+        let is_known = self.by_key.contains_key(&key);
+        if self.has_told_alone || told.parent_image.is_none() || is_known {
             return Ok(());
         }
         let index = self.entry(id, key, event.time)?;

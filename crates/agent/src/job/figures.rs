@@ -19,6 +19,8 @@ pub struct Figures {
     pub failed: Vec<usize>,
     /// What took how long, the longest first.
     pub programs: Vec<ProgramTime>,
+    /// Nanoseconds of processor time of all; `None` where one was not told.
+    pub cpu_ns: Option<u64>,
     /// Thousandths of the processes that were at work on average: those that waited for no child.
     pub at_work_milli: u64,
     /// Nanoseconds in which one process alone was at work, by program, the longest first.
@@ -38,6 +40,8 @@ pub struct ProgramTime {
     pub count: u64,
     /// Nanoseconds from start to exit, summed up.
     pub wall_ns: u64,
+    /// Nanoseconds of processor time; `None` where one of them was not told.
+    pub cpu_ns: Option<u64>,
     /// The longest of them, and its nanoseconds.
     pub longest: (u64, String),
 }
@@ -66,9 +70,11 @@ impl Figures {
         let lives = lives(processes, end);
         let (at_work_milli, alone) = at_work(processes, &lives);
         let (chain, chain_rest_ns) = chain(processes, &lives);
+        let programs = programs(job, &lives);
         Self {
             failed: failed(processes),
-            programs: programs(processes, &lives),
+            cpu_ns: programs.iter().map(|program| program.cpu_ns).sum(),
+            programs,
             at_work_milli,
             alone,
             chain,
@@ -118,14 +124,21 @@ fn failed(processes: &[Process]) -> Vec<usize> {
     failed
 }
 
-fn programs(processes: &[Process], lives: &[Life]) -> Vec<ProgramTime> {
+fn programs(job: &Job, lives: &[Life]) -> Vec<ProgramTime> {
     let mut programs: BTreeMap<String, ProgramTime> = BTreeMap::new();
-    for (process, life) in processes.iter().zip(lives) {
+    for (process, life) in job.processes().iter().zip(lives) {
         let wall_ns = life.end.abs_diff(life.begin);
         let name = program_name(process);
         let program = programs.entry(name).or_default();
         program.count += 1;
         program.wall_ns = program.wall_ns.saturating_add(wall_ns);
+        let cpu_ns = job.cpu.get(&process.process_key).copied();
+        let before = if program.count == 1 {
+            Some(0)
+        } else {
+            program.cpu_ns
+        };
+        program.cpu_ns = before.zip(cpu_ns).map(|(sum, ns)| sum.saturating_add(ns));
         if program.count == 1 || wall_ns > program.longest.0 {
             program.longest = (wall_ns, short(process));
         }
@@ -370,7 +383,34 @@ mod tests {
             process(5, 1, "back", (9, 3)),
         ]);
         assert_eq!(figures.programs.len(), 4);
-        assert_eq!(Figures::of(&Job::default(), Time(0)), Figures::default());
+        let nothing = Figures {
+            cpu_ns: Some(0),
+            ..Figures::default()
+        };
+        assert_eq!(Figures::of(&Job::default(), Time(0)), nothing);
+    }
+
+    #[test]
+    fn processor_time_is_summed_up_where_all_of_it_is_told() {
+        let mut job = Job::default();
+        for process in build() {
+            job.cpu
+                .insert(process.process_key, u64::from(process.process_id) * 10);
+            job.tree.add_process(process).unwrap();
+        }
+        let figures = Figures::of(&job, Time(1_000));
+        let told = |figures: &Figures, name: &str| {
+            let found = figures.programs.iter().find(|program| program.name == name);
+            found.unwrap().cpu_ns
+        };
+        assert_eq!(
+            (figures.cpu_ns, told(&figures, "cc")),
+            (Some(100), Some(50))
+        );
+        job.cpu.remove(&ProcessKey(3));
+        let figures = Figures::of(&job, Time(1_000));
+        assert_eq!((figures.cpu_ns, told(&figures, "cc")), (None, None));
+        assert_eq!(told(&figures, "ld"), Some(40));
     }
 
     #[test]

@@ -57,7 +57,7 @@ pub fn tell(job: &Job, ended: &Ended, style: Style, all: bool) -> Vec<u8> {
         told.programs(&figures);
     }
     if !job.processes().is_empty() {
-        told.waiting(&figures, job.processes().len());
+        told.waiting(&figures, job.processes().len(), ended);
     }
     told.loads(job);
     told.out
@@ -161,6 +161,7 @@ impl Told {
                 program.name.clone(),
                 program.count.to_string(),
                 run_time(program.wall_ns),
+                program.cpu_ns.map_or_else(|| "?".to_owned(), run_time),
                 run_time(*longest_ns),
                 longest.clone(),
             ]
@@ -173,9 +174,9 @@ impl Told {
             .collect();
         self.empty_line();
         self.table(
-            ["TIME", "COUNT", "WALL", "LONGEST", ""],
+            ["TIME", "COUNT", "WALL", "CPU", "LONGEST", ""],
             &rows,
-            [false, true, true, true, false],
+            [false, true, true, true, true, false],
             "",
         );
         self.more(figures.programs.len());
@@ -227,18 +228,21 @@ impl Told {
     }
 
     /// How many were at work, and what the end waited for.
-    fn waiting(&mut self, figures: &Figures, count: usize) {
+    fn waiting(&mut self, figures: &Figures, count: usize, ended: &Ended) {
         if count < 2 {
             return;
         }
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let processors = show_count(processors, "processor");
-        let tenths = figures.at_work_milli.saturating_add(50) / 100;
-        let mut text = format!(
-            "{processors}: {}.{} processes at work on average",
-            tenths / 10,
-            tenths % 10
-        );
+        let mut text = format!("{processors}: ");
+        if let Some(cpu_ns) = figures.cpu_ns {
+            let wall = ended.end.0.abs_diff(ended.begin.0).max(1);
+            let busy = u128::from(cpu_ns) * 1_000 / u128::from(wall);
+            let busy = tenths(u64::try_from(busy).unwrap_or(u64::MAX));
+            text = format!("{text}busy {busy} on average; ");
+        }
+        let at_work = tenths(figures.at_work_milli);
+        text = format!("{text}{at_work} processes at work");
         let alone: u64 = figures.alone.iter().map(|(_, time_ns)| time_ns).sum();
         let named = figures.alone.iter().take(3);
         let named: Vec<_> = named
@@ -281,6 +285,12 @@ impl Told {
         );
         self.sentence(&text, true);
     }
+}
+
+/// Thousandths as a number with one decimal.
+fn tenths(milli: u64) -> String {
+    let tenths = milli.saturating_add(50) / 100;
+    format!("{}.{}", tenths / 10, tenths % 10)
 }
 
 fn load(image: &str, by: Option<&Process>) -> String {
