@@ -244,8 +244,7 @@ impl Enricher {
         header: &Header,
         start: &process::Start<'_>,
     ) -> program::Program {
-        let told = header.flags.contains(Flags::EXISTING) || !start.image.is_empty();
-        if told {
+        if program::is_told(header, start) {
             return self.programs.at_start(header, start, &mut self.images);
         }
         let (creator_id, creator_start) = (start.creator_process_id, start.creator_start_time);

@@ -36,7 +36,8 @@ impl ProcessNotify for Sensor {
             image: &[],
             command_line: &[],
         };
-        let (image, command_line) = (start.image_file_name(), start.command_line());
+        let image = start.image_file_name().filter(|name| !name.is_empty());
+        let command_line = start.command_line();
         let room = self.room_for_texts(&Event::ProcessStart(fixed), &extension);
         let texts = text::fit(room, image.unwrap_or(&[]), command_line.unwrap_or(&[]));
         let flags = [

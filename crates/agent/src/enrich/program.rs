@@ -238,6 +238,13 @@ impl Program {
     }
 }
 
+/// Whether the start itself says what runs. On Linux a child runs its creator's program until it
+/// execs; on Windows, whose texts are UTF-16, none does, even where the kernel gives no name.
+pub fn is_told(header: &Header, start: &process::Start<'_>) -> bool {
+    let told = [Flags::EXISTING, Flags::UTF_16];
+    !start.image.is_empty() || told.iter().any(|flag| header.flags.contains(*flag))
+}
+
 /// Makes programs from records; knows the users.
 #[derive(Debug, Default)]
 pub struct Programs {
@@ -256,7 +263,7 @@ impl Programs {
         if header.flags.contains(Flags::KERNEL_PROCESS) {
             program.lacks(&["image"], missing::KERNEL_THREAD);
             program.lacks(command_line_fields(header.flags), missing::KERNEL_THREAD);
-        } else if !start.image.is_empty() || header.flags.contains(Flags::EXISTING) {
+        } else if is_told(header, start) {
             let unnamed = start.image.is_empty();
             let flags = if unnamed {
                 header.flags.with(Flags::IMAGE_UNAVAILABLE)

@@ -458,6 +458,40 @@ fn a_kernel_process_and_what_it_starts_are_told_until_they_exec() {
     assert!(event.missing.iter().all(|(field, _)| field != "name"));
 }
 
+/// A start without an image name was taken for Linux' fork, and told as a second explorer.exe with
+/// nothing missing.
+#[test]
+fn on_windows_a_start_without_a_name_is_not_told_as_its_creator() {
+    let mut shell = fork(TICK, 4, 100);
+    shell.header.flags = Flags::UTF_16;
+    if let event::Event::ProcessStart(start) = &mut shell.event {
+        (start.image, start.command_line) = (b"e\0", b"e\0 \0x\0");
+    }
+    let mut ghost = fork(2 * TICK, 100, 200);
+    ghost.header.flags = Flags::UTF_16.with(Flags::IMAGE_UNAVAILABLE);
+    if let event::Event::ProcessStart(start) = &mut ghost.event {
+        start.command_line = b"g\0 \0y\0";
+    }
+    let (events, _account) = record(vec![vec![shell, ghost]]);
+    let told: Vec<_> = events
+        .iter()
+        .filter_map(|event| match &event.body {
+            Body::ProcessStart(start) => Some((event, &start.program)),
+            _ => None,
+        })
+        .map(|(event, program)| {
+            let image = program.image.as_ref().map(trail::Text::shown);
+            let command_line = program.command_line.as_ref().map(trail::Text::shown);
+            let missing = event.missing.iter().any(|(name, _)| name == "image");
+            (image, command_line, missing)
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [(Some("e"), Some("e x"), false), (None, Some("g y"), true),]
+    );
+}
+
 #[test]
 fn every_event_of_a_process_has_its_key_and_a_reused_id_another() {
     let script = vec![

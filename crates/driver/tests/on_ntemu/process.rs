@@ -146,6 +146,21 @@ fn a_text_that_the_kernel_does_not_know_is_named_as_missing() {
 }
 
 #[test]
+fn an_empty_image_name_is_none_and_an_empty_command_line_is_one() {
+    let (machine, file) = started();
+    machine.start_process(&StartProcess {
+        image: Some(&[]),
+        command_line: Some(&[]),
+        ..StartProcess::default()
+    });
+    let record = only(&machine, &file);
+    let header = event::read(&record).unwrap().header;
+    assert!(header.flags.contains(Flags::IMAGE_UNAVAILABLE));
+    assert!(!header.flags.contains(Flags::COMMAND_LINE_UNAVAILABLE));
+    stop(machine, file);
+}
+
+#[test]
 fn an_exit_carries_the_status() {
     let (machine, file) = started();
     machine.start_process(&StartProcess {
