@@ -1,4 +1,4 @@
-//! A routine that runs later at `DISPATCH_LEVEL`: KTIMER and KDPC in one.
+//! A routine that runs later at `DISPATCH_LEVEL`: a KTIMER, and the KDPCs that run it.
 
 #![expect(
     unsafe_code,
@@ -18,12 +18,15 @@ pub trait DeferredRoutine: Sync + 'static {
     fn run(&'static self);
 }
 
-/// A timer and a DPC that share one routine. It does nothing until it is attached to one.
+/// A timer, its DPC and one that is queued without it, which share one routine. It does nothing until
+/// it is attached to one. Two DPCs, as `KeSetTimer` says that a timer's must not be queued by
+/// `KeInsertQueueDpc`.
 ///
 /// # Invariants
-/// While `attached` is set both structures are initialised and are the kernel's.
+/// While `attached` is set all structures are initialised and are the kernel's.
 pub struct Deferred {
     timer: UnsafeCell<sys::KTIMER>,
+    timer_dpc: UnsafeCell<sys::KDPC>,
     dpc: UnsafeCell<sys::KDPC>,
     attached: AtomicBool,
 }
@@ -36,12 +39,13 @@ unsafe impl Send for Deferred {}
 impl Deferred {
     /// Attached to nothing.
     pub const fn new() -> Self {
-        // SAFETY: both structures are numbers and pointers that may be null.
+        // SAFETY: the structures are numbers and pointers that may be null.
         let timer = unsafe { core::mem::zeroed() };
         // SAFETY: as above.
-        let dpc = unsafe { core::mem::zeroed() };
+        let [timer_dpc, dpc] = unsafe { core::mem::zeroed() };
         Self {
             timer: UnsafeCell::new(timer),
+            timer_dpc: UnsafeCell::new(timer_dpc),
             dpc: UnsafeCell::new(dpc),
             attached: AtomicBool::new(false),
         }
@@ -53,9 +57,11 @@ impl Deferred {
     /// IRQL: `PASSIVE_LEVEL`.
     pub fn attach<R: DeferredRoutine>(&'static self, target: &'static R) -> Attached {
         let context = core::ptr::from_ref(target).cast_mut().cast();
-        // SAFETY: the structure is not in use yet, and lives as long as the driver.
-        unsafe {
-            sys::KeInitializeDpc(self.dpc.get(), routine::<R>, context);
+        for dpc in [&self.timer_dpc, &self.dpc] {
+            // SAFETY: the structure is not in use yet, and lives as long as the driver.
+            unsafe {
+                sys::KeInitializeDpc(dpc.get(), routine::<R>, context);
+            }
         }
         // SAFETY: as above.
         unsafe {
@@ -89,8 +95,8 @@ impl Deferred {
         let due = i64::from(delay_ms)
             .saturating_mul(UNITS_PER_MS)
             .saturating_neg();
-        // SAFETY: by the invariant timer and DPC are initialised.
-        let _was_set = unsafe { sys::KeSetTimer(self.timer.get(), due, self.dpc.get()) };
+        // SAFETY: by the invariant timer and DPC are initialised, and this DPC is the timer's alone.
+        let _was_set = unsafe { sys::KeSetTimer(self.timer.get(), due, self.timer_dpc.get()) };
     }
 }
 
@@ -106,8 +112,8 @@ impl fmt::Debug for Deferred {
     }
 }
 
-/// A routine that may run. Dropping this takes the appointment back and waits until no processor
-/// runs the routine any more.
+/// A routine that may run. Dropping this takes the appointments back and waits until no processor
+/// runs the routine any more. Nobody but the routine itself may make appointments by then.
 #[derive(Debug)]
 pub struct Attached {
     deferred: &'static Deferred,
@@ -116,12 +122,24 @@ pub struct Attached {
 impl Drop for Attached {
     fn drop(&mut self) {
         self.deferred.attached.store(false, Ordering::Release);
+        // A flush waits for what was queued before it, and for nothing that a routine queues while it
+        // waits. After this one no routine runs any more that began before `attached` was cleared, and
+        // none that began later makes another appointment.
+        flush_queued_dpcs();
         // SAFETY: the timer is initialised: this value exists.
         let _was_set = unsafe { sys::KeCancelTimer(self.deferred.timer.get()) };
-        // SAFETY: has no precondition but the IRQL, `PASSIVE_LEVEL`, at which drivers unload.
-        unsafe {
-            sys::KeFlushQueuedDpcs();
-        }
+        // This one waits for the appointments of those: the timer's, and what they queued.
+        flush_queued_dpcs();
+    }
+}
+
+/// Waits until every DPC that is queued by now, on any processor, has run.
+///
+/// IRQL: `PASSIVE_LEVEL`.
+fn flush_queued_dpcs() {
+    // SAFETY: has no precondition but the IRQL, at which drivers unload and starts fail.
+    unsafe {
+        sys::KeFlushQueuedDpcs();
     }
 }
 

@@ -245,6 +245,17 @@ impl Machine {
         timer::advance(ms * 10_000);
     }
 
+    /// Lets the next DPC that a DPC's routine queues be queued late, by a processor that is slow:
+    /// while another one waits in `KeFlushQueuedDpcs`, which then need not wait for it.
+    pub fn delay_next_dpc(&self) {
+        timer::delay_next();
+    }
+
+    /// Whether a DPC is delayed now.
+    pub fn is_any_dpc_delayed(&self) -> bool {
+        timer::is_any_delayed()
+    }
+
     /// Whether any timer is set: an idle machine has none.
     pub fn is_any_timer_set(&self) -> bool {
         timer::is_any_timer_set()

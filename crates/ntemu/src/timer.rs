@@ -17,12 +17,31 @@ static RUNNING: AtomicUsize = AtomicUsize::new(0);
 static QUEUES: Mutex<Queues> = Mutex::new(Queues {
     dpcs: VecDeque::new(),
     timers: Vec::new(),
+    of_timers: Vec::new(),
+    delayed: Delayed::No,
 });
 
 #[derive(Default)]
 struct Queues {
     dpcs: VecDeque<Dpc>,
     timers: Vec<Timer>,
+    /// DPCs that a timer was set with.
+    of_timers: Vec<usize>,
+    delayed: Delayed,
+}
+
+/// What a slow processor does: a routine on it has decided to queue a DPC, and does so only while
+/// another processor flushes.
+#[derive(Default)]
+enum Delayed {
+    #[default]
+    No,
+    /// The next DPC that a DPC's routine queues.
+    Next,
+    This(Dpc),
+    /// It was queued during a flush, and runs at any time from then on: when it is too late, unless
+    /// another flush waits for it.
+    Queued(Dpc),
 }
 
 /// A queued DPC, as it was when it was queued.
@@ -44,7 +63,8 @@ struct Timer {
 
 pub(crate) fn finish() {
     let queues = std::mem::take(&mut *lock(&QUEUES));
-    if !queues.dpcs.is_empty() || !queues.timers.is_empty() {
+    let is_delayed = matches!(queues.delayed, Delayed::This(_) | Delayed::Queued(_));
+    if !queues.dpcs.is_empty() || !queues.timers.is_empty() || is_delayed {
         breach("a timer or DPC is left");
     }
     NOW.store(START_TIME, Ordering::SeqCst);
@@ -53,6 +73,16 @@ pub(crate) fn finish() {
 /// Whether a timer is set.
 pub(crate) fn is_any_timer_set() -> bool {
     !lock(&QUEUES).timers.is_empty()
+}
+
+/// Lets the processor be slow that next queues a DPC in a DPC's routine.
+pub(crate) fn delay_next() {
+    lock(&QUEUES).delayed = Delayed::Next;
+}
+
+/// Whether that has happened.
+pub(crate) fn is_any_delayed() -> bool {
+    matches!(lock(&QUEUES).delayed, Delayed::This(_))
 }
 
 /// Lets time pass and runs what is due.
@@ -79,15 +109,19 @@ pub(crate) fn run_queued_dpcs() {
         };
         RUNNING.fetch_add(1, Ordering::SeqCst);
         drop(queues);
-        at_irql(DISPATCH_LEVEL, "a DPC", || {
-            let none = std::ptr::null_mut();
-            // SAFETY: the driver keeps routine and context good until it has flushed the DPCs.
-            unsafe {
-                (dpc.routine)(dpc.raw, dpc.context, none, none);
-            }
-        });
+        run(dpc);
         RUNNING.fetch_sub(1, Ordering::SeqCst);
     }
+}
+
+fn run(dpc: Dpc) {
+    at_irql(DISPATCH_LEVEL, "a DPC", || {
+        let none = std::ptr::null_mut();
+        // SAFETY: the driver keeps routine and context good until it has flushed the DPCs.
+        unsafe {
+            (dpc.routine)(dpc.raw, dpc.context, none, none);
+        }
+    });
 }
 
 /// Queues a DPC unless it is queued already.
@@ -142,7 +176,16 @@ unsafe extern "system" fn KeInsertQueueDpc(dpc: *mut KDPC, _first: PVOID, _secon
     let Some(dpc) = read(dpc) else {
         return 0;
     };
-    let is_new = queue(&mut lock(&QUEUES), dpc);
+    let mut queues = lock(&QUEUES);
+    if queues.of_timers.contains(&dpc.raw.addr()) {
+        breach("a DPC is queued that is a timer's");
+    }
+    if matches!(queues.delayed, Delayed::Next) && irql() == DISPATCH_LEVEL {
+        queues.delayed = Delayed::This(dpc);
+        return 1;
+    }
+    let is_new = queue(&mut queues, dpc);
+    drop(queues);
     run_queued_dpcs();
     u8::from(is_new)
 }
@@ -157,6 +200,9 @@ unsafe extern "system" fn KeSetTimer(timer: *mut KTIMER, due: i64, dpc: *mut KDP
         return 0;
     };
     let mut queues = lock(&QUEUES);
+    if !queues.of_timers.contains(&dpc.raw.addr()) {
+        queues.of_timers.push(dpc.raw.addr());
+    }
     let count = queues.timers.len();
     queues.timers.retain(|set| set.address != timer.addr());
     let was_set = queues.timers.len() != count;
@@ -180,7 +226,18 @@ unsafe extern "system" fn KeCancelTimer(timer: *mut KTIMER) -> u8 {
 #[unsafe(no_mangle)]
 unsafe extern "system" fn KeFlushQueuedDpcs() {
     enter("KeFlushQueuedDpcs", PASSIVE_LEVEL);
-    run_queued_dpcs();
+    // Only what was queued before the call is sure to have run when it returns.
+    let mut queues = lock(&QUEUES);
+    let mut before = std::mem::take(&mut queues.dpcs);
+    match std::mem::take(&mut queues.delayed) {
+        Delayed::This(dpc) => queues.delayed = Delayed::Queued(dpc),
+        Delayed::Queued(dpc) => before.push_back(dpc),
+        Delayed::No | Delayed::Next => {}
+    }
+    drop(queues);
+    for dpc in before {
+        run(dpc);
+    }
     while RUNNING.load(Ordering::SeqCst) != 0 {
         std::thread::yield_now();
     }

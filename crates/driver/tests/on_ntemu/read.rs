@@ -145,6 +145,22 @@ fn unloading_completes_what_pends() {
     file.abandon();
 }
 
+/// The flush routine queues itself when reads come as fast as it completes them. One that had decided
+/// to while another processor unloaded the driver, and did so while that waited in
+/// `KeFlushQueuedDpcs`, ran in memory that was freed: the flush need not wait for it.
+#[test]
+fn a_routine_that_is_queued_during_the_unload_runs_before_the_memory_goes() {
+    let (machine, file) = started();
+    let size = 16 + HEADER_SIZE + event::loss::Lost::SIZE;
+    let requests: Vec<_> = (0..64).map(|_| file.read(size)).collect();
+    exit_threads(&machine, 65);
+    machine.delay_next_dpc();
+    machine.advance_ms(FLUSH_MS);
+    assert!(requests.iter().all(|request| !request.is_pending()));
+    assert!(machine.is_any_dpc_delayed());
+    stop(machine, file);
+}
+
 #[test]
 fn more_reads_than_the_limit_are_refused() {
     let (machine, file) = started();

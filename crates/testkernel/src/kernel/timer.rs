@@ -19,19 +19,27 @@ const FLUSH_TIME_MAX: Duration = Duration::from_secs(10);
 static QUEUES: Mutex<Queues> = Mutex::new(Queues {
     dpcs: VecDeque::new(),
     timers: Vec::new(),
-    running: 0,
+    of_timers: Vec::new(),
+    running: Vec::new(),
+    newest: 0,
 });
 static CHANGED: Condvar = Condvar::new();
 
 struct Queues {
     dpcs: VecDeque<Dpc>,
     timers: Vec<Timer>,
-    running: usize,
+    /// DPCs that a timer was set with.
+    of_timers: Vec<usize>,
+    /// The numbers of those that run.
+    running: Vec<u64>,
+    /// The number of the DPC that was queued last.
+    newest: u64,
 }
 
 /// A queued DPC, as it was when it was queued.
 #[derive(Clone, Copy)]
 struct Dpc {
+    number: u64,
     raw: *mut KDPC,
     routine: DEFERRED_ROUTINE,
     context: PVOID,
@@ -59,10 +67,11 @@ pub(crate) fn finish() {
     if !queues.timers.is_empty() {
         breach("a timer is left");
     }
-    if !queues.dpcs.is_empty() || queues.running != 0 {
+    if !queues.dpcs.is_empty() || !queues.running.is_empty() {
         breach("a DPC is left");
     }
     queues.timers.clear();
+    queues.of_timers.clear();
     queues.dpcs.clear();
 }
 
@@ -75,11 +84,11 @@ fn run_processor() {
             queue(&mut queues, timer.dpc);
         }
         if let Some(dpc) = queues.dpcs.pop_front() {
-            queues.running += 1;
+            queues.running.push(dpc.number);
             drop(queues);
             run(dpc);
             queues = lock(&QUEUES);
-            queues.running -= 1;
+            queues.running.retain(|number| *number != dpc.number);
             CHANGED.notify_all();
             continue;
         }
@@ -110,7 +119,9 @@ fn run(dpc: Dpc) {
 fn queue(queues: &mut Queues, dpc: Dpc) -> bool {
     let is_queued = queues.dpcs.iter().any(|queued| queued.raw == dpc.raw);
     if !is_queued {
-        queues.dpcs.push_back(dpc);
+        queues.newest += 1;
+        let number = queues.newest;
+        queues.dpcs.push_back(Dpc { number, ..dpc });
     }
     !is_queued
 }
@@ -124,6 +135,7 @@ fn read(raw: *mut KDPC) -> Option<Dpc> {
         return None;
     };
     Some(Dpc {
+        number: 0,
         raw,
         routine,
         context: dpc.DeferredContext,
@@ -159,7 +171,12 @@ pub(crate) unsafe extern "system" fn insert_queue_dpc(
     let Some(dpc) = read(dpc) else {
         return 0;
     };
-    let is_new = queue(&mut lock(&QUEUES), dpc);
+    let mut queues = lock(&QUEUES);
+    if queues.of_timers.contains(&dpc.raw.addr()) {
+        breach("a DPC is queued that is a timer's");
+    }
+    let is_new = queue(&mut queues, dpc);
+    drop(queues);
     CHANGED.notify_all();
     u8::from(is_new)
 }
@@ -174,6 +191,9 @@ pub(crate) unsafe extern "system" fn set_timer(timer: *mut KTIMER, due: i64, dpc
     };
     let after = Duration::from_nanos(due.unsigned_abs().saturating_mul(100));
     let mut queues = lock(&QUEUES);
+    if !queues.of_timers.contains(&dpc.raw.addr()) {
+        queues.of_timers.push(dpc.raw.addr());
+    }
     let count = queues.timers.len();
     queues.timers.retain(|set| set.address != timer.addr());
     let was_set = queues.timers.len() != count;
@@ -197,9 +217,13 @@ pub(crate) unsafe extern "system" fn cancel_timer(timer: *mut KTIMER) -> u8 {
 pub(crate) unsafe extern "system" fn flush_queued_dpcs() {
     enter("KeFlushQueuedDpcs", PASSIVE_LEVEL);
     let queues = lock(&QUEUES);
+    // What is queued from now on is not waited for.
+    let until = queues.newest;
     let (_queues, outcome) = CHANGED
         .wait_timeout_while(queues, FLUSH_TIME_MAX, |queues| {
-            queues.running != 0 || !queues.dpcs.is_empty()
+            let waiting = queues.dpcs.iter().map(|dpc| dpc.number);
+            let mut numbers = waiting.chain(queues.running.iter().copied());
+            numbers.any(|number| number <= until)
         })
         .unwrap_or_else(PoisonError::into_inner);
     if outcome.timed_out() {
