@@ -36,8 +36,8 @@ use nt::timer::Attached;
 use sensor::Sensor;
 use settings::Settings;
 
-const DEVICE: [u16; DEVICE_NAME.len()] = nt::string::utf_16(DEVICE_NAME);
-static LINK: [u16; LINK_NAME.len()] = nt::string::utf_16(LINK_NAME);
+const DEVICE: [u16; DEVICE_NAME.len() + 1] = nt::string::utf_16(DEVICE_NAME);
+static LINK: [u16; LINK_NAME.len() + 1] = nt::string::utf_16(LINK_NAME);
 
 /// Names the step that failed.
 fn at(step: StartStep) -> impl FnOnce(Status) -> StartError {

@@ -4,9 +4,9 @@ use event::control::Conditions;
 use nt::driver::RegistryPath;
 use nt::registry::{Key, Value};
 
-const PARAMETERS: [u16; 10] = nt::string::utf_16("Parameters");
-const QUEUE_LIMIT: [u16; 10] = nt::string::utf_16("QueueLimit");
-const FLUSH_INTERVAL_MS: [u16; 15] = nt::string::utf_16("FlushIntervalMs");
+const PARAMETERS: [u16; 11] = nt::string::utf_16("Parameters");
+const QUEUE_LIMIT: [u16; 11] = nt::string::utf_16("QueueLimit");
+const FLUSH_INTERVAL_MS: [u16; 16] = nt::string::utf_16("FlushIntervalMs");
 
 /// A setting's bounds and its default.
 #[derive(Clone, Copy, Debug)]

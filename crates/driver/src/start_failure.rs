@@ -6,9 +6,9 @@ use event::control::{START_FAILURE, START_STATUS, START_STEP};
 use nt::driver::{RegistryPath, StartError};
 use nt::registry::{self, VolatileKey};
 
-const KEY: [u16; START_FAILURE.len()] = nt::string::utf_16(START_FAILURE);
-const STEP: [u16; START_STEP.len()] = nt::string::utf_16(START_STEP);
-const STATUS: [u16; START_STATUS.len()] = nt::string::utf_16(START_STATUS);
+const KEY: [u16; START_FAILURE.len() + 1] = nt::string::utf_16(START_FAILURE);
+const STEP: [u16; START_STEP.len() + 1] = nt::string::utf_16(START_STEP);
+const STATUS: [u16; START_STATUS.len() + 1] = nt::string::utf_16(START_STATUS);
 
 /// Removes what an earlier start left, so that what is there is always of the last one.
 ///

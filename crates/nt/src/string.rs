@@ -16,15 +16,17 @@ pub struct UnicodeString<'a> {
 }
 
 impl<'a> UnicodeString<'a> {
-    /// A string of these units; of the first 32,767 if there are more.
+    /// A string of a name that [`utf_16`] made. The NUL at its end is not of its length, but of the
+    /// memory it has.
     pub fn new(units: &'a [u16]) -> Self {
         const UNITS_MAX: usize = 32_767;
         let units = units.get(..UNITS_MAX).unwrap_or(units);
-        let size = u16::try_from(size_of_val(units)).unwrap_or(0);
+        let text = units.strip_suffix(&[0]).unwrap_or(units);
+        let size = |units| u16::try_from(size_of_val::<[u16]>(units)).unwrap_or(0);
         Self {
             raw: sys::UNICODE_STRING {
-                Length: size,
-                MaximumLength: size,
+                Length: size(text),
+                MaximumLength: size(units),
                 Buffer: units.as_ptr().cast_mut(),
             },
             _units: PhantomData,
@@ -36,10 +38,12 @@ impl<'a> UnicodeString<'a> {
     }
 }
 
-/// The UTF-16 units of an ASCII text, at compile time. `N` must be its length.
+/// The UTF-16 units of an ASCII text and a NUL, at compile time. `N` must be its length and one. The
+/// kernel needs no NUL; tools that read the image, and drivers that filter names, look for one, and
+/// would read on into the next name.
 ///
 /// # Panics
-/// At compile time, when `N` is not the text's length or the text is not ASCII.
+/// At compile time, when `N` is not one more than the text's length or the text is not ASCII.
 #[expect(
     clippy::indexing_slicing,
     clippy::arithmetic_side_effects,
@@ -47,10 +51,10 @@ impl<'a> UnicodeString<'a> {
 )]
 pub const fn utf_16<const N: usize>(text: &str) -> [u16; N] {
     let bytes = text.as_bytes();
-    assert!(bytes.len() == N && text.is_ascii());
+    assert!(bytes.len() + 1 == N && text.is_ascii());
     let mut units = [0; N];
     let mut index = 0;
-    while index < N {
+    while index < bytes.len() {
         units[index] = bytes[index] as u16;
         index += 1;
     }

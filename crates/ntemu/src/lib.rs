@@ -187,7 +187,10 @@ impl Machine {
     pub fn load(&mut self, entry: Entry) -> Result<(), i32> {
         let object = Box::into_raw(Box::new(empty_driver_object()));
         let path: Vec<u16> = registry::SERVICE_KEY.encode_utf16().collect();
-        let path = unicode_string(&path);
+        // The kernel has a NUL behind it.
+        let path = [&path[..], &[0]].concat();
+        let mut path = unicode_string(&path);
+        path.Length -= 2;
         // SAFETY: object and path are what the kernel passes.
         let status = at_irql(PASSIVE_LEVEL, "DriverEntry", || unsafe {
             entry(object, &raw const path)

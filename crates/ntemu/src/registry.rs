@@ -58,6 +58,9 @@ pub(crate) fn text(string: *const UNICODE_STRING) -> String {
     if string.Length % 2 != 0 || string.Length > string.MaximumLength {
         breach("a UNICODE_STRING whose sizes cannot be");
     }
+    if string.MaximumLength == string.Length {
+        breach("a name without a NUL behind it, at which who reads it as a C text would stop");
+    }
     // SAFETY: as above, and its buffer is good for its length.
     let units =
         unsafe { std::slice::from_raw_parts(string.Buffer, usize::from(string.Length / 2)) };
