@@ -188,14 +188,23 @@ unsafe extern "system" fn create<D: Dispatch>(
     let context = unsafe { location.Parameters.Create.SecurityContext };
     // SAFETY: the I/O manager gives each create a security context.
     let access = unsafe { (*context).DesiredAccess };
-    let outcome = if crate::security::is_administrator() {
-        target.create(irp.file(), access)
-    } else {
+    let outcome = if !crate::security::is_administrator() {
         Err(Status::ACCESS_DENIED)
+    } else if names_something_below(location.FileObject) {
+        // There is nothing below the device, so whoever asks for it is not let in by accident.
+        Err(Status::OBJECT_NAME_NOT_FOUND)
+    } else {
+        target.create(irp.file(), access)
     };
     let status = outcome.err().unwrap_or(Status::SUCCESS);
     irp.complete(status, 0);
     status.0
+}
+
+/// Whether a file is opened by a longer name than the device's.
+fn names_something_below(file: *const sys::FILE_OBJECT) -> bool {
+    // SAFETY: the I/O manager gives each create a file object, and its name stays during the create.
+    unsafe { file.as_ref() }.is_some_and(|file| file.FileName.Length != 0)
 }
 
 unsafe extern "system" fn cleanup<D: Dispatch>(

@@ -147,11 +147,30 @@ pub struct IO_SECURITY_CONTEXT {
     pub FullCreateOptions: u32,
 }
 
-/// The driver tells file objects apart by their addresses and looks into none.
+/// The driver tells file objects apart by their addresses, and looks at the name with which its device
+/// was opened.
 #[repr(C)]
 pub struct FILE_OBJECT {
     pub Type: i16,
     pub Size: i16,
+    pub DeviceObject: *mut DEVICE_OBJECT,
+    pub Vpb: *mut c_void,
+    pub FsContext: *mut c_void,
+    pub FsContext2: *mut c_void,
+    pub SectionObjectPointer: *mut c_void,
+    pub PrivateCacheMap: *mut c_void,
+    pub FinalStatus: NTSTATUS,
+    pub RelatedFileObject: *mut Self,
+    pub LockOperation: BOOLEAN,
+    pub DeletePending: BOOLEAN,
+    pub ReadAccess: BOOLEAN,
+    pub WriteAccess: BOOLEAN,
+    pub DeleteAccess: BOOLEAN,
+    pub SharedRead: BOOLEAN,
+    pub SharedWrite: BOOLEAN,
+    pub SharedDelete: BOOLEAN,
+    pub Flags: u32,
+    pub FileName: UNICODE_STRING,
 }
 
 #[repr(C)]

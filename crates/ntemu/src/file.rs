@@ -4,7 +4,7 @@
 
 use crate::device::{self, Caller, Opened};
 use crate::irp::{Packet, Parameters};
-use nt::sys::FILE_OBJECT;
+use nt::sys::{FILE_OBJECT, UNICODE_STRING};
 
 /// An open file of the driver's device. Dropping it closes its only handle.
 #[derive(Debug)]
@@ -21,8 +21,19 @@ unsafe impl Sync for File {}
 
 impl File {
     /// The status of the create is the error.
-    pub(crate) fn open(device: Opened, caller: Caller, access: u32) -> Result<Self, i32> {
-        let object = Box::into_raw(Box::new(FILE_OBJECT { Type: 5, Size: 0 }));
+    pub(crate) fn open(
+        device: Opened,
+        below: &str,
+        caller: Caller,
+        access: u32,
+    ) -> Result<Self, i32> {
+        let mut name: Vec<u16> = below.encode_utf16().collect();
+        let size = u16::try_from(size_of_val(name.as_slice())).unwrap_or(0);
+        let object = Box::into_raw(Box::new(file_object(UNICODE_STRING {
+            Length: size,
+            MaximumLength: size,
+            Buffer: name.as_mut_ptr(),
+        })));
         let packet = Packet::new(device, object, 0x00, Parameters::Create { access });
         let status = device::run_for(caller, || packet.dispatch(device, 0x00));
         if status < 0 {
@@ -102,6 +113,33 @@ impl Drop for File {
         packet.dispatch(self.device, 0x02);
         // SAFETY: made from a box in `open`; the driver has seen the close.
         drop(unsafe { Box::from_raw(self.object) });
+    }
+}
+
+/// A file object, with the part of its name that stands behind the device's.
+fn file_object(name: UNICODE_STRING) -> FILE_OBJECT {
+    let nothing = std::ptr::null_mut();
+    FILE_OBJECT {
+        Type: 5,
+        Size: 216,
+        DeviceObject: std::ptr::null_mut(),
+        Vpb: nothing,
+        FsContext: nothing,
+        FsContext2: nothing,
+        SectionObjectPointer: nothing,
+        PrivateCacheMap: nothing,
+        FinalStatus: 0,
+        RelatedFileObject: std::ptr::null_mut(),
+        LockOperation: 0,
+        DeletePending: 0,
+        ReadAccess: 0,
+        WriteAccess: 0,
+        DeleteAccess: 0,
+        SharedRead: 0,
+        SharedWrite: 0,
+        SharedDelete: 0,
+        Flags: 0,
+        FileName: name,
     }
 }
 

@@ -240,7 +240,17 @@ impl Machine {
     pub fn open(&self, caller: Caller, access: u32) -> Result<File, i32> {
         const NOT_FOUND: i32 = 0xc000_0034_u32.cast_signed();
         let device = device::open(LINK).ok_or(NOT_FOUND)?;
-        File::open(device, caller, access)
+        File::open(device, "", caller, access)
+    }
+
+    /// Opens a name below the driver's device, such as `\a\b`, as an administrator.
+    ///
+    /// # Errors
+    /// The status of the create.
+    pub fn open_below(&self, name: &str, access: u32) -> Result<File, i32> {
+        const NOT_FOUND: i32 = 0xc000_0034_u32.cast_signed();
+        let device = device::open(LINK).ok_or(NOT_FOUND)?;
+        File::open(device, name, Caller::Administrator, access)
     }
 
     /// Lets time pass.

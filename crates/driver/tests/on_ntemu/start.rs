@@ -74,6 +74,21 @@ fn the_device_carries_a_descriptor_that_names_system_and_administrators_alone() 
     machine.unload();
 }
 
+/// `\\.\SysTrail\any\path` opened the device.
+#[test]
+fn nobody_opens_a_name_below_the_device() {
+    const NOT_FOUND: i32 = 0xc000_0034_u32.cast_signed();
+    let mut machine = machine();
+    machine.load(entry()).unwrap();
+    for name in [r"\", r"\any\path"] {
+        for access in [READ_ACCESS, 0x80] {
+            let refused = machine.open_below(name, access);
+            assert_eq!(refused.err(), Some(NOT_FOUND), "{name}");
+        }
+    }
+    machine.unload();
+}
+
 #[test]
 fn one_file_at_a_time_may_read() {
     let (machine, file) = started();

@@ -54,7 +54,12 @@ layout! {
     IO_SECURITY_CONTEXT 24 {
         SecurityQos 0, AccessState 8, DesiredAccess 16, FullCreateOptions 20,
     }
-    FILE_OBJECT 4 { Type 0, Size 2 }
+    FILE_OBJECT 104 {
+        Type 0, Size 2, DeviceObject 8, Vpb 16, FsContext 24, FsContext2 32,
+        SectionObjectPointer 40, PrivateCacheMap 48, FinalStatus 56, RelatedFileObject 64,
+        LockOperation 72, DeletePending 73, ReadAccess 74, WriteAccess 75, DeleteAccess 76,
+        SharedRead 77, SharedWrite 78, SharedDelete 79, Flags 80, FileName 88,
+    }
     DEVICE_OBJECT 72 {
         Type 0, Size 2, ReferenceCount 4, DriverObject 8, NextDevice 16, AttachedDevice 24,
         CurrentIrp 32, Timer 40, Flags 48, Characteristics 52, Vpb 56, DeviceExtension 64,
