@@ -5,6 +5,7 @@
 //! ids, whole paths, and for each field that could not be had the reason. All of it comes from
 //! caches with limits; the system is asked only where a record says it lacks something.
 
+use event::process::Unavailable;
 use event::{Event, Extension, Flags, Header, Kind, ProcessKey, Record, process};
 
 use crate::rules::{Rules, Verdict};
@@ -24,6 +25,7 @@ pub mod process_cache;
 mod process_exit;
 pub mod program;
 mod thread;
+mod token;
 mod token_bucket;
 pub mod user;
 
@@ -195,6 +197,9 @@ impl Enricher {
         // Nobody remembers who created a process that was there before.
         let created = origin && !header.flags.contains(Flags::EXISTING);
         let parent = origin.then_some(start.parent_process_id);
+        let has_session = user
+            && !matches!(extension, Extension::Token(token)
+                if token.unavailable.contains(Unavailable::SESSION));
         let parent_process_key =
             parent.map(|id| self.known_key(id, start.parent_start_time, header.time));
         let mut notes = Notes {
@@ -212,19 +217,23 @@ impl Enricher {
                 .filter(|id| *id != 0),
             program: program.trail.clone(),
             parent: parent_runs,
-            session_id: user.then_some(start.session_id),
-            integrity_level: token.map(|token| trust::integrity_level(token.integrity_level)),
-            elevated: token.map(|token| token.elevated != 0),
+            session_id: has_session.then_some(start.session_id),
+            integrity_level: token
+                .and_then(|it| token::fact(token, Unavailable::INTEGRITY_LEVEL, it.integrity_level))
+                .map(trust::integrity_level),
+            elevated: token
+                .and_then(|it| token::fact(token, Unavailable::ELEVATED, it.elevated != 0)),
             existing: header.flags.contains(Flags::EXISTING),
             kernel_process: is_kernel(header, &program),
             name: kernel_name(header, start, &program),
-            details: None,
+            details: token::details(token),
         };
         let Notes {
             truncated,
             mut missing,
         } = notes;
-        missing.extend(missing_of_start(header, start, token.is_some()));
+        missing.extend(missing_of_start(header, start, has_session));
+        missing.extend(token::missing(header, token));
         let identity = Identity {
             parent: named.map(|named| self.as_known(named)),
             session_id: body.session_id,
@@ -510,7 +519,7 @@ const fn tick_of(time: u64) -> u64 {
 fn missing_of_start(
     header: &Header,
     start: &process::Start<'_>,
-    has_token: bool,
+    has_session: bool,
 ) -> Vec<(trail::Name, trail::Name)> {
     let has = |flag| header.flags.contains(flag);
     let origin = !has(Flags::ORIGIN_UNAVAILABLE);
@@ -532,11 +541,8 @@ fn missing_of_start(
     } else if start.creator_thread_id == 0 {
         lacks(&["creator_thread_id"], missing::UNAVAILABLE);
     }
-    if !origin || has(Flags::USER_UNAVAILABLE) {
+    if !has_session {
         lacks(&["session_id"], missing::UNAVAILABLE);
-    }
-    if !has_token && has(Flags::UTF_16) {
-        lacks(&["integrity_level", "elevated"], missing::UNAVAILABLE);
     }
     missing
 }

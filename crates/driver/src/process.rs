@@ -2,10 +2,11 @@
 
 use crate::sensor::{Sensor, header};
 use crate::text;
-use event::process::{Exit, Start, Token};
+use event::process::{Exit, Start, Token, Unavailable};
 use event::{Event, Extension, Flags};
 use nt::notify::{ProcessNotify, ProcessStart};
 use nt::process::{Process, create_time_ns, current_process_id, current_thread_id};
+use nt::token::Facts;
 
 impl ProcessNotify for Sensor {
     fn process_start(&'static self, start: &ProcessStart<'_>) {
@@ -18,18 +19,19 @@ impl ProcessNotify for Sensor {
             start_time_of(parent)
         };
         let facts = process.token();
-        let extension = facts.as_ref().map_or(Extension::None, |facts| {
-            Extension::Token(Token {
-                integrity_level: facts.integrity_level,
-                elevated: u32::from(facts.is_elevated),
-                user_sid: facts.user_sid(),
-            })
+        let unavailable = unavailable(&facts);
+        let extension = Extension::Token(Token {
+            integrity_level: facts.integrity_level.unwrap_or(0),
+            elevated: u32::from(facts.is_elevated == Some(true)),
+            user_sid: facts.user_sid().unwrap_or(&[]),
+            unavailable,
+            logon_id: facts.logon_id.unwrap_or(0),
         });
         let fixed = Start {
             parent_process_id: parent,
             creator_process_id: creator,
             creator_thread_id: start.creator_thread_id(),
-            session_id: facts.as_ref().map_or(0, |facts| facts.session_id),
+            session_id: facts.session_id.unwrap_or(0),
             user_id: 0,
             parent_start_time,
             creator_start_time,
@@ -43,7 +45,14 @@ impl ProcessNotify for Sensor {
         let flags = [
             (image.is_none(), Flags::IMAGE_UNAVAILABLE),
             (command_line.is_none(), Flags::COMMAND_LINE_UNAVAILABLE),
-            (facts.is_err(), Flags::USER_UNAVAILABLE),
+            (
+                unavailable.contains(Unavailable::USER.with(Unavailable::SESSION)),
+                Flags::USER_UNAVAILABLE,
+            ),
+            (
+                image.is_some() && !start.is_image_file_name_exact(),
+                Flags::IMAGE_PARTIAL,
+            ),
             (texts.is_first_cut, Flags::IMAGE_TRUNCATED),
             (texts.is_second_cut, Flags::COMMAND_LINE_TRUNCATED),
         ]
@@ -72,6 +81,23 @@ impl ProcessNotify for Sensor {
         );
         self.record(header, &event, &Extension::None);
     }
+}
+
+/// What of a token could not be had.
+fn unavailable(facts: &Facts) -> Unavailable {
+    [
+        (facts.user_sid().is_none(), Unavailable::USER),
+        (
+            facts.integrity_level.is_none(),
+            Unavailable::INTEGRITY_LEVEL,
+        ),
+        (facts.is_elevated.is_none(), Unavailable::ELEVATED),
+        (facts.session_id.is_none(), Unavailable::SESSION),
+        (facts.logon_id.is_none(), Unavailable::LOGON),
+    ]
+    .into_iter()
+    .filter(|(is_so, _fact)| *is_so)
+    .fold(Unavailable::default(), |all, (_is_so, fact)| all.with(fact))
 }
 
 /// When that process was created; 0 when it is gone.

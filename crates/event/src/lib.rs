@@ -91,6 +91,9 @@ impl Flags {
     pub const EXTENDED: Self = Self(1 << 13);
     /// Where the thread begins to run could not be had, on a system that tells it (Windows).
     pub const START_ADDRESS_UNAVAILABLE: Self = Self(1 << 14);
+    /// The image path may be a part of one: the kernel had only the name that it was asked for, and
+    /// perhaps not all of that (Windows).
+    pub const IMAGE_PARTIAL: Self = Self(1 << 15);
     /// The image path, and the directory of a script, have a [`Place`] at their end (Linux).
     pub const PLACED: Self = Self(1 << 24);
     /// The script's path was cut.

@@ -295,8 +295,8 @@ impl Usage {
     }
 }
 
-/// What the token of a starting process says (Windows). It follows [`Start`] in the record as its
-/// [`Extension`](crate::Extension).
+/// What Windows tells of a starting process beyond the rest: of its token, and of the process. It
+/// follows [`Start`] in the record as its [`Extension`](crate::Extension).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Token<'a> {
     /// The relative id of the integrity level: `0x2000` is medium, `0x3000` high.
@@ -305,33 +305,80 @@ pub struct Token<'a> {
     pub elevated: u32,
     /// The user's SID as Windows stores it; empty when it could not be read.
     pub user_sid: &'a [u8],
+    /// Which of these could not be had.
+    pub unavailable: Unavailable,
+    /// The logon session, a LUID.
+    pub logon_id: u64,
+}
+
+/// Facts of a [`Token`] that could not be had. Bits that are unknown are kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unavailable(pub u32);
+
+impl Unavailable {
+    /// The user.
+    pub const USER: Self = Self(1);
+    /// The integrity level.
+    pub const INTEGRITY_LEVEL: Self = Self(1 << 1);
+    /// Whether the token is elevated.
+    pub const ELEVATED: Self = Self(1 << 2);
+    /// The session of the [`Start`].
+    pub const SESSION: Self = Self(1 << 3);
+    /// The logon session.
+    pub const LOGON: Self = Self(1 << 4);
+
+    /// Whether every fact of `other` could not be had.
+    #[inline]
+    pub const fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// `self` and the facts of `other`.
+    #[inline]
+    #[must_use]
+    pub const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
 }
 
 impl<'a> Token<'a> {
     /// Bytes of the fixed fields.
-    pub const FIXED_SIZE: usize = 12;
+    pub const FIXED_SIZE: usize = 24;
 
     /// Bytes of the extension.
+    #[inline(always)]
     pub fn size(&self) -> usize {
         Self::FIXED_SIZE.saturating_add(self.user_sid.len())
     }
 
     /// Writes the extension.
+    #[inline(always)]
     pub fn write(&self, writer: &mut Writer<'_>) {
         writer.u32(self.integrity_level);
         writer.u32(self.elevated);
         writer.u32(size_of_text(self.user_sid));
         writer.bytes(self.user_sid);
+        writer.u32(self.unavailable.0);
+        writer.u64(self.logon_id);
     }
 
-    /// Reads the extension.
+    /// Reads the extension. A driver that is older than the fields behind the SID had all before
+    /// them, or wrote no extension.
     pub fn read(reader: &mut Reader<'a>) -> Result<Self, Invalid> {
         let (integrity_level, elevated) = (reader.u32()?, reader.u32()?);
         let size = reader.u32()?;
-        Ok(Self {
+        let mut token = Self {
             integrity_level,
             elevated,
             user_sid: reader.bytes(size)?,
-        })
+            unavailable: Unavailable::LOGON,
+            logon_id: 0,
+        };
+        if reader.is_empty() {
+            return Ok(token);
+        }
+        token.unavailable = Unavailable(reader.u32()?);
+        token.logon_id = reader.u64()?;
+        Ok(token)
     }
 }

@@ -20,6 +20,8 @@ fn a_reader_that_knows_no_extension_reads_the_record() {
         integrity_level: 0x2000,
         elevated: 1,
         user_sid: &[1, 1, 0, 0, 0, 0, 0, 5, 18, 0, 0, 0],
+        unavailable: process::Unavailable::SESSION,
+        logon_id: 0x1_0000_03e7,
     });
     let mut buffer = [0; 256];
     let header = Header {
@@ -33,6 +35,38 @@ fn a_reader_that_knows_no_extension_reads_the_record() {
     assert!(header.flags.contains(Flags::EXTENDED));
     assert_eq!(Some(record.len()), size_extended(&start, &token));
     assert_eq!(event::read(record).unwrap().extension, token);
+}
+
+/// The fields behind the SID came later.
+#[test]
+fn a_token_of_an_older_driver_lacks_what_came_later_and_one_that_is_cut_is_none() {
+    let start = Event::ProcessStart(process::Start::default());
+    let told = process::Token {
+        integrity_level: 0x3000,
+        user_sid: b"sid",
+        ..process::Token::default()
+    };
+    let header = Header {
+        flags: Flags::UTF_16,
+        ..Header::default()
+    };
+    let mut buffer = [0; 256];
+    let record = write_extended(header, &start, &Extension::Token(told), &mut buffer).unwrap();
+    let whole = record.len();
+    let cut = |size: usize| {
+        let mut record = record[..size].to_vec();
+        record[..4].copy_from_slice(&u32::try_from(size).unwrap().to_le_bytes());
+        event::read(&record).map(|record| match record.extension {
+            Extension::Token(token) => (token.integrity_level, token.unavailable),
+            other => panic!("{other:?}"),
+        })
+    };
+    let all = process::Unavailable::default();
+    assert_eq!(cut(whole), Ok((0x3000, all)));
+    assert_eq!(cut(whole - 12), Ok((0x3000, process::Unavailable::LOGON)));
+    for size in (whole - 24..whole).filter(|size| *size != whole - 12) {
+        assert!(cut(size).is_err(), "{size}");
+    }
 }
 
 #[test]

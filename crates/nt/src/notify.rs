@@ -93,6 +93,12 @@ impl<'a> ProcessStart<'a> {
         unsafe { string::bytes(self.information.ImageFileName) }
     }
 
+    /// Whether that is the very name with which the file was opened; else it may be a part of it
+    /// (`FileOpenNameAvailable`).
+    pub fn is_image_file_name_exact(&self) -> bool {
+        self.information.Flags & sys::FILE_OPEN_NAME_AVAILABLE != 0
+    }
+
     /// The command line, UTF-16; `None` when the kernel does not know it.
     pub fn command_line(&self) -> Option<&'a [u8]> {
         // SAFETY: the strings of the information are good while the routine runs.

@@ -57,17 +57,14 @@ impl Process<'_> {
         Status(unsafe { sys::PsGetProcessExitStatus(self.raw) })
     }
 
-    /// What its primary token says.
+    /// What can be had of what its primary token says.
     ///
     /// IRQL: `PASSIVE_LEVEL`.
-    ///
-    /// # Errors
-    /// What the kernel says.
-    pub fn token(&self) -> Result<token::Facts> {
+    pub fn token(&self) -> token::Facts {
         // SAFETY: by the invariant the process is alive.
         let token = unsafe { sys::PsReferencePrimaryToken(self.raw) };
         if token.is_null() {
-            return Err(Status::UNSUCCESSFUL);
+            return token::Facts::default();
         }
         let facts = token::facts(token);
         // SAFETY: referenced above, given back once.

@@ -332,6 +332,8 @@ pub const IRP_MJ_READ: usize = 0x03;
 pub const IRP_MJ_DEVICE_CONTROL: usize = 0x0e;
 pub const IRP_MJ_CLEANUP: usize = 0x12;
 
+/// `PS_CREATE_NOTIFY_INFO.FileOpenNameAvailable`
+pub const FILE_OPEN_NAME_AVAILABLE: u32 = 0x1;
 pub const PASSIVE_LEVEL: u64 = 0;
 pub const METHOD_BUFFERED: u32 = 0;
 /// The bits of a control code that hold its method; the greatest method has them all.
@@ -415,6 +417,7 @@ link!("ntoskrnl.exe" "system" fn PsSetCreateProcessNotifyRoutineEx(routine: PROC
 link!("ntoskrnl.exe" "system" fn PsSetCreateThreadNotifyRoutine(routine: THREAD_NOTIFY_ROUTINE) -> NTSTATUS);
 link!("ntoskrnl.exe" "system" fn PsSetLoadImageNotifyRoutine(routine: IMAGE_NOTIFY_ROUTINE) -> NTSTATUS);
 link!("ntoskrnl.exe" "system" fn SeCaptureSubjectContext(context: *mut SECURITY_SUBJECT_CONTEXT));
+link!("ntoskrnl.exe" "system" fn SeQueryAuthenticationIdToken(token: PVOID, id: *mut c_void) -> NTSTATUS);
 link!("ntoskrnl.exe" "system" fn SeReleaseSubjectContext(context: *mut SECURITY_SUBJECT_CONTEXT));
 link!("ntoskrnl.exe" "system" fn SeTokenIsAdmin(token: PVOID) -> BOOLEAN);
 link!("ntoskrnl.exe" "system" fn ZwClose(handle: HANDLE) -> NTSTATUS);

@@ -12,22 +12,24 @@ use core::mem::MaybeUninit;
 /// Bytes of the largest SID.
 pub const SID_SIZE_MAX: usize = sys::SECURITY_MAX_SID_SIZE;
 
-/// User, integrity level, elevation and session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// User, integrity level, elevation and sessions; each `None` where it could not be had.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
-    user_sid: Sid,
+    user_sid: Option<Sid>,
     /// The relative id of the integrity level.
-    pub integrity_level: u32,
+    pub integrity_level: Option<u32>,
     /// Whether the token is elevated.
-    pub is_elevated: bool,
+    pub is_elevated: Option<bool>,
     /// The terminal services session.
-    pub session_id: u32,
+    pub session_id: Option<u32>,
+    /// The logon session, a LUID.
+    pub logon_id: Option<u64>,
 }
 
 impl Facts {
     /// The user's SID, as Windows stores it.
-    pub fn user_sid(&self) -> &[u8] {
-        self.user_sid.bytes()
+    pub fn user_sid(&self) -> Option<&[u8]> {
+        self.user_sid.as_ref().map(Sid::bytes)
     }
 }
 
@@ -57,15 +59,34 @@ struct SidBuffer {
     sid: [u8; SID_SIZE_MAX],
 }
 
-/// IRQL: `PASSIVE_LEVEL`. The token must be alive.
-pub(crate) fn facts(token: sys::PVOID) -> Result<Facts> {
-    let handle = Handle::open(token, sys::TOKEN_QUERY)?;
-    Ok(Facts {
-        user_sid: sid(&handle, sys::TOKEN_USER_CLASS)?,
-        integrity_level: sid(&handle, sys::TOKEN_INTEGRITY_LEVEL_CLASS)?.last_relative_id(),
-        is_elevated: number(&handle, sys::TOKEN_ELEVATION_CLASS)? != 0,
-        session_id: number(&handle, sys::TOKEN_SESSION_ID_CLASS)?,
-    })
+/// What can be had of a token, which must be alive. One fact that is refused costs no other.
+///
+/// IRQL: `PASSIVE_LEVEL`.
+pub(crate) fn facts(token: sys::PVOID) -> Facts {
+    let logon_id = logon_id(token).ok();
+    let Ok(handle) = Handle::open(token, sys::TOKEN_QUERY) else {
+        return Facts {
+            logon_id,
+            ..Facts::default()
+        };
+    };
+    let integrity = sid(&handle, sys::TOKEN_INTEGRITY_LEVEL_CLASS).ok();
+    let elevation = number(&handle, sys::TOKEN_ELEVATION_CLASS).ok();
+    Facts {
+        user_sid: sid(&handle, sys::TOKEN_USER_CLASS).ok(),
+        integrity_level: integrity.map(|sid| sid.last_relative_id()),
+        is_elevated: elevation.map(|elevation| elevation != 0),
+        session_id: number(&handle, sys::TOKEN_SESSION_ID_CLASS).ok(),
+        logon_id,
+    }
+}
+
+fn logon_id(token: sys::PVOID) -> Result<u64> {
+    let mut luid = 0_u64;
+    // SAFETY: the caller says that the token is alive; a LUID has eight bytes.
+    let status = unsafe { sys::SeQueryAuthenticationIdToken(token, (&raw mut luid).cast()) };
+    Status(status).ok()?;
+    Ok(luid)
 }
 
 fn number(handle: &Handle, class: i32) -> Result<u32> {

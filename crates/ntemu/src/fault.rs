@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub const INJECTED: i32 = 0xc000_009a_u32.cast_signed();
 
 /// The functions that can fail, as the documentation has it.
-pub const FAILABLE: [&str; 19] = [
+pub const FAILABLE: [&str; 20] = [
     "ExAllocatePoolWithTag",
     "IoAllocateErrorLogEntry",
     "IoCreateDevice",
@@ -21,6 +21,7 @@ pub const FAILABLE: [&str; 19] = [
     "PsSetCreateProcessNotifyRoutineEx",
     "PsSetCreateThreadNotifyRoutine",
     "PsSetLoadImageNotifyRoutine",
+    "SeQueryAuthenticationIdToken",
     "ZwCreateKey",
     "ZwDeleteKey",
     "ZwOpenKey",

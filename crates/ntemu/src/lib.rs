@@ -88,6 +88,8 @@ pub struct StartProcess<'a> {
     pub creator: (u32, u32),
     /// The image file's path.
     pub image: Option<&'a [u16]>,
+    /// Whether that is the very name with which the file was opened.
+    pub is_image_exact: bool,
     /// The command line.
     pub command_line: Option<&'a [u16]>,
     /// What its token says.
@@ -102,6 +104,7 @@ impl Default for StartProcess<'_> {
             parent_process_id: SYSTEM_PROCESS_ID,
             creator: (SYSTEM_PROCESS_ID, 8),
             image: Some(&[]),
+            is_image_exact: true,
             command_line: Some(&[]),
             token: Token::system(),
         }
@@ -285,7 +288,7 @@ impl Machine {
         };
         let mut information = PS_CREATE_NOTIFY_INFO {
             Size: 72,
-            Flags: 0,
+            Flags: u32::from(start.is_image_exact),
             ParentProcessId: process::to_handle(start.parent_process_id),
             CreatingThreadId: CLIENT_ID {
                 UniqueProcess: process::to_handle(start.creator.0),

@@ -29,6 +29,8 @@ pub struct Token {
     pub elevated: u32,
     /// The session.
     pub session_id: u32,
+    /// The logon session.
+    pub logon_id: u64,
 }
 
 impl Token {
@@ -39,6 +41,7 @@ impl Token {
             integrity_level: 0x4000,
             elevated: 1,
             session_id: 0,
+            logon_id: 0x3e7,
         }
     }
 }
@@ -252,6 +255,22 @@ unsafe extern "system" fn PsReferencePrimaryToken(process: PVOID) -> PVOID {
 unsafe extern "system" fn PsDereferencePrimaryToken(token: PVOID) {
     enter("PsDereferencePrimaryToken", PASSIVE_LEVEL);
     object::dereference(token.addr());
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "system" fn SeQueryAuthenticationIdToken(token: PVOID, id: PVOID) -> NTSTATUS {
+    enter("SeQueryAuthenticationIdToken", PASSIVE_LEVEL);
+    if fault::strikes("SeQueryAuthenticationIdToken") {
+        return INJECTED;
+    }
+    let Some(token) = token_at(token.addr()) else {
+        return INVALID_CID;
+    };
+    // SAFETY: the driver passes room for a LUID, two words that need no more alignment than one.
+    unsafe {
+        id.cast::<u64>().write_unaligned(token.logon_id);
+    }
+    0
 }
 
 #[unsafe(no_mangle)]

@@ -127,7 +127,11 @@ impl ImagePaths {
     /// begins with a slash, and components have none. One that was cut or could not be had is not
     /// remembered, for its bytes may be those of another.
     pub fn path(&mut self, bytes: &[u8], flags: Flags) -> ImagePath {
-        let special = [Flags::IMAGE_TRUNCATED, Flags::IMAGE_UNAVAILABLE];
+        let special = [
+            Flags::IMAGE_TRUNCATED,
+            Flags::IMAGE_PARTIAL,
+            Flags::IMAGE_UNAVAILABLE,
+        ];
         if special.iter().any(|flag| flags.contains(*flag)) {
             return self.read(bytes, flags);
         }

@@ -188,7 +188,9 @@ impl Program {
         self.trail.device = device;
         self.trail.inode = inode;
         self.trail.mount_namespace = mount_namespace;
-        if flags.contains(Flags::IMAGE_TRUNCATED) {
+        // What may be a part of a name is not the whole.
+        let cut = [Flags::IMAGE_TRUNCATED, Flags::IMAGE_PARTIAL];
+        if cut.iter().any(|flag| flags.contains(*flag)) {
             self.truncated.push("image".into());
         }
     }

@@ -1,8 +1,8 @@
 //! Every call that can fail fails, each of its calls in turn, and nothing is left behind.
 
 use crate::stream::{BUFFER_SIZE, FLUSH_MS, IS_THOROUGH, READ_ACCESS, counters, entry, machine};
-use event::Kind;
 use event::control::{START_FAILURE, START_STATUS, START_STEP};
+use event::process::Unavailable;
 use ntemu::{Caller, FAILABLE, INJECTED, LoadImage, Machine, SYSTEM_PROCESS_ID, StartProcess};
 
 const REG_DWORD: u32 = 4;
@@ -167,23 +167,52 @@ fn a_failure_that_cannot_be_written_is_not_told_in_part() {
     }
 }
 
+/// One query that failed cost the user and the session as well.
 #[test]
-fn a_token_that_cannot_be_read_costs_the_event_its_token_only() {
-    for nth in 1..=4 {
+fn a_fact_of_a_token_that_cannot_be_read_costs_itself_only() {
+    let all = [
+        Unavailable::USER,
+        Unavailable::INTEGRITY_LEVEL,
+        Unavailable::ELEVATED,
+        Unavailable::SESSION,
+    ];
+    let of_handle = all
+        .into_iter()
+        .fold(Unavailable::default(), Unavailable::with);
+    let cases = [
+        ("ZwQueryInformationToken", 1, Unavailable::INTEGRITY_LEVEL),
+        ("ZwQueryInformationToken", 2, Unavailable::ELEVATED),
+        ("ZwQueryInformationToken", 3, Unavailable::USER),
+        ("ZwQueryInformationToken", 4, Unavailable::SESSION),
+        ("SeQueryAuthenticationIdToken", 1, Unavailable::LOGON),
+        ("ObOpenObjectByPointer", 1, of_handle),
+    ];
+    for (function, nth, lacking) in cases {
         let mut machine = machine();
         machine.load(entry()).unwrap();
-        machine.fail("ZwQueryInformationToken", nth);
+        machine.fail(function, nth);
         machine.start_process(&StartProcess::default());
-        assert!(machine.has_failed());
+        assert!(machine.has_failed(), "{function} {nth}");
         let file = machine.open(Caller::Administrator, READ_ACCESS).unwrap();
-        let count = *counters(&file).kinds.get(Kind::PROCESS_START).unwrap();
-        assert_eq!(count.lost, 0);
         let request = file.read(BUFFER_SIZE);
         machine.advance_ms(FLUSH_MS);
         let (_batch, records) = crate::stream::batch(&request);
-        let header = event::read(&records[0]).unwrap().header;
-        assert!(!header.flags.contains(event::Flags::EXTENDED));
-        assert!(header.flags.contains(event::Flags::USER_UNAVAILABLE));
+        let event::Record {
+            header, extension, ..
+        } = event::read(&records[0]).unwrap();
+        let event::Extension::Token(token) = extension else {
+            panic!("no token");
+        };
+        assert_eq!(token.unavailable, lacking, "{function} {nth}");
+        assert_eq!(
+            token.user_sid.is_empty(),
+            lacking.contains(Unavailable::USER)
+        );
+        assert_eq!(
+            header.flags.contains(event::Flags::USER_UNAVAILABLE),
+            lacking == of_handle,
+            "user and session"
+        );
         drop(file);
         machine.unload();
     }

@@ -3,6 +3,7 @@
 use crate::stream::{
     IS_THOROUGH, bytes_of, counters, flushed, only, started, started_on, stop, utf_16,
 };
+use event::process::Unavailable;
 use event::{Event, Extension, Flags, Kind};
 use ntemu::{Machine, StartProcess, Token};
 
@@ -28,6 +29,7 @@ fn a_start_carries_who_what_when_and_for_whom() {
         integrity_level: 0x2000,
         elevated: 1,
         session_id: 3,
+        logon_id: 0x2_0000_abcd,
     };
     machine.start_process(&StartProcess {
         process_id: 500,
@@ -35,6 +37,7 @@ fn a_start_carries_who_what_when_and_for_whom() {
         parent_process_id: 300,
         creator: (400, 44),
         image: Some(&image),
+        is_image_exact: true,
         command_line: Some(&command_line),
         token,
     });
@@ -62,6 +65,8 @@ fn a_start_carries_who_what_when_and_for_whom() {
         panic!("no token");
     };
     assert_eq!((token.integrity_level, token.elevated), (0x2000, 1));
+    assert_eq!(token.logon_id, 0x2_0000_abcd);
+    assert_eq!(token.unavailable, Unavailable::default());
     assert_eq!(
         token.user_sid,
         [1, 2, 0, 0, 0, 0, 0, 5, 21, 0, 0, 0, 0xe8, 3, 0, 0]
@@ -142,6 +147,24 @@ fn a_text_that_the_kernel_does_not_know_is_named_as_missing() {
     let header = event::read(&record).unwrap().header;
     assert!(header.flags.contains(Flags::IMAGE_UNAVAILABLE));
     assert!(header.flags.contains(Flags::COMMAND_LINE_UNAVAILABLE));
+    stop(machine, file);
+}
+
+/// `FileOpenNameAvailable` was not looked at, so a part of a name passed for the whole.
+#[test]
+fn a_name_that_may_be_a_part_of_one_is_flagged() {
+    let (machine, file) = started();
+    let image = utf_16("evil.exe");
+    for is_image_exact in [true, false] {
+        machine.start_process(&StartProcess {
+            image: Some(&image),
+            is_image_exact,
+            ..StartProcess::default()
+        });
+        let record = only(&machine, &file);
+        let flags = event::read(&record).unwrap().header.flags;
+        assert_eq!(flags.contains(Flags::IMAGE_PARTIAL), !is_image_exact);
+    }
     stop(machine, file);
 }
 

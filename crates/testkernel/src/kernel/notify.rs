@@ -119,7 +119,7 @@ fn process_start(
     let (image, command_line) = (unicode_string(image), unicode_string(command_line));
     let mut information = PS_CREATE_NOTIFY_INFO {
         Size: size_of::<PS_CREATE_NOTIFY_INFO>(),
-        Flags: 0,
+        Flags: nt::sys::FILE_OPEN_NAME_AVAILABLE,
         ParentProcessId: handle(parent_process_id),
         CreatingThreadId: CLIENT_ID {
             UniqueProcess: handle(creator.process_id),

@@ -16,8 +16,10 @@ use std::ffi::c_void;
 use std::ptr;
 use std::sync::Mutex;
 use windows_sys::Wdk::System::Threading::NtQueryInformationThread;
-use windows_sys::Win32::Foundation::{CloseHandle, FILETIME};
-use windows_sys::Win32::Security::{GetTokenInformation, TOKEN_DUPLICATE, TOKEN_QUERY};
+use windows_sys::Win32::Foundation::{CloseHandle, FILETIME, LUID};
+use windows_sys::Win32::Security::{
+    GetTokenInformation, TOKEN_DUPLICATE, TOKEN_QUERY, TOKEN_STATISTICS, TokenStatistics,
+};
 use windows_sys::Win32::System::Threading::{
     GetProcessIdOfThread, GetProcessTimes, OpenProcess, OpenProcessToken, OpenThread,
     PROCESS_QUERY_INFORMATION, THREAD_QUERY_INFORMATION,
@@ -475,6 +477,33 @@ pub(crate) unsafe extern "system" fn query_token(
         Some(_) => 0,
         None => {
             breach("a token is queried by a handle to something else");
+            INVALID_HANDLE
+        }
+    }
+}
+
+pub(crate) unsafe extern "system" fn query_logon_id(token: PVOID, id: *mut c_void) -> NTSTATUS {
+    enter("SeQueryAuthenticationIdToken", PASSIVE_LEVEL);
+    if strikes("SeQueryAuthenticationIdToken") {
+        return INJECTED;
+    }
+    let mut statistics = TOKEN_STATISTICS::default();
+    let (mut size, room) = (0, u32::try_from(size_of::<TOKEN_STATISTICS>()).unwrap_or(0));
+    let place = (&raw mut statistics).cast();
+    // SAFETY: the token is open, and the buffer as large as is said.
+    let query_fn =
+        |token| unsafe { GetTokenInformation(token, TokenStatistics, place, room, &raw mut size) };
+    match with_token(token, query_fn) {
+        Some(0) => SIZE_MISMATCH,
+        Some(_) => {
+            // SAFETY: the driver passes room for a LUID.
+            unsafe {
+                id.cast::<LUID>().write(statistics.AuthenticationId);
+            }
+            0
+        }
+        None => {
+            breach("a logon session is asked of something that is no token");
             INVALID_HANDLE
         }
     }

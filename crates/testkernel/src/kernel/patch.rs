@@ -202,6 +202,7 @@ fn function(name: &str) -> Option<*const ()> {
         "PsSetCreateThreadNotifyRoutine" => notify::set_thread as *const (),
         "PsSetLoadImageNotifyRoutine" => notify::set_image as *const (),
         "SeCaptureSubjectContext" => security::capture as *const (),
+        "SeQueryAuthenticationIdToken" => object::query_logon_id as *const (),
         "SeReleaseSubjectContext" => security::release as *const (),
         "SeTokenIsAdmin" => security::is_administrator as *const (),
         "ZwClose" => object::close as *const (),
