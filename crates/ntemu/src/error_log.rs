@@ -10,7 +10,13 @@ use std::sync::Mutex;
 
 static ENTRIES: Mutex<Vec<(u32, i32)>> = Mutex::new(Vec::new());
 
-/// Takes the entries: the step and the status of each.
+/// Whether an entry waits to be taken. The kernel holds a reference to the object it was allocated for,
+/// a driver object, until then.
+pub(crate) fn holds_the_driver() -> bool {
+    !lock(&ENTRIES).is_empty()
+}
+
+/// Takes the entries, as the event log does: the step and the status of each.
 pub(crate) fn take() -> Vec<(u32, i32)> {
     std::mem::take(&mut *lock(&ENTRIES))
 }

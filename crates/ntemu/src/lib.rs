@@ -186,8 +186,14 @@ impl Machine {
     /// Loads a driver.
     ///
     /// # Errors
-    /// What its entry point returns; then nothing of it may be left.
+    /// What its entry point returns; then nothing of it may be left. Its image is held for as long as
+    /// the event log has not taken what a failed start wrote ([`Machine::take_error_log`]), and cannot
+    /// be loaded again.
     pub fn load(&mut self, entry: Entry) -> Result<(), i32> {
+        const IMAGE_ALREADY_LOADED: i32 = 0xc000_010e_u32.cast_signed();
+        if error_log::holds_the_driver() {
+            return Err(IMAGE_ALREADY_LOADED);
+        }
         let object = Box::into_raw(Box::new(empty_driver_object()));
         let path: Vec<u16> = registry::SERVICE_KEY.encode_utf16().collect();
         // The kernel has a NUL behind it.
@@ -226,7 +232,8 @@ impl Machine {
         check_nothing_is_left();
     }
 
-    /// Entries of the system's event log, oldest first: step and status.
+    /// Lets the event log take the entries that wait for it, and gives them, oldest first: step and
+    /// status.
     pub fn take_error_log(&self) -> Vec<(u32, i32)> {
         error_log::take()
     }

@@ -1,6 +1,8 @@
 //! Why Windows refuses something about a service, in words, from the number it gives. Pure, so that
 //! it can be tested where there is no service manager.
 
+use std::io;
+
 /// The cause and the cure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cause {
@@ -8,6 +10,23 @@ pub struct Cause {
     pub cause: &'static str,
     /// What to do about it.
     pub cure: &'static str,
+}
+
+/// Why Windows says that the driver runs already, and its device is not there.
+pub const HELD: Cause = Cause {
+    cause: "it did not start before, and Windows holds its image until the System event log has taken \
+            the entry that says why",
+    cure: "see that the Windows Event Log service runs and read that entry, whose source is SysTrail; \
+           then try again, or restart the machine",
+};
+
+/// Whether the driver that Windows says runs is one that did not start: `opened` is what came of
+/// opening its device.
+pub fn is_held<T>(opened: &io::Result<T>) -> bool {
+    const FILE_NOT_FOUND: i32 = 2;
+    const PATH_NOT_FOUND: i32 = 3;
+    let code = opened.as_ref().err().and_then(io::Error::raw_os_error);
+    matches!(code, Some(FILE_NOT_FOUND | PATH_NOT_FOUND))
 }
 
 /// What a Windows error code (`winerror.h`) means when a service is asked for something; `None` for
@@ -133,6 +152,15 @@ mod tests {
             assert!(!cause.cause.ends_with('.') && !cause.cure.ends_with('.'));
         }
         assert_eq!(of(0), None);
+    }
+
+    /// A failed start was taken for a driver that runs, and then its device was missing.
+    #[test]
+    fn a_driver_that_runs_without_a_device_is_one_that_did_not_start() {
+        let opened = |code| io::Result::<()>::Err(io::Error::from_raw_os_error(code));
+        assert!(is_held(&opened(2)) && is_held(&opened(3)));
+        assert!(!is_held(&opened(5)) && !is_held(&opened(32)) && !is_held(&Ok(())));
+        assert!(HELD.cause.contains("event log") && HELD.cure.contains("restart"));
     }
 
     /// Error 5 was once told as missing administrator rights, whoever asked.

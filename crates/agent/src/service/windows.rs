@@ -26,6 +26,7 @@ pub use self::place::{Exposure, Origin};
 use super::cause::{self, Cause};
 use super::driver_file::Unfit;
 use super::start_failure::{Foreign, StartFailure};
+use crate::sys::device::Control;
 
 /// The longest that a service takes to start or stop.
 const CHANGE_TIME_MAX: Duration = Duration::from_secs(30);
@@ -267,7 +268,18 @@ fn start(service: &Service, name: &'static str) -> Result<bool, Error> {
         .map_err(Error::with(cause::of_start, ACTION, name))
     {
         Ok(()) => {}
-        Err(error) if error.code() == Some(ALREADY_RUNNING) => return Ok(false),
+        Err(error) if error.code() == Some(ALREADY_RUNNING) => {
+            return if name == DRIVER && cause::is_held(&Control::open()) {
+                Err(Error::Refused {
+                    action: ACTION,
+                    service: name,
+                    cause: cause::HELD,
+                    code: ALREADY_RUNNING,
+                })
+            } else {
+                Ok(false)
+            };
+        }
         Err(error) if is_clear => return Err(explained(error, ACTION, name)),
         Err(error) => return Err(error),
     }

@@ -118,12 +118,28 @@ fn what_a_failed_start_left_goes_with_the_next_start() {
     let mut machine = machine();
     machine.fail("IoCreateDevice", 1);
     assert_eq!(machine.load(entry()), Err(INJECTED));
+    let _entry = machine.take_error_log();
     machine.fail("PsSetCreateThreadNotifyRoutine", 1);
     assert_eq!(machine.load(entry()), Err(INJECTED));
     assert_eq!(told(&machine), Some((3, INJECTED)), "the last one's");
 
+    let _entry = machine.take_error_log();
     machine.load(entry()).unwrap();
     assert_eq!(machine.values_below(START_FAILURE), None);
+    machine.unload();
+}
+
+/// Windows says of the service that it runs while the image is held; the agent looks for the device.
+#[test]
+fn a_failed_start_holds_the_image_only_until_the_event_log_has_its_entry() {
+    const IMAGE_ALREADY_LOADED: i32 = 0xc000_010e_u32.cast_signed();
+    let mut machine = machine();
+    machine.fail("IoCreateDevice", 1);
+    assert_eq!(machine.load(entry()), Err(INJECTED));
+    assert_eq!(machine.load(entry()), Err(IMAGE_ALREADY_LOADED));
+    assert!(machine.open(Caller::Administrator, READ_ACCESS).is_err());
+    assert_eq!(machine.take_error_log(), [(5, INJECTED)]);
+    machine.load(entry()).unwrap();
     machine.unload();
 }
 
