@@ -4,6 +4,7 @@ use crate::sensor::{Sensor, header};
 use crate::text;
 use event::process::{Exit, Start, Token, Unavailable};
 use event::{Event, Extension, Flags};
+use nt::Status;
 use nt::notify::{ProcessNotify, ProcessStart};
 use nt::process::{Process, create_time_ns, current_process_id, current_thread_id};
 use nt::token::Facts;
@@ -69,16 +70,20 @@ impl ProcessNotify for Sensor {
     }
 
     fn process_exit(&'static self, process_id: u32, process: Process<'_>) {
+        let status = process.exit_status();
         let event = Event::ProcessExit(Exit {
-            exit_status: process.exit_status().0.cast_unsigned(),
+            exit_status: status.0.cast_unsigned(),
             parent_process_id: 0,
         });
-        let header = header(
-            process_id,
-            current_thread_id(),
-            process.create_time_ns(),
-            Flags::ORIGIN_UNAVAILABLE,
-        );
+        // A process ends in its own last thread. One that never had a thread goes with its last handle,
+        // in whatever thread closes that, and its status is still the one of a process that runs.
+        let ran = status != Status::PENDING || current_process_id() == process_id;
+        let (thread_id, flags) = if ran {
+            (current_thread_id(), Flags::ORIGIN_UNAVAILABLE)
+        } else {
+            (0, Flags::ORIGIN_UNAVAILABLE.with(Flags::NEVER_RAN))
+        };
+        let header = header(process_id, thread_id, process.create_time_ns(), flags);
         self.record(header, &event, &Extension::None);
     }
 }

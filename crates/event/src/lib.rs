@@ -94,6 +94,9 @@ impl Flags {
     /// The image path may be a part of one: the kernel had only the name that it was asked for, and
     /// perhaps not all of that (Windows).
     pub const IMAGE_PARTIAL: Self = Self(1 << 15);
+    /// The process was made and deleted, and never had a thread: nobody was told of its start, and it
+    /// has no exit status (Windows).
+    pub const NEVER_RAN: Self = Self(1 << 16);
     /// The image path, and the directory of a script, have a [`Place`] at their end (Linux).
     pub const PLACED: Self = Self(1 << 24);
     /// The script's path was cut.

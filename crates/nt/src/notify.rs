@@ -26,7 +26,8 @@ pub trait ProcessNotify: Sync + 'static {
     /// IRQL: `PASSIVE_LEVEL`.
     fn process_start(&'static self, start: &ProcessStart<'_>);
 
-    /// A process ends. Runs in its last thread.
+    /// A process ends. Runs in its last thread; for one that was deleted and never had a thread, in
+    /// any.
     ///
     /// IRQL: `PASSIVE_LEVEL`.
     fn process_exit(&'static self, process_id: u32, process: Process<'_>);

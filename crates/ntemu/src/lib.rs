@@ -325,6 +325,17 @@ impl Machine {
         process::remove_process(process_id);
     }
 
+    /// Makes a process and deletes it again without a thread in it, as thread `by` does. Only its end
+    /// is told.
+    pub fn delete_process(&self, process_id: u32, create_time: i64, by: (u32, u32)) {
+        let process = process::add_process(process_id, create_time, Token::system());
+        as_thread(by, || {
+            let raw = Arc::as_ptr(&process).cast_mut().cast();
+            notify::process(raw, process_id, std::ptr::null_mut());
+        });
+        process::remove_process(process_id);
+    }
+
     /// Starts a thread; `creator` is the process and thread that make the call.
     pub fn start_thread(&self, creator: (u32, u32), process_id: u32, thread_id: u32, address: u64) {
         if let Some(process) = process::find_process(process_id) {

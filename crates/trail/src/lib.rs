@@ -73,6 +73,8 @@ pub mod missing {
     pub const KERNEL_THREAD: &str = "kernel_thread";
     /// The event that would have told was lost.
     pub const LOST: &str = "lost";
+    /// The process never had a thread: it was made, and deleted again.
+    pub const NEVER_RAN: &str = "never_ran";
     /// There is no name for this id.
     pub const UNKNOWN: &str = "unknown";
     /// Who knows it did not say in time; a later event may have it.

@@ -19,9 +19,17 @@ impl Enricher {
             .filter(|process| self.losses.is_sure(process))
             .map(|process| &process.program);
         let image = program.and_then(|program| program.trail.image.clone());
+        let ran = !header.flags.contains(Flags::NEVER_RAN);
         if image.is_none() {
             let reason = program.and_then(|program| program.missing_reason("image"));
-            let reason = reason.unwrap_or_else(|| missing::LOST.into());
+            let reason = reason.filter(|_| ran).unwrap_or_else(|| {
+                let reason = if ran {
+                    missing::LOST
+                } else {
+                    missing::NEVER_RAN
+                };
+                reason.into()
+            });
             missing.push(("image".into(), reason));
         }
         let began = self.began(header);
@@ -41,9 +49,14 @@ impl Enricher {
         let told = process.and_then(|process| process.session_id);
         let session_id = session.filter(|session| Some(*session) != told);
         let status = ExitStatus::of_this_system(exit.exit_status);
-        let told = !header.flags.contains(Flags::EXIT_STATUS_UNAVAILABLE);
+        let told = ran && !header.flags.contains(Flags::EXIT_STATUS_UNAVAILABLE);
         if !told {
-            missing.push(("exit_code".into(), missing::UNAVAILABLE.into()));
+            let reason = if ran {
+                missing::UNAVAILABLE
+            } else {
+                missing::NEVER_RAN
+            };
+            missing.push(("exit_code".into(), reason.into()));
         }
         let body = Body::ProcessExit(trail::ProcessExit {
             exit_code: told.then_some(status.exit_code),

@@ -5,7 +5,7 @@ use crate::stream::{
 };
 use event::process::Unavailable;
 use event::{Event, Extension, Flags, Kind};
-use ntemu::{Machine, StartProcess, Token};
+use ntemu::{Machine, SYSTEM_PROCESS_ID, StartProcess, Token};
 
 /// 1970 in 100 ns units since 1601.
 const EPOCH: i64 = 116_444_736_000_000_000;
@@ -208,6 +208,30 @@ fn an_exit_carries_the_status() {
     stop(machine, file);
 }
 
+/// Such an end looked like that of a process whose start was lost, with exit code 259
+/// (`STATUS_PENDING`) and the thread of a stranger.
+#[test]
+fn a_process_that_never_had_a_thread_is_told_as_one() {
+    let (machine, file) = started();
+    machine.delete_process(300, EPOCH + 1, (SYSTEM_PROCESS_ID, 12));
+    machine.start_process(&StartProcess::default());
+    machine.exit_process(100, 104, 0x103);
+    let ends: Vec<_> = flushed(&machine, &file)
+        .iter()
+        .map(|record| event::read(record).unwrap())
+        .filter_map(|record| match record.event {
+            Event::ProcessExit(exit) => Some((record.header, exit.exit_status)),
+            _ => None,
+        })
+        .map(|(header, status)| {
+            let never_ran = header.flags.contains(Flags::NEVER_RAN);
+            (header.process_id, header.thread_id, status, never_ran)
+        })
+        .collect();
+    assert_eq!(ends, [(300, 0, 0x103, true), (100, 104, 0x103, false)]);
+    stop(machine, file);
+}
+
 #[test]
 fn a_parent_that_is_gone_has_no_start_time() {
     let (machine, file) = started();
@@ -238,7 +262,7 @@ fn process_events_survive_a_thread_storm() {
     // More than the 768 that have room.
     let storm = if IS_THOROUGH { 1_900 } else { 900 };
     for turn in 0..storm {
-        machine.exit_thread(ntemu::SYSTEM_PROCESS_ID, turn);
+        machine.exit_thread(SYSTEM_PROCESS_ID, turn);
     }
     for process_id in 100..140 {
         machine.start_process(&StartProcess {
