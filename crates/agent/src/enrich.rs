@@ -174,32 +174,17 @@ impl Enricher {
         let origin = !header.flags.contains(Flags::ORIGIN_UNAVAILABLE);
         let mut program = self.program_at_start(header, start);
         let user = origin && !header.flags.contains(Flags::USER_UNAVAILABLE);
-        match extension {
-            Extension::Token(token) if user => {
-                self.programs
-                    .set_user_sid(&mut program, token.user_sid, header.time);
-            }
-            _ if user => {
-                self.programs
-                    .set_user(&mut program, start.user_id, extension, header.time);
-                program.check_login(header.flags);
-            }
-            _ => program.user_unavailable(),
+        if user {
+            self.set_user_at_start(&mut program, header, start, extension);
+        } else {
+            program.user_unavailable();
         }
         self.bound_arguments(header, &mut program);
-        // The token of a process that was there before is asked for its user alone.
-        let token = match extension {
-            Extension::Token(token) if user && !header.flags.contains(Flags::EXISTING) => {
-                Some(token)
-            }
-            _ => None,
-        };
+        let token = token::of_start(header, extension).filter(|_token| origin);
         // Nobody remembers who created a process that was there before.
         let created = origin && !header.flags.contains(Flags::EXISTING);
         let parent = origin.then_some(start.parent_process_id);
-        let has_session = user
-            && !matches!(extension, Extension::Token(token)
-                if token.unavailable.contains(Unavailable::SESSION));
+        let has_session = user && token::has_session(extension);
         let parent_process_key =
             parent.map(|id| self.known_key(id, start.parent_start_time, header.time));
         let mut notes = Notes {
@@ -226,14 +211,22 @@ impl Enricher {
             existing: header.flags.contains(Flags::EXISTING),
             kernel_process: is_kernel(header, &program),
             name: kernel_name(header, start, &program),
-            details: token::details(token),
+            details: token::details(
+                header,
+                token,
+                program.trail.image.as_ref(),
+                &mut self.images,
+            ),
         };
         let Notes {
-            truncated,
+            mut truncated,
             mut missing,
         } = notes;
         missing.extend(missing_of_start(header, start, has_session));
         missing.extend(token::missing(header, token));
+        if header.flags.contains(Flags::IMAGE_OPENED_TRUNCATED) {
+            truncated.push("image_opened".into());
+        }
         let identity = Identity {
             parent: named.map(|named| self.as_known(named)),
             session_id: body.session_id,
@@ -245,6 +238,23 @@ impl Enricher {
             truncated,
             missing,
             ..self.about(header, body)
+        }
+    }
+
+    fn set_user_at_start(
+        &mut self,
+        program: &mut program::Program,
+        header: &Header,
+        start: &process::Start<'_>,
+        extension: &Extension<'_>,
+    ) {
+        if let Extension::Token(token) = extension {
+            self.programs
+                .set_user_sid(program, token.user_sid, header.time);
+        } else {
+            self.programs
+                .set_user(program, start.user_id, extension, header.time);
+            program.check_login(header.flags);
         }
     }
 

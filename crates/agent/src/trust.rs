@@ -17,6 +17,38 @@ pub(crate) fn integrity_level(relative_id: u32) -> Cow<'static, str> {
     })
 }
 
+/// How a process is protected (`PS_PROTECTION`); `None` where nothing protects it.
+pub(crate) fn protection(protection: u32) -> Option<Cow<'static, str>> {
+    let kind = match protection & 7 {
+        0 => return None,
+        1 => "light",
+        2 => "protected",
+        _ => return Some(Cow::Owned(format!("{protection:#04x}"))),
+    };
+    let signer = match (protection >> 4) & 0xf {
+        0 => return Some(Cow::Borrowed(kind)),
+        1 => "authenticode",
+        2 => "codegen",
+        3 => "antimalware",
+        4 => "lsa",
+        5 => "windows",
+        6 => "windows_tcb",
+        7 => "windows_system",
+        8 => "app",
+        _ => return Some(Cow::Owned(format!("{protection:#04x}"))),
+    };
+    Some(Cow::Owned(format!("{kind}_{signer}")))
+}
+
+/// The subsystem of a process (`SUBSYSTEM_INFORMATION_TYPE`); `None` for Win32.
+pub(crate) fn subsystem(subsystem: u32) -> Option<Cow<'static, str>> {
+    match subsystem {
+        0 => None,
+        1 => Some(Cow::Borrowed("linux")),
+        _ => Some(Cow::Borrowed("other")),
+    }
+}
+
 /// A signing level (`SE_SIGNING_LEVEL_*`).
 pub(crate) fn signature_level(level: u16) -> Cow<'static, str> {
     Cow::Borrowed(match level {

@@ -3,9 +3,12 @@
 use crate::sensor::{Sensor, header};
 use crate::text;
 use event::image::{Load, Signature};
-use event::{Event, Extension, Flags};
+use event::{Event, Extension, Flags, HEADER_SIZE};
 use nt::notify::{ImageLoad, ImageNotify};
 use nt::process::{Process, current_process_id, current_thread_id};
+
+/// Bytes of a load's record without its path.
+const FIXED_SIZE: usize = HEADER_SIZE + Load::FIXED_SIZE + Signature::SIZE;
 
 impl ImageNotify for Sensor {
     fn image_load(&'static self, load: &ImageLoad<'_>) {
@@ -19,7 +22,7 @@ impl ImageNotify for Sensor {
             image: &[],
         };
         let image = load.full_image_name();
-        let room = self.room_for_texts(&Event::ImageLoad(fixed), &extension);
+        let room = self.room_beside(FIXED_SIZE);
         let texts = text::fit(room, image.unwrap_or(&[]), &[]);
         let flags = [
             (image.is_none(), Flags::IMAGE_UNAVAILABLE),

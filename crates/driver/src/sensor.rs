@@ -5,12 +5,11 @@ use crate::delivery::Delivery;
 use crate::settings::Settings;
 use event::control::Conditions;
 use event::extension::{size_extended, write_extended};
-use event::{
-    Event, Extension, Flags, HEADER_SIZE, Header, Kind, RECORD_SIZE_MAX, Subject, kind_and_size,
-};
+use event::{Event, Extension, Flags, Header, Kind, RECORD_SIZE_MAX, Subject, kind_and_size};
 use nt::irp::FileId;
-use nt::lock::SpinLock;
+use nt::lock::{SpinLock, TryLock};
 use nt::pool::Region;
+use nt::process::NameBuffer;
 use nt::timer::Deferred;
 use ring_buffer::{GRANULE_SIZE, Granule, LossCounter, Ring, Room, Word};
 
@@ -19,6 +18,12 @@ const KEPT_DIVISOR: usize = 4;
 
 /// Queued bytes at which a read is completed before the flush interval is over, at most.
 const BATCH_SIZE_MAX: usize = 64 * 1024;
+
+/// UTF-16 units of the longest path, with its NUL.
+const LONG_PATH_UNITS: usize = 32_768;
+
+/// Room for any path.
+pub(crate) type LongPath = NameBuffer<LONG_PATH_UNITS>;
 
 /// The sensor; placed in the driver's region and shared by every callback.
 #[derive(Debug)]
@@ -32,6 +37,8 @@ pub(crate) struct Sensor {
     pub(crate) flush: Deferred,
     /// Who may read: the one file that was opened for it.
     pub(crate) consumer: SpinLock<Option<FileId>>,
+    /// For a path that a callback's stack has no room for. One start at a time has it.
+    pub(crate) long_path: &'static TryLock<LongPath>,
 }
 
 impl Sensor {
@@ -47,6 +54,10 @@ impl Sensor {
         let kept = room.checked_div(KEPT_DIVISOR).unwrap_or(0);
         let ring = Ring::new(words, granules, losses, kept)
             .map_err(|_unusable| nt::Status::INSUFFICIENT_RESOURCES)?;
+        let long_path = region.slice(1, || TryLock::new(LongPath::new()))?;
+        let long_path = long_path
+            .first()
+            .ok_or(nt::Status::INSUFFICIENT_RESOURCES)?;
         region.place_with(|| Self {
             ring,
             account: Account::default(),
@@ -55,13 +66,13 @@ impl Sensor {
             delivery: Delivery::new(),
             flush: Deferred::new(),
             consumer: SpinLock::new(None),
+            long_path,
         })
     }
 
-    /// Bytes that a record may have for its texts when its fixed part and extension are these.
-    pub(crate) fn room_for_texts(&self, event: &Event<'_>, extension: &Extension<'_>) -> usize {
-        let fixed = size_extended(event, extension).unwrap_or(HEADER_SIZE);
-        self.record_size_max().saturating_sub(fixed)
+    /// Bytes that a record may have for its texts when it has `fixed_size` beside them.
+    pub(crate) fn room_beside(&self, fixed_size: usize) -> usize {
+        self.record_size_max().saturating_sub(fixed_size)
     }
 
     /// Bytes of the largest record.

@@ -21,7 +21,8 @@ pub(crate) fn fit<'a>(room: usize, first: &'a [u8], second: &'a [u8]) -> Fitted<
     }
 }
 
-fn cut(text: &[u8], room: usize) -> (&[u8], bool) {
+/// As much of `text` as has room, and whether that is not all.
+pub(crate) fn cut(text: &[u8], room: usize) -> (&[u8], bool) {
     if text.len() <= room {
         return (text, false);
     }

@@ -73,7 +73,7 @@ pub fn write_extended<'b>(
     buffer: &'b mut [u8],
 ) -> Option<&'b [u8]> {
     let (kind, plain_size) = kind_and_size(event)?;
-    if matches!(extension, Extension::None) {
+    if *extension == Extension::None {
         return crate::write(header, event, buffer);
     }
     let size = size_extended(event, extension)?;

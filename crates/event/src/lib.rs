@@ -97,6 +97,8 @@ impl Flags {
     /// The process was made and deleted, and never had a thread: nobody was told of its start, and it
     /// has no exit status (Windows).
     pub const NEVER_RAN: Self = Self(1 << 16);
+    /// The name in [`process::Token::image_opened`] was cut (Windows).
+    pub const IMAGE_OPENED_TRUNCATED: Self = Self(1 << 17);
     /// The image path, and the directory of a script, have a [`Place`] at their end (Linux).
     pub const PLACED: Self = Self(1 << 24);
     /// The script's path was cut.
@@ -120,6 +122,13 @@ impl Flags {
     #[must_use]
     pub const fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)
+    }
+
+    /// `self` with the flags of `other` where that `is_so`.
+    #[inline]
+    #[must_use]
+    pub const fn with_if(self, is_so: bool, other: Self) -> Self {
+        if is_so { self.with(other) } else { self }
     }
 
     /// `self` without the flags of `other`.

@@ -309,6 +309,15 @@ pub struct Token<'a> {
     pub unavailable: Unavailable,
     /// The logon session, a LUID.
     pub logon_id: u64,
+    /// `SUBSYSTEM_INFORMATION_TYPE`: 0 is Win32, 1 the Windows Subsystem for Linux, version 1;
+    /// [`Token::OTHER_SUBSYSTEM`] another one.
+    pub subsystem: u32,
+    /// `PS_PROTECTION`: the type in bits 0 to 2, the signer in bits 4 to 7.
+    pub protection: u32,
+    /// What other drivers have made of the start by now, an NTSTATUS: negative when it is refused.
+    pub creation_status: u32,
+    /// The name with which the image was opened, where it is exact and [`Start::image`] another one.
+    pub image_opened: &'a [u8],
 }
 
 /// Facts of a [`Token`] that could not be had. Bits that are unknown are kept.
@@ -326,6 +335,10 @@ impl Unavailable {
     pub const SESSION: Self = Self(1 << 3);
     /// The logon session.
     pub const LOGON: Self = Self(1 << 4);
+    /// The protection of the process.
+    pub const PROTECTION: Self = Self(1 << 5);
+    /// The path of the image's file; the [`Start`] has the name with which it was opened.
+    pub const IMAGE_PATH: Self = Self(1 << 6);
 
     /// Whether every fact of `other` could not be had.
     #[inline]
@@ -339,16 +352,27 @@ impl Unavailable {
     pub const fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
+
+    /// `self` and the facts of `other` where that `is_so`.
+    #[inline]
+    #[must_use]
+    pub const fn with_if(self, is_so: bool, other: Self) -> Self {
+        if is_so { self.with(other) } else { self }
+    }
 }
 
 impl<'a> Token<'a> {
     /// Bytes of the fixed fields.
-    pub const FIXED_SIZE: usize = 24;
+    pub const FIXED_SIZE: usize = 40;
+    /// A subsystem of which no more is known than that it is not Win32.
+    pub const OTHER_SUBSYSTEM: u32 = u32::MAX;
 
     /// Bytes of the extension.
     #[inline(always)]
     pub fn size(&self) -> usize {
-        Self::FIXED_SIZE.saturating_add(self.user_sid.len())
+        Self::FIXED_SIZE
+            .saturating_add(self.user_sid.len())
+            .saturating_add(self.image_opened.len())
     }
 
     /// Writes the extension.
@@ -360,6 +384,11 @@ impl<'a> Token<'a> {
         writer.bytes(self.user_sid);
         writer.u32(self.unavailable.0);
         writer.u64(self.logon_id);
+        writer.u32(self.subsystem);
+        writer.u32(self.protection);
+        writer.u32(self.creation_status);
+        writer.u32(size_of_text(self.image_opened));
+        writer.bytes(self.image_opened);
     }
 
     /// Reads the extension. A driver that is older than the fields behind the SID had all before
@@ -371,14 +400,21 @@ impl<'a> Token<'a> {
             integrity_level,
             elevated,
             user_sid: reader.bytes(size)?,
-            unavailable: Unavailable::LOGON,
-            logon_id: 0,
+            unavailable: Unavailable::LOGON
+                .with(Unavailable::PROTECTION)
+                .with(Unavailable::IMAGE_PATH),
+            ..Self::default()
         };
         if reader.is_empty() {
             return Ok(token);
         }
         token.unavailable = Unavailable(reader.u32()?);
         token.logon_id = reader.u64()?;
+        token.subsystem = reader.u32()?;
+        token.protection = reader.u32()?;
+        token.creation_status = reader.u32()?;
+        let size = reader.u32()?;
+        token.image_opened = reader.bytes(size)?;
         Ok(token)
     }
 }

@@ -22,6 +22,10 @@ fn a_reader_that_knows_no_extension_reads_the_record() {
         user_sid: &[1, 1, 0, 0, 0, 0, 0, 5, 18, 0, 0, 0],
         unavailable: process::Unavailable::SESSION,
         logon_id: 0x1_0000_03e7,
+        subsystem: 1,
+        protection: 0x31,
+        creation_status: 0xc000_0022,
+        image_opened: b"c\0",
     });
     let mut buffer = [0; 256];
     let header = Header {
@@ -63,8 +67,11 @@ fn a_token_of_an_older_driver_lacks_what_came_later_and_one_that_is_cut_is_none(
     };
     let all = process::Unavailable::default();
     assert_eq!(cut(whole), Ok((0x3000, all)));
-    assert_eq!(cut(whole - 12), Ok((0x3000, process::Unavailable::LOGON)));
-    for size in (whole - 24..whole).filter(|size| *size != whole - 12) {
+    let later = process::Unavailable::LOGON
+        .with(process::Unavailable::PROTECTION)
+        .with(process::Unavailable::IMAGE_PATH);
+    assert_eq!(cut(whole - 28), Ok((0x3000, later)));
+    for size in (whole - 40..whole).filter(|size| *size != whole - 28) {
         assert!(cut(size).is_err(), "{size}");
     }
 }

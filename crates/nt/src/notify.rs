@@ -19,6 +19,10 @@ static PROCESS_TARGET: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
 static THREAD_TARGET: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
 static IMAGE_TARGET: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
 
+/// Processes of all subsystems are told of: those of the Windows Subsystem for Linux, version 1, have
+/// no Win32, and the older routines are not called for them.
+const SUBSYSTEMS: i32 = sys::PS_CREATE_PROCESS_NOTIFY_SUBSYSTEMS;
+
 /// Wants to know of processes.
 pub trait ProcessNotify: Sync + 'static {
     /// A process starts; its first thread does not run yet. Runs in the creator.
@@ -100,6 +104,16 @@ impl<'a> ProcessStart<'a> {
         self.information.Flags & sys::FILE_OPEN_NAME_AVAILABLE != 0
     }
 
+    /// Whether it runs in another subsystem than Win32.
+    pub fn is_subsystem_process(&self) -> bool {
+        self.information.Flags & sys::IS_SUBSYSTEM_PROCESS != 0
+    }
+
+    /// What the drivers that were told before have made of the start; it fails where that does.
+    pub fn creation_status(&self) -> Status {
+        Status(self.information.CreationStatus)
+    }
+
     /// The command line, UTF-16; `None` when the kernel does not know it.
     pub fn command_line(&self) -> Option<&'a [u8]> {
         // SAFETY: the strings of the information are good while the routine runs.
@@ -175,7 +189,7 @@ impl ProcessRegistration {
         let routine: sys::PROCESS_NOTIFY_ROUTINE = process_routine::<T>;
         claim(&PROCESS_TARGET, target)?;
         // SAFETY: the routine stays good until it is removed.
-        let status = unsafe { sys::PsSetCreateProcessNotifyRoutineEx(routine, 0) };
+        let status = unsafe { sys::PsSetCreateProcessNotifyRoutineEx2(SUBSYSTEMS, routine, 0) };
         release_on_error(&PROCESS_TARGET, Status(status))?;
         Ok(Self { routine })
     }
@@ -184,7 +198,8 @@ impl ProcessRegistration {
 impl Drop for ProcessRegistration {
     fn drop(&mut self) {
         // SAFETY: this very pointer was registered. Removing what is registered cannot fail.
-        let _status = unsafe { sys::PsSetCreateProcessNotifyRoutineEx(self.routine, 1) };
+        let _status =
+            unsafe { sys::PsSetCreateProcessNotifyRoutineEx2(SUBSYSTEMS, self.routine, 1) };
         PROCESS_TARGET.store(ptr::null_mut(), Ordering::Release);
     }
 }
@@ -207,7 +222,9 @@ impl ThreadRegistration {
         let routine: sys::THREAD_NOTIFY_ROUTINE = thread_routine::<T>;
         claim(&THREAD_TARGET, target)?;
         // SAFETY: the routine stays good until it is removed.
-        let status = unsafe { sys::PsSetCreateThreadNotifyRoutine(routine) };
+        let status = unsafe {
+            sys::PsSetCreateThreadNotifyRoutineEx(sys::PS_CREATE_THREAD_NOTIFY_SUBSYSTEMS, routine)
+        };
         release_on_error(&THREAD_TARGET, Status(status))?;
         Ok(Self { routine })
     }

@@ -334,6 +334,12 @@ pub const IRP_MJ_CLEANUP: usize = 0x12;
 
 /// `PS_CREATE_NOTIFY_INFO.FileOpenNameAvailable`
 pub const FILE_OPEN_NAME_AVAILABLE: u32 = 0x1;
+/// `PS_CREATE_NOTIFY_INFO.IsSubsystemProcess`
+pub const IS_SUBSYSTEM_PROCESS: u32 = 0x2;
+/// `PSCREATEPROCESSNOTIFYTYPE`
+pub const PS_CREATE_PROCESS_NOTIFY_SUBSYSTEMS: i32 = 0;
+/// `PSCREATETHREADNOTIFYTYPE`
+pub const PS_CREATE_THREAD_NOTIFY_SUBSYSTEMS: i32 = 1;
 pub const PASSIVE_LEVEL: u64 = 0;
 pub const METHOD_BUFFERED: u32 = 0;
 /// The bits of a control code that hold its method; the greatest method has them all.
@@ -374,6 +380,10 @@ pub const TOKEN_SESSION_ID_CLASS: i32 = 12;
 pub const TOKEN_ELEVATION_CLASS: i32 = 20;
 pub const TOKEN_INTEGRITY_LEVEL_CLASS: i32 = 25;
 pub const SECURITY_IMPERSONATION: i32 = 2;
+pub const PROCESS_QUERY_LIMITED_INFORMATION: u32 = 0x1000;
+pub const PROCESS_IMAGE_FILE_NAME: i32 = 27;
+pub const PROCESS_PROTECTION_INFORMATION: i32 = 61;
+pub const PROCESS_SUBSYSTEM_INFORMATION: i32 = 75;
 pub const THREAD_QUERY_INFORMATION: u32 = 0x40;
 pub const THREAD_QUERY_SET_WIN32_START_ADDRESS: i32 = 9;
 
@@ -413,8 +423,8 @@ link!("ntoskrnl.exe" "system" fn PsLookupThreadByThreadId(id: HANDLE, thread: *m
 link!("ntoskrnl.exe" "system" fn PsReferencePrimaryToken(process: PVOID) -> PVOID);
 link!("ntoskrnl.exe" "system" fn PsRemoveCreateThreadNotifyRoutine(routine: THREAD_NOTIFY_ROUTINE) -> NTSTATUS);
 link!("ntoskrnl.exe" "system" fn PsRemoveLoadImageNotifyRoutine(routine: IMAGE_NOTIFY_ROUTINE) -> NTSTATUS);
-link!("ntoskrnl.exe" "system" fn PsSetCreateProcessNotifyRoutineEx(routine: PROCESS_NOTIFY_ROUTINE, remove: BOOLEAN) -> NTSTATUS);
-link!("ntoskrnl.exe" "system" fn PsSetCreateThreadNotifyRoutine(routine: THREAD_NOTIFY_ROUTINE) -> NTSTATUS);
+link!("ntoskrnl.exe" "system" fn PsSetCreateProcessNotifyRoutineEx2(kind: i32, routine: PROCESS_NOTIFY_ROUTINE, remove: BOOLEAN) -> NTSTATUS);
+link!("ntoskrnl.exe" "system" fn PsSetCreateThreadNotifyRoutineEx(kind: i32, routine: THREAD_NOTIFY_ROUTINE) -> NTSTATUS);
 link!("ntoskrnl.exe" "system" fn PsSetLoadImageNotifyRoutine(routine: IMAGE_NOTIFY_ROUTINE) -> NTSTATUS);
 link!("ntoskrnl.exe" "system" fn SeCaptureSubjectContext(context: *mut SECURITY_SUBJECT_CONTEXT));
 link!("ntoskrnl.exe" "system" fn SeQueryAuthenticationIdToken(token: PVOID, id: *mut c_void) -> NTSTATUS);
@@ -424,6 +434,7 @@ link!("ntoskrnl.exe" "system" fn ZwClose(handle: HANDLE) -> NTSTATUS);
 link!("ntoskrnl.exe" "system" fn ZwCreateKey(key: *mut HANDLE, access: u32, attributes: *const OBJECT_ATTRIBUTES, title_index: u32, class: *const UNICODE_STRING, options: u32, disposition: *mut u32) -> NTSTATUS);
 link!("ntoskrnl.exe" "system" fn ZwDeleteKey(key: HANDLE) -> NTSTATUS);
 link!("ntoskrnl.exe" "system" fn ZwOpenKey(key: *mut HANDLE, access: u32, attributes: *const OBJECT_ATTRIBUTES) -> NTSTATUS);
+link!("ntoskrnl.exe" "system" fn ZwQueryInformationProcess(process: HANDLE, class: i32, information: PVOID, size: u32, needed: *mut u32) -> NTSTATUS);
 link!("ntoskrnl.exe" "system" fn ZwQueryInformationThread(thread: HANDLE, class: i32, information: PVOID, size: u32, needed: *mut u32) -> NTSTATUS);
 link!("ntoskrnl.exe" "system" fn ZwQueryInformationToken(token: HANDLE, class: i32, information: PVOID, size: u32, needed: *mut u32) -> NTSTATUS);
 link!("ntoskrnl.exe" "system" fn ZwQueryValueKey(key: HANDLE, name: *const UNICODE_STRING, class: i32, information: PVOID, size: u32, needed: *mut u32) -> NTSTATUS);

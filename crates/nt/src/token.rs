@@ -7,15 +7,16 @@
 
 use crate::handle::Handle;
 use crate::{Result, Status, sys};
-use core::mem::MaybeUninit;
+use core::fmt;
+use core::mem::offset_of;
 
 /// Bytes of the largest SID.
 pub const SID_SIZE_MAX: usize = sys::SECURITY_MAX_SID_SIZE;
 
 /// User, integrity level, elevation and sessions; each `None` where it could not be had.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub struct Facts {
-    user_sid: Option<Sid>,
+    user: Sid,
     /// The relative id of the integrity level.
     pub integrity_level: Option<u32>,
     /// Whether the token is elevated.
@@ -27,19 +28,47 @@ pub struct Facts {
 }
 
 impl Facts {
+    /// Nothing could be had.
+    pub(crate) const NONE: Self = Self {
+        user: Sid::NONE,
+        integrity_level: None,
+        is_elevated: None,
+        session_id: None,
+        logon_id: None,
+    };
+
     /// The user's SID, as Windows stores it.
     pub fn user_sid(&self) -> Option<&[u8]> {
-        self.user_sid.as_ref().map(Sid::bytes)
+        Some(self.user.bytes()).filter(|sid| !sid.is_empty())
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A `TOKEN_USER` or `TOKEN_MANDATORY_LABEL` as the kernel writes it: the fixed part, and the SID behind
+/// it. The address in the fixed part is never followed.
+#[repr(C)]
+#[derive(Clone, Copy)]
 struct Sid {
+    head: [u64; HEAD_WORDS],
     bytes: [u8; SID_SIZE_MAX],
     size: usize,
 }
 
+/// Words of a `SID_AND_ATTRIBUTES`.
+const HEAD_WORDS: usize = size_of::<sys::SID_AND_ATTRIBUTES>() / 8;
+
+impl fmt::Debug for Facts {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Facts").finish_non_exhaustive()
+    }
+}
+
 impl Sid {
+    const NONE: Self = Self {
+        head: [0; HEAD_WORDS],
+        bytes: [0; SID_SIZE_MAX],
+        size: 0,
+    };
+
     fn bytes(&self) -> &[u8] {
         self.bytes.get(..self.size).unwrap_or(&[])
     }
@@ -52,13 +81,6 @@ impl Sid {
     }
 }
 
-/// Room for a `TOKEN_USER` or `TOKEN_MANDATORY_LABEL` and the SID behind it.
-#[repr(C)]
-struct SidBuffer {
-    head: sys::SID_AND_ATTRIBUTES,
-    sid: [u8; SID_SIZE_MAX],
-}
-
 /// What can be had of a token, which must be alive. One fact that is refused costs no other.
 ///
 /// IRQL: `PASSIVE_LEVEL`.
@@ -67,14 +89,17 @@ pub(crate) fn facts(token: sys::PVOID) -> Facts {
     let Ok(handle) = Handle::open(token, sys::TOKEN_QUERY) else {
         return Facts {
             logon_id,
-            ..Facts::default()
+            ..Facts::NONE
         };
     };
-    let integrity = sid(&handle, sys::TOKEN_INTEGRITY_LEVEL_CLASS).ok();
+    let (mut user, mut integrity) = (Sid::NONE, Sid::NONE);
+    let has_integrity = sid(&handle, sys::TOKEN_INTEGRITY_LEVEL_CLASS, &mut integrity).is_ok();
     let elevation = number(&handle, sys::TOKEN_ELEVATION_CLASS).ok();
+    // What failed has left no SID.
+    let _user = sid(&handle, sys::TOKEN_USER_CLASS, &mut user);
     Facts {
-        user_sid: sid(&handle, sys::TOKEN_USER_CLASS).ok(),
-        integrity_level: integrity.map(|sid| sid.last_relative_id()),
+        user,
+        integrity_level: has_integrity.then(|| integrity.last_relative_id()),
         is_elevated: elevation.map(|elevation| elevation != 0),
         session_id: number(&handle, sys::TOKEN_SESSION_ID_CLASS).ok(),
         logon_id,
@@ -95,29 +120,19 @@ fn number(handle: &Handle, class: i32) -> Result<u32> {
     Ok(number)
 }
 
-/// Copies the SID that the kernel wrote behind the fixed part, with the size it claims, checked.
-fn sid(handle: &Handle, class: i32) -> Result<Sid> {
+/// Asks for a SID. Where that fails, or what the kernel wrote is none, `sid` has no bytes.
+fn sid(handle: &Handle, class: i32, sid: &mut Sid) -> Result<()> {
     const HEAD_SIZE: usize = 8;
-    let mut buffer = MaybeUninit::<SidBuffer>::zeroed();
-    query(
-        handle,
-        class,
-        buffer.as_mut_ptr().cast(),
-        size_of::<SidBuffer>(),
-    )?;
-    // SAFETY: all zero is a valid value, and so is whatever the kernel wrote over it.
-    let buffer = unsafe { buffer.assume_init() };
+    let room = offset_of!(Sid, size);
+    query(handle, class, core::ptr::from_mut(sid).cast(), room)?;
     // The kernel puts the SID right behind the fixed part, and its address into it.
-    let sub_authorities = usize::from(buffer.sid[1]);
-    let size = sub_authorities
+    let sub_authorities = usize::from(sid.bytes[1]);
+    sid.size = sub_authorities
         .checked_mul(4)
         .and_then(|size| size.checked_add(HEAD_SIZE))
         .filter(|size| *size <= SID_SIZE_MAX)
         .ok_or(Status::UNSUCCESSFUL)?;
-    Ok(Sid {
-        bytes: buffer.sid,
-        size,
-    })
+    Ok(())
 }
 
 fn query(handle: &Handle, class: i32, buffer: sys::PVOID, size: usize) -> Result<()> {

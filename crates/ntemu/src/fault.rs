@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub const INJECTED: i32 = 0xc000_009a_u32.cast_signed();
 
 /// The functions that can fail, as the documentation has it.
-pub const FAILABLE: [&str; 20] = [
+pub const FAILABLE: [&str; 21] = [
     "ExAllocatePoolWithTag",
     "IoAllocateErrorLogEntry",
     "IoCreateDevice",
@@ -18,13 +18,14 @@ pub const FAILABLE: [&str; 20] = [
     "ObOpenObjectByPointer",
     "PsLookupProcessByProcessId",
     "PsLookupThreadByThreadId",
-    "PsSetCreateProcessNotifyRoutineEx",
-    "PsSetCreateThreadNotifyRoutine",
+    "PsSetCreateProcessNotifyRoutineEx2",
+    "PsSetCreateThreadNotifyRoutineEx",
     "PsSetLoadImageNotifyRoutine",
     "SeQueryAuthenticationIdToken",
     "ZwCreateKey",
     "ZwDeleteKey",
     "ZwOpenKey",
+    "ZwQueryInformationProcess",
     "ZwQueryInformationThread",
     "ZwQueryInformationToken",
     "ZwQueryValueKey",

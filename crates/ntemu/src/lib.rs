@@ -41,7 +41,7 @@ mod timer;
 pub use device::Caller;
 pub use fault::{FAILABLE, INJECTED};
 pub use file::{File, Request};
-pub use process::Token;
+pub use process::{Answers, Token};
 
 use contract::{APC_LEVEL, PASSIVE_LEVEL, at_irql};
 use nt::sys::{
@@ -94,6 +94,10 @@ pub struct StartProcess<'a> {
     pub command_line: Option<&'a [u16]>,
     /// What its token says.
     pub token: Token,
+    /// What the kernel tells of it beyond that.
+    pub answers: Answers,
+    /// Another driver's word on the start.
+    pub creation_status: i32,
 }
 
 impl Default for StartProcess<'_> {
@@ -107,6 +111,8 @@ impl Default for StartProcess<'_> {
             is_image_exact: true,
             command_line: Some(&[]),
             token: Token::system(),
+            answers: Answers::default(),
+            creation_status: 0,
         }
     }
 }
@@ -135,7 +141,12 @@ impl Machine {
     pub fn new() -> Self {
         let turn = mutex::lock(&TURN);
         let _left_by_a_failed_test = contract::take_breaches();
-        process::add_process(SYSTEM_PROCESS_ID, timer::START_TIME, Token::system());
+        process::add_process(
+            SYSTEM_PROCESS_ID,
+            timer::START_TIME,
+            Token::system(),
+            Answers::default(),
+        );
         Self {
             driver: None,
             _turn: turn,
@@ -286,8 +297,12 @@ impl Machine {
 
     /// Starts a process.
     pub fn start_process(&self, start: &StartProcess<'_>) {
-        let process =
-            process::add_process(start.process_id, start.create_time, start.token.clone());
+        let process = process::add_process(
+            start.process_id,
+            start.create_time,
+            start.token.clone(),
+            start.answers.clone(),
+        );
         let strings = [start.image, start.command_line].map(|units| units.map(unicode_string));
         let [image, command_line] = &strings;
         let address = |string: &Option<UNICODE_STRING>| {
@@ -295,7 +310,7 @@ impl Machine {
         };
         let mut information = PS_CREATE_NOTIFY_INFO {
             Size: 72,
-            Flags: u32::from(start.is_image_exact),
+            Flags: u32::from(start.is_image_exact) | (u32::from(start.answers.subsystem != 0) << 1),
             ParentProcessId: process::to_handle(start.parent_process_id),
             CreatingThreadId: CLIENT_ID {
                 UniqueProcess: process::to_handle(start.creator.0),
@@ -304,7 +319,7 @@ impl Machine {
             FileObject: std::ptr::null_mut(),
             ImageFileName: address(image),
             CommandLine: address(command_line),
-            CreationStatus: 0,
+            CreationStatus: start.creation_status,
         };
         as_thread(start.creator, || {
             let raw = Arc::as_ptr(&process).cast_mut().cast();
@@ -328,7 +343,8 @@ impl Machine {
     /// Makes a process and deletes it again without a thread in it, as thread `by` does. Only its end
     /// is told.
     pub fn delete_process(&self, process_id: u32, create_time: i64, by: (u32, u32)) {
-        let process = process::add_process(process_id, create_time, Token::system());
+        let process =
+            process::add_process(process_id, create_time, Token::system(), Answers::default());
         as_thread(by, || {
             let raw = Arc::as_ptr(&process).cast_mut().cast();
             notify::process(raw, process_id, std::ptr::null_mut());

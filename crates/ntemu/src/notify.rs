@@ -7,7 +7,8 @@ use crate::fault::{self, INJECTED};
 use crate::process::to_handle;
 use nt::sys::{
     IMAGE_INFO, IMAGE_NOTIFY_ROUTINE, NTSTATUS, PROCESS_NOTIFY_ROUTINE, PS_CREATE_NOTIFY_INFO,
-    PVOID, THREAD_NOTIFY_ROUTINE, UNICODE_STRING,
+    PS_CREATE_PROCESS_NOTIFY_SUBSYSTEMS, PS_CREATE_THREAD_NOTIFY_SUBSYSTEMS, PVOID,
+    THREAD_NOTIFY_ROUTINE, UNICODE_STRING,
 };
 use std::sync::{PoisonError, RwLock};
 
@@ -104,28 +105,37 @@ pub(crate) fn image(name: *const UNICODE_STRING, process_id: u32, information: &
 }
 
 #[unsafe(no_mangle)]
-unsafe extern "system" fn PsSetCreateProcessNotifyRoutineEx(
+unsafe extern "system" fn PsSetCreateProcessNotifyRoutineEx2(
+    kind: i32,
     routine: PROCESS_NOTIFY_ROUTINE,
     remove_it: u8,
 ) -> NTSTATUS {
-    const NAME: &str = "PsSetCreateProcessNotifyRoutineEx";
+    const NAME: &str = "PsSetCreateProcessNotifyRoutineEx2";
+    if kind != PS_CREATE_PROCESS_NOTIFY_SUBSYSTEMS {
+        breach("a kind of process notify routine that is none");
+    }
     if remove_it == 0 {
         register(&PROCESS, NAME, routine)
     } else {
         // Not the same call: removing what is registered cannot fail.
         remove(
             &PROCESS,
-            "PsSetCreateProcessNotifyRoutineEx, removing",
+            "PsSetCreateProcessNotifyRoutineEx2, removing",
             |old| std::ptr::fn_addr_eq(*old, routine),
         )
     }
 }
 
 #[unsafe(no_mangle)]
-unsafe extern "system" fn PsSetCreateThreadNotifyRoutine(
+unsafe extern "system" fn PsSetCreateThreadNotifyRoutineEx(
+    kind: i32,
     routine: THREAD_NOTIFY_ROUTINE,
 ) -> NTSTATUS {
-    register(&THREAD, "PsSetCreateThreadNotifyRoutine", routine)
+    // The other kind runs in the new thread, and not in the one that made it.
+    if kind != PS_CREATE_THREAD_NOTIFY_SUBSYSTEMS {
+        breach("a thread notify routine that does not run in the creator");
+    }
+    register(&THREAD, "PsSetCreateThreadNotifyRoutineEx", routine)
 }
 
 #[unsafe(no_mangle)]

@@ -46,12 +46,24 @@ impl Token {
     }
 }
 
+/// What the kernel tells of a process to who has it open.
+#[derive(Clone, Debug, Default)]
+pub struct Answers {
+    /// The path of its image's file; `None` when it has none.
+    pub image_path: Option<Vec<u16>>,
+    /// `PS_PROTECTION`
+    pub protection: u8,
+    /// `SUBSYSTEM_INFORMATION_TYPE`
+    pub subsystem: u32,
+}
+
 /// A process object.
 pub(crate) struct Process {
     id: u32,
     create_time: i64,
     exit_status: AtomicI32,
     token: Token,
+    answers: Answers,
 }
 
 /// A thread object.
@@ -64,9 +76,10 @@ struct Thread {
 struct Tables {
     processes: HashMap<u32, Arc<Process>>,
     threads: HashMap<u32, Arc<Thread>>,
-    /// By the address of the token, and by that of the thread. Objects outlive their ids here, so
+    /// By the address of the token, the process and the thread. Objects outlive their ids here, so
     /// that a late use is seen and not a crash.
     tokens: HashMap<usize, Arc<Process>>,
+    process_objects: HashMap<usize, Arc<Process>>,
     thread_objects: HashMap<usize, Arc<Thread>>,
 }
 
@@ -97,18 +110,26 @@ pub(crate) fn finish() {
     CURRENT.set(Identity::NOBODY);
 }
 
-pub(crate) fn add_process(process_id: u32, create_time: i64, token: Token) -> Arc<Process> {
+pub(crate) fn add_process(
+    process_id: u32,
+    create_time: i64,
+    token: Token,
+    answers: Answers,
+) -> Arc<Process> {
     let process = Arc::new(Process {
         id: process_id,
         create_time,
         exit_status: AtomicI32::new(0x103),
         token,
+        answers,
     });
     let mut tables = lock(&TABLES);
     let tables = tables.get_or_insert_default();
     tables.processes.insert(process_id, Arc::clone(&process));
     let token = (&raw const process.token).addr();
     tables.tokens.insert(token, Arc::clone(&process));
+    let address = Arc::as_ptr(&process).addr();
+    tables.process_objects.insert(address, Arc::clone(&process));
     process
 }
 
@@ -271,6 +292,69 @@ unsafe extern "system" fn SeQueryAuthenticationIdToken(token: PVOID, id: PVOID) 
         id.cast::<u64>().write_unaligned(token.logon_id);
     }
     0
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "system" fn ZwQueryInformationProcess(
+    process: HANDLE,
+    class: i32,
+    information: PVOID,
+    size: u32,
+    needed: *mut u32,
+) -> NTSTATUS {
+    const INFO_LENGTH_MISMATCH: i32 = 0xc000_0004_u32.cast_signed();
+    const UNSUCCESSFUL: i32 = 0xc000_0001_u32.cast_signed();
+    enter("ZwQueryInformationProcess", PASSIVE_LEVEL);
+    if fault::strikes("ZwQueryInformationProcess") {
+        return INJECTED;
+    }
+    let address = object::object(process);
+    let found = lock(&TABLES).as_ref().and_then(|tables| {
+        let process = tables.process_objects.get(&address?)?;
+        Some(process.answers.clone())
+    });
+    let Some(answers) = found else {
+        return INVALID_CID;
+    };
+    let answer = match class {
+        27 => match &answers.image_path {
+            Some(path) => name_answer(information, path),
+            None => return UNSUCCESSFUL,
+        },
+        61 => vec![answers.protection],
+        75 => answers.subsystem.to_le_bytes().to_vec(),
+        _ => {
+            breach(format!("process information class {class}"));
+            return INVALID_CID;
+        }
+    };
+    let answer_size = u32::try_from(answer.len()).unwrap_or(u32::MAX);
+    // SAFETY: the driver passes room for the size.
+    unsafe {
+        *needed = answer_size;
+    }
+    // A name may have more room than it needs.
+    if answer_size > size || (class != 27 && answer_size != size) {
+        return INFO_LENGTH_MISMATCH;
+    }
+    // SAFETY: the driver passes room for `size` bytes, and the answer has no more.
+    unsafe {
+        information
+            .cast::<u8>()
+            .copy_from_nonoverlapping(answer.as_ptr(), answer.len());
+    }
+    0
+}
+
+/// A `UNICODE_STRING`: its sizes, padding, the address of the text, and the text right behind with a
+/// NUL.
+fn name_answer(start: PVOID, name: &[u16]) -> Vec<u8> {
+    let size = u16::try_from(size_of_val(name)).unwrap_or(0xfffe);
+    let behind = u64::try_from(start.addr() + 16).unwrap_or(0);
+    let units = name.iter().chain(&[0]).flat_map(|unit| unit.to_le_bytes());
+    let sizes = [size.to_le_bytes(), size.saturating_add(2).to_le_bytes()].concat();
+    let head = [sizes.as_slice(), &[0; 4], &behind.to_le_bytes()].concat();
+    head.into_iter().chain(units).collect()
 }
 
 #[unsafe(no_mangle)]

@@ -70,7 +70,9 @@ fn misuse_pool() {
 fn leave_things_behind(registry_path: *const UNICODE_STRING) {
     const FAR: i64 = -36_000_000_000;
     // SAFETY: the routine is called by nobody, as no event is played.
-    let _status = unsafe { sys::PsSetCreateThreadNotifyRoutine(routine) };
+    let _status = unsafe {
+        sys::PsSetCreateThreadNotifyRoutineEx(sys::PS_CREATE_THREAD_NOTIFY_SUBSYSTEMS, routine)
+    };
     // SAFETY: the structure is this driver's.
     unsafe {
         sys::KeInitializeDpc(DPC.0.get().cast(), deferred, ptr::null_mut());

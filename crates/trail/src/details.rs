@@ -1,5 +1,6 @@
 //! What few sensors know: groups of fields that most events of their kind do not have.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::Text;
@@ -13,6 +14,14 @@ fields! {
         working_directory: Option<Text> => MaybeSystemText in Noted since 3, ecs "process.working_directory", ocsf "process.working_directory";
         /// Windows: the logon session
         logon_id: Option<u64> => MaybeAddress in Noted since 3;
+        /// Windows: the name with which `image` was opened, where it is another: an 8.3 name, one that leads through a junction or a drive of the creator's own
+        image_opened: Option<Text> => MaybeSystemText in Noted since 3;
+        /// Windows: the subsystem, where it is not Win32: `linux` (version 1 of the Windows Subsystem for Linux), `other`
+        subsystem: Option<Cow<'static, str>> => MaybePlainText in Noted since 3;
+        /// Windows: how the process is protected, where it is: `protected` or `light`, and for whom: `light_antimalware`, `protected_windows_tcb`
+        protection_level: Option<Cow<'static, str>> => MaybePlainText in Noted since 3;
+        /// Windows: the NTSTATUS with which another driver refused the start; the process then ends at once
+        creation_status: Option<u32> => MaybeNumber in Noted since 3;
         /// what is known of the program's file
         file: ProgramFile => Group in Apart since 3;
     }

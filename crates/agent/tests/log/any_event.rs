@@ -194,6 +194,10 @@ fn full_start_details() -> StartDetails {
     StartDetails {
         working_directory: Some(Text::from_bytes(b"C:\\caf\xe9\\")),
         logon_id: Some(0x3e7),
+        image_opened: Some(Text::from_bytes(b"Z:\\caf\xe9.exe")),
+        subsystem: Some("linux".into()),
+        protection_level: Some("light_antimalware".into()),
+        creation_status: Some(0xc000_0022),
         file: full_file!(ProgramFile),
     }
 }
@@ -535,9 +539,21 @@ fn details<T: Clone + Default + PartialEq + std::fmt::Debug>(
 }
 
 fn start_details() -> impl Strategy<Value = StartDetails> {
-    let fields = (option::of(text()), any::<Option<u64>>());
-    (fields, any_file!(ProgramFile)).prop_map(|((working_directory, logon_id), file)| {
+    let texts = (option::of(text()), any::<Option<u64>>());
+    let of_windows = (
+        option::of(text()),
+        option::of(string()),
+        option::of(string()),
+        any::<Option<u32>>(),
+    );
+    let all = (texts, of_windows, any_file!(ProgramFile));
+    all.prop_map(|((working_directory, logon_id), of_windows, file)| {
+        let (image_opened, subsystem, protection_level, creation_status) = of_windows;
         StartDetails {
+            image_opened,
+            subsystem: subsystem.map(Into::into),
+            protection_level: protection_level.map(Into::into),
+            creation_status,
             working_directory,
             logon_id,
             file,

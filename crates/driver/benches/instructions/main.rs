@@ -13,7 +13,7 @@
 mod book;
 
 use driver::Driver;
-use ntemu::{Caller, File, LoadImage, Machine, SYSTEM_PROCESS_ID, StartProcess};
+use ntemu::{Answers, Caller, File, LoadImage, Machine, SYSTEM_PROCESS_ID, StartProcess};
 use std::process::ExitCode;
 
 /// `FILE_READ_DATA`
@@ -33,6 +33,9 @@ const EVENTS_A_ROUND: u32 = 50;
 
 /// Characters of a path and of a command line.
 const TEXT_LENGTH: usize = 200;
+
+/// Characters of the path of a program's file.
+const PATH_LENGTH: usize = 100;
 
 /// A process that is there before the driver.
 const PROCESS_ID: u32 = 100;
@@ -110,6 +113,11 @@ fn start_process(machine: &Machine, number: u32) {
         process_id: number,
         image: Some(&text),
         command_line: Some(&text),
+        answers: Answers {
+            // Shorter, so that a round makes no batch due.
+            image_path: Some(text[..PATH_LENGTH].to_vec()),
+            ..Answers::default()
+        },
         ..StartProcess::default()
     });
 }

@@ -3,12 +3,107 @@
 use crate::stream::{
     IS_THOROUGH, bytes_of, counters, flushed, only, started, started_on, stop, utf_16,
 };
-use event::process::Unavailable;
+use event::process::{self, Unavailable};
 use event::{Event, Extension, Flags, Kind};
-use ntemu::{Machine, SYSTEM_PROCESS_ID, StartProcess, Token};
+use ntemu::{Answers, File, Machine, SYSTEM_PROCESS_ID, StartProcess, Token};
 
 /// 1970 in 100 ns units since 1601.
 const EPOCH: i64 = 116_444_736_000_000_000;
+
+/// A protected process of Win32 with this path.
+fn answers(image_path: Option<&str>) -> Answers {
+    Answers {
+        image_path: image_path.map(utf_16),
+        protection: 0x31,
+        subsystem: 0,
+    }
+}
+
+/// The token of the only record there is, with its image and flags.
+fn only_start<R>(
+    machine: &Machine,
+    file: &File,
+    read_fn: impl FnOnce(Flags, process::Start<'_>, process::Token<'_>) -> R,
+) -> R {
+    let record = only(machine, file);
+    let record = event::read(&record).unwrap();
+    match (record.event, record.extension) {
+        (Event::ProcessStart(start), Extension::Token(token)) => {
+            read_fn(record.header.flags, start, token)
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+/// `image` was what the creator typed: an 8.3 name, or a drive that he had defined for himself.
+#[test]
+fn the_image_is_the_path_of_the_file_and_what_was_typed_stands_beside() {
+    let (machine, file) = started();
+    let typed = utf_16(r"\??\Z:\PROGRA~1\a.exe");
+    let path = r"\Device\HarddiskVolume3\Program Files\a.exe";
+    let long = format!("{path}{}", "\\d".repeat(10_000));
+    // Path, whether what was typed is exact: what is told, and what beside it.
+    let cases = [
+        (Some(path), true, Some(path), true),
+        (Some(&*long), true, Some(&*long), true),
+        (Some(path), false, Some(path), false),
+        (None, true, None, false),
+        (Some(""), true, None, false),
+    ];
+    for (image_path, is_image_exact, told, beside) in cases {
+        machine.start_process(&StartProcess {
+            image: Some(&typed),
+            is_image_exact,
+            answers: answers(image_path),
+            ..StartProcess::default()
+        });
+        only_start(&machine, &file, |flags, start, token| {
+            let told = told.map_or_else(|| typed.clone(), utf_16);
+            assert_eq!(start.image, bytes_of(&told));
+            let opened = if beside { typed.as_slice() } else { &[] };
+            assert_eq!(token.image_opened, bytes_of(opened));
+            let lacks_path = token.unavailable.contains(Unavailable::IMAGE_PATH);
+            assert_eq!(lacks_path, told == typed);
+            assert!(!flags.contains(Flags::IMAGE_PARTIAL));
+        });
+    }
+    stop(machine, file);
+}
+
+/// A process of WSL 1 was not told at all.
+#[test]
+fn a_process_of_another_subsystem_says_of_which() {
+    let (machine, file) = started();
+    for (subsystem, failing, told) in [(1, 0, 1), (7, 0, 7), (1, 3, u32::MAX)] {
+        // Its path, its protection, its subsystem.
+        machine.fail("ZwQueryInformationProcess", failing);
+        machine.start_process(&StartProcess {
+            answers: Answers {
+                subsystem,
+                ..answers(Some("a"))
+            },
+            ..StartProcess::default()
+        });
+        only_start(&machine, &file, |_flags, _start, token| {
+            assert_eq!(token.subsystem, told);
+        });
+    }
+    stop(machine, file);
+}
+
+#[test]
+fn a_start_that_another_driver_refused_says_so() {
+    const ACCESS_DENIED: u32 = 0xc000_0022;
+    let (machine, file) = started();
+    machine.start_process(&StartProcess {
+        creation_status: ACCESS_DENIED.cast_signed(),
+        ..StartProcess::default()
+    });
+    only_start(&machine, &file, |_flags, _start, token| {
+        assert_eq!(token.creation_status, ACCESS_DENIED);
+    });
+    stop(machine, file);
+}
 
 #[test]
 fn a_start_carries_who_what_when_and_for_whom() {
@@ -40,6 +135,8 @@ fn a_start_carries_who_what_when_and_for_whom() {
         is_image_exact: true,
         command_line: Some(&command_line),
         token,
+        answers: answers(Some(r"\Device\HarddiskVolume3\a.exe")),
+        creation_status: 0,
     });
 
     let records = flushed(&machine, &file);
@@ -59,7 +156,8 @@ fn a_start_carries_who_what_when_and_for_whom() {
         (400, 44)
     );
     assert_eq!((start.creator_start_time, start.session_id), (9_000, 3));
-    assert_eq!(start.image, bytes_of(&image));
+    let path = utf_16(r"\Device\HarddiskVolume3\a.exe");
+    assert_eq!(start.image, bytes_of(&path));
     assert_eq!(start.command_line, bytes_of(&command_line));
     let Extension::Token(token) = event::read(&records[2]).unwrap().extension else {
         panic!("no token");
@@ -67,6 +165,9 @@ fn a_start_carries_who_what_when_and_for_whom() {
     assert_eq!((token.integrity_level, token.elevated), (0x2000, 1));
     assert_eq!(token.logon_id, 0x2_0000_abcd);
     assert_eq!(token.unavailable, Unavailable::default());
+    assert_eq!(token.image_opened, bytes_of(&image));
+    assert_eq!((token.protection, token.subsystem), (0x31, 0));
+    assert_eq!(token.creation_status, 0);
     assert_eq!(
         token.user_sid,
         [1, 2, 0, 0, 0, 0, 0, 5, 21, 0, 0, 0, 0xe8, 3, 0, 0]

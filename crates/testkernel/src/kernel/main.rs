@@ -22,6 +22,7 @@ mod notify;
 mod object;
 mod patch;
 mod pool;
+mod process_query;
 mod registry;
 mod security;
 mod target;

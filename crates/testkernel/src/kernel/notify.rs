@@ -5,10 +5,11 @@
 use crate::contract::{
     APC_LEVEL, INJECTED, PASSIVE_LEVEL, as_thread, at_irql, breach, enter, strikes,
 };
-use crate::{object, target};
+use crate::{object, process_query, target};
 use nt::sys::{
     BOOLEAN, CLIENT_ID, HANDLE, IMAGE_INFO, IMAGE_NOTIFY_ROUTINE, NTSTATUS, PROCESS_NOTIFY_ROUTINE,
-    PS_CREATE_NOTIFY_INFO, THREAD_NOTIFY_ROUTINE, UNICODE_STRING,
+    PS_CREATE_NOTIFY_INFO, PS_CREATE_PROCESS_NOTIFY_SUBSYSTEMS, PS_CREATE_THREAD_NOTIFY_SUBSYSTEMS,
+    THREAD_NOTIFY_ROUTINE, UNICODE_STRING,
 };
 use std::ptr;
 use std::sync::{PoisonError, RwLock};
@@ -116,6 +117,7 @@ fn process_start(
     if process.is_null() {
         return;
     }
+    process_query::note(process, image);
     let (image, command_line) = (unicode_string(image), unicode_string(command_line));
     let mut information = PS_CREATE_NOTIFY_INFO {
         Size: size_of::<PS_CREATE_NOTIFY_INFO>(),
@@ -205,10 +207,14 @@ fn remove<R>(routines: &RwLock<Vec<R>>, is_same_fn: impl Fn(&R) -> bool) -> bool
 }
 
 pub(crate) unsafe extern "system" fn set_process(
+    kind: i32,
     routine: PROCESS_NOTIFY_ROUTINE,
     is_removal: BOOLEAN,
 ) -> NTSTATUS {
-    enter("PsSetCreateProcessNotifyRoutineEx", PASSIVE_LEVEL);
+    enter("PsSetCreateProcessNotifyRoutineEx2", PASSIVE_LEVEL);
+    if kind != PS_CREATE_PROCESS_NOTIFY_SUBSYSTEMS {
+        breach("a kind of process notify routine that is none");
+    }
     if is_removal != 0 {
         let is_removed = remove(&PROCESS, |it| ptr::fn_addr_eq(*it, routine));
         return if is_removed { 0 } else { INVALID_PARAMETER };
@@ -216,15 +222,21 @@ pub(crate) unsafe extern "system" fn set_process(
     if !target::has_force_integrity() {
         return ACCESS_DENIED;
     }
-    if strikes("PsSetCreateProcessNotifyRoutineEx") {
+    if strikes("PsSetCreateProcessNotifyRoutineEx2") {
         return INJECTED;
     }
     add(&PROCESS, routine)
 }
 
-pub(crate) unsafe extern "system" fn set_thread(routine: THREAD_NOTIFY_ROUTINE) -> NTSTATUS {
-    enter("PsSetCreateThreadNotifyRoutine", PASSIVE_LEVEL);
-    if strikes("PsSetCreateThreadNotifyRoutine") {
+pub(crate) unsafe extern "system" fn set_thread(
+    kind: i32,
+    routine: THREAD_NOTIFY_ROUTINE,
+) -> NTSTATUS {
+    enter("PsSetCreateThreadNotifyRoutineEx", PASSIVE_LEVEL);
+    if kind != PS_CREATE_THREAD_NOTIFY_SUBSYSTEMS {
+        breach("a thread notify routine that does not run in the creator");
+    }
+    if strikes("PsSetCreateThreadNotifyRoutineEx") {
         return INJECTED;
     }
     add(&THREAD, routine)

@@ -9,8 +9,8 @@
 use crate::contract::{PASSIVE_LEVEL, at_irql, breach};
 use crate::target::{ROUTINES, Target};
 use crate::{
-    critical_region, device, error_log, irp, lock as spin, notify, object, pool, registry,
-    security, target, timer,
+    critical_region, device, error_log, irp, lock as spin, notify, object, pool, process_query,
+    registry, security, target, timer,
 };
 use nt::sys::{DRIVER_DISPATCH, DRIVER_OBJECT, IMAGE_INFO, NTSTATUS, UNICODE_STRING};
 use std::ffi::c_void;
@@ -152,6 +152,7 @@ fn finish() {
     timer::finish();
     pool::finish();
     security::finish();
+    process_query::finish();
     object::finish();
 }
 
@@ -198,8 +199,8 @@ fn function(name: &str) -> Option<*const ()> {
         "PsReferencePrimaryToken" => object::reference_primary_token as *const (),
         "PsRemoveCreateThreadNotifyRoutine" => notify::remove_thread as *const (),
         "PsRemoveLoadImageNotifyRoutine" => notify::remove_image as *const (),
-        "PsSetCreateProcessNotifyRoutineEx" => notify::set_process as *const (),
-        "PsSetCreateThreadNotifyRoutine" => notify::set_thread as *const (),
+        "PsSetCreateProcessNotifyRoutineEx2" => notify::set_process as *const (),
+        "PsSetCreateThreadNotifyRoutineEx" => notify::set_thread as *const (),
         "PsSetLoadImageNotifyRoutine" => notify::set_image as *const (),
         "SeCaptureSubjectContext" => security::capture as *const (),
         "SeQueryAuthenticationIdToken" => object::query_logon_id as *const (),
@@ -209,6 +210,7 @@ fn function(name: &str) -> Option<*const ()> {
         "ZwCreateKey" => registry::create_key as *const (),
         "ZwDeleteKey" => registry::delete_key as *const (),
         "ZwOpenKey" => registry::open_key as *const (),
+        "ZwQueryInformationProcess" => process_query::query_process as *const (),
         "ZwQueryInformationThread" => object::query_thread as *const (),
         "ZwQueryInformationToken" => object::query_token as *const (),
         "ZwQueryValueKey" => registry::query_value as *const (),

@@ -74,6 +74,7 @@ const CONSTANTS: &[(&str, &str)] = &[
     ("TOKEN_ELEVATION_CLASS", "TokenElevation"),
     ("TOKEN_INTEGRITY_LEVEL_CLASS", "TokenIntegrityLevel"),
     ("SECURITY_IMPERSONATION", "SecurityImpersonation"),
+    ("PROCESS_IMAGE_FILE_NAME", "ProcessImageFileName"),
     (
         "THREAD_QUERY_SET_WIN32_START_ADDRESS",
         "ThreadQuerySetWin32StartAddress",
@@ -96,7 +97,11 @@ const CONSTANTS: &[(&str, &str)] = &[
 const ARGUMENTS: &[(&str, usize, &str)] = &[("KeSetTimer", 1, "LARGE_INTEGER")];
 
 /// Constants that are in the header of programs only.
-pub(super) const OF_USERS: &[&str] = &["SECURITY_MAX_SID_SIZE", "THREAD_QUERY_INFORMATION"];
+pub(super) const OF_USERS: &[&str] = &[
+    "PROCESS_QUERY_LIMITED_INFORMATION",
+    "SECURITY_MAX_SID_SIZE",
+    "THREAD_QUERY_INFORMATION",
+];
 
 /// What the headers cannot check: ours, what C would call it (nothing where it has no name in any
 /// header), and where it comes from.
@@ -110,6 +115,46 @@ pub(super) const UNCHECKED: &[(&str, Option<&str>, &str)] = &[
         "KeQuerySystemTimePrecise",
         Some("KeQuerySystemTimePrecise"),
         "learn.microsoft.com, wdm.h",
+    ),
+    (
+        "FILE_OPEN_NAME_AVAILABLE",
+        None,
+        "learn.microsoft.com, PS_CREATE_NOTIFY_INFO: the bit of FileOpenNameAvailable",
+    ),
+    (
+        "IS_SUBSYSTEM_PROCESS",
+        None,
+        "learn.microsoft.com, PS_CREATE_NOTIFY_INFO: the bit of IsSubsystemProcess",
+    ),
+    (
+        "PS_CREATE_PROCESS_NOTIFY_SUBSYSTEMS",
+        Some("PsCreateProcessNotifySubsystems"),
+        "learn.microsoft.com, PSCREATEPROCESSNOTIFYTYPE; ntddk.h of the WDK",
+    ),
+    (
+        "PS_CREATE_THREAD_NOTIFY_SUBSYSTEMS",
+        Some("PsCreateThreadNotifySubsystems"),
+        "learn.microsoft.com, PSCREATETHREADNOTIFYTYPE; ntddk.h of the WDK",
+    ),
+    (
+        "PROCESS_PROTECTION_INFORMATION",
+        Some("ProcessProtectionInformation"),
+        "learn.microsoft.com, ZwQueryInformationProcess, ProcessInformationClass",
+    ),
+    (
+        "PROCESS_SUBSYSTEM_INFORMATION",
+        Some("ProcessSubsystemInformation"),
+        "learn.microsoft.com, ZwQueryInformationProcess, ProcessInformationClass",
+    ),
+    (
+        "PsSetCreateProcessNotifyRoutineEx2",
+        Some("PsSetCreateProcessNotifyRoutineEx2"),
+        "learn.microsoft.com, ntddk.h",
+    ),
+    (
+        "PsSetCreateThreadNotifyRoutineEx",
+        Some("PsSetCreateThreadNotifyRoutineEx"),
+        "learn.microsoft.com, ntddk.h",
     ),
     (
         "PsGetProcessExitStatus",

@@ -5,9 +5,7 @@ use std::sync::Arc;
 
 use super::convert::{Context, Converted, integrity_level, run_time};
 use super::data::Data;
-use crate::trail::{
-    Body, Parent, ProcessExit, ProcessStart, Program, ProgramFile, StartDetails, UserId,
-};
+use crate::trail::{Body, Parent, ProcessExit, ProcessStart, Program, StartDetails, UserId};
 
 /// The event of that id.
 pub(super) fn event(event_id: u64, context: &mut Context<'_>) -> Converted {
@@ -49,9 +47,8 @@ fn process_start(context: &mut Context<'_>) -> Converted {
         integrity_level: data.shown("MandatoryLabel").map(integrity_level),
         elevated: elevated(data),
         details: Some(Box::new(StartDetails {
-            working_directory: None,
             logon_id,
-            file: ProgramFile::default(),
+            ..StartDetails::default()
         })),
         ..ProcessStart::default()
     };

@@ -49,6 +49,7 @@ fn process_start(context: &mut Context<'_>) -> Converted {
             working_directory: data.text("CurrentDirectory").cloned(),
             logon_id: data.number("LogonId"),
             file: program_file(data),
+            ..StartDetails::default()
         })),
         ..ProcessStart::default()
     };
