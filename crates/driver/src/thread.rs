@@ -2,8 +2,8 @@
 
 use crate::sensor::{Sensor, header};
 use event::thread::{Exit, Start};
-use event::{Event, Extension, Flags};
-use nt::irql;
+use event::{Event, Extension, Flags, Header};
+use nt::irql::{self, Raised};
 use nt::notify::ThreadNotify;
 use nt::process::{Process, Thread, current_process_id, current_thread_id};
 
@@ -28,13 +28,23 @@ impl ThreadNotify for Sensor {
             start_address: start_address.unwrap_or(0),
         });
         let header = header(process_id, thread_id, start_time, flags);
-        self.record(header, &event, &Extension::None);
+        self.record_undisturbed(header, &event);
     }
 
     fn thread_exit(&'static self, process_id: u32, thread_id: u32) {
         let start_time = Process::current().create_time_ns();
         let header = header(process_id, thread_id, start_time, Flags::NONE);
         let event = Event::ThreadExit(Exit);
-        self.record(header, &event, &Extension::None);
+        self.record_undisturbed(header, &event);
+    }
+}
+
+impl Sensor {
+    /// Stores an event at `DISPATCH_LEVEL`: a thread that is preempted, or suspended, between reserving
+    /// a record and submitting it would hold up all that are behind it. Here are no texts, for which a
+    /// page may be missed.
+    fn record_undisturbed(&self, header: Header, event: &Event<'_>) {
+        let _raised = Raised::to_dispatch_level();
+        self.record(header, event, &Extension::None);
     }
 }

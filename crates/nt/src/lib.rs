@@ -19,7 +19,6 @@
     clippy::unwrap_used
 )]
 
-mod critical_region;
 pub mod csq;
 pub mod device;
 pub mod driver;

@@ -8,7 +8,6 @@
 
 #![expect(unsafe_code, reason = "lands the kernel's notify calls")]
 
-use crate::critical_region::CriticalRegion;
 use crate::process::{Process, id};
 use crate::{Result, Status, string, sys};
 use core::ptr;
@@ -39,7 +38,9 @@ pub trait ProcessNotify: Sync + 'static {
 
 /// Wants to know of threads.
 pub trait ThreadNotify: Sync + 'static {
-    /// A thread was created and does not run yet. Runs in the creator.
+    /// A thread was created and does not run yet. Runs in the creator. The kernel calls the routines
+    /// for processes and images in a critical region, and promises none for this one: whoever runs it
+    /// can be suspended.
     ///
     /// IRQL: at most `APC_LEVEL`.
     fn thread_start(&'static self, process_id: u32, thread_id: u32);
@@ -324,9 +325,6 @@ unsafe extern "system" fn thread_routine<T: ThreadNotify>(
     let Some(target) = (unsafe { target::<T>(&THREAD_TARGET) }) else {
         return;
     };
-    // The kernel calls the other two in a critical region, and promises none for this one. Whoever
-    // suspended the thread half way would keep what it has begun, a record, from being finished.
-    let _region = CriticalRegion::enter();
     if is_start == 0 {
         target.thread_exit(id(process_id), id(thread_id));
     } else {

@@ -341,6 +341,7 @@ pub const PS_CREATE_PROCESS_NOTIFY_SUBSYSTEMS: i32 = 0;
 /// `PSCREATETHREADNOTIFYTYPE`
 pub const PS_CREATE_THREAD_NOTIFY_SUBSYSTEMS: i32 = 1;
 pub const PASSIVE_LEVEL: u64 = 0;
+pub const DISPATCH_LEVEL: KIRQL = 2;
 pub const METHOD_BUFFERED: u32 = 0;
 /// The bits of a control code that hold its method; the greatest method has them all.
 pub const METHOD_NEITHER: u32 = 3;
@@ -401,15 +402,15 @@ link!("ntoskrnl.exe" "system" fn IoThreadToProcess(thread: PVOID) -> PVOID);
 link!("ntoskrnl.exe" "system" fn IoWriteErrorLogEntry(entry: PVOID));
 link!("ntoskrnl.exe" "system" fn KeAcquireSpinLockRaiseToDpc(lock: *mut usize) -> KIRQL);
 link!("ntoskrnl.exe" "system" fn KeCancelTimer(timer: *mut KTIMER) -> BOOLEAN);
-link!("ntoskrnl.exe" "system" fn KeEnterCriticalRegion());
 link!("ntoskrnl.exe" "system" fn KeFlushQueuedDpcs());
 link!("ntoskrnl.exe" "system" fn KeInitializeDpc(dpc: *mut KDPC, routine: DEFERRED_ROUTINE, context: PVOID));
 link!("ntoskrnl.exe" "system" fn KeInitializeTimer(timer: *mut KTIMER));
 link!("ntoskrnl.exe" "system" fn KeInsertQueueDpc(dpc: *mut KDPC, argument1: PVOID, argument2: PVOID) -> BOOLEAN);
-link!("ntoskrnl.exe" "system" fn KeLeaveCriticalRegion());
+link!("ntoskrnl.exe" "system" fn KeLowerIrql(irql: KIRQL));
 link!("ntoskrnl.exe" "system" fn KeQuerySystemTimePrecise(time: *mut i64));
 link!("ntoskrnl.exe" "system" fn KeReleaseSpinLock(lock: *mut usize, irql: KIRQL));
 link!("ntoskrnl.exe" "system" fn KeSetTimer(timer: *mut KTIMER, due: i64, dpc: *mut KDPC) -> BOOLEAN);
+link!("ntoskrnl.exe" "system" fn KfRaiseIrql(irql: KIRQL) -> KIRQL);
 link!("ntoskrnl.exe" "system" fn MmMapLockedPagesSpecifyCache(mdl: *mut MDL, mode: i8, cache: i32, address: PVOID, bugcheck: u32, priority: u32) -> PVOID);
 link!("ntoskrnl.exe" "system" fn ObfDereferenceObject(object: PVOID) -> isize);
 link!("ntoskrnl.exe" "system" fn ObOpenObjectByPointer(object: PVOID, attributes: u32, access_state: PVOID, access: u32, kind: PVOID, mode: i8, handle: *mut HANDLE) -> NTSTATUS);

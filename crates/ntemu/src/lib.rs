@@ -23,12 +23,12 @@
 )]
 
 mod contract;
-mod critical_region;
 mod device;
 mod error_log;
 mod fault;
 mod file;
 mod irp;
+mod irql;
 mod lock;
 mod mutex;
 mod notify;

@@ -42,7 +42,6 @@ thread_local! {
     /// Each thread is a processor of its own.
     static IRQL: Cell<u8> = const { Cell::new(PASSIVE_LEVEL) };
     static SPIN_LOCKS: Cell<u32> = const { Cell::new(0) };
-    static CRITICAL_REGIONS: Cell<u32> = const { Cell::new(0) };
     /// Whose part this thread plays; process 0 when nobody's.
     static PART: Cell<(u32, u32)> = const { Cell::new((0, 0)) };
 }
@@ -145,8 +144,6 @@ pub(crate) fn set_irql(irql: u8) {
 /// spin lock held.
 pub(crate) fn at_irql<R>(irql: u8, what: &str, body_fn: impl FnOnce() -> R) -> R {
     let old = IRQL.replace(irql);
-    // A DPC interrupts a thread that may be in one.
-    let regions = CRITICAL_REGIONS.replace(0);
     let result = body_fn();
     if IRQL.get() != irql {
         let left = IRQL.get();
@@ -155,20 +152,8 @@ pub(crate) fn at_irql<R>(irql: u8, what: &str, body_fn: impl FnOnce() -> R) -> R
     if SPIN_LOCKS.replace(0) != 0 {
         breach(format!("{what} came back with a spin lock held"));
     }
-    if CRITICAL_REGIONS.replace(regions) != 0 {
-        breach(format!("{what} came back in a critical region"));
-    }
     IRQL.set(old);
     result
-}
-
-/// How many critical regions this thread is in.
-pub(crate) fn critical_regions() -> u32 {
-    CRITICAL_REGIONS.get()
-}
-
-pub(crate) fn set_critical_regions(count: u32) {
-    CRITICAL_REGIONS.set(count);
 }
 
 /// Runs `body_fn` in the part of a thread.

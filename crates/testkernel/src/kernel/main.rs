@@ -12,10 +12,10 @@
 )]
 
 mod contract;
-mod critical_region;
 mod device;
 mod error_log;
 mod irp;
+mod irql;
 mod level;
 mod lock;
 mod notify;

@@ -9,8 +9,8 @@
 use crate::contract::{PASSIVE_LEVEL, at_irql, breach};
 use crate::target::{ROUTINES, Target};
 use crate::{
-    critical_region, device, error_log, irp, lock as spin, notify, object, pool, process_query,
-    registry, security, target, timer,
+    device, error_log, irp, irql, lock as spin, notify, object, pool, process_query, registry,
+    security, target, timer,
 };
 use nt::sys::{DRIVER_DISPATCH, DRIVER_OBJECT, IMAGE_INFO, NTSTATUS, UNICODE_STRING};
 use std::ffi::c_void;
@@ -177,15 +177,15 @@ fn function(name: &str) -> Option<*const ()> {
         "IofCompleteRequest" => irp::complete as *const (),
         "KeAcquireSpinLockRaiseToDpc" => spin::acquire as *const (),
         "KeCancelTimer" => timer::cancel_timer as *const (),
-        "KeEnterCriticalRegion" => critical_region::enter_region as *const (),
         "KeFlushQueuedDpcs" => timer::flush_queued_dpcs as *const (),
         "KeInitializeDpc" => timer::initialize_dpc as *const (),
         "KeInitializeTimer" => timer::initialize_timer as *const (),
         "KeInsertQueueDpc" => timer::insert_queue_dpc as *const (),
-        "KeLeaveCriticalRegion" => critical_region::leave_region as *const (),
+        "KeLowerIrql" => irql::lower as *const (),
         "KeQuerySystemTimePrecise" => timer::query_system_time_precise as *const (),
         "KeReleaseSpinLock" => spin::release as *const (),
         "KeSetTimer" => timer::set_timer as *const (),
+        "KfRaiseIrql" => irql::raise as *const (),
         "MmMapLockedPagesSpecifyCache" => irp::map_pages as *const (),
         "ObOpenObjectByPointer" => object::open_object as *const (),
         "ObfDereferenceObject" => object::dereference_object as *const (),
