@@ -42,6 +42,7 @@ impl ImageNotify for Sensor {
             image: texts.first,
             ..fixed
         });
+        text::touch(texts.first);
         let header = header(load.process_id(), current_thread_id(), start_time, flags);
         self.record(header, &event, &extension);
     }

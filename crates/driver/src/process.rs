@@ -69,6 +69,9 @@ impl ProcessNotify for Sensor {
             creation_status: start.creation_status().0.cast_unsigned(),
             image_opened,
         });
+        for text in [texts.first, texts.second, image_opened] {
+            text::touch(text);
+        }
         let header = header(start.process_id(), 0, process.create_time_ns(), flags);
         self.record(header, &event, &extension);
     }

@@ -8,6 +8,31 @@ const PARAMETERS: [u16; 11] = nt::string::utf_16("Parameters");
 const QUEUE_LIMIT: [u16; 11] = nt::string::utf_16("QueueLimit");
 const FLUSH_INTERVAL_MS: [u16; 16] = nt::string::utf_16("FlushIntervalMs");
 
+const START_ADDRESS: [u16; 13] = nt::string::utf_16("StartAddress");
+
+/// Of which threads it is asked where they begin to run; the numbers are the registry's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct StartAddress(u32);
+
+impl StartAddress {
+    /// Of those that another process made. The question is most of what a thread costs.
+    pub(crate) const REMOTE: Self = Self(1);
+    /// Of every one.
+    pub(crate) const ALL: Self = Self(2);
+
+    /// Whether it is asked of a thread that another process made, or its own.
+    pub(crate) fn is_asked(self, is_remote: bool) -> bool {
+        self == Self::ALL || (is_remote && self == Self::REMOTE)
+    }
+}
+
+/// From asking no thread to asking all.
+const START_ADDRESS_BOUNDS: Bounds = Bounds {
+    min: 0,
+    max: StartAddress::ALL.0,
+    default: StartAddress::REMOTE.0,
+};
+
 /// A setting's bounds and its default.
 #[derive(Clone, Copy, Debug)]
 struct Bounds {
@@ -34,6 +59,7 @@ pub(crate) struct Settings {
     /// Bytes of queued records.
     pub(crate) queue_limit: u32,
     pub(crate) flush_interval_ms: u32,
+    pub(crate) start_address: StartAddress,
     pub(crate) refused: Conditions,
 }
 
@@ -52,6 +78,7 @@ impl Settings {
         let (queue_limit, queue_refused) = QUEUE_LIMIT_BOUNDS.apply(read(&QUEUE_LIMIT));
         let (flush_interval_ms, flush_refused) =
             FLUSH_INTERVAL_BOUNDS.apply(read(&FLUSH_INTERVAL_MS));
+        let (start_address, start_refused) = START_ADDRESS_BOUNDS.apply(read(&START_ADDRESS));
         let mut refused = Conditions::default();
         if queue_refused {
             refused = refused.with(Conditions::QUEUE_LIMIT_REFUSED);
@@ -59,9 +86,13 @@ impl Settings {
         if flush_refused {
             refused = refused.with(Conditions::FLUSH_INTERVAL_REFUSED);
         }
+        if start_refused {
+            refused = refused.with(Conditions::START_ADDRESS_REFUSED);
+        }
         Self {
             queue_limit,
             flush_interval_ms,
+            start_address: StartAddress(start_address),
             refused,
         }
     }

@@ -9,19 +9,25 @@ use nt::process::{Process, Thread, current_process_id, current_thread_id};
 
 impl ThreadNotify for Sensor {
     fn thread_start(&'static self, process_id: u32, thread_id: u32) {
-        let thread = Thread::lookup(thread_id).ok();
-        let start_time = thread
-            .as_ref()
-            .map_or(0, |thread| thread.process().create_time_ns());
+        let is_remote = current_process_id() != process_id;
+        let is_asked = self.settings.start_address.is_asked(is_remote);
+        // Of a thread that its own process makes there is nothing else to look up.
+        let thread = if is_remote || is_asked {
+            Thread::lookup(thread_id).ok()
+        } else {
+            None
+        };
+        let start_time = match &thread {
+            Some(thread) => thread.process().create_time_ns(),
+            None if is_remote => 0,
+            None => Process::current().create_time_ns(),
+        };
         // The question needs a handle, which the kernel gives at PASSIVE_LEVEL only.
         let start_address = thread
-            .filter(|_thread| irql::is_passive())
+            .filter(|_thread| is_asked && irql::is_passive())
             .and_then(|thread| thread.start_address().ok());
-        let flags = if start_address.is_some() {
-            Flags::NONE
-        } else {
-            Flags::START_ADDRESS_UNAVAILABLE
-        };
+        let is_lacking = is_asked && start_address.is_none();
+        let flags = Flags::NONE.with_if(is_lacking, Flags::START_ADDRESS_UNAVAILABLE);
         let event = Event::ThreadStart(Start {
             creator_process_id: current_process_id(),
             creator_thread_id: current_thread_id(),
@@ -43,6 +49,11 @@ impl Sensor {
     /// Stores an event at `DISPATCH_LEVEL`: a thread that is preempted, or suspended, between reserving
     /// a record and submitting it would hold up all that are behind it. Here are no texts, for which a
     /// page may be missed.
+    #[expect(
+        clippy::inline_always,
+        reason = "the kind of the event is known here, as it is for `record`"
+    )]
+    #[inline(always)]
     fn record_undisturbed(&self, header: Header, event: &Event<'_>) {
         let _raised = Raised::to_dispatch_level();
         self.record(header, event, &Extension::None);

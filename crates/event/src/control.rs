@@ -146,6 +146,8 @@ impl Conditions {
     pub const QUEUE_LIMIT_REFUSED: Self = Self(1);
     /// `FlushIntervalMs` has the wrong type or is out of range; the default is in use.
     pub const FLUSH_INTERVAL_REFUSED: Self = Self(1 << 1);
+    /// The registry value `StartAddress` was refused in favour of the default.
+    pub const START_ADDRESS_REFUSED: Self = Self(1 << 3);
     /// The queue's bookkeeping was overwritten from outside; every further event counts as lost.
     pub const QUEUE_CORRUPT: Self = Self(1 << 2);
 

@@ -47,6 +47,9 @@ fn main() -> ExitCode {
     let case = std::env::args().nth(1);
     match case.as_deref() {
         Some("thread_start") => record(|machine, number| {
+            machine.start_thread((PROCESS_ID, 8), PROCESS_ID, number, 0x7ff6_0000_1000);
+        }),
+        Some("remote_thread_start") => record(|machine, number| {
             let creator = (SYSTEM_PROCESS_ID, 8);
             machine.start_thread(creator, PROCESS_ID, number, 0x7ff6_0000_1000);
         }),

@@ -140,13 +140,16 @@ fn values_that_cannot_be_are_refused_and_reported() {
         let machine = Machine::new();
         machine.set_value("QueueLimit", kind, data);
         machine.set_value("FlushIntervalMs", kind, data);
+        machine.set_value("StartAddress", kind, data);
         let (machine, file) = started_on(machine);
 
         let counters = counters(&file);
         assert_eq!(counters.queue_limit, 4 * 1024 * 1024, "the default");
         assert_eq!(
             counters.conditions,
-            Conditions::QUEUE_LIMIT_REFUSED.with(Conditions::FLUSH_INTERVAL_REFUSED)
+            Conditions::QUEUE_LIMIT_REFUSED
+                .with(Conditions::FLUSH_INTERVAL_REFUSED)
+                .with(Conditions::START_ADDRESS_REFUSED)
         );
         stop(machine, file);
     }

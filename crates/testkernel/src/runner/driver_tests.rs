@@ -311,7 +311,10 @@ fn balances_when_calls_fail(kernel: &Kernel) -> Outcome {
         "MmMapLockedPagesSpecifyCache",
     ];
     let line = format!("{} play threads 4", own_path()?);
-    let driver = Driver::started()?;
+    let driver = Driver::install(DRIVER_PATH)?;
+    // The driver asks each thread for its start address.
+    set_number(DRIVER_SERVICE, "Parameters", "StartAddress", 2)?;
+    driver.start()?;
     for function in CALLS {
         for nth in [1, 3] {
             kernel.fail(function, nth)?;

@@ -87,12 +87,17 @@ impl Witness<'_> {
                 thread_id,
                 exit_status,
             },
-            Happening::ThreadStart { start_address } => Fact::ThreadStart {
-                process_id,
-                thread_id,
-                creator: self.thread_creator(process_id, thread_id),
-                start_address,
-            },
+            Happening::ThreadStart { start_address } => {
+                let creator = self.thread_creator(process_id, thread_id);
+                // Threads of their own processes are not asked for it by default.
+                let is_asked = creator.0 != process_id;
+                Fact::ThreadStart {
+                    process_id,
+                    thread_id,
+                    creator,
+                    start_address: if is_asked { start_address } else { 0 },
+                }
+            }
             Happening::ThreadExit => Fact::ThreadExit {
                 process_id,
                 thread_id,

@@ -92,6 +92,13 @@ impl DriverState {
                 welcome.flush_interval_ms
             ));
         }
+        if conditions.contains(Conditions::START_ADDRESS_REFUSED) {
+            refused.push(
+                "StartAddress is refused: it must be a REG_DWORD from 0 (no thread) to 2 (all); 1, \
+                 threads that another process makes, is in use"
+                    .to_owned(),
+            );
+        }
         if conditions.contains(Conditions::QUEUE_CORRUPT) {
             refused.push(
                 "the driver's queue was overwritten from outside and takes no more events; \

@@ -31,6 +31,12 @@ const SUBJECT: Subject = Subject {
     package: "driver",
     cases: &[
         case("thread_start", "thread_start", THREAD, Some(600)),
+        case(
+            "remote_thread_start",
+            "remote_thread_start",
+            THREAD,
+            Some(600),
+        ),
         case("thread_exit", "thread_exit", THREAD, Some(600)),
         case("process_start", "process_start", PROCESS, Some(3000)),
         case("process_exit", "process_exit", PROCESS, None),
