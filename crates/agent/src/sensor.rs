@@ -122,6 +122,14 @@ pub enum Error {
         /// The one thing to do about it.
         cure: String,
     },
+    /// Somebody else is in the way, who will go: it is worth trying again.
+    #[error("{cause}")]
+    Busy {
+        /// Who.
+        cause: String,
+        /// What ends it sooner.
+        cure: String,
+    },
     /// It ran and broke.
     #[error("{action}: {source}")]
     Io {

@@ -127,7 +127,14 @@ impl Recording {
     pub(super) fn choose_sensor(&self, waker: &Waker) -> Result<Box<dyn Sensor>, Failure> {
         let settings = self.config.sensor_settings(waker);
         let Choice { sensor, refused } =
-            choice::open(self.config.source, &settings).map_err(Failure::no_sensor)?;
+            choice::open(self.config.source, &settings).map_err(|none| {
+                if none.passes() {
+                    // Another agent's turn is no reason for a service to stay away.
+                    Failure::from(none)
+                } else {
+                    Failure::no_sensor(none)
+                }
+            })?;
         for refusal in &refused {
             say!("{refusal}");
         }
@@ -203,6 +210,9 @@ pub(super) fn failure_of(source: &'static str, error: pipeline::Error) -> Failur
     match error {
         pipeline::Error::Sensor(error @ sensor::Error::Unavailable { .. }) => {
             Failure::no_sensor(choice::Refusal::new(source, error))
+        }
+        pipeline::Error::Sensor(error @ sensor::Error::Busy { .. }) => {
+            choice::Refusal::new(source, error).into()
         }
         error => error.into(),
     }

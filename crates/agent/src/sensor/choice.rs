@@ -114,18 +114,26 @@ pub struct Refusal {
     pub cause: String,
     /// What to do about it.
     pub cure: String,
+    /// Whether that passes by itself.
+    pub passes: bool,
 }
 
 impl Refusal {
     /// The refusal that `error` of the tier `name` is.
     pub fn new(name: &'static str, error: Error) -> Self {
-        match error {
-            Error::Unavailable { cause, cure } => Self { name, cause, cure },
-            error @ Error::Io { .. } => Self {
-                name,
-                cause: error.to_string(),
-                cure: "run `systrail doctor`, which looks closer".to_owned(),
-            },
+        let passes = matches!(error, Error::Busy { .. });
+        let (cause, cure) = match error {
+            Error::Unavailable { cause, cure } | Error::Busy { cause, cure } => (cause, cure),
+            error @ Error::Io { .. } => (
+                error.to_string(),
+                "run `systrail doctor`, which looks closer".to_owned(),
+            ),
+        };
+        Self {
+            name,
+            cause,
+            cure,
+            passes,
         }
     }
 }
@@ -133,6 +141,13 @@ impl Refusal {
 /// Nothing runs here.
 #[derive(Debug, thiserror::Error)]
 pub struct NoneRuns(pub Vec<Refusal>);
+
+impl NoneRuns {
+    /// Whether one may run in a moment: what is in its way passes by itself.
+    pub fn passes(&self) -> bool {
+        self.0.iter().any(|refusal| refusal.passes)
+    }
+}
 
 impl fmt::Display for NoneRuns {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -161,7 +176,28 @@ pub fn open(source: Source, settings: &Settings) -> Result<Choice, NoneRuns> {
             name: source.name(),
             cause: "it is for another system".to_owned(),
             cure: "leave --source and `source` out, or say auto".to_owned(),
+            passes: false,
         });
     }
     Err(NoneRuns(refused))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The service ended for good where another agent read the driver for a moment.
+    #[test]
+    fn what_passes_by_itself_is_told_apart_from_what_does_not() {
+        let (cause, cure) = ("somebody".to_owned(), "wait".to_owned());
+        let busy = Refusal::new("driver", Error::Busy { cause, cure });
+        let (cause, cure) = ("no driver".to_owned(), "install it".to_owned());
+        let unavailable = || {
+            let (cause, cure) = (cause.clone(), cure.clone());
+            Refusal::new("etw", Error::Unavailable { cause, cure })
+        };
+        assert_eq!(busy.to_string(), "driver does not run here: somebody; wait");
+        assert!(!NoneRuns(vec![unavailable()]).passes());
+        assert!(NoneRuns(vec![busy, unavailable()]).passes());
+    }
 }

@@ -36,11 +36,11 @@ pub fn open(error: io::Error) -> Error {
             "start systrail from a prompt that was opened with \"Run as administrator\"",
         ),
         // The kernel lets nobody in any more, and unloads it when the last is out.
-        Some(code::NO_SUCH_DEVICE) => unavailable(
+        Some(code::NO_SUCH_DEVICE) => busy(
             "the driver is being stopped, which ends when nobody has it open any more",
             "end the agent that has it open, then start the driver again",
         ),
-        Some(code::SHARING_VIOLATION) => unavailable(
+        Some(code::SHARING_VIOLATION) => busy(
             "another agent reads the driver, and only one can",
             "stop it first: `systrail service stop`, or Ctrl-C where it runs",
         ),
@@ -115,6 +115,13 @@ pub fn read(error: io::Error) -> Error {
     }
 }
 
+fn busy(cause: &str, cure: &str) -> Error {
+    Error::Busy {
+        cause: cause.to_owned(),
+        cure: cure.to_owned(),
+    }
+}
+
 fn unavailable(cause: &str, cure: &str) -> Error {
     Error::Unavailable {
         cause: cause.to_owned(),
@@ -133,14 +140,17 @@ mod tests {
 
     #[test]
     fn each_reason_why_the_device_cannot_be_opened_is_told() {
-        for (number, words) in [
-            (2, "not running"),
-            (5, "administrators"),
-            (32, "another agent"),
-            (433, "being stopped"),
+        for (number, words, passes) in [
+            (2, "not running", false),
+            (5, "administrators", false),
+            (32, "another agent", true),
+            (433, "being stopped", true),
         ] {
-            let (is_unavailable, text) = cause(&open(io::Error::from_raw_os_error(number)));
-            assert!(is_unavailable && text.contains(words), "{text}");
+            let error = open(io::Error::from_raw_os_error(number));
+            let (is_unavailable, text) = cause(&error);
+            assert!(text.contains(words), "{text}");
+            assert_eq!(is_unavailable, !passes, "{text}");
+            assert_eq!(matches!(error, Error::Busy { .. }), passes, "{text}");
         }
         let (is_unavailable, text) = cause(&open(io::Error::from_raw_os_error(1450)));
         assert!(!is_unavailable && text.contains("opening"), "{text}");

@@ -157,7 +157,7 @@ fn look(process: &Process, existing: &mut Existing, images: bool) {
         Ok(sid) => existing.user_sid = sid,
         Err(_protected) => existing.flags = existing.flags.with(Flags::USER_UNAVAILABLE),
     }
-    if images && let Ok(process) = Process::open_memory(existing.process_id) {
+    if images && let Ok(process) = Process::open_regions(existing.process_id) {
         // The id cannot have become another's: `process` above holds it.
         existing.images = process.images().into_iter().map(own).collect();
     }

@@ -23,7 +23,7 @@ use windows_sys::Win32::System::Memory::{MEM_IMAGE, MEMORY_BASIC_INFORMATION, Vi
 use windows_sys::Win32::System::ProcessStatus::K32GetMappedFileNameW;
 use windows_sys::Win32::System::Threading::{
     GetProcessTimes, OpenProcess, OpenProcessToken, PROCESS_QUERY_INFORMATION,
-    PROCESS_QUERY_LIMITED_INFORMATION, PROCESS_VM_READ,
+    PROCESS_QUERY_LIMITED_INFORMATION,
 };
 
 use super::call::{Answer, check, check_status, growing, owned};
@@ -50,6 +50,13 @@ const REGIONS_MAX: usize = 1 << 20;
 
 /// The longest path, in UTF-16 units.
 const PATH_SIZE_MAX: usize = 32 << 10;
+
+/// What everybody may know of a process.
+const ACCESS: u32 = PROCESS_QUERY_LIMITED_INFORMATION;
+
+/// That, and the regions of its memory with the files that are mapped there. Their contents are nobody's
+/// business: who opens lsass.exe to read its memory is what detectors of attacks look for.
+const REGIONS_ACCESS: u32 = PROCESS_QUERY_INFORMATION;
 
 /// What a process runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -165,12 +172,13 @@ pub struct Process(OwnedHandle);
 impl Process {
     /// Opens a process to ask what everybody may know.
     pub fn open(process_id: u32) -> io::Result<Self> {
-        Self::open_for(process_id, PROCESS_QUERY_LIMITED_INFORMATION)
+        Self::open_for(process_id, ACCESS)
     }
 
-    /// Opens a process to look at its memory as well. Protected processes do not allow that.
-    pub fn open_memory(process_id: u32) -> io::Result<Self> {
-        Self::open_for(process_id, PROCESS_QUERY_INFORMATION | PROCESS_VM_READ)
+    /// Opens a process to ask for the regions of its memory as well. Protected processes do not allow
+    /// that.
+    pub fn open_regions(process_id: u32) -> io::Result<Self> {
+        Self::open_for(process_id, REGIONS_ACCESS)
     }
 
     fn open_for(process_id: u32, access: u32) -> io::Result<Self> {
@@ -341,5 +349,23 @@ fn answer(status: i32, size: u32) -> Answer {
             Ok(()) => Answer::Filled,
             Err(error) => Answer::Failed(error),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The snapshot asked for PROCESS_VM_READ, of lsass.exe too, and never read a byte.
+    #[test]
+    fn no_process_is_opened_for_its_memory_or_to_be_changed() {
+        let asking = PROCESS_QUERY_INFORMATION | PROCESS_QUERY_LIMITED_INFORMATION;
+        assert_eq!((ACCESS | REGIONS_ACCESS) & !asking, 0);
+    }
+
+    #[test]
+    fn the_regions_of_this_process_are_told_with_their_files() {
+        let this = Process::open_regions(std::process::id()).unwrap();
+        assert!(this.images().iter().any(|image| !image.path.is_empty()));
     }
 }
