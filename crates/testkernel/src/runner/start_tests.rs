@@ -45,7 +45,7 @@ const INSUFFICIENT_RESOURCES: u32 = 0xc000_009a;
 
 /// The calls of a start that can fail, each with the steps that use it, in turn.
 const CALLS: &[(&str, &[u32])] = &[
-    ("ExAllocatePoolWithTag", &[1, 1, 1, 1, 0]),
+    ("ExAllocatePoolWithTag", &[1, 1, 1, 1, 1, 0]),
     ("PsSetCreateProcessNotifyRoutineEx2", &[2]),
     ("PsSetCreateThreadNotifyRoutineEx", &[3]),
     ("PsSetLoadImageNotifyRoutine", &[4]),
