@@ -64,7 +64,7 @@ impl Sensor {
             record_size_max: to_u32(self.record_size_max()),
             batch_size: to_u32(self.batch_size),
             flush_interval_ms: self.settings.flush_interval_ms,
-            queue_limit: to_u32(self.ring.room_size()),
+            queue_limit: to_u32(self.queue.room_size()),
             reads_max: to_u32(READS_MAX),
         };
         answer(request, |writer| welcome.write(writer))
@@ -82,9 +82,9 @@ impl Sensor {
     /// account never claims more than was produced.
     fn counters(&self) -> Counters {
         let mut counters = Counters {
-            queue_used: to_u64(self.ring.used_size()),
-            queue_peak: to_u64(self.ring.peak_size()),
-            queue_limit: to_u64(self.ring.room_size()),
+            queue_used: to_u64(self.queue.used_size()),
+            queue_peak: to_u64(self.queue.peak_size()),
+            queue_limit: to_u64(self.queue.room_size()),
             batches: self.delivery.batches(),
             reads_pended: to_u32(self.delivery.reads_pended()),
             conditions: self.conditions(),
@@ -92,7 +92,7 @@ impl Sensor {
         };
         for (index, (kind, count)) in (0_usize..).zip(counters.kinds.iter_mut()) {
             let delivered = self.account.delivered(kind);
-            let lost = self.ring.lost(index);
+            let lost = self.queue.lost(index);
             *count = Count {
                 produced: self.account.produced(kind),
                 delivered,

@@ -1,6 +1,7 @@
 //! How far the stream has come: the reads that wait, and the batch that is put together next.
 
 use crate::account::Account;
+use crate::queue::{Merged, Queue as Rings};
 use core::fmt;
 use core::sync::atomic::AtomicBool;
 use event::control::Batch;
@@ -11,7 +12,7 @@ use nt::Status;
 use nt::csq::Queue;
 use nt::irp::{FileId, Read};
 use nt::lock::SpinLock;
-use ring_buffer::{Consumer, Ring};
+use ring_buffer::Record;
 
 /// Bytes of the record that tells of a loss.
 pub(crate) const LOST_SIZE: usize = HEADER_SIZE + Lost::SIZE;
@@ -87,27 +88,25 @@ impl fmt::Debug for Delivery {
 }
 
 impl Stream {
-    pub(crate) fn has_untold_losses(&self, ring: &Ring<'_>) -> bool {
+    pub(crate) fn has_untold_losses(&self, rings: &Rings) -> bool {
         (0_usize..)
             .zip(self.told.iter())
-            .any(|(index, (_kind, told))| ring.lost(index) != *told)
+            .any(|(index, (_kind, told))| rings.lost(index) != *told)
     }
 
     /// Puts as many whole records into the read as fit, and no more than are delivered at once.
     pub(crate) fn fill(
         &mut self,
         read: &mut Read,
-        consumer: &mut Consumer<'_>,
-        ring: &Ring<'_>,
+        merged: &mut Merged<'_>,
+        rings: &Rings,
         account: &Account,
     ) -> Served {
-        let (mut size, mut records) = self.tell_losses(read, ring);
-        while size < DELIVERED_SIZE_MAX
-            && let Some(record) = consumer.oldest()
-        {
+        let (mut size, mut records) = self.tell_losses(read, rings);
+        let mut tell_fn = |record: Record<'_>| {
             let bytes = record.bytes();
-            if !read.write(size, bytes) {
-                break;
+            if size >= DELIVERED_SIZE_MAX || !read.write(size, bytes) {
+                return false;
             }
             size = size.saturating_add(bytes.len());
             records = records.saturating_add(1);
@@ -116,6 +115,19 @@ impl Stream {
                 account.count_delivered(kind);
             }
             record.release();
+            true
+        };
+        loop {
+            // Most records are in such a run, where nobody looks at the other ring for each.
+            if let Some((others, mark)) = merged.run_of_others() {
+                while let Some(record) = others.oldest().filter(|record| record.is_before(mark))
+                    && tell_fn(record)
+                {}
+            }
+            let is_told = merged.oldest().is_some_and(&mut tell_fn);
+            if !is_told {
+                break;
+            }
         }
         if records == 0 {
             return Served::TooSmall;
@@ -136,17 +148,17 @@ impl Stream {
 
     /// Writes a record for each kind with losses that were not told yet; gives where the next
     /// record goes and how many were written.
-    fn tell_losses(&mut self, read: &mut Read, ring: &Ring<'_>) -> (usize, u32) {
+    fn tell_losses(&mut self, read: &mut Read, rings: &Rings) -> (usize, u32) {
         let (mut size, mut records) = (Batch::SIZE, 0_u32);
         for (index, (kind, told)) in (0_usize..).zip(self.told.iter_mut()) {
-            let lost = ring.lost(index);
+            let lost = rings.lost(index);
             let count = lost.saturating_sub(*told);
             if count == 0 {
                 continue;
             }
             let header = Header {
                 time: nt::time::now_ns(),
-                lost_before: ring.lost_total(),
+                lost_before: rings.lost_total(),
                 ..Header::default()
             };
             let event = Event::Lost(Lost {

@@ -19,6 +19,7 @@ mod control;
 mod delivery;
 mod image;
 mod process;
+mod queue;
 mod read;
 mod sensor;
 mod settings;

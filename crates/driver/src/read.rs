@@ -52,10 +52,11 @@ impl Sensor {
         }
     }
 
-    /// Sees to it that what was just stored or lost is delivered in time.
+    /// Sees to it that what was just stored or lost is delivered in time; its ring has `used_size` bytes
+    /// by now.
     ///
     /// IRQL: at most `DISPATCH_LEVEL`.
-    pub(crate) fn wake(&self) {
+    pub(crate) fn wake(&self, used_size: usize) {
         let delivery = &self.delivery;
         // Between storing the record and looking at the flags. The one in `deliver` stands between
         // clearing a flag and looking for records, so one of the two sides sees the other.
@@ -63,7 +64,7 @@ impl Sensor {
         if delivery.starved.load(Ordering::SeqCst) {
             return;
         }
-        if self.ring.used_size() < self.batch_size {
+        if used_size < self.batch_size {
             if set(&delivery.armed) {
                 self.flush.run_after(self.settings.flush_interval_ms);
             }
@@ -83,16 +84,16 @@ impl Sensor {
             }
             fence(Ordering::SeqCst);
             let mut stream = self.delivery.stream.lock();
-            let Some(mut consumer) = self.ring.consumer() else {
+            let Some(mut consumer) = self.queue.consumer() else {
                 return;
             };
-            if consumer.oldest().is_none() && !stream.has_untold_losses(&self.ring) {
+            if consumer.oldest().is_none() && !stream.has_untold_losses(&self.queue) {
                 return;
             }
             let Some(mut read) = self.oldest_read() else {
                 return;
             };
-            let served = stream.fill(&mut read, &mut consumer, &self.ring, &self.account);
+            let served = stream.fill(&mut read, &mut consumer, &self.queue, &self.account);
             drop(consumer);
             drop(stream);
             match served {

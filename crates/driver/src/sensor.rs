@@ -2,19 +2,20 @@
 
 use crate::account::Account;
 use crate::delivery::Delivery;
+use crate::queue::Queue;
 use crate::settings::Settings;
 use event::control::Conditions;
 use event::extension::{size_extended, write_extended};
-use event::{Event, Extension, Flags, Header, Kind, RECORD_SIZE_MAX, Subject, kind_and_size};
+use event::{Event, Extension, Flags, Header, RECORD_SIZE_MAX, kind_and_size};
 use nt::irp::FileId;
 use nt::lock::{SpinLock, TryLock};
 use nt::pool::Region;
 use nt::process::NameBuffer;
 use nt::timer::Deferred;
-use ring_buffer::{GRANULE_SIZE, Granule, LossCounter, Ring, Room, Word};
+use ring_buffer::Room;
 
-/// A quarter of the room is kept for process events.
-const KEPT_DIVISOR: usize = 4;
+/// A quarter of the room makes a batch due, in a small queue.
+const BATCH_DIVISOR: usize = 4;
 
 /// Queued bytes at which a read is completed before the flush interval is over, at most.
 const BATCH_SIZE_MAX: usize = 64 * 1024;
@@ -28,7 +29,7 @@ pub(crate) type LongPath = NameBuffer<LONG_PATH_UNITS>;
 /// The sensor; placed in the driver's region and shared by every callback.
 #[derive(Debug)]
 pub(crate) struct Sensor {
-    pub(crate) ring: Ring<'static>,
+    pub(crate) queue: Queue,
     pub(crate) account: Account,
     pub(crate) settings: Settings,
     /// Queued bytes at which a batch is due.
@@ -47,22 +48,17 @@ impl Sensor {
     /// IRQL: `PASSIVE_LEVEL`.
     pub(crate) fn place(region: &Region, settings: Settings) -> nt::Result<&'static Self> {
         let room = usize::try_from(settings.queue_limit).unwrap_or(0);
-        let count = room.checked_div(GRANULE_SIZE).unwrap_or(0);
-        let words = region.slice(count, Word::new)?;
-        let granules = region.slice(count, Granule::new)?;
-        let losses = region.slice(Kind::OBSERVED.len(), LossCounter::new)?;
-        let kept = room.checked_div(KEPT_DIVISOR).unwrap_or(0);
-        let ring = Ring::new(words, granules, losses, kept)
-            .map_err(|_unusable| nt::Status::INSUFFICIENT_RESOURCES)?;
+        let queue = Queue::place(region, room)?;
+        let batch_size = room.checked_div(BATCH_DIVISOR).unwrap_or(0);
         let long_path = region.slice(1, || TryLock::new(LongPath::new()))?;
         let long_path = long_path
             .first()
             .ok_or(nt::Status::INSUFFICIENT_RESOURCES)?;
         region.place_with(|| Self {
-            ring,
+            queue,
             account: Account::default(),
             settings,
-            batch_size: kept.min(BATCH_SIZE_MAX),
+            batch_size: batch_size.min(BATCH_SIZE_MAX),
             delivery: Delivery::new(),
             flush: Deferred::new(),
             consumer: SpinLock::new(None),
@@ -77,7 +73,7 @@ impl Sensor {
 
     /// Bytes of the largest record.
     pub(crate) fn record_size_max(&self) -> usize {
-        self.ring.record_size_max().min(RECORD_SIZE_MAX)
+        self.queue.record_size_max().min(RECORD_SIZE_MAX)
     }
 
     /// Stores one event, or counts it as lost, and sees to it that it is delivered in time.
@@ -96,9 +92,10 @@ impl Sensor {
             return;
         };
         self.account.count_produced(kind);
-        if let Ok(mut record) = self.ring.reserve(index, room_of(kind), size) {
+        let ring = self.queue.ring_of(kind);
+        if let Ok(mut record) = ring.reserve(index, Room::Common, size) {
             let header = Header {
-                lost_before: record.lost_before(),
+                lost_before: self.queue.lost_total(),
                 ..header
             };
             if write_extended(header, event, extension, record.bytes_mut()).is_some() {
@@ -107,24 +104,16 @@ impl Sensor {
                 record.lose();
             }
         }
-        self.wake();
+        self.wake(ring.used_size());
     }
 
     /// What is unusual, for the counters.
     pub(crate) fn conditions(&self) -> Conditions {
-        if self.ring.is_corrupt() {
+        if self.queue.is_corrupt() {
             self.settings.refused.with(Conditions::QUEUE_CORRUPT)
         } else {
             self.settings.refused
         }
-    }
-}
-
-/// Thread and image storms must not push out what happens to processes.
-const fn room_of(kind: Kind) -> Room {
-    match kind.subject() {
-        Some(Subject::Process) => Room::Kept,
-        _ => Room::Common,
     }
 }
 

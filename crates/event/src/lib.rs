@@ -280,6 +280,17 @@ pub fn kind_of(record: &[u8]) -> Result<Kind, Invalid> {
     reader.u16().map(Kind)
 }
 
+/// When the event of a record happened, for those who need nothing else of it.
+///
+/// # Errors
+/// When `record` ends before it.
+#[inline]
+pub fn time_of(record: &[u8]) -> Result<u64, Invalid> {
+    let mut reader = Reader::new(record);
+    let _size_kind_and_flags = reader.u64()?;
+    reader.u64()
+}
+
 /// The kind of `event` and the bytes of its record, header included; `None` for
 /// [`Event::Unknown`], which cannot be written.
 #[inline(always)]

@@ -23,6 +23,17 @@ impl Consumer<'_> {
     }
 }
 
+impl Consumer<'_> {
+    /// Marks what was reserved before this call.
+    pub fn mark(&self) -> Mark {
+        Mark(self.ring.room.reserved())
+    }
+}
+
+/// A place in the stream of records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mark(u64);
+
 impl Drop for Consumer<'_> {
     fn drop(&mut self) {
         self.ring.room.end_consuming();
@@ -44,6 +55,11 @@ impl Record<'_> {
     /// The record's bytes.
     pub fn bytes(&self) -> &[u8] {
         self.front.bytes()
+    }
+
+    /// Whether it was reserved before the mark was set.
+    pub fn is_before(&self, mark: Mark) -> bool {
+        self.front.next() <= mark.0
     }
 
     /// Gives the record's room back to the producers.

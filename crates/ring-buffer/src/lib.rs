@@ -44,7 +44,7 @@ mod room;
 mod sync;
 mod word;
 
-pub use consumer::{Consumer, Record};
+pub use consumer::{Consumer, Mark, Record};
 pub use producer::{Full, Reservation, Room};
 pub use room::{Granule, Word};
 

@@ -120,6 +120,11 @@ impl<'m> Shared<'m> {
         self.corrupt.load(Ordering::Relaxed)
     }
 
+    /// Granules that were reserved since the beginning of time.
+    pub(crate) fn reserved(&self) -> u64 {
+        self.head.0.load(Ordering::Acquire)
+    }
+
     /// Granules in use. The tail is loaded first, so the answer is never too small.
     pub(crate) fn used(&self) -> u64 {
         let tail = self.tail.0.load(Ordering::Acquire);
@@ -306,6 +311,11 @@ pub(crate) struct Front<'r> {
 }
 
 impl Front<'_> {
+    /// Where the record behind it begins.
+    pub(crate) fn next(&self) -> u64 {
+        self.next
+    }
+
     pub(crate) fn bytes(&self) -> &[u8] {
         let Some(bytes) = self.shared.bytes_at(self.index, self.size) else {
             return &[];
