@@ -5,6 +5,8 @@
 //! `sys/windows/wake.rs`. What only one has is declared for that one alone.
 
 pub mod believed;
+#[cfg(any(windows, test))]
+mod boot_id;
 #[cfg_attr(windows, path = "sys/windows/clock.rs")]
 pub mod clock;
 pub mod driver;

@@ -13,6 +13,7 @@ use windows_sys::Win32::System::SystemInformation::{
     ComputerNamePhysicalDnsHostname, GetComputerNameExW, GetSystemWindowsDirectoryW,
 };
 
+use super::boot_id;
 use super::call::{check, check_status, text, wide};
 use super::registry::{self, Value};
 use super::volumes::Volumes;
@@ -72,18 +73,7 @@ pub fn boot_id() -> io::Result<[u8; 16]> {
         // The host's name is the next best thing to tell machines apart.
         Err(_none) => name()?,
     };
-    let mut id = [0; 16];
-    let (machine_half, boot_half) = id.split_at_mut(8);
-    machine_half.copy_from_slice(&fnv(installation.as_bytes()).to_le_bytes());
-    boot_half.copy_from_slice(&boot.to_le_bytes());
-    Ok(id)
-}
-
-/// FNV-1a in 64 bits.
-fn fnv(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    })
+    Ok(boot_id::of(&installation, boot))
 }
 
 /// The drive letters there are now, and the directory of Windows.
