@@ -17,6 +17,8 @@ impl Guid {
     pub const IMAGE: Self = Self::new(0x2cb1_5d1d, 0x5fc1, 0x11d2, 0xabe1_00a0_c911_f518);
     /// What is told of the trace itself (`EventTraceEvent`).
     pub const EVENT_TRACE: Self = Self::new(0x68fd_d900, 0x4a3e, 0x11d1, 0x84f4_0000_f804_64e3);
+    /// What is told of losses while a session is followed (`RT_LostEvent`).
+    pub const LOST_EVENT: Self = Self::new(0x6a39_9ae0, 0x4bc6, 0x4de9, 0x870b_3657_f894_7e7e);
     /// The machine's configuration (`SystemConfig`).
     pub const SYSTEM_CONFIG: Self = Self::new(0x0185_3a65, 0x418f, 0x4f36, 0xaefc_dc0f_1d2f_d235);
     /// What who merges traces adds of the machine: volumes, directories of the system.

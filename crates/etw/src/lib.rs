@@ -12,8 +12,8 @@
 
 pub mod buffer;
 pub mod clock;
+pub mod delivered;
 pub mod encode;
-
 pub mod fields;
 pub mod file;
 pub mod guid;
