@@ -328,12 +328,21 @@ impl Recorder {
     fn lose(&mut self, time: u64, lost: loss::Lost) {
         if let Some(count) = self.counts.of(lost.kind) {
             count.lost = count.lost.saturating_add(lost.count);
+            // Sensors count by kind; what has none was produced all the same.
+            if lost.kind == Kind::ANY {
+                count.produced = count.produced.saturating_add(lost.count);
+            }
         }
         match lost.kind {
             Kind::PROCESS_EXIT => self.enricher.exits_were_lost(),
             Kind::IMAGE_LOAD => self.enricher.images_were_lost(),
-            // Where losses have no kind they are told as starts.
+            // Where losses have no kind some tell them as starts.
             Kind::PROCESS_START | Kind::PROCESS_EXEC => self.enricher.programs_were_lost(),
+            Kind::ANY => {
+                self.enricher.exits_were_lost();
+                self.enricher.programs_were_lost();
+                self.enricher.images_were_lost();
+            }
             _ => {}
         }
         self.emit_lost(time, lost.kind, lost.count, lost.reason.name().into());

@@ -24,6 +24,9 @@ impl Reason {
     /// What sees the events did not work for a while; the count is the least there can have been.
     pub const BLIND: Self = Self(7);
 
+    /// Windows lost whole buffers of a trace; the count is of buffers, the least there can have been.
+    pub const BUFFERS_LOST: Self = Self(8);
+
     /// The name in the log and the store.
     pub const fn name(self) -> &'static str {
         match self {
@@ -34,6 +37,7 @@ impl Reason {
             Self::SINK_BEHIND => "sink_behind",
             Self::UNKNOWN_KIND => "unknown_kind",
             Self::BLIND => "blind",
+            Self::BUFFERS_LOST => "buffers_lost",
             _ => "unknown",
         }
     }

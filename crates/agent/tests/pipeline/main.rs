@@ -2,6 +2,7 @@
 //! remembers: what goes in comes out, numbered and counted, and nothing goes missing in silence.
 
 mod context;
+mod windows;
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
