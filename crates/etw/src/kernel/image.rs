@@ -77,4 +77,51 @@ impl<'a> Image<'a> {
             path: fields.wide_text()?,
         })
     }
+
+    /// Whether its file is called `name`, as the kernel names the process that runs it, whatever the
+    /// case. The kernel cuts the names of old versions, and the provider those of exits; `is_cut` says
+    /// that this one is cut elsewhere.
+    pub fn has_name(&self, name: &[u8], is_cut: bool) -> bool {
+        const CUT_SIZES: [usize; 2] = [14, 15];
+        if name.is_empty() {
+            return false;
+        }
+        let (units, _odd) = self.path.as_chunks::<2>();
+        let backslash = [b'\\', 0];
+        let leaf = units.rsplit(|unit| *unit == backslash).next();
+        let leaf = leaf.unwrap_or_default();
+        let is_cut = is_cut || CUT_SIZES.contains(&name.len());
+        let fits = leaf.len() == name.len() || (is_cut && leaf.len() > name.len());
+        let same =
+            |(unit, byte): (&[u8; 2], &u8)| unit[0].eq_ignore_ascii_case(byte) && unit[1] == 0;
+        fits && leaf.iter().zip(name).all(same)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_has_the_name_of_its_process_whatever_the_case_and_where_that_is_cut() {
+        let wide = |text: &str| -> Vec<u8> {
+            let units = text.encode_utf16();
+            units.flat_map(u16::to_le_bytes).collect()
+        };
+        let has_name = |path: &[u8], name| {
+            let image = Image {
+                path,
+                ..Image::default()
+            };
+            image.has_name(name, false)
+        };
+        let path = wide(r"\Device\HarddiskVolume3\x\SecurityHealthSystray.exe");
+        assert!(has_name(&path, b"securityhealthsystray.exe"));
+        assert!(has_name(&path, b"SecurityHealth"));
+        assert!(!has_name(&path, b"Security"));
+        assert!(!has_name(&path, b""));
+        assert!(!has_name(b"", b"a"));
+        assert!(has_name(&wide("a.exe"), b"a.exe"));
+        assert!(!has_name(&wide(r"x\a.exe"), b"x\\a.exe"));
+    }
 }

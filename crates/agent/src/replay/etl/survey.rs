@@ -174,7 +174,7 @@ impl Survey {
     fn image(&mut self, act: Act, image: &Image<'_>, time: i64, processes: &mut Processes) {
         let known = processes.at(image.process_id, time);
         let rank = match act {
-            _ if has_name(image.path, &known.name) => Rank::Named,
+            _ if is_named(image, &known.name) => Rank::Named,
             Act::Began if known.started.is_some() => Rank::First,
             _ => return,
         };
@@ -215,40 +215,7 @@ impl Survey {
     }
 }
 
-/// Whether the file of a path in UTF-16 is called `name`, which may be cut.
-fn has_name(path: &[u8], name: &[u8]) -> bool {
-    /// The kernel cuts the names of old versions, and the provider those of exits, at so many bytes.
-    const CUT_SIZES: [usize; 2] = [14, 15];
-    if name.is_empty() {
-        return false;
-    }
-    let (units, _odd) = path.as_chunks::<2>();
-    let backslash = [b'\\', 0];
-    let leaf = units.rsplit(|unit| *unit == backslash).next();
-    let leaf = leaf.unwrap_or_default();
-    let is_cut = CUT_SIZES.contains(&name.len()) || name.len() >= processes::NAME_SIZE_MAX;
-    let fits = leaf.len() == name.len() || (is_cut && leaf.len() > name.len());
-    let same = |(unit, byte): (&[u8; 2], &u8)| unit[0].eq_ignore_ascii_case(byte) && unit[1] == 0;
-    fits && leaf.iter().zip(name).all(same)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_image_has_the_name_of_its_process_whatever_the_case_and_where_that_is_cut() {
-        let wide = |text: &str| -> Vec<u8> {
-            let units = text.encode_utf16();
-            units.flat_map(u16::to_le_bytes).collect()
-        };
-        let path = wide(r"\Device\HarddiskVolume3\x\SecurityHealthSystray.exe");
-        assert!(has_name(&path, b"securityhealthsystray.exe"));
-        assert!(has_name(&path, b"SecurityHealth"));
-        assert!(!has_name(&path, b"Security"));
-        assert!(!has_name(&path, b""));
-        assert!(!has_name(b"", b"a"));
-        assert!(has_name(&wide("a.exe"), b"a.exe"));
-        assert!(!has_name(&wide(r"x\a.exe"), b"x\\a.exe"));
-    }
+/// Whether an image has the name of a process, of which so much is kept.
+fn is_named(image: &Image<'_>, name: &[u8]) -> bool {
+    image.has_name(name, name.len() >= processes::NAME_SIZE_MAX)
 }
