@@ -1,11 +1,11 @@
 //! What Windows' sensors hand over and others do not: losses without a kind, tokens of which little is
-//! known.
+//! known, processes that never run their creator's program.
 
 use event::process::Unavailable;
 use event::{Extension, Flags, Header, Kind, process};
 use systrail::trail::Body;
 
-use super::{Step, TICK, fork, losses, lost, record, thread_exit};
+use super::{Step, TICK, fork, losses, lost, record, step, thread_exit};
 
 /// No sensor counts what has no kind, and an account of it did not balance.
 #[test]
@@ -57,4 +57,39 @@ fn a_token_of_which_only_the_user_is_known_says_no_more() {
     assert_eq!(told(Unavailable::default()), (true, 0));
     let level = Unavailable::INTEGRITY_LEVEL.with(Unavailable::ELEVATED);
     assert_eq!(told(level), (false, 2));
+}
+
+/// It was told as running what its creator does, and its own command line was not told.
+#[test]
+fn a_process_of_windows_never_runs_its_creators_program() {
+    let utf_16 = |process_id, parent, image: &'static [u8], command_line: &'static [u8]| {
+        let forked = fork(TICK, parent, process_id);
+        let unavailable = if image.is_empty() {
+            Flags::IMAGE_UNAVAILABLE
+        } else {
+            Flags::NONE
+        };
+        let header = Header {
+            flags: Flags::UTF_16.with(unavailable),
+            ..forked.header
+        };
+        let start = process::Start {
+            parent_process_id: parent,
+            creator_process_id: parent,
+            image,
+            command_line,
+            ..process::Start::default()
+        };
+        step(header, event::Event::ProcessStart(start))
+    };
+    let script = vec![
+        utf_16(10, 1, b"\\\0a\0", b"a\0"),
+        utf_16(20, 10, b"", b"b\0 \0x\0"),
+    ];
+    let (events, _) = record(vec![script]);
+    let Body::ProcessStart(start) = &events[2].body else {
+        panic!("{:?}", events[2]);
+    };
+    assert_eq!(start.program.image, None);
+    assert_eq!(start.program.command_line, Some("b x".into()));
 }
