@@ -19,6 +19,7 @@ pub mod processes;
 #[cfg_attr(windows, path = "sys/windows/sockets.rs")]
 pub mod sockets;
 pub mod thread;
+pub mod trace;
 #[cfg_attr(windows, path = "sys/windows/users.rs")]
 pub mod users;
 pub mod volumes;

@@ -34,7 +34,7 @@ impl Guid {
     }
 
     /// The parts of which [`new`](Self::new) makes it.
-    fn parts(self) -> (u32, u16, u16, u64) {
+    pub fn parts(self) -> (u32, u16, u16, u64) {
         let mut fields = Fields::new(&self.0);
         let first = fields.u32().unwrap_or_default();
         let (second, third) = (
