@@ -1,6 +1,7 @@
 //! What observes a system: the [`Sensor`] trait and the batches sensors hand over.
 
 pub mod choice;
+pub mod etw;
 pub mod existing;
 pub mod seam;
 pub mod windows;
@@ -46,7 +47,7 @@ pub(crate) fn processes_now() -> std::io::Result<Vec<existing::Existing>> {
 /// The life of a sensor: [`start`](Sensor::start) once, [`read`](Sensor::read) until told to stop,
 /// [`stop`](Sensor::stop) once. Dropping it at any moment detaches everything from the kernel.
 pub trait Sensor: Send {
-    /// The name in the trail: `ebpf`, `perf`, `connector`, `driver`.
+    /// The name in the trail: `ebpf`, `perf`, `connector`, `driver`, `etw`.
     fn source(&self) -> &'static str;
 
     /// Begins to record. On return every event from now on will be seen, and `batch` holds the
