@@ -71,3 +71,6 @@ pub mod security;
 #[cfg(windows)]
 #[path = "sys/windows/service_config.rs"]
 pub mod service_config;
+#[cfg(windows)]
+#[path = "sys/windows/trace_session.rs"]
+pub mod trace_session;

@@ -112,7 +112,7 @@ pub struct SinkCount {
 /// The account of a run: what `--summary` writes and `sensor_stop` carries.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Account {
-    /// The sensor: `ebpf`, `perf`, `connector`, `driver`, `replay`.
+    /// The sensor: `ebpf`, `perf`, `connector`, `driver`, `etw`, `replay`.
     pub source: String,
     /// How long the sensor recorded.
     pub duration_ns: u64,

@@ -21,16 +21,19 @@ pub enum Source {
     Connector,
     /// The Windows driver.
     Driver,
+    /// A session of Windows' event tracing.
+    Etw,
 }
 
 impl Source {
     /// Every source by the name it has on the command line and in the file.
-    pub const NAMES: [(&'static str, Self); 5] = [
+    pub const NAMES: [(&'static str, Self); 6] = [
         ("auto", Self::Auto),
         ("ebpf", Self::Ebpf),
         ("perf", Self::Perf),
         ("connector", Self::Connector),
         ("driver", Self::Driver),
+        ("etw", Self::Etw),
     ];
 
     /// Its name.
@@ -57,12 +60,25 @@ pub struct Tier {
 
 /// Every tier of this system, the best first.
 #[cfg(windows)]
-pub const TIERS: &[Tier] = &[Tier {
-    source: Source::Driver,
-    name: "driver",
-    lacks: &[],
-    open_fn: super::windows::open,
-}];
+pub const TIERS: &[Tier] = &[
+    Tier {
+        source: Source::Driver,
+        name: "driver",
+        lacks: &[],
+        open_fn: super::windows::open,
+    },
+    Tier {
+        source: Source::Etw,
+        name: "etw",
+        lacks: &[
+            "integrity level and elevation of a process",
+            "a command line beyond the 512 or 1,024 characters at which the kernel cuts it",
+            "the path of a program that ends before it loads an image",
+            "the kinds of lost events: their number alone",
+        ],
+        open_fn: super::etw::open,
+    },
+];
 
 /// Every tier of this system, the best first.
 #[cfg(target_os = "linux")]

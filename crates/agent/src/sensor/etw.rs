@@ -70,6 +70,14 @@ const DRAIN_TIME_MAX: Duration = Duration::from_secs(3);
 const RESTARTS_MAX: usize = 3;
 const RESTARTS_WITHIN_S: u64 = 60;
 
+/// Starts a session, looks that it is there, and ends it.
+#[cfg(windows)]
+pub fn open(settings: &Settings) -> Result<Box<dyn Sensor>, Error> {
+    let tracing = crate::sys::trace_session::Session::new(&settings.waker)
+        .map_err(Error::io("preparing to follow a session of event tracing"))?;
+    Ok(Box::new(EtwSensor::open(tracing, settings)?))
+}
+
 /// The sensor.
 #[derive(Debug)]
 pub struct EtwSensor<T: Tracing> {

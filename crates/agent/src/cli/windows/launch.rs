@@ -42,7 +42,7 @@ pub(super) struct Launched {
     keep: bool,
 }
 
-/// Has the driver run, where this user may.
+/// Has the driver run, where this user may. Where it does not, and any sensor would do, that is said.
 pub(super) fn begin(config: &Config, arguments: LaunchArguments) -> Result<Launched, Failure> {
     let is_for_driver = matches!(config.source, Source::Auto | Source::Driver);
     // Who is no administrator is told so when the device is opened.
@@ -53,7 +53,15 @@ pub(super) fn begin(config: &Config, arguments: LaunchArguments) -> Result<Launc
             Stay::Recording
         };
         let origin = origin(arguments.allow_writable);
-        Launch::begin(config.flush_interval, origin, stay).map_err(Failure::no_sensor)?
+        match Launch::begin(config.flush_interval, origin, stay) {
+            Ok(launch) => launch,
+            // Nearly nobody has a driver that Windows loads; there is another way.
+            Err(error) if config.source == Source::Auto => {
+                say!("{error}; going on without the driver");
+                Launch::default()
+            }
+            Err(error) => return Err(Failure::no_sensor(error)),
+        }
     } else {
         Launch::default()
     };

@@ -1,5 +1,7 @@
 //! What the sensor promises, on a Windows that a test scripts.
 
+#[cfg(windows)]
+mod here;
 mod script;
 mod sessions;
 
