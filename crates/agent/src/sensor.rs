@@ -1,6 +1,7 @@
 //! What observes a system: the [`Sensor`] trait and the batches sensors hand over.
 
 pub mod choice;
+pub mod compare;
 pub mod etw;
 pub mod existing;
 pub mod seam;

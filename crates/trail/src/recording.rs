@@ -24,7 +24,7 @@ fields! {
     /// A sensor began to record.
     #[derive(Clone, Debug, PartialEq)]
     pub struct SensorStart {
-        /// the sensor: `ebpf`, `perf`, `connector`, `driver`, `etw`, `replay`; `etl` for a trace of Windows
+        /// the sensor: `ebpf`, `perf`, `connector`, `driver`, `etw`, `driver+etw`, `replay`; `etl` for a trace of Windows
         source: Cow<'static, str> => PlainText in Row since 1;
         /// the version of the agent
         version: Cow<'static, str> => PlainText in Row since 1;
@@ -38,7 +38,7 @@ fields! {
     /// A sensor stopped.
     #[derive(Clone, Debug, PartialEq)]
     pub struct SensorStop {
-        /// the sensor: `ebpf`, `perf`, `connector`, `driver`, `etw`, `replay`; `etl` for a trace of Windows
+        /// the sensor: `ebpf`, `perf`, `connector`, `driver`, `etw`, `driver+etw`, `replay`; `etl` for a trace of Windows
         source: Cow<'static, str> => PlainText in Row since 1;
         /// the version of the agent
         version: Cow<'static, str> => PlainText in Row since 1;

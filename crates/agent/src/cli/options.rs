@@ -40,7 +40,7 @@ pub(super) struct Options {
     #[arg(value_parser = ["process", "thread", "image"])]
     events: Option<Vec<String>>,
     /// How to observe the machine; auto takes the best that runs here
-    #[arg(long, value_name = "SOURCE", value_parser = ["auto", "driver", "etw", "ebpf", "perf", "connector"])]
+    #[arg(long, value_name = "SOURCE", value_parser = ["auto", "driver", "etw", "driver+etw", "ebpf", "perf", "connector"])]
     source: Option<String>,
     /// Read this configuration instead of the system's (`systrail config check` names it)
     #[arg(long, value_name = "FILE")]

@@ -146,7 +146,7 @@ fn a_wrong_type_is_refused_with_the_right_one() {
     assert_eq!(
         finding("source = 3"),
         "1:10: error: source: 3: this is of type integer; it must be one of \"auto\", \"ebpf\", \
-         \"perf\", \"connector\", \"driver\", \"etw\""
+         \"perf\", \"connector\", \"driver\", \"etw\", \"driver+etw\""
     );
     assert!(finding("log = 1").contains("a table, [log]"));
     assert!(finding("include = 1").contains("[[include]]"));
@@ -174,7 +174,7 @@ fn a_wrong_choice_is_refused_with_the_likely_one() {
     assert_eq!(
         finding("source = \"epbf\""),
         "1:10: error: source: \"epbf\": did you mean \"ebpf\"? it must be one of \"auto\", \
-         \"ebpf\", \"perf\", \"connector\", \"driver\", \"etw\""
+         \"ebpf\", \"perf\", \"connector\", \"driver\", \"etw\", \"driver+etw\""
     );
     assert!(finding("events = [\"proces\"]").starts_with("1:11: error: events: \"proces\": did"));
     assert!(finding("events = []").contains("record nothing"));

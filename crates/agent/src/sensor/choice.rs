@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use super::compare::Compared;
 use super::{Error, Sensor, Settings};
 
 /// Which sensor is to record.
@@ -23,17 +24,20 @@ pub enum Source {
     Driver,
     /// A session of Windows' event tracing.
     Etw,
+    /// The Windows driver, compared with such a session.
+    DriverEtw,
 }
 
 impl Source {
     /// Every source by the name it has on the command line and in the file.
-    pub const NAMES: [(&'static str, Self); 6] = [
+    pub const NAMES: [(&'static str, Self); 7] = [
         ("auto", Self::Auto),
         ("ebpf", Self::Ebpf),
         ("perf", Self::Perf),
         ("connector", Self::Connector),
         ("driver", Self::Driver),
         ("etw", Self::Etw),
+        ("driver+etw", Self::DriverEtw),
     ];
 
     /// Its name.
@@ -178,6 +182,12 @@ impl fmt::Display for NoneRuns {
 /// Opens the sensor of `source`, or for [`Source::Auto`] the first that opens.
 pub fn open(source: Source, settings: &Settings) -> Result<Choice, NoneRuns> {
     let mut refused = Vec::new();
+    let tier = |source| TIERS.iter().find(|tier| tier.source == source);
+    if source == Source::DriverEtw
+        && let (Some(driver), Some(etw)) = (tier(Source::Driver), tier(Source::Etw))
+    {
+        return open_both(driver, etw, settings);
+    }
     for tier in TIERS {
         if source != Source::Auto && source != tier.source {
             continue;
@@ -196,6 +206,19 @@ pub fn open(source: Source, settings: &Settings) -> Result<Choice, NoneRuns> {
         });
     }
     Err(NoneRuns(refused))
+}
+
+/// Opens both: one records, and is compared with the other.
+fn open_both(recorder: &Tier, witness: &Tier, settings: &Settings) -> Result<Choice, NoneRuns> {
+    let open = |tier: &Tier| {
+        (tier.open_fn)(settings).map_err(|error| NoneRuns(vec![Refusal::new(tier.name, error)]))
+    };
+    let (recorder, witness) = (open(recorder)?, open(witness)?);
+    let now_fn = || crate::sys::clock::now().0;
+    Ok(Choice {
+        sensor: Box::new(Compared::new(recorder, witness, &settings.waker, now_fn)),
+        refused: Vec::new(),
+    })
 }
 
 #[cfg(test)]

@@ -119,7 +119,7 @@ fn wrong_arguments_end_with_2_and_say_what_is_allowed() {
         ),
         (
             &["run", "--source", "magic"],
-            "auto, driver, etw, ebpf, perf, connector",
+            "auto, driver, etw, driver+etw, ebpf, perf, connector",
         ),
         (&["run", "--on-loss", "cry"], "log, fail"),
         (&["run", "--log", "x", "--no-log"], "cannot be used with"),

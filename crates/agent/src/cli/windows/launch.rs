@@ -44,7 +44,10 @@ pub(super) struct Launched {
 
 /// Has the driver run, where this user may. Where it does not, and any sensor would do, that is said.
 pub(super) fn begin(config: &Config, arguments: LaunchArguments) -> Result<Launched, Failure> {
-    let is_for_driver = matches!(config.source, Source::Auto | Source::Driver);
+    let is_for_driver = matches!(
+        config.source,
+        Source::Auto | Source::Driver | Source::DriverEtw
+    );
     // Who is no administrator is told so when the device is opened.
     let launch = if is_for_driver && privilege::is_elevated().unwrap_or(true) {
         let stay = if arguments.keep {

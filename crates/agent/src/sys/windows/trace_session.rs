@@ -55,6 +55,8 @@ const NAME_SIZE: usize = 1024;
 const SESSIONS_MAX: usize = 64;
 /// What `OpenTrace` returns when it fails (`INVALID_PROCESSTRACE_HANDLE`).
 const NO_HANDLE: u64 = u64::MAX;
+/// The longest wait once the waker is woken: there is something else to do.
+const WOKEN_WAIT: Duration = Duration::from_millis(10);
 /// The longest that following takes to end when it is to.
 const LEAVE_TIME_MAX: Duration = Duration::from_secs(1);
 
@@ -240,10 +242,16 @@ impl Tracing for Session {
         if inbox.is_due() {
             return;
         }
-        let handles = [self.waker.event(), self.arrived.as_raw_handle()];
+        let handles = [self.arrived.as_raw_handle(), self.waker.event()];
+        // One that was woken stays so, and would end every wait at once.
+        let (count, time) = if self.waker.is_woken() {
+            (1, time.min(WOKEN_WAIT))
+        } else {
+            (2, time)
+        };
         let ms = u32::try_from(time.as_millis()).unwrap_or(u32::MAX - 1);
-        // SAFETY: two handles that are open as long as `self` is.
-        let _either = unsafe { WaitForMultipleObjects(2, handles.as_ptr(), 0, ms.max(1)) };
+        // SAFETY: at most two handles, which are open as long as `self` is.
+        let _either = unsafe { WaitForMultipleObjects(count, handles.as_ptr(), 0, ms.max(1)) };
     }
 
     fn mark(&mut self) -> io::Result<u32> {
