@@ -2,6 +2,7 @@
 
 #[cfg(windows)]
 mod here;
+mod samples;
 mod script;
 mod sessions;
 

@@ -64,6 +64,8 @@ pub(super) struct Windows {
     pub(super) running: Vec<Running>,
     /// What happens while the rundown is told, before the process at that place in it.
     pub(super) meanwhile: Vec<(usize, Written)>,
+    /// What was written before, told into the rundown as it is.
+    pub(super) written: Vec<Written>,
     /// When processes were created, and what those run that can be asked.
     pub(super) created: HashMap<u32, u64>,
     pub(super) images: HashMap<u32, &'static str>,
@@ -77,6 +79,28 @@ pub(super) struct Windows {
 /// The machine as the sensor knows it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Scripted(pub(super) Arc<Mutex<Windows>>);
+
+impl Written {
+    /// What a file has under a group of the kernel's, a session tells under its class.
+    pub(super) fn of_hook(group: u8, r#type: u8, event: &etw::header::Event<'_>) -> Option<Self> {
+        const LOAD: u8 = 10;
+        let guid = match (group, r#type) {
+            (0x03, LOAD) | (0x14, _) => Guid::IMAGE,
+            (0x03, _) => Guid::PROCESS,
+            (0x05, _) => Guid::THREAD,
+            _ => return None,
+        };
+        let by = |id: Option<u32>| id.unwrap_or(u32::MAX);
+        Some(Self {
+            stamp: event.stamp?,
+            guid,
+            r#type,
+            version: event.version,
+            by: (by(event.process_id), by(event.thread_id)),
+            payload: event.payload.to_vec(),
+        })
+    }
+}
 
 impl Windows {
     pub(super) fn has_session(&self) -> bool {
@@ -193,6 +217,11 @@ impl Windows {
     }
 
     fn run_down(&mut self) {
+        if self.starts > 1
+            && let Some(session) = &mut self.session
+        {
+            session.written.extend(self.written.drain(..));
+        }
         // The first session is only tried.
         let meanwhile = if self.starts > 1 {
             std::mem::take(&mut self.meanwhile)
@@ -386,8 +415,9 @@ impl Tracing for Scripted {
             entry[100..104].copy_from_slice(&2_u32.to_le_bytes());
             list.extend(entry);
         }
-        let end = list.len() - SIZE;
-        list[end..end + 4].fill(0);
+        if let Some(end) = list.len().checked_sub(SIZE) {
+            list[end..end + 4].fill(0);
+        }
         Ok(list)
     }
 }
