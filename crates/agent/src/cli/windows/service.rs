@@ -30,7 +30,8 @@ pub(super) enum Command {
     #[command(after_help = "\
 Examples:
   systrail service install
-  systrail service install --driver D:\\systrail\\systrail.sys")]
+  systrail service install --driver D:\\systrail\\systrail.sys
+  systrail service install --no-driver          the agent alone, which follows event tracing")]
     Install(Install),
     /// Stop and remove both services; data, configuration and files stay
     #[command(after_help = "Example:\n  systrail service uninstall")]
@@ -58,6 +59,9 @@ pub(super) struct Install {
     /// The driver's file; systrail.sys beside this program when not given
     #[arg(long, value_name = "FILE")]
     driver: Option<PathBuf>,
+    /// Install the agent alone, which then follows event tracing (`--source etw`)
+    #[arg(long, conflicts_with = "driver")]
+    no_driver: bool,
     /// Install both even from where others than administrators could exchange them
     #[arg(long)]
     allow_writable: bool,
@@ -83,6 +87,9 @@ pub(super) fn main(command: &Command) -> Result<Exit, Failure> {
 }
 
 fn install(arguments: &Install) -> Result<String, Failure> {
+    if arguments.no_driver {
+        return install_alone(arguments);
+    }
     let program = std::env::current_exe()?;
     let file = match &arguments.driver {
         Some(file) => file.clone(),
@@ -92,7 +99,7 @@ fn install(arguments: &Install) -> Result<String, Failure> {
     let driver = Driver::install(&file, origin, StartAt::Boot, Parameters::default())?;
     let account = account_path();
     let run = ["service", "run", "--summary", &account.to_string_lossy()];
-    let agent = match Agent::install(&program, origin, &run) {
+    let agent = match Agent::install(&program, origin, &run, &[DRIVER]) {
         Ok(agent) => agent,
         Err(error) => {
             // Both or none: a driver alone would only fill its queue.
@@ -104,13 +111,49 @@ fn install(arguments: &Install) -> Result<String, Failure> {
             return Err(error.into());
         }
     };
-    let done = match agent {
-        Installed::New => "installed",
-        Installed::Again => "brought up to date",
-    };
+    let done = done(agent);
     Ok(format!(
         "{AGENT} and {DRIVER}: {done}; `systrail service start` starts them, or the next boot does\n"
     ))
+}
+
+/// Installs the agent without a driver. With one the services depend on each other.
+fn install_alone(arguments: &Install) -> Result<String, Failure> {
+    if has_driver()? {
+        return Err(Failure::usage(anyhow::anyhow!(
+            "the driver's service is installed; `systrail service uninstall` removes both, then install \
+             the agent alone"
+        )));
+    }
+    let program = std::env::current_exe()?;
+    let origin = launch::origin(arguments.allow_writable);
+    let account = account_path();
+    let account = account.to_string_lossy();
+    let run = ["service", "run", "--summary", &*account, "--source", "etw"];
+    let done = done(Agent::install(&program, origin, &run, &[])?);
+    Ok(format!(
+        "{AGENT}: {done}, without a driver; `systrail service start` starts it, or the next boot does\n"
+    ))
+}
+
+const fn done(installed: Installed) -> &'static str {
+    match installed {
+        Installed::New => "installed",
+        Installed::Again => "brought up to date",
+    }
+}
+
+fn has_driver() -> Result<bool, Failure> {
+    Ok(Driver::state()?.file.is_some())
+}
+
+/// The services there are, by their names.
+fn names(has_driver: bool) -> String {
+    if has_driver {
+        format!("{AGENT} and {DRIVER}")
+    } else {
+        AGENT.to_owned()
+    }
 }
 
 fn uninstall() -> Result<String, Failure> {
@@ -128,22 +171,27 @@ fn uninstall() -> Result<String, Failure> {
 }
 
 fn start() -> Result<String, Failure> {
-    Driver::start()?;
-    let has_started = Agent::start()?;
+    let has_driver = has_driver()?;
+    if has_driver {
+        Driver::start()?;
+    }
+    let (has_started, names) = (Agent::start()?, names(has_driver));
     Ok(if has_started {
-        format!("{AGENT} and {DRIVER}: started; the agent records\n")
+        format!("{names}: started; the agent records\n")
     } else {
-        format!("{AGENT} and {DRIVER}: run already\n")
+        format!("{names}: run already\n")
     })
 }
 
 fn stop() -> Result<String, Failure> {
     let agent = Agent::stop()?;
-    let driver = Driver::stop()?;
+    let has_driver = has_driver()?;
+    let driver = has_driver && Driver::stop()?;
+    let names = names(has_driver);
     Ok(if agent || driver {
-        format!("{AGENT} and {DRIVER}: stopped\n")
+        format!("{names}: stopped\n")
     } else {
-        format!("{AGENT} and {DRIVER}: did not run\n")
+        format!("{names}: did not run\n")
     })
 }
 

@@ -18,8 +18,7 @@ use windows_service::service_dispatcher;
 use windows_service::service_manager::ServiceManagerAccess;
 
 use super::{
-    DRIVER, EXISTS, Error, Installed, Origin, cause_of, data, manager, open, open_installed, start,
-    stop,
+    EXISTS, Error, Installed, Origin, cause_of, data, manager, open, open_installed, start, stop,
 };
 use crate::sys::{event_log, machine, service_config};
 
@@ -38,18 +37,29 @@ const RESTART_DELAYS: [Duration; 3] = [
 ];
 
 /// The privileges of the service's process: to look into other users' processes for the snapshot,
-/// and to reach files below directories it may not list, which every program has. The driver is
-/// started by the service manager, so the agent needs none for that.
-const PRIVILEGES: [&str; 2] = ["SeDebugPrivilege", "SeChangeNotifyPrivilege"];
+/// to follow the kernel's own events where there is no driver, and to reach files below directories it
+/// may not list, which every program has. The driver is started by the service manager, so the agent
+/// needs none for that.
+const PRIVILEGES: [&str; 3] = [
+    "SeDebugPrivilege",
+    "SeSystemProfilePrivilege",
+    "SeChangeNotifyPrivilege",
+];
 
 /// The agent's service.
 #[derive(Clone, Copy, Debug)]
 pub struct Agent;
 
 impl Agent {
-    /// Installs the service, which runs `program` with `arguments`, or brings it up to date; and
-    /// makes the data directory, which only the system and administrators may enter.
-    pub fn install(program: &Path, origin: Origin, arguments: &[&str]) -> Result<Installed, Error> {
+    /// Installs the service, which runs `program` with `arguments` after the services that it `needs`, or
+    /// brings it up to date; and makes the data directory, which only the system and administrators may
+    /// enter.
+    pub fn install(
+        program: &Path,
+        origin: Origin,
+        arguments: &[&str],
+        needs: &[&str],
+    ) -> Result<Installed, Error> {
         const ACTION: &str = "installing";
         let program = origin.take(program)?;
         let directory = machine::data_directory();
@@ -65,7 +75,10 @@ impl Agent {
             error_control: ServiceErrorControl::Normal,
             executable_path: program,
             launch_arguments: arguments.iter().map(OsString::from).collect(),
-            dependencies: vec![ServiceDependency::Service(DRIVER.into())],
+            dependencies: needs
+                .iter()
+                .map(|name| ServiceDependency::Service(name.into()))
+                .collect(),
             account_name: None,
             account_password: None,
         };

@@ -38,8 +38,18 @@ pub fn is_elevated() -> io::Result<bool> {
 /// Turns on the privilege to look into other users' processes. Who does not have it goes without:
 /// the call then changes nothing.
 pub fn enable_debug() -> io::Result<()> {
+    enable("SeDebugPrivilege")
+}
+
+/// Turns on the privilege to watch the whole system, which the kernel asks for where its own events are
+/// followed. Who does not have it goes without.
+pub fn enable_system_profile() -> io::Result<()> {
+    enable("SeSystemProfilePrivilege")
+}
+
+fn enable(name: &str) -> io::Result<()> {
     let token = own_token(TOKEN_ADJUST_PRIVILEGES | TOKEN_QUERY)?;
-    let name = wide("SeDebugPrivilege");
+    let name = wide(name);
     let mut id = LUID::default();
     // SAFETY: a text ended by a NUL.
     check(unsafe { LookupPrivilegeValueW(null(), name.as_ptr(), &raw mut id) })?;

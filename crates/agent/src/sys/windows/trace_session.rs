@@ -38,6 +38,7 @@ use windows_sys::core::GUID;
 
 use super::call::{check, check_code, owned, text, wide};
 use super::clock;
+use super::privilege;
 use super::processes::{self, Process};
 use super::thread;
 use super::trace::{Inbox, NAME, Owner, Plan, Reading, Status, Tracing};
@@ -116,6 +117,16 @@ impl Properties {
 impl Session {
     /// Nothing is started yet. `waker` ends each wait.
     pub fn new(waker: &Waker) -> io::Result<Self> {
+        // Without the first no session starts, without the second other users' processes do not say when
+        // they were created.
+        for enabled in [
+            privilege::enable_system_profile(),
+            privilege::enable_debug(),
+        ] {
+            if let Err(error) = enabled {
+                tracing::debug!(%error, "a privilege cannot be turned on");
+            }
+        }
         // SAFETY: no pointer is passed but null ones, which stand for the defaults.
         let event = unsafe { CreateEventW(null(), 0, 0, null()) };
         // SAFETY: just created, and nobody else has it.
