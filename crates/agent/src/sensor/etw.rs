@@ -37,6 +37,7 @@ use super::windows::process_list::{self, Listed};
 use super::{BATCH_SIZE_MAX, Batch, Counters, Error, Sensor, Settings, seam};
 use crate::sys::offset::Offset;
 use crate::sys::trace::{Events, Inbox, NAME, Owner, Plan, Reading, Status, Tracing};
+use crate::sys::wake::Waker;
 use rundown::Rundown;
 use stream::Stream;
 
@@ -98,10 +99,13 @@ pub struct EtwSensor<T: Tracing> {
     interval: Duration,
     /// From the performance counter to the sensor's clock.
     clock: Offset,
-    /// When losses were looked for last.
+    /// When losses were looked for last, and how many had been told when it was looked last what runs
+    /// still.
     looked: i64,
+    healed: u64,
     /// When the session was begun again.
     restarts: VecDeque<i64>,
+    waker: Waker,
 }
 
 impl<T: Tracing> EtwSensor<T> {
@@ -130,6 +134,8 @@ impl<T: Tracing> EtwSensor<T> {
             interval: settings.flush_interval,
             clock: Offset::default(),
             looked: i64::MIN,
+            healed: 0,
+            waker: settings.waker.clone(),
             restarts: VecDeque::new(),
         };
         sensor.start_session()?;
@@ -245,7 +251,7 @@ impl<T: Tracing> EtwSensor<T> {
             if let Some(mark) = self.held.iter_from(first).find(is_mark) {
                 return Ok(mark.stamp);
             }
-            if has_ended {
+            if has_ended || self.waker.is_woken() {
                 return Ok(None);
             }
             if Instant::now() > deadline || self.held.size() > RUNDOWN_SIZE_MAX {
@@ -321,20 +327,20 @@ impl<T: Tracing> EtwSensor<T> {
         told
     }
 
-    /// Tells what the session has lost meanwhile, and forgets what may be over.
+    /// Tells what the session has lost meanwhile.
     fn look_for_losses(&mut self, time: u64, batch: &mut Batch) {
-        let before = self.stream.losses();
         match self.own_status() {
             Ok(status) => self.stream.tell_losses(time, status.as_ref(), batch),
             Err(error) => tracing::warn!(%error, "what a session has lost cannot be asked"),
         }
-        if self.stream.losses() > before {
-            self.heal();
-        }
     }
 
-    /// Forgets the processes that run no more, after a loss.
+    /// Forgets the processes that run no more, after a loss. Every process is listed for that, so it is
+    /// done no more often than losses are looked for.
     fn heal(&mut self) {
+        if std::mem::replace(&mut self.healed, self.stream.losses()) == self.stream.losses() {
+            return;
+        }
         let Ok(listed) = list(&mut self.tracing) else {
             return;
         };
@@ -465,6 +471,7 @@ impl<T: Tracing> Sensor for EtwSensor<T> {
             // What is told next is not much older.
             let time = self.clock_time(Some(until.min(now.stamp)));
             self.look_for_losses(time, batch);
+            self.heal();
         }
         match ended {
             Some(code) if !self.is_behind => self.begin_again(code, now, batch),

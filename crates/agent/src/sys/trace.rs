@@ -61,8 +61,8 @@ impl Owner {
 pub struct Plan {
     /// Bytes of a buffer.
     pub buffer_size: u32,
-    /// How many there are. The system makes them at once, in memory that is not paged, and gives each
-    /// processor two or more.
+    /// How many there are at least, in memory that is not paged: each processor needs a few. The system
+    /// may make twice as many.
     pub buffer_count: u32,
     /// How often a buffer that is not full is handed over.
     pub flush_interval: Duration,

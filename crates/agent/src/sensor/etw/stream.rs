@@ -277,6 +277,10 @@ impl Stream {
             start_address,
         } = thread;
         if process_id == self.own && self.marks.contains(&thread_id) {
+            if act == Act::Ended {
+                // The id may be that of any thread from now on.
+                self.marks.retain(|mark| *mark != thread_id);
+            }
             return;
         }
         let header = Header {

@@ -10,12 +10,13 @@ use std::time::Duration;
 
 use etw::guid::Guid;
 use event::{Event, Extension, Flags, Kind, loss};
+use proptest::prelude::*;
 
 use super::{EtwSensor, HELD_SIZE_MAX, INBOX_SIZE_MAX};
 use crate::sensor::{BATCH_SIZE_MAX, Batch, Sensor as _, Settings};
 use crate::sys::trace::Inbox;
 use crate::sys::wake::Waker;
-use script::{EPOCH, Running, Scripted, Windows, payload};
+use script::{EPOCH, OWN, Running, Scripted, Windows, Written, payload};
 
 const DIRECTORY: &str = r"\Device\HarddiskVolume3\";
 
@@ -300,8 +301,11 @@ fn first_threads_and_the_marks_of_the_agent_are_no_events() {
         windows.thread(2, 200, 202, 200);
         windows.thread(2, 200, 201, 200);
         windows.process(2, 200, 200, ("b.exe", "b"));
+        // The id of the mark's thread is another's of the agent now.
+        windows.thread(1, OWN.process_id, windows.last_mark(), OWN.process_id);
     });
     fixture.read();
+    let mark = fixture.machine.happen(|windows| windows.last_mark());
     let told: Vec<_> = fixture
         .told()
         .into_iter()
@@ -312,6 +316,7 @@ fn first_threads_and_the_marks_of_the_agent_are_no_events() {
         (Kind::THREAD_START, 202),
         (Kind::THREAD_EXIT, 202),
         (EXIT, 0),
+        (Kind::THREAD_START, mark),
     ];
     assert_eq!(told, expected);
 }
@@ -454,4 +459,30 @@ fn an_inbox_is_told_of_an_end_that_came_first() {
     inbox.end(5);
     inbox.end(0);
     assert_eq!(inbox.ended(), Some(5));
+}
+
+proptest! {
+    /// Whoever may write into the session writes what he likes.
+    #[test]
+    fn no_event_makes_it_panic_and_each_is_told_or_counted(
+        events in prop::collection::vec(
+            (0..4_usize, 0..40_u8, 0..8_u8, prop::collection::vec(any::<u8>(), 0..120), any::<i64>()),
+            0..40,
+        )
+    ) {
+        let mut fixture = Fixture::started(machine());
+        fixture.told();
+        fixture.machine.happen(|windows| {
+            let classes = [Guid::PROCESS, Guid::THREAD, Guid::IMAGE, Guid::LOST_EVENT];
+            for (class, r#type, version, payload, stamp) in events {
+                windows.write(Written::of_bytes((classes[class], r#type), version, stamp, payload));
+            }
+        });
+        fixture.read();
+        fixture.stop();
+        let counters = fixture.sensor.counters().unwrap();
+        let told = fixture.told();
+        let count = told.iter().filter(|told| told.0 != Kind::LOST).count();
+        prop_assert_eq!(counters.produced.sum(), u64::try_from(count).unwrap());
+    }
 }

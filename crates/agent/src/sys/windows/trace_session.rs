@@ -335,7 +335,8 @@ fn start(plan: &Plan, mode: u32, flush_timer: u32) -> io::Result<()> {
     head.Wnode.ClientContext = CLOCK_COUNTER;
     head.BufferSize = plan.buffer_size / 1024;
     head.MinimumBuffers = plan.buffer_count.max(least);
-    head.MaximumBuffers = head.MinimumBuffers;
+    // What is there is told before anybody can take it.
+    head.MaximumBuffers = head.MinimumBuffers.saturating_mul(2);
     head.LogFileMode = EVENT_TRACE_REAL_TIME_MODE | EVENT_TRACE_SYSTEM_LOGGER_MODE | mode;
     head.FlushTimer = flush_timer;
     head.EnableFlags =

@@ -81,6 +81,23 @@ pub(super) struct Windows {
 pub(super) struct Scripted(pub(super) Arc<Mutex<Windows>>);
 
 impl Written {
+    /// Whatever these bytes are.
+    pub(super) const fn of_bytes(
+        (guid, r#type): (Guid, u8),
+        version: u8,
+        stamp: i64,
+        payload: Vec<u8>,
+    ) -> Self {
+        Self {
+            stamp,
+            guid,
+            r#type,
+            version,
+            by: (100, 101),
+            payload,
+        }
+    }
+
     /// What a file has under a group of the kernel's, a session tells under its class.
     pub(super) fn of_hook(group: u8, r#type: u8, event: &etw::header::Event<'_>) -> Option<Self> {
         const LOAD: u8 = 10;
@@ -105,6 +122,11 @@ impl Written {
 impl Windows {
     pub(super) fn has_session(&self) -> bool {
         self.session.is_some()
+    }
+
+    /// The thread that marked a place last.
+    pub(super) const fn last_mark(&self) -> u32 {
+        70_000 + self.next_mark
     }
 
     /// A session of our name that is there already.
@@ -364,7 +386,7 @@ impl Tracing for Scripted {
     fn mark(&mut self) -> io::Result<u32> {
         let mut windows = self.0.lock().unwrap();
         windows.next_mark += 1;
-        let id = 70_000 + windows.next_mark;
+        let id = windows.last_mark();
         let own = OWN.process_id;
         windows.thread(1, own, id, own);
         windows.thread(2, own, id, own);
