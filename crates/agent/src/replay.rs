@@ -277,6 +277,11 @@ impl Progress {
         self.read.fetch_add(size, Ordering::Relaxed);
     }
 
+    /// The file has been read as far as this.
+    pub fn reach(&self, read: u64) {
+        self.read.fetch_max(read.min(self.size), Ordering::Relaxed);
+    }
+
     /// Bytes of the file when it was opened; 0 for a pipe or a device.
     pub const fn size(&self) -> u64 {
         self.size

@@ -22,8 +22,8 @@ use etw::file::{self, Trace};
 use etw::kernel::{self, Input};
 use event::Kind;
 
-use super::Error;
 use super::format::{Format, Opened, Remark};
+use super::{Error, Progress};
 use crate::account::Account;
 use crate::trail::{self, Body, Event, Origin, Whence};
 use remarks::Undecoded;
@@ -47,6 +47,10 @@ pub(super) struct Etl {
     stage: Stage,
     /// The greatest time that was told, nanoseconds since the epoch.
     last_time: i64,
+    /// How far it has been read for its events, where somebody wants to know.
+    progress: Option<Progress>,
+    /// As far as that was told.
+    reached: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +87,8 @@ pub(super) fn open(opened: &Opened) -> Result<Box<dyn Format>, Error> {
         ready: VecDeque::new(),
         stage: Stage::Begin,
         last_time: began,
+        progress: opened.progress.clone(),
+        reached: 0,
     }))
 }
 
@@ -141,7 +147,17 @@ impl Etl {
             let about = self.trace.about();
             (about.pointer_size, about.times)
         };
-        while let Some(event) = self.trace.next_event()? {
+        loop {
+            let taken = self.trace.taken_size();
+            if taken != self.reached {
+                self.reached = taken;
+                self.progress
+                    .iter()
+                    .for_each(|progress| progress.reach(taken));
+            }
+            let Some(event) = self.trace.next_event()? else {
+                return Ok(None);
+            };
             let Some(stamp) = event.stamp else {
                 continue;
             };
@@ -161,7 +177,6 @@ impl Etl {
                 return Ok(Some(event));
             }
         }
-        Ok(None)
     }
 
     /// Tells what was lost, and that it ends.

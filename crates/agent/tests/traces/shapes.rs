@@ -333,3 +333,39 @@ fn what_cannot_be_sought_in_is_refused_with_a_sentence() {
     };
     assert!(error.to_string().contains("decompress it first"), "{error}");
 }
+
+/// A bar stood at 0 % until the end.
+#[test]
+fn how_far_a_trace_has_been_read_is_told_as_it_is_replayed() {
+    const BUFFERS: i64 = 16;
+    let buffers: Vec<Buffer> = (0..BUFFERS)
+        .map(|number| {
+            let mut buffer = Buffer::new(0);
+            buffer.add(&told(
+                START,
+                4,
+                (4, 8),
+                number * 1000,
+                process(100, 4, "a.exe", "a"),
+            ));
+            buffer
+        })
+        .collect();
+    let bytes = encode::trace(&Settings::default(), &buffers);
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("trace");
+    std::fs::write(&path, &bytes).unwrap();
+    let mut log = replay::open(&path).unwrap();
+    let progress = log.progress().unwrap();
+    let reached: Vec<u64> = log
+        .by_ref()
+        .map(|event| event.map(|_| progress.read()).unwrap())
+        .collect();
+    assert!(reached.is_sorted(), "{reached:?}");
+    let half = reached[reached.len() * 3 / 4];
+    assert!(
+        half > progress.size() / 2 && half < progress.size(),
+        "{reached:?}"
+    );
+    assert_eq!(progress.read(), progress.size());
+}
