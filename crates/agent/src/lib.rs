@@ -7,6 +7,7 @@
 
 pub mod config;
 pub mod doctor;
+pub mod dos_path;
 pub mod enrich;
 pub mod export;
 mod history;

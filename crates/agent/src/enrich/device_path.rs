@@ -6,6 +6,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::dos_path;
 use crate::sys::volumes::Volumes;
 
 /// The shortest time between two readings of the drive letters because of an unknown volume.
@@ -32,7 +33,7 @@ impl DevicePaths {
 
     /// The name people use for `path`.
     pub fn dos_path(&mut self, path: &str) -> String {
-        let path = without_global_root(path);
+        let path = dos_path::without_global_root(path);
         if let Some(path) = self.known(path) {
             return path;
         }
@@ -46,20 +47,8 @@ impl DevicePaths {
     }
 
     fn known(&self, path: &str) -> Option<String> {
-        if !path.starts_with('\\') {
-            return Some(path.to_owned());
-        }
-        if let Some(rest) = in_dos_devices(path) {
-            return Some(match strip_prefix(rest, r"UNC\") {
-                Some(share) => format!(r"\\{share}"),
-                None if begins_with_drive(rest) => rest.to_owned(),
-                // A name such as `Volume{...}` means nothing without what stands before it.
-                None => path.to_owned(),
-            });
-        }
-        // The redirector's name of a share: \Device\Mup\server\share\x is \\server\share\x.
-        if let Some(share) = strip_prefix(path, r"\Device\Mup\") {
-            return Some(format!(r"\\{}", without_redirector(share)));
+        if let Some(path) = dos_path::of(path) {
+            return Some(path);
         }
         let system_root = self.volumes.system_root.as_deref();
         let system_root = system_root.map(|directory| (r"\SystemRoot", directory));
@@ -69,53 +58,10 @@ impl DevicePaths {
             .into_iter()
             .chain(drives)
             .find_map(|(kernel, dos)| {
-                let rest = strip_prefix(path, kernel)?;
+                let rest = dos_path::strip_prefix(path, kernel)?;
                 (rest.is_empty() || rest.starts_with('\\')).then(|| format!("{dos}{rest}"))
             })
     }
-}
-
-/// What stands behind the name of the directory in which the letters are.
-fn in_dos_devices(path: &str) -> Option<&str> {
-    [r"\??\", r"\DosDevices\", r"\\?\"]
-        .iter()
-        .find_map(|prefix| strip_prefix(path, prefix))
-}
-
-/// `\??\GLOBALROOT\Device\x` is the kernel's own `\Device\x`.
-fn without_global_root(mut path: &str) -> &str {
-    while let Some(rest) = in_dos_devices(path).and_then(|rest| strip_prefix(rest, "GLOBALROOT"))
-        && rest.starts_with('\\')
-    {
-        path = rest;
-    }
-    path
-}
-
-fn begins_with_drive(path: &str) -> bool {
-    match path.as_bytes() {
-        [letter, b':', rest @ ..] => {
-            letter.is_ascii_alphabetic() && matches!(rest, [] | [b'\\', ..])
-        }
-        _ => false,
-    }
-}
-
-/// A share that has a drive letter is named with its redirector and its letter before it:
-/// `;LanmanRedirector\;Z:00000000000215d7\server\share\x`.
-fn without_redirector(mut share: &str) -> &str {
-    while share.starts_with(';')
-        && let Some((_redirector, rest)) = share.split_once('\\')
-    {
-        share = rest;
-    }
-    share
-}
-
-/// The rest of `path` after `prefix`; the kernel's names do not tell case.
-fn strip_prefix<'a>(path: &'a str, prefix: &str) -> Option<&'a str> {
-    let (head, rest) = path.split_at_checked(prefix.len())?;
-    head.eq_ignore_ascii_case(prefix).then_some(rest)
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 //! tells where a volume is. What it does not tell keeps the kernel's name: the machine that reads has
 //! other volumes.
 
+use crate::dos_path::{self, strip_prefix};
+
 /// Places that are kept; a machine has a few volumes.
 const PLACES_MAX: usize = 256;
 
@@ -34,20 +36,9 @@ impl Paths {
 
     /// The name people use for `path`.
     pub(super) fn dos_path(&self, path: &str) -> String {
-        if !path.starts_with('\\') {
-            return path.to_owned();
-        }
-        for prefix in [r"\??\", r"\DosDevices\"] {
-            if let Some(rest) = strip_prefix(path, prefix) {
-                return match (strip_prefix(rest, r"UNC\"), rest.as_bytes()) {
-                    (Some(share), _) => format!(r"\\{share}"),
-                    (None, [_, b':', b'\\', ..]) => rest.to_owned(),
-                    _ => path.to_owned(),
-                };
-            }
-        }
-        if let Some(share) = strip_prefix(path, r"\Device\Mup\") {
-            return format!(r"\\{}", without_redirector(share));
+        let path = dos_path::without_global_root(path);
+        if let Some(path) = dos_path::of(path) {
+            return path;
         }
         let places = self.places.iter();
         let mut of_places = places.filter_map(|(kernel, dos)| {
@@ -67,28 +58,6 @@ impl Paths {
         let rest = strip_prefix(path, r"\SystemRoot\").or_else(|| strip_prefix(path, directory))?;
         Some(format!("{root}{rest}"))
     }
-}
-
-/// A share that has a drive letter is named with its redirector and its letter before it:
-/// `DfsClient\;Z:0000000000020d40\server\share\x`.
-fn without_redirector(share: &str) -> &str {
-    let mut rest = share;
-    for _redirector in 0..3 {
-        let Some((first, after)) = rest.split_once('\\') else {
-            break;
-        };
-        if first.starts_with(';') && !after.starts_with(';') {
-            return after;
-        }
-        rest = after;
-    }
-    share
-}
-
-/// The rest of `path` after `prefix`; the kernel's names do not tell case.
-fn strip_prefix<'a>(path: &'a str, prefix: &str) -> Option<&'a str> {
-    let (head, rest) = path.split_at_checked(prefix.len())?;
-    head.eq_ignore_ascii_case(prefix).then_some(rest)
 }
 
 #[cfg(test)]
