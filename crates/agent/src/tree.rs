@@ -274,6 +274,17 @@ impl Tree {
         Ok(())
     }
 
+    /// The parents that are named and not in it, as many as may be looked for.
+    fn unknown_parents(&self) -> Vec<ProcessKey> {
+        /// Of a whole recording a few are not known; of what other recorders wrote about, any number.
+        const COUNT_MAX: usize = 65_536;
+        let parents = self.processes.iter();
+        let parents = parents.filter_map(|process| process.parent_process_key);
+        let unknown = parents.filter(|key| !self.by_key.contains_key(key));
+        let unknown: std::collections::BTreeSet<ProcessKey> = unknown.take(COUNT_MAX).collect();
+        unknown.into_iter().collect()
+    }
+
     /// Says of every process that the last recording did not tell of, and that has no exit, that it
     /// ended unseen, before the next recording began. Call it when all events are in.
     pub fn finish(&mut self) {

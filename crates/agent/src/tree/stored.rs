@@ -55,7 +55,49 @@ fn tree(reader: &Reader, window: &Window) -> Result<Tree, Error> {
     for process in processes(reader, there, (until, since))? {
         tree.add_process(as_of(process, Time(until), &begun))?;
     }
+    for key in tree.unknown_parents() {
+        if let Some(mut parent) = told_parent(reader, key, until)? {
+            // No later recording told of it.
+            if begun.last().is_some_and(|last| *last > parent.last_seen) {
+                parent.end = End::Unseen;
+            }
+            tree.add_process(as_of(parent, Time(until), &begun))?;
+        }
+    }
     Ok(tree)
+}
+
+/// A parent of which the store has nothing but what its first child's start says of it, as logs of other
+/// recorders do; none where no start says more than its id.
+fn told_parent(reader: &Reader, key: ProcessKey, until: i64) -> Result<Option<Process>, Error> {
+    let sql = "SELECT parent_process_id, time, host, parent_image, parent_command_line, parent_user \
+               FROM events WHERE kind = 'process_start' AND parent_process_key = ?1 AND time < ?2 \
+               AND parent_image IS NOT NULL ORDER BY time LIMIT 1";
+    let mut statement = reader.connection().prepare_cached(sql)?;
+    let mut rows = statement.query((key.to_string(), until))?;
+    let Some(row) = rows.next()? else {
+        return Ok(None);
+    };
+    reader.keep(row)?;
+    let text = |column| -> rusqlite::Result<Option<Text>> {
+        let text: Option<String> = row.get(column)?;
+        Ok(text.map(|text| Text::from(text.as_str())))
+    };
+    let seen = Time(row.get("time")?);
+    Ok(Some(Process {
+        process_id: row.get("parent_process_id")?,
+        process_key: key,
+        host: Arc::from(row.get::<_, Option<String>>("host")?.unwrap_or_default()),
+        first_seen: seen,
+        last_seen: seen,
+        program: Program {
+            image: text("parent_image")?,
+            command_line: text("parent_command_line")?,
+            user: row.get::<_, Option<String>>("parent_user")?.map(Arc::from),
+            ..Program::default()
+        },
+        ..Process::default()
+    }))
 }
 
 /// The segments that tell what was there in the window. Each tells of every process that was there

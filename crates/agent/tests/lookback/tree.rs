@@ -28,6 +28,46 @@ fn a_store_gives_the_tree_of_its_log() {
     assert_eq!(lines_of_json(&of_store), lines_of_json(&of_log));
 }
 
+/// Of a log of Sysmon's the tree had its first process's parent, and of a store of it not.
+#[test]
+fn a_parent_that_its_child_alone_tells_of_is_in_the_tree_of_log_and_store() {
+    let sensor_start = "{\"sequence\":1,\"time\":\"2026-01-01T00:00:00.000000000Z\",\
+         \"kind\":\"sensor_start\",\"host\":\"h\",\"process_id\":9,\
+         \"process_key\":\"0000000000000009\",\"source\":\"sysmon\",\"version\":\"1\"}";
+    let child = |sequence, process_id: u32, parent| {
+        let line = start_line(sequence, process_id, process_id.into(), parent, "child");
+        let told = ",\"parent_image\":\"/bin/parent\",\"parent_command_line\":\"parent -x\",\
+                    \"parent_user\":\"ada\",\"existing\"";
+        line.replace(",\"existing\"", told)
+    };
+    let lines = [
+        sensor_start.to_owned(),
+        child(2, 10, 0x99),
+        child(3, 11, 0x99),
+        // Its parent is told of by an event of its own.
+        child(4, 12, 10),
+        // Nobody says what this one's parent is.
+        start_line(5, 13, 13, 0x77, "orphan"),
+    ];
+    let directory = tempfile::tempdir().unwrap();
+    let log = log_of(&directory, &lines);
+    let store = Store::of(&log);
+    let of_log = printed([
+        "tree",
+        "--log",
+        log.to_str().unwrap(),
+        END,
+        "--format",
+        "jsonl",
+    ]);
+    let of_store = store.printed(&["tree", END, "--format", "jsonl"]);
+    let rows = lines_of_json(&of_log);
+    assert_eq!(rows.len(), 5);
+    assert_eq!(rows[0]["command_line"], "parent -x");
+    assert_eq!(rows[0]["user"], "ada");
+    assert_eq!(lines_of_json(&of_store), rows);
+}
+
 /// Of a log a tree said `[kernel]`, of the store `?`.
 #[test]
 fn kernel_processes_have_their_names_from_log_and_store() {
