@@ -1,7 +1,7 @@
 //! What this machine can and cannot do, and the one thing to do about it.
 //!
 //! The tiers are opened for real, as `run` would; everything else here explains their answers.
-//! Nothing is attached and nothing is changed.
+//! Nothing stays attached and nothing stays changed, but for what a killed agent left, which is ended.
 
 mod data;
 #[cfg_attr(windows, path = "doctor/windows/facts.rs")]
