@@ -2,9 +2,11 @@
 //! of their trace does. `SYSTRAIL_SAMPLES` names the folder in which `etl/` has it (`docs/TESTING.md`).
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::ffi::OsStr;
+use std::fs::{self, File};
 use std::io::{BufReader, Write as _};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use etw::file::Trace;
 use etw::header::Source;
@@ -12,25 +14,42 @@ use event::Event;
 
 use super::script::Written;
 use super::{Fixture, machine};
+use crate::enrich::{Enricher, Limits};
 use crate::replay;
-use crate::trail::Body;
+use crate::rules::Rules;
+use crate::trail::{Body, Name};
 
-const NAME: &str = "shutdown-win10.etl";
+/// The end of a session: exits, unloads, what was there. And a program's run, by a machine of 32 bits.
+const SHUTDOWN: &str = "shutdown-win10.etl";
+const RUN: &str = "perfview-net452-x86.etl.xz";
 
 /// How often something was told: what, of which process, and the numbers that name it.
 type Told = BTreeMap<(&'static str, u32, u64, u64), u64>;
 
-fn sample() -> Option<PathBuf> {
-    let folder = std::env::var_os("SYSTRAIL_SAMPLES");
-    if folder.is_none() {
+/// A trace, unpacked into `directory` where it is packed; none where there are no samples.
+fn sample(name: &str, directory: &Path) -> Option<PathBuf> {
+    let Some(folder) = std::env::var_os("SYSTRAIL_SAMPLES") else {
         let mut stderr = std::io::stderr();
         writeln!(
             stderr,
-            "not run: SYSTRAIL_SAMPLES names no folder with etl/{NAME}"
+            "not run: SYSTRAIL_SAMPLES names no folder with etl/{name}"
         )
         .unwrap();
+        return None;
+    };
+    let path = Path::new(&folder).join("etl").join(name);
+    if path.extension() != Some(OsStr::new("xz")) {
+        return Some(path);
     }
-    Some(Path::new(&folder?).join("etl").join(NAME))
+    let unpacked = Command::new("xz").arg("-dc").arg(&path).output().unwrap();
+    assert!(
+        unpacked.status.success(),
+        "{} cannot be unpacked",
+        path.display()
+    );
+    let plain = directory.join("trace");
+    fs::write(&plain, unpacked.stdout).unwrap();
+    Some(plain)
 }
 
 /// The kernel logger's events of a trace, as a session hands them over.
@@ -97,18 +116,66 @@ fn recorded(fixture: &Fixture) -> Told {
     told
 }
 
+/// What is said of who starts: image, command line, user, session, parent, creator; and what is cut.
+fn described(event: &Body, truncated: &[Name]) -> Option<String> {
+    let Body::ProcessStart(start) = event else {
+        return None;
+    };
+    let program = &start.program;
+    let user = program.user_id.as_ref();
+    Some(format!(
+        "{:?} {:?} {user:?} {:?} {:?} {:?} {truncated:?}",
+        program.image,
+        program.command_line,
+        start.session_id,
+        start.parent_process_id,
+        (start.creator_process_id, start.creator_thread_id),
+    ))
+}
+
 #[test]
-fn a_session_tells_of_a_real_kernels_events_what_a_replay_of_their_trace_does() {
-    let Some(path) = sample() else {
+fn who_starts_is_told_by_a_session_as_by_a_replay() {
+    let directory = tempfile::tempdir().unwrap();
+    let Some(path) = sample(RUN, directory.path()) else {
         return;
     };
+    let replayed: Vec<String> = replay::open(&path)
+        .unwrap()
+        .map(Result::unwrap)
+        .filter(|event| !matches!(&event.body, Body::ProcessStart(start) if start.existing))
+        .filter_map(|event| described(&event.body, &event.truncated))
+        .collect();
+    let fixture = started_with(&path);
+    let mut enricher = Enricher::new([7; 16], Rules::default(), Limits::default());
+    let recorded: Vec<String> = fixture
+        .batch
+        .records()
+        .filter_map(|record| enricher.enrich(&event::read(record).unwrap()))
+        .filter(|event| !matches!(&event.body, Body::ProcessStart(start) if start.existing))
+        .filter_map(|event| described(&event.body, &event.truncated))
+        .collect();
+    assert!(!replayed.is_empty());
+    assert_eq!(recorded, replayed);
+}
+
+/// A sensor to which the session has told all of a trace.
+fn started_with(path: &Path) -> Fixture {
     let machine = machine();
     machine.happen(|windows| {
         windows.running.clear();
-        windows.written = events(&path);
+        windows.written = events(path);
         windows.stamp = windows.written.last().unwrap().stamp;
     });
-    let fixture = Fixture::started(machine);
+    Fixture::started(machine)
+}
+
+#[test]
+fn a_session_tells_of_a_real_kernels_events_what_a_replay_of_their_trace_does() {
+    let directory = tempfile::tempdir().unwrap();
+    let Some(path) = sample(SHUTDOWN, directory.path()) else {
+        return;
+    };
+    let fixture = started_with(&path);
     let (recorded, replayed) = (recorded(&fixture), replayed(&path));
     assert!(replayed.len() > 1000, "{}", replayed.len());
     for (told, count) in &replayed {
