@@ -15,6 +15,7 @@ use crate::trail::{self, Body, missing};
 use crate::trust;
 
 mod after_loss;
+mod cgroup;
 pub mod device_path;
 mod exit_status;
 mod image;
@@ -30,6 +31,7 @@ mod token_bucket;
 pub mod user;
 
 use after_loss::Losses;
+use cgroup::Cgroups;
 use image_path::ImagePaths;
 use long_arguments::{Arguments, LongArguments};
 use parent::{Named, Notes};
@@ -89,6 +91,7 @@ pub struct Enricher {
     processes: ProcessCache,
     programs: Programs,
     images: ImagePaths,
+    cgroups: Cgroups,
     long_arguments: LongArguments,
 }
 
@@ -104,6 +107,7 @@ impl Enricher {
             processes: ProcessCache::new(limits.processes),
             programs: Programs::default(),
             images: ImagePaths::new(limits.images, machine::volumes),
+            cgroups: Cgroups::default(),
             long_arguments: LongArguments::new(limits.argument_rate),
         }
     }
@@ -202,6 +206,7 @@ impl Enricher {
                 .filter(|id| *id != 0),
             program: program.trail.clone(),
             parent: parent_runs,
+            setting: self.setting(header, extension, &mut notes),
             session_id: has_session.then_some(start.session_id),
             integrity_level: token
                 .and_then(|it| token::fact(token, Unavailable::INTEGRITY_LEVEL, it.integrity_level))
@@ -306,6 +311,7 @@ impl Enricher {
         let body = trail::ProcessExec {
             program: program.trail.clone(),
             parent: self.parent_now(parent, header, &mut notes),
+            setting: self.setting(header, extension, &mut notes),
             session_id,
         };
         if !user {
@@ -445,6 +451,9 @@ impl Enricher {
 
     /// A process with its start time, where the sensor did not tell that and the cache knows it.
     fn as_known(&self, (process_id, start_time): Named) -> Named {
+        if !is_tick(start_time) {
+            return (process_id, start_time);
+        }
         let known = self.processes.get(process_id, start_time);
         (
             process_id,

@@ -27,6 +27,8 @@ pub mod volumes;
 pub mod wake;
 
 #[cfg(target_os = "linux")]
+pub mod cgroup;
+#[cfg(target_os = "linux")]
 pub mod inode;
 #[cfg(target_os = "linux")]
 pub mod netlink;

@@ -74,7 +74,9 @@ fn process(task: Task) -> Option<&'static [u8]> {
         }
     };
     header.flags = header.flags.with(image.flags);
-    header.flags = header.flags.with(record.append_users(task.users()));
+    header.flags = header
+        .flags
+        .with(record.append_origin(task.users(), task.setting()));
     let parent = task.parent();
     // Who created it is not known any more; the parent is the best there is.
     let start = process::Start {

@@ -21,7 +21,7 @@ use core::ffi::c_void;
 use core::ptr::{from_mut, from_ref};
 
 use aya_ebpf::helpers::generated as helpers;
-use event::process::Users;
+use event::process::{Setting, Users};
 
 pub(crate) use self::file::{File, Vma};
 pub(crate) use self::path::{Path, Way, mask, sign};
@@ -70,8 +70,11 @@ parameters! {
     BPRM_FILE = "linux_binprm.file";
     BPRM_FILENAME = "linux_binprm.filename";
     BPRM_INTERP = "linux_binprm.interp";
+    CGROUP_NODE = "cgroup.kn";
     CRED_EUID = "cred.euid";
     CRED_UID = "cred.uid";
+    /// [`NOWHERE`] where the kernel has no control groups.
+    CSS_SET_CGROUP = "css_set.dfl_cgrp";
     DENTRY_HASH_PPREV = "dentry.d_hash.pprev";
     DENTRY_INODE = "dentry.d_inode";
     DENTRY_NAME = "dentry.d_name.name";
@@ -86,6 +89,7 @@ parameters! {
     FS_ROOT = "fs_struct.root";
     INODE_NUMBER = "inode.i_ino";
     INODE_SB = "inode.i_sb";
+    KERNFS_NODE_ID = "kernfs_node.id";
     MM_ARG_END = "mm_struct.arg_end";
     MM_ARG_START = "mm_struct.arg_start";
     MM_END_CODE = "mm_struct.end_code";
@@ -112,6 +116,7 @@ parameters! {
     SIGNAL_THREADS = "signal_struct.thread_head";
     SIGNAL_USER_TIME = "signal_struct.utime";
     SUPER_BLOCK_DEVICE = "super_block.s_dev";
+    TASK_CGROUPS = "task_struct.cgroups";
     TASK_CRED = "task_struct.real_cred";
     TASK_EXIT_CODE = "task_struct.exit_code";
     TASK_FILES = "task_struct.files";
@@ -290,6 +295,20 @@ impl Task {
                 NOWHERE => Users::NOBODY,
                 _there => field(self.0, TASK_LOGINUID),
             },
+        }
+    }
+
+    /// Where it runs.
+    #[inline(always)]
+    pub(crate) fn setting(self) -> Setting {
+        if CSS_SET_CGROUP.value() == NOWHERE {
+            return Setting { cgroup_id: 0 };
+        }
+        let css_set: Pointer = field(self.0, TASK_CGROUPS);
+        let cgroup: Pointer = probe(css_set, CSS_SET_CGROUP);
+        let node: Pointer = probe(cgroup, CGROUP_NODE);
+        Setting {
+            cgroup_id: probe(node, KERNFS_NODE_ID),
         }
     }
 

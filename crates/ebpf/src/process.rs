@@ -71,10 +71,11 @@ fn start(task: Task) {
     }
     const SIZE: usize = HEADER_SIZE
         .wrapping_add(process::Start::FIXED_SIZE)
-        .wrapping_add(process::Users::SIZE);
+        .wrapping_add(process::Users::SIZE)
+        .wrapping_add(process::Setting::SIZE);
     let mut buffer = Buffer([0; SIZE]);
-    let users = Extension::Users(task.users());
-    let record = write_extended(header, &Event::ProcessStart(start), &users, &mut buffer.0);
+    let origin = Extension::Origin(task.users(), task.setting());
+    let record = write_extended(header, &Event::ProcessStart(start), &origin, &mut buffer.0);
     ring.store(Kind::PROCESS_START, record);
 }
 
@@ -139,7 +140,7 @@ fn exec(task: Task, program: Program, ring: Ring, turn: Turn) -> Option<&'static
         .flags
         .with(arguments.flags)
         .with(script_flags(directory.flags))
-        .with(record.append_users(task.users()));
+        .with(record.append_origin(task.users(), task.setting()));
     let exec = process::Exec {
         user_id: task.effective_user_id(),
         session_id: task.session_id(),

@@ -1,6 +1,6 @@
 //! Records with texts, put together in a map's memory because a program's stack has 512 bytes.
 
-use event::process::Users;
+use event::process::{Setting, Users};
 use event::wire::Writer;
 use event::{Flags, HEADER_SIZE, Header, Place};
 
@@ -232,18 +232,21 @@ impl<const N: usize> Record<N> {
         }
     }
 
-    /// Appends who asked, which stands after the texts; the header's flags say that it is there.
+    /// Appends who asked and where, which stands after the texts; the header's flags say that it is
+    /// there.
     #[inline(always)]
-    pub(crate) fn append_users(&mut self, users: Users) -> Flags {
-        let written = self.room::<{ Users::SIZE }>(Users::SIZE).and_then(|room| {
+    pub(crate) fn append_origin(&mut self, users: Users, setting: Setting) -> Flags {
+        const SIZE: usize = Users::SIZE.wrapping_add(Setting::SIZE);
+        let written = self.room::<SIZE>(SIZE).and_then(|room| {
             let mut writer = Writer::new(room);
             users.write(&mut writer);
+            setting.write(&mut writer);
             writer.finish().map(|_| ())
         });
         if written.is_none() {
             return Flags::NONE;
         }
-        self.grow(Users::SIZE);
+        self.grow(SIZE);
         Flags::EXTENDED
     }
 

@@ -15,6 +15,8 @@ pub enum Extension<'a> {
     None,
     /// After a process start or exec on Linux.
     Users(process::Users),
+    /// The same with where the process runs.
+    Origin(process::Users, process::Setting),
     /// After a process exit on Linux.
     Session(process::Session),
     /// The same with what the process used.
@@ -32,6 +34,7 @@ impl Extension<'_> {
         match self {
             Self::None => 0,
             Self::Users(_) => process::Users::SIZE,
+            Self::Origin(..) => process::Users::SIZE.wrapping_add(process::Setting::SIZE),
             Self::Session(_) => process::Session::SIZE,
             Self::Ending(..) => process::Session::SIZE.wrapping_add(process::Usage::SIZE),
             Self::Token(token) => token.size(),
@@ -44,6 +47,10 @@ impl Extension<'_> {
         match self {
             Self::None => {}
             Self::Users(users) => users.write(writer),
+            Self::Origin(users, setting) => {
+                users.write(writer);
+                setting.write(writer);
+            }
             Self::Session(session) => session.write(writer),
             Self::Ending(session, usage) => {
                 session.write(writer);
@@ -105,7 +112,13 @@ pub(crate) fn read<'a>(header: &Header, reader: &mut Reader<'a>) -> Result<Exten
             process::Token::read(reader).map(Extension::Token)
         }
         Kind::PROCESS_START | Kind::PROCESS_EXEC => {
-            process::Users::read(reader).map(Extension::Users)
+            let users = process::Users::read(reader)?;
+            // Older sensors tell no more, and neither do those that cannot.
+            if reader.is_empty() {
+                return Ok(Extension::Users(users));
+            }
+            let setting = process::Setting::read(reader)?;
+            Ok(Extension::Origin(users, setting))
         }
         Kind::PROCESS_EXIT => {
             let session = process::Session::read(reader)?;

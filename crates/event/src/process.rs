@@ -221,6 +221,33 @@ impl Users {
     }
 }
 
+/// Where a process runs (Linux). It follows [`Users`] in the record, as a part of the same
+/// [`Extension`](crate::Extension).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Setting {
+    /// The id of its control group in the unified hierarchy (version 2), which is the inode of the
+    /// group's directory; 0 where not known.
+    pub cgroup_id: u64,
+}
+
+impl Setting {
+    /// Bytes of this part of the extension.
+    pub const SIZE: usize = 8;
+
+    /// Writes this part of the extension.
+    #[inline(always)]
+    pub fn write(&self, writer: &mut Writer<'_>) {
+        writer.u64(self.cgroup_id);
+    }
+
+    /// Reads this part of the extension.
+    pub fn read(reader: &mut Reader<'_>) -> Result<Self, Invalid> {
+        Ok(Self {
+            cgroup_id: reader.u64()?,
+        })
+    }
+}
+
 /// The session of a process at its end (Linux). It follows [`Exit`] in the record as its
 /// [`Extension`](crate::Extension).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

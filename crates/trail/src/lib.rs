@@ -44,7 +44,7 @@ pub use body::Body;
 pub use details::{ImageDetails, ImageFile, ProgramFile, StartDetails, ThreadDetails};
 pub use further::Further;
 pub use image::{ImageLoad, ImageUnload};
-pub use process::{Parent, ProcessExec, ProcessExit, ProcessStart, Program, Usage};
+pub use process::{Parent, ProcessExec, ProcessExit, ProcessStart, Program, Setting, Usage};
 pub use recording::{Lost, SensorStart, SensorStop};
 pub use text::{Text, UserId};
 pub use thread::{ThreadExit, ThreadStart};

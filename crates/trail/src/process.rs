@@ -74,11 +74,24 @@ fields! {
     #[derive(Clone, Debug, Default, PartialEq)]
     pub struct Parent {
         /// path of the parent's program
-        parent_image: Option<Text> => MaybeSystemText in Row since 3, ecs "process.parent.executable", ocsf "process.parent_process.file.path";
+        parent_image: Option<Text> => MaybeSystemText in Row since 3, ecs "process.parent.executable", ocsf "process.parent_process.path";
         /// its arguments as one text, of which no more than 1,024 bytes are told
         parent_command_line: Option<Text> => MaybeSystemText in Row since 3, ecs "process.parent.command_line", ocsf "process.parent_process.cmd_line";
         /// the name of its user
         parent_user: Option<Arc<str>> => MaybePlainText in Row since 3, ecs "process.parent.user.name", ocsf "process.parent_process.user.name";
+    }
+}
+
+fields! {
+    /// Where a process runs (Linux).
+    #[derive(Clone, Debug, Default, PartialEq)]
+    pub struct Setting {
+        /// Linux: its control group in the unified hierarchy (version 2), as a path from the root
+        cgroup: Option<Text> => MaybeSystemText in Shared since 3;
+        /// Linux: the id of the container that the control group is of, 64 hex digits
+        container_id: Option<Arc<str>> => MaybePlainText in Shared since 3, ecs "container.id", ocsf "process.container.uid";
+        /// Linux: the unit of the system's systemd that the control group is of
+        systemd_unit: Option<Arc<str>> => MaybePlainText in Shared since 3;
     }
 }
 
@@ -98,6 +111,8 @@ fields! {
         program: Program => Group in Apart since 1;
         /// what its parent runs
         parent: Parent => Group in Apart since 3;
+        /// where it runs
+        setting: Setting => Group in Apart since 3;
         /// the session
         session_id: Option<u32> => Number in Row since 1, ocsf "process.session.uid";
         /// Windows: how far the process is trusted: `untrusted`, `low`, `medium`, `medium_plus`, `high`, `system`, `protected`
@@ -123,6 +138,8 @@ fields! {
         program: Program => Group in Apart since 1;
         /// what its parent runs
         parent: Parent => Group in Apart since 3;
+        /// where it runs
+        setting: Setting => Group in Apart since 3;
         /// the session at that moment
         session_id: Option<u32> => Number in Row since 3, ocsf "process.session.uid";
     }

@@ -57,6 +57,11 @@ impl Text {
         self.shown.len().saturating_add(raw)
     }
 
+    /// Whether both are one text in memory. Equal texts need not be.
+    pub fn is_one_with(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shown, &other.shown)
+    }
+
     /// The same text with what is shown of it put another way.
     #[must_use]
     pub fn shown_as(mut self, show_fn: impl FnOnce(&str) -> String) -> Self {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use event::ProcessKey;
 use systrail::trail::{
     Body, Event, Further, ImageLoad, Origin, Parent, ProcessExec, ProcessExit, ProcessStart,
-    Program, SensorStart, Text, ThreadExit, ThreadStart, Time, Usage, UserId, Whence,
+    Program, SensorStart, Setting, Text, ThreadExit, ThreadStart, Time, Usage, UserId, Whence,
 };
 
 /// 2026-11-22, in nanoseconds since the Unix epoch.
@@ -29,6 +29,7 @@ pub(super) struct Day {
     programs: Vec<Text>,
     libraries: Vec<Text>,
     next_process: u32,
+    setting: Setting,
     /// What a child runs until it execs.
     parent_program: Program,
     waiting: std::vec::IntoIter<(u32, Body)>,
@@ -60,6 +61,11 @@ impl Day {
                     ))
                 })
                 .collect(),
+            setting: Setting {
+                cgroup: Some("/system.slice/builder.service".into()),
+                container_id: None,
+                systemd_unit: Some("builder.service".into()),
+            },
             next_process: 1_000,
             parent_program: Program::default(),
             waiting: vec![(
@@ -145,6 +151,7 @@ impl Day {
                 creator_process_id: Some(parent),
                 creator_thread_id: Some(parent),
                 parent: parent_runs(&before),
+                setting: self.setting.clone(),
                 program: before.clone(),
                 session_id: Some(7),
                 ..ProcessStart::default()
@@ -152,6 +159,7 @@ impl Day {
             Body::ProcessExec(Box::new(ProcessExec {
                 program: program.clone(),
                 parent: parent_runs(&before),
+                setting: self.setting.clone(),
                 session_id: Some(7),
             })),
         ];

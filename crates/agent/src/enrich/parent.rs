@@ -34,7 +34,9 @@ impl Enricher {
         let reason = match parent {
             None => missing::UNAVAILABLE,
             Some(parent) => {
-                self.look_for(parent, told);
+                if self.known(parent).is_err() {
+                    self.look_for(parent, told);
+                }
                 match self.known(parent) {
                     Ok(process) => return parent_of(process, notes),
                     Err(reason) => reason,

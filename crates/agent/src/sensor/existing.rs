@@ -2,7 +2,7 @@
 //! the stream.
 
 use event::Flags;
-use event::process::Users;
+use event::process::{Setting, Users};
 
 /// A process that was there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub struct Existing {
     pub user_id: u32,
     /// Who asked for what it runs (Linux), where that is known.
     pub asked: Option<Users>,
+    /// Where it runs (Linux), where that is known.
+    pub setting: Option<Setting>,
     /// Its user's SID (Windows), in its binary form; empty where it is not known.
     pub user_sid: Vec<u8>,
     /// What is known of its program.

@@ -278,10 +278,11 @@ fn write_processes(existing: &[Existing], began: u64, batch: &mut Batch) {
             start_time: process.start_time,
             ..Header::default()
         };
-        let extension = match process.asked {
-            Some(users) => Extension::Users(users),
-            None if process.user_sid.is_empty() => Extension::None,
-            None => Extension::Token(process::Token {
+        let extension = match (process.asked, process.setting) {
+            (Some(users), Some(setting)) => Extension::Origin(users, setting),
+            (Some(users), None) => Extension::Users(users),
+            (None, _) if process.user_sid.is_empty() => Extension::None,
+            (None, _) => Extension::Token(process::Token {
                 user_sid: &process.user_sid,
                 ..process::Token::default()
             }),

@@ -11,7 +11,7 @@ use super::layout::{Column, shared_tables};
 use super::recent::Recent;
 use super::row::SharedRow;
 use super::rows::SEPARATOR;
-use crate::trail::{Event, Text, json};
+use crate::trail::{Event, ImageLoad, Parent, Setting, Text, json};
 
 /// Bytes of texts that are remembered; what is forgotten is found again in the segment.
 const TEXTS_SIZE_MAX: usize = 4 << 20;
@@ -30,10 +30,41 @@ const COUNT_MAX: usize = 16_384;
 /// purpose; each of his further texts is then stored anew.
 const CHAIN_COUNT_MAX: usize = 8;
 
+/// A field that many events in a row have one and the same text in.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Repeated {
+    ProcessImage,
+    ParentImage,
+    ParentLine,
+    Cgroup,
+}
+
+impl Repeated {
+    const COUNT: usize = 4;
+
+    /// The field with that name, where it is one of them.
+    #[inline]
+    pub(super) fn of(name: &str) -> Option<Self> {
+        if name == ImageLoad::process_image.name {
+            Some(Self::ProcessImage)
+        } else if name == Parent::parent_image.name {
+            Some(Self::ParentImage)
+        } else if name == Parent::parent_command_line.name {
+            Some(Self::ParentLine)
+        } else if name == Setting::cgroup.name {
+            Some(Self::Cgroup)
+        } else {
+            None
+        }
+    }
+}
+
 /// What has a number already, and the statements that look for it and add to it.
 #[derive(Debug)]
 pub(super) struct Known {
     texts: Recent<Box<[u8]>, i64>,
+    /// The text that was asked for last of each field whose texts come again and again.
+    last: [Option<(Text, i64)>; Repeated::COUNT],
     /// Commands of more than one argument, by their command lines.
     lines: Recent<Text, i64>,
     processes: Recent<(Option<u32>, Option<ProcessKey>), i64>,
@@ -80,6 +111,7 @@ impl Known {
     pub(super) fn new(is_new: bool) -> Self {
         Self {
             texts: Recent::new(TEXTS_SIZE_MAX, is_new),
+            last: Default::default(),
             lines: Recent::new(LINES_SIZE_MAX, is_new),
             processes: Recent::new(COUNT_MAX, is_new),
             shared: shared_tables()
@@ -93,6 +125,29 @@ impl Known {
 
     pub(super) fn text(&mut self, statements: &mut Statements<'_>, text: &Text) -> Result<i64> {
         self.bytes(statements, text.as_bytes(), text.shown(), text.raw())
+    }
+
+    /// The number of a field's text that mostly is the one before.
+    pub(super) fn repeated(
+        &mut self,
+        statements: &mut Statements<'_>,
+        field: Repeated,
+        text: &Text,
+    ) -> Result<i64> {
+        let last = self.last.get(field as usize).and_then(Option::as_ref);
+        if let Some((last, id)) = last
+            && last.is_one_with(text)
+        {
+            return Ok(*id);
+        }
+        let id = match field {
+            Repeated::ParentLine => self.line(statements, text)?,
+            _ => self.text(statements, text)?,
+        };
+        if let Some(last) = self.last.get_mut(field as usize) {
+            *last = Some((text.clone(), id));
+        }
+        Ok(id)
     }
 
     pub(super) fn str(&mut self, statements: &mut Statements<'_>, text: &str) -> Result<i64> {
@@ -241,7 +296,7 @@ impl Known {
 
     /// The command line of another process. It mostly stands there as that one's command: then it is
     /// the number of that, below zero.
-    pub(super) fn line(&mut self, statements: &mut Statements<'_>, line: &Text) -> Result<i64> {
+    fn line(&mut self, statements: &mut Statements<'_>, line: &Text) -> Result<i64> {
         match self.lines.get(line, line_weight(line)) {
             Some(command) => Ok(-command),
             None => self.text(statements, line),

@@ -4,12 +4,12 @@ use event::{Kind, ProcessKey};
 use rusqlite::types::Value;
 use rusqlite::{Error, Result};
 
-use super::intern::{Known, Statements};
+use super::intern::{Known, Repeated, Statements};
 use super::layout;
 use crate::trail::account::Account;
 use crate::trail::schema::{Field, Place};
 use crate::trail::visit::Visitor;
-use crate::trail::{Name, Parent, Program, Text, Time, UserId, json};
+use crate::trail::{Name, Program, Text, Time, UserId, json};
 
 /// The cells of one event, used for one after the other.
 #[derive(Debug, Default)]
@@ -201,10 +201,9 @@ impl<'e> Visitor<'e> for RowWriter<'_, '_, 'e> {
             self.command_line = Some(value);
             return;
         }
-        let id = if field.name == Parent::parent_command_line.name {
-            self.known.line(self.statements, value)
-        } else {
-            self.known.text(self.statements, value)
+        let id = match Repeated::of(field.name) {
+            Some(repeated) => self.known.repeated(self.statements, repeated, value),
+            None => self.known.text(self.statements, value),
         };
         self.put_interned(field, id);
     }

@@ -3,7 +3,9 @@
 use std::fs;
 use std::io;
 use std::path::PathBuf;
+use std::sync::LazyLock;
 
+use super::cgroup::Hierarchy;
 use super::proc;
 use super::volumes::Volumes;
 
@@ -33,6 +35,13 @@ pub fn boot_id() -> io::Result<[u8; 16]> {
     u128::from_str_radix(&digits, 16)
         .map(u128::to_be_bytes)
         .map_err(|_not_hex| invalid())
+}
+
+/// The path of the control group with this id, which the process was in, from the root of the unified
+/// hierarchy, where there is such a group and it can be asked for.
+pub fn cgroup_path(id: u64, process_id: u32) -> Option<Vec<u8>> {
+    static HIERARCHY: LazyLock<Option<Hierarchy>> = LazyLock::new(Hierarchy::open);
+    HIERARCHY.as_ref()?.path(id, process_id).ok()
 }
 
 /// There are no drive letters on this system.

@@ -43,6 +43,35 @@ pub fn own_id() -> Option<u32> {
     own.to_str()?.parse().ok()
 }
 
+/// The control group of a process in the unified hierarchy, as a path from its root.
+pub fn cgroup_of(process_id: u32) -> Option<Vec<u8>> {
+    let groups = fs::read(format!("/proc/{process_id}/cgroup")).ok()?;
+    let mut lines = groups.split(|byte| *byte == b'\n');
+    let path = lines.find_map(|line| line.strip_prefix(b"0::"))?;
+    Some(path.to_vec())
+}
+
+/// The path of what this process has open.
+pub fn own_path(descriptor: i32) -> io::Result<PathBuf> {
+    fs::read_link(format!("/proc/self/fd/{descriptor}"))
+}
+
+/// Where the unified hierarchy of control groups is mounted as a whole.
+pub fn cgroup_mount() -> Option<PathBuf> {
+    cgroup_mount_in(&fs::read_to_string("/proc/self/mountinfo").ok()?)
+}
+
+fn cgroup_mount_in(mounts: &str) -> Option<PathBuf> {
+    let mount = mounts.lines().find_map(|line| {
+        let mut fields = line.split(' ').skip(3);
+        let (root, path) = (fields.next()?, fields.next()?);
+        // After the fields of which there may be any number.
+        let file_system = fields.skip_while(|field| *field != "-").nth(1)?;
+        (file_system == "cgroup2" && root == "/").then_some(path)
+    });
+    mount.map(PathBuf::from)
+}
+
 /// What the link of this process's pid namespace says.
 pub fn own_pid_namespace() -> io::Result<PathBuf> {
     fs::read_link("/proc/self/ns/pid")
@@ -158,6 +187,19 @@ fn field(text: &str, name: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_unified_hierarchy_is_found_where_it_is_mounted_as_a_whole() {
+        let mounts = "30 1 0:25 / /sys/fs/cgroup rw - tmpfs tmpfs rw\n\
+                      31 30 0:26 /part /mnt rw shared:9 - cgroup2 cgroup2 rw\n\
+                      32 30 0:26 / /sys/fs/cgroup/unified rw shared:9 - cgroup2 cgroup2 rw\n";
+        let found = cgroup_mount_in(mounts);
+        assert_eq!(found.as_deref(), Some(Path::new("/sys/fs/cgroup/unified")));
+        assert_eq!(
+            cgroup_mount_in("30 1 0:25 / / rw - ext4 /dev/sda rw\n"),
+            None
+        );
+    }
 
     #[test]
     fn a_field_is_found_by_its_whole_name() {

@@ -12,6 +12,7 @@
 //! counts smaller, `SYSTRAIL_VM=1` leaves out what needs programs of a whole system.
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 
+mod cgroups;
 mod clock;
 mod crash;
 mod execs;

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use crate::raw;
-use crate::{execs, exits, images, parents, paths, seam, threads, usage};
+use crate::{cgroups, execs, exits, images, parents, paths, seam, threads, usage};
 
 const ROLE: &str = "SYSTRAIL_TEST_ROLE";
 
@@ -37,6 +37,7 @@ pub(crate) fn play() {
         b"exec_below_descriptor" => paths::exec_below_descriptor(argument(0), argument(1)),
         b"parents" => parents::make_children(argument(0)),
         b"images" => images::load_images(argument(0)),
+        b"cgroups" => cgroups::start_in(argument(0), argument(1)),
         b"usage" => usage::use_much(argument(0)),
         b"wait" => wait(),
         b"wait_without_leader" => exits::wait_without_leader(),

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use systrail::account::{Account, Count, Counts, QueuePeak, SinkCount};
 use systrail::trail::{
     Body, Event, Further, ImageDetails, ImageFile, ImageLoad, ImageUnload, Lost, Origin, Parent,
-    ProcessExec, ProcessExit, ProcessStart, Program, ProgramFile, SensorStart, SensorStop,
+    ProcessExec, ProcessExit, ProcessStart, Program, ProgramFile, SensorStart, SensorStop, Setting,
     StartDetails, Text, ThreadDetails, ThreadExit, ThreadStart, Time, Usage, UserId, Whence,
 };
 
@@ -80,6 +80,7 @@ pub(crate) fn full_events() -> Vec<Event> {
         Body::ProcessExec(Box::new(ProcessExec {
             program: full_program(),
             parent: full_parent(),
+            setting: full_setting(),
             session_id: Some(9),
         })),
         Body::ProcessExit(ProcessExit {
@@ -155,6 +156,7 @@ fn full_start() -> ProcessStart {
             ..full_program()
         },
         parent: full_parent(),
+        setting: full_setting(),
         session_id: Some(9),
         integrity_level: Some("high".into()),
         elevated: Some(true),
@@ -187,6 +189,14 @@ fn full_parent() -> Parent {
         parent_image: Some(Text::from_bytes(b"C:\\caf\xe9.exe")),
         parent_command_line: Some(Text::from_bytes(b"caf\xe9 \"one\"")),
         parent_user: Some("ATLAS\\ada".into()),
+    }
+}
+
+fn full_setting() -> Setting {
+    Setting {
+        cgroup: Some(Text::from_bytes(b"/system.slice/caf\xe9.service")),
+        container_id: Some("0123456789abcdef".repeat(4).into()),
+        systemd_unit: Some("coffee.service".into()),
     }
 }
 
@@ -360,13 +370,16 @@ fn place() -> impl Strategy<Value = (Option<String>, Option<String>, Option<u64>
 fn body() -> BoxedStrategy<Body> {
     prop_oneof![
         process_start().boxed(),
-        (program(), parent(), any::<Option<u32>>()).prop_map(|(program, parent, session_id)| {
-            Body::from(ProcessExec {
-                program,
-                parent,
-                session_id,
-            })
-        }),
+        (program(), parent(), setting(), any::<Option<u32>>()).prop_map(
+            |(program, parent, setting, session_id)| {
+                Body::from(ProcessExec {
+                    program,
+                    parent,
+                    setting,
+                    session_id,
+                })
+            },
+        ),
         process_exit().boxed(),
         thread_start().boxed(),
         any::<u32>().prop_map(|thread_id| Body::ThreadExit(ThreadExit { thread_id })),
@@ -402,9 +415,9 @@ fn process_start() -> impl Strategy<Value = Body> {
     );
     let kernel = (any::<bool>(), option::of(text()));
     let own = (session, kernel, details(start_details()));
-    let parent = (parent, self::parent());
+    let parent = (parent, self::parent(), setting());
     (parent, creator, program(), own).prop_map(|(parent, creator, program, own)| {
-        let ((parent, parent_runs), (session, kernel, details)) = (parent, own);
+        let ((parent, parent_runs, setting), (session, kernel, details)) = (parent, own);
         Body::ProcessStart(Box::new(ProcessStart {
             parent_process_id: parent.0,
             parent_process_key: parent.1,
@@ -412,6 +425,7 @@ fn process_start() -> impl Strategy<Value = Body> {
             creator_thread_id: creator.1,
             program,
             parent: parent_runs,
+            setting,
             session_id: session.0,
             integrity_level: session.2.map(Into::into),
             elevated: session.3,
@@ -429,6 +443,19 @@ fn parent() -> impl Strategy<Value = Parent> {
         parent_image: image,
         parent_command_line: command_line,
         parent_user: user.map(Into::into),
+    })
+}
+
+fn setting() -> impl Strategy<Value = Setting> {
+    let texts = (
+        option::of(text()),
+        option::of(string()),
+        option::of(string()),
+    );
+    texts.prop_map(|(cgroup, container_id, systemd_unit)| Setting {
+        cgroup,
+        container_id: container_id.map(Into::into),
+        systemd_unit: systemd_unit.map(Into::into),
     })
 }
 

@@ -266,3 +266,27 @@ fn an_exit_tells_what_the_process_used_where_the_sensor_does() {
         assert_eq!(reason(&events[4], field), expected);
     }
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_control_group_that_cannot_be_found_is_missing_with_the_reason() {
+    let users = process::Users::default();
+    let of_group = |step: Step, cgroup_id| Step {
+        extension: Extension::Origin(users, process::Setting { cgroup_id }),
+        ..step
+    };
+    let script = vec![
+        fork(TICK, 1, 10),
+        // No file has this inode.
+        of_group(fork(2 * TICK, 1, 11), u64::MAX),
+        of_group(exec(3 * TICK, 11, b"sh\0", b"sh\0"), u64::MAX),
+        of_group(fork(4 * TICK, 1, 12), 0),
+    ];
+    let (events, _account) = record(vec![script]);
+    let reasons: Vec<_> = events[1..5]
+        .iter()
+        .map(|event| reason(event, "cgroup"))
+        .collect();
+    let (unavailable, gone) = (Some("unavailable"), Some("gone"));
+    assert_eq!(reasons, [unavailable, gone, gone, unavailable]);
+}

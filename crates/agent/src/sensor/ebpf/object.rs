@@ -13,7 +13,7 @@ use aya::{Btf, Ebpf, EbpfLoader, VerifierLogLevel};
 use event::{ByKind, Kind};
 
 use super::btf::{self, Types};
-use super::images;
+use super::{fields, images};
 use crate::sensor::{Error, Settings};
 use crate::sys::{perf, proc, rcu};
 
@@ -37,99 +37,6 @@ const IMAGE_FUNCTION: &str = "perf_event_mmap";
 /// The iterators over processes and over mappings, with what each iterates.
 const PROCESS_ITERATOR: (&str, &str) = ("iterate_processes", "task");
 const IMAGE_ITERATOR: (&str, &str) = ("iterate_images", "task_vma");
-
-/// The fields the programs read, named as the read-only globals that carry their offsets.
-const FIELDS: [&str; 53] = [
-    "linux_binprm.file",
-    "linux_binprm.filename",
-    "linux_binprm.interp",
-    "cred.euid",
-    "cred.uid",
-    "dentry.d_hash.pprev",
-    "dentry.d_inode",
-    "dentry.d_name.name",
-    "dentry.d_parent",
-    "dentry.d_sb",
-    "fdtable.fd",
-    "fdtable.max_fds",
-    "file.f_mode",
-    "file.f_path",
-    "files_struct.fdt",
-    "fs_struct.pwd",
-    "fs_struct.root",
-    "inode.i_ino",
-    "inode.i_sb",
-    "mm_struct.arg_end",
-    "mm_struct.arg_start",
-    "mm_struct.end_code",
-    "mm_struct.exe_file",
-    "mnt_namespace.ns.inum",
-    "mount.mnt",
-    "mount.mnt_mountpoint",
-    "mount.mnt_ns",
-    "mount.mnt_parent",
-    "pid.numbers.nr",
-    "signal_struct.flags",
-    "signal_struct.group_exit_code",
-    "signal_struct.live",
-    "signal_struct.pids",
-    "super_block.s_dev",
-    "task_struct.exit_code",
-    "task_struct.files",
-    "task_struct.flags",
-    "task_struct.fs",
-    "task_struct.group_leader",
-    "task_struct.mm",
-    "task_struct.pid",
-    "task_struct.real_cred",
-    "task_struct.real_parent",
-    "task_struct.self_exec_id",
-    "task_struct.signal",
-    "task_struct.start_boottime",
-    "task_struct.tgid",
-    "vfsmount.mnt_root",
-    "vfsmount.mnt_sb",
-    "vm_area_struct.vm_end",
-    "vm_area_struct.vm_file",
-    "vm_area_struct.vm_flags",
-    "vm_area_struct.vm_start",
-];
-
-/// Fields that the programs do without where the kernel was built without them.
-const OPTIONAL_FIELDS: [&str; 1] = ["task_struct.loginuid"];
-/// What a process used, which is told where the kernel has all of these.
-const USAGE_FIELDS: [&str; 10] = [
-    "signal_struct.maxrss",
-    "signal_struct.stats_lock.seqcount.seqcount.sequence",
-    "signal_struct.stime",
-    "signal_struct.sum_sched_runtime",
-    "signal_struct.thread_head",
-    "signal_struct.utime",
-    "task_struct.se.sum_exec_runtime",
-    "task_struct.stime",
-    "task_struct.thread_node",
-    "task_struct.utime",
-];
-/// And what it read and wrote.
-const IO_FIELDS: [&str; 4] = [
-    "signal_struct.ioac.read_bytes",
-    "signal_struct.ioac.write_bytes",
-    "task_struct.ioac.read_bytes",
-    "task_struct.ioac.write_bytes",
-];
-/// What they are told of a field that is not there, or not of use.
-const NOWHERE: u64 = u64::MAX;
-/// A field that not every kernel has: 0 stands for none, and it is never the first.
-const MAYBE_FIELD: &str = "backing_file.user_path";
-
-/// Of these fields' structures the programs copy only the first words.
-const HEAD_FIELDS: [&str; 4] = [
-    "dentry.d_name.name",
-    "dentry.d_parent",
-    "mount.mnt_mountpoint",
-    "mount.mnt_parent",
-];
-const HEAD_SIZE: u64 = 64;
 
 /// The agent is woken when this much waits in a buffer, or a quarter of its size.
 const WAKE_UP_SIZE_MAX: u32 = 64 * 1024;
@@ -417,31 +324,8 @@ fn parameters(
             "host_mount_namespace",
             proc::own_mount_namespace().unwrap_or(0).into(),
         ),
-        (MAYBE_FIELD, types.offset(MAYBE_FIELD).unwrap_or(0)),
     ];
-    for field in FIELDS {
-        let offset = types.offset(field).filter(|offset| {
-            !HEAD_FIELDS.contains(&field) || offset + size_of::<u64>() as u64 <= HEAD_SIZE
-        });
-        let offset = offset.ok_or_else(|| Error::Unavailable {
-            cause: format!("this kernel has no field {field}, or not where it is looked for"),
-            cure: "update systrail, or use another source".to_owned(),
-        })?;
-        parameters.push((field, offset));
-    }
-    let offset_of = |field| (field, types.offset(field).unwrap_or(NOWHERE));
-    parameters.extend(OPTIONAL_FIELDS.map(offset_of));
-    for fields in [&USAGE_FIELDS[..], &IO_FIELDS] {
-        let is_there = fields.iter().all(|field| types.offset(field).is_some());
-        let or_nowhere = |field: &&'static str| {
-            if is_there {
-                offset_of(field)
-            } else {
-                (*field, NOWHERE)
-            }
-        };
-        parameters.extend(fields.iter().map(or_nowhere));
-    }
+    parameters.extend(fields::offsets(types)?);
     Ok(parameters)
 }
 

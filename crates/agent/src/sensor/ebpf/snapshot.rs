@@ -115,7 +115,11 @@ fn read_records(mut file: File, mut record_fn: impl FnMut(Record<'_>)) -> io::Re
 fn own_process(header: &Header, start: &process::Start<'_>, extension: &Extension<'_>) -> Existing {
     Existing {
         asked: match extension {
-            Extension::Users(users) => Some(*users),
+            Extension::Users(users) | Extension::Origin(users, _) => Some(*users),
+            _ => None,
+        },
+        setting: match extension {
+            Extension::Origin(_, setting) => Some(*setting),
             _ => None,
         },
         process_id: header.process_id,

@@ -76,6 +76,11 @@ pub fn boot_id() -> io::Result<[u8; 16]> {
     Ok(boot_id::of(&installation, boot))
 }
 
+/// There are no control groups here.
+pub const fn cgroup_path(_id: u64, _process_id: u32) -> Option<Vec<u8>> {
+    None
+}
+
 /// The drive letters there are now, and the directory of Windows.
 pub fn volumes() -> Volumes {
     // SAFETY: takes nothing and returns a bit a letter.
