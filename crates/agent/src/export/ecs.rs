@@ -4,7 +4,7 @@ use event::Subject;
 use serde_json::{Map, Value, json};
 
 use super::{as_text, file_name, move_declared, set};
-use crate::trail::{Body, Event, Program};
+use crate::trail::{Body, Event, ImageLoad, Parent, Program, UserId};
 
 /// The version of the schema whose names are used.
 pub const VERSION: &str = "8.17.0";
@@ -19,6 +19,18 @@ pub(super) fn object(event: &Event, mut fields: Map<String, Value>) -> Value {
     if let Some(Value::Array(arguments)) = fields.get("arguments") {
         set(&mut object, "process.args_count", arguments.len());
     }
+    let system = system(event, &fields);
+    if let Some(system) = system {
+        set(&mut object, "host.os.type", system);
+    }
+    for (path, name) in [
+        (Parent::parent_image.name, "process.parent.name"),
+        (ImageLoad::process_image.name, "process.name"),
+    ] {
+        if let Some(Value::String(path)) = fields.get(path) {
+            set(&mut object, name, file_name(path));
+        }
+    }
     if let Some(Value::String(path)) = fields.get("image") {
         let is_library = matches!(event.body, Body::ImageLoad(_) | Body::ImageUnload(_));
         let name = if is_library {
@@ -27,6 +39,12 @@ pub(super) fn object(event: &Event, mut fields: Map<String, Value>) -> Value {
             "process.name"
         };
         set(&mut object, name, file_name(path));
+    }
+    if let Some(action) = action(&event.body, system) {
+        // Ours stays beside theirs.
+        set(&mut object, "event.action", action);
+        let kind = fields.remove(Event::kind.name);
+        object.insert("systrail".to_owned(), json!({ "kind": kind }));
     }
     move_declared(event, &mut fields, |field| field.ecs, &mut object);
     let Categories {
@@ -46,9 +64,50 @@ pub(super) fn object(event: &Event, mut fields: Map<String, Value>) -> Value {
     set(&mut object, "agent.version", crate::VERSION);
     set(&mut object, "ecs.version", VERSION);
     if !fields.is_empty() {
-        object.insert("systrail".to_owned(), Value::Object(fields));
+        let ours = object.entry("systrail").or_insert_with(|| json!({}));
+        if let Value::Object(ours) = ours {
+            ours.extend(fields);
+        }
     }
     Value::Object(object)
+}
+
+/// What rules call what a process did, where they have a word for it.
+fn action(body: &Body, system: Option<&str>) -> Option<&'static str> {
+    match body {
+        Body::ProcessStart(start) if start.existing => Some("already_running"),
+        Body::ProcessStart(_) if system == Some("windows") => Some("start"),
+        Body::ProcessStart(_) => Some("fork"),
+        Body::ProcessExec(_) => Some("exec"),
+        Body::ProcessExit(_) => Some("end"),
+        _ => None,
+    }
+}
+
+/// The system an event is of, by what it says: the start of a sensor names it, users are SIDs on Windows,
+/// and paths begin with a slash elsewhere.
+fn system(event: &Event, fields: &Map<String, Value>) -> Option<&'static str> {
+    let of = |is_windows: bool| if is_windows { "windows" } else { "linux" };
+    match &event.body {
+        Body::SensorStart(_) => return None,
+        Body::ProcessExec(_) => return Some("linux"),
+        _ => {}
+    }
+    if let Some(UserId::Sid(_)) = event
+        .body
+        .program()
+        .and_then(|program| program.user_id.as_ref())
+    {
+        return Some("windows");
+    }
+    let paths = [
+        ImageLoad::process_image.name,
+        "image",
+        Parent::parent_image.name,
+    ];
+    let mut paths = paths.iter().filter_map(|name| fields.get(*name)?.as_str());
+    let path = paths.find(|path| path.starts_with('/') || path.contains('\\'))?;
+    Some(of(!path.starts_with('/')))
 }
 
 /// What kind of event it is there.

@@ -123,7 +123,14 @@ fn ecs_categories_are_those_of_the_event() {
                     .find(|(event, _)| event["kind"] == kind)
             })
             .unwrap();
-        assert_eq!(exported["event"]["action"], kind);
+        let actions = ["exec", "fork", "end", "already_running"];
+        let action = exported["event"]["action"].as_str().unwrap();
+        if kind.starts_with("process_") {
+            assert!(actions.contains(&action), "{action}");
+            assert_eq!(exported["systrail"]["kind"], kind);
+        } else {
+            assert_eq!(action, kind);
+        }
         (
             exported["event"]["category"][0].clone(),
             exported["event"]["type"][0].clone(),
@@ -146,6 +153,68 @@ fn ecs_categories_are_those_of_the_event() {
         ("library".into(), "start".into())
     );
     assert_eq!(categories("lost", false), ("host".into(), "info".into()));
+}
+
+// Of 262 of Elastic's rules for processes on Linux none could be asked of an export: they want the
+// system, their own words for what a process did, and its parent.
+#[test]
+fn an_ecs_exec_has_what_rules_ask_for() {
+    const LINE: &str = r#"{"sequence":7,"time":"2026-01-01T00:00:01.002000000Z","kind":"process_exec","host":"h","process_id":1000,"process_key":"a0000000000003e8","image":"/usr/bin/make","command_line":"make -j2","arguments":["make","-j2"],"user":"ada","user_id":1000,"parent_image":"/usr/bin/bash","parent_command_line":"bash build.sh","parent_user":"ada","cgroup":"/docker/c0ffee","container_id":"c0ffee","systemd_unit":"a.service"}"#;
+    let directory = tempfile::tempdir().unwrap();
+    let log = directory.path().join("trail.jsonl");
+    fs::write(&log, LINE).unwrap();
+    let event: Value = serde_json::from_str(LINE).unwrap();
+    for (format, ours, fields, names) in [
+        ("ecs", "systrail", include_str!("ecs.fields"), &ECS[..]),
+        ("ocsf", "unmapped", include_str!("ocsf.fields"), &OCSF),
+    ] {
+        let text = printed(["export", "--format", format, "--log", log.to_str().unwrap()]);
+        let (exported, ours) = theirs(lines_of_json(&text).remove(0), ours);
+        let schema = Schema::read(fields);
+        for (path, value) in leaves(&exported) {
+            schema.check(&path, value);
+        }
+        assert_eq!(forgotten(&event, &exported, &ours), [""; 0], "{event}");
+        let exported = Value::Object(exported);
+        for (path, expected) in names {
+            let found = exported.pointer(path).and_then(Value::as_str);
+            assert_eq!(found, Some(*expected), "{format} {path}");
+        }
+    }
+}
+
+const ECS: [(&str, &str); 12] = [
+    ("/host/os/type", "linux"),
+    ("/event/action", "exec"),
+    ("/event/type/0", "start"),
+    ("/event/category/0", "process"),
+    ("/process/name", "make"),
+    ("/process/executable", "/usr/bin/make"),
+    ("/process/args/1", "-j2"),
+    ("/process/parent/name", "bash"),
+    ("/process/parent/executable", "/usr/bin/bash"),
+    ("/process/parent/command_line", "bash build.sh"),
+    ("/process/parent/user/name", "ada"),
+    ("/container/id", "c0ffee"),
+];
+
+const OCSF: [(&str, &str); 4] = [
+    ("/process/parent_process/path", "/usr/bin/bash"),
+    ("/process/parent_process/cmd_line", "bash build.sh"),
+    ("/process/parent_process/user/name", "ada"),
+    ("/process/container/uid", "c0ffee"),
+];
+
+#[test]
+fn an_ecs_process_is_told_in_the_words_of_rules() {
+    let exported = exported("ecs");
+    for (kind, action) in [("process_start", "fork"), ("process_exit", "end")] {
+        let is_it = |event: &Value| event["kind"] == kind && event["existing"] != true;
+        let (_, found) = exported.iter().find(|(event, _)| is_it(event)).unwrap();
+        assert_eq!(found["event"]["action"], action);
+        assert_eq!(found["host"]["os"]["type"], "linux");
+        assert_eq!(found["systrail"]["kind"], kind);
+    }
 }
 
 #[test]
