@@ -88,7 +88,7 @@ impl fmt::Debug for Delivery {
 }
 
 impl Stream {
-    pub(crate) fn has_untold_losses(&self, rings: &Rings) -> bool {
+    pub(crate) fn has_untold_losses(&self, rings: &Rings<'_>) -> bool {
         (0_usize..)
             .zip(self.told.iter())
             .any(|(index, (_kind, told))| rings.lost(index) != *told)
@@ -99,7 +99,7 @@ impl Stream {
         &mut self,
         read: &mut Read,
         merged: &mut Merged<'_>,
-        rings: &Rings,
+        rings: &Rings<'_>,
         account: &Account,
     ) -> Served {
         let (mut size, mut records) = self.tell_losses(read, rings);
@@ -148,7 +148,7 @@ impl Stream {
 
     /// Writes a record for each kind with losses that were not told yet; gives where the next
     /// record goes and how many were written.
-    fn tell_losses(&mut self, read: &mut Read, rings: &Rings) -> (usize, u32) {
+    fn tell_losses(&mut self, read: &mut Read, rings: &Rings<'_>) -> (usize, u32) {
         let (mut size, mut records) = (Batch::SIZE, 0_u32);
         for (index, (kind, told)) in (0_usize..).zip(self.told.iter_mut()) {
             let lost = rings.lost(index);

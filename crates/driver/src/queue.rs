@@ -13,12 +13,12 @@ const PROCESS_DIVISOR: usize = 2;
 
 /// The two rings.
 #[derive(Debug)]
-pub(crate) struct Queue {
-    processes: Ring<'static>,
-    others: Ring<'static>,
+pub(crate) struct Queue<'m> {
+    processes: Ring<'m>,
+    others: Ring<'m>,
 }
 
-impl Queue {
+impl Queue<'static> {
     /// Allocates both, with `room` bytes together.
     ///
     /// IRQL: `PASSIVE_LEVEL`.
@@ -43,10 +43,12 @@ impl Queue {
             others: ring(other_words, other_granules)?,
         })
     }
+}
 
+impl<'m> Queue<'m> {
     /// The ring that events of this kind go into.
     #[inline]
-    pub(crate) fn ring_of(&self, kind: Kind) -> &Ring<'static> {
+    pub(crate) fn ring_of(&self, kind: Kind) -> &Ring<'m> {
         match kind.subject() {
             Some(Subject::Process) => &self.processes,
             _ => &self.others,
@@ -116,7 +118,7 @@ impl Queue {
 /// Both rings in the order of their records' times.
 #[derive(Debug)]
 pub(crate) struct Merged<'q> {
-    queue: &'q Queue,
+    queue: &'q Queue<'q>,
     processes: Consumer<'q>,
     others: Consumer<'q>,
     /// No process event was before those of the others that are before this, so they can be told,
@@ -177,22 +179,36 @@ mod tests {
     use super::*;
     use event::{Event, Header, process, thread};
     use ring_buffer::{Reservation, Room};
-    use std::boxed::Box;
     use std::vec::Vec;
 
-    fn leaked<T>(count: usize, make_fn: fn() -> T) -> &'static mut [T] {
-        Box::leak((0..count).map(|_| make_fn()).collect())
+    fn made<T>(count: usize, make_fn: fn() -> T) -> Vec<T> {
+        (0..count).map(|_| make_fn()).collect()
     }
 
-    fn queue() -> Queue {
-        let losses = leaked(Kind::OBSERVED.len(), LossCounter::new);
-        let ring = || {
-            let (words, granules) = (leaked(64, Word::new), leaked(64, Granule::new));
-            Ring::new(words, granules, losses, 0).unwrap()
-        };
-        Queue {
-            processes: ring(),
-            others: ring(),
+    /// What two rings stand on.
+    struct Memory {
+        words: Vec<Word>,
+        granules: Vec<Granule>,
+        losses: Vec<LossCounter>,
+    }
+
+    impl Memory {
+        fn new() -> Self {
+            Self {
+                words: made(128, Word::new),
+                granules: made(128, Granule::new),
+                losses: made(Kind::OBSERVED.len(), LossCounter::new),
+            }
+        }
+
+        fn queue(&mut self) -> Queue<'_> {
+            let (words, other_words) = self.words.split_at_mut(64);
+            let (granules, other_granules) = self.granules.split_at_mut(64);
+            let losses = &self.losses;
+            Queue {
+                processes: Ring::new(words, granules, losses, 0).unwrap(),
+                others: Ring::new(other_words, other_granules, losses, 0).unwrap(),
+            }
         }
     }
 
@@ -213,7 +229,7 @@ mod tests {
     }
 
     /// Reserves a record and writes it, and does not submit it yet.
-    fn reserve<'q>(queue: &'q Queue, (header, event): &(Header, Event<'_>)) -> Reservation<'q> {
+    fn reserve<'q>(queue: &'q Queue<'_>, (header, event): &(Header, Event<'_>)) -> Reservation<'q> {
         let (kind, size) = event::kind_and_size(event).unwrap();
         let index = kind.index().unwrap();
         let ring = queue.ring_of(kind);
@@ -223,7 +239,7 @@ mod tests {
     }
 
     /// The times of what can be told now.
-    fn take(queue: &Queue) -> Vec<u64> {
+    fn take(queue: &Queue<'_>) -> Vec<u64> {
         let mut merged = queue.consumer().unwrap();
         let mut times = Vec::new();
         while let Some(record) = merged.oldest() {
@@ -237,7 +253,8 @@ mod tests {
     /// while it wrote its record, kept every process start from the agent.
     #[test]
     fn process_events_pass_a_reservation_of_another_kind_that_is_open() {
-        let queue = queue();
+        let mut memory = Memory::new();
+        let queue = memory.queue();
         let open = reserve(&queue, &thread(1));
         for time in [2, 3] {
             reserve(&queue, &start(time)).submit();
@@ -251,7 +268,8 @@ mod tests {
     /// Else a thread would be told before the process it is of.
     #[test]
     fn other_events_wait_for_a_process_event_that_is_open() {
-        let queue = queue();
+        let mut memory = Memory::new();
+        let queue = memory.queue();
         let open = reserve(&queue, &start(1));
         reserve(&queue, &start(2)).submit();
         reserve(&queue, &thread(3)).submit();
@@ -263,7 +281,8 @@ mod tests {
     /// A read that was taken for a record has no other use.
     #[test]
     fn a_record_that_was_seen_stays_whatever_is_reserved_since() {
-        let queue = queue();
+        let mut memory = Memory::new();
+        let queue = memory.queue();
         reserve(&queue, &thread(1)).submit();
         let mut merged = queue.consumer().unwrap();
         assert!(merged.oldest().is_some());
@@ -278,7 +297,8 @@ mod tests {
 
     #[test]
     fn records_of_both_rings_come_in_the_order_of_their_times() {
-        let queue = queue();
+        let mut memory = Memory::new();
+        let queue = memory.queue();
         for time in [1, 4, 4, 6] {
             reserve(&queue, &thread(time)).submit();
         }

@@ -29,7 +29,7 @@ pub(crate) type LongPath = NameBuffer<LONG_PATH_UNITS>;
 /// The sensor; placed in the driver's region and shared by every callback.
 #[derive(Debug)]
 pub(crate) struct Sensor {
-    pub(crate) queue: Queue,
+    pub(crate) queue: Queue<'static>,
     pub(crate) account: Account,
     pub(crate) settings: Settings,
     /// Queued bytes at which a batch is due.

@@ -39,7 +39,7 @@ pub(super) const FIELD: Growth = Growth {
         ),
         edit(
             "crates/agent/src/enrich.rs",
-            "            session_id: user.then_some(start.session_id),\n",
+            "            session_id: has_session.then_some(start.session_id),\n",
             "            grown_colour: Some(trail::Text::from(\"green\")),\n",
         ),
     ],
