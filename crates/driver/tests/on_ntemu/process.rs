@@ -41,7 +41,11 @@ fn the_image_is_the_path_of_the_file_and_what_was_typed_stands_beside() {
     let (machine, file) = started();
     let typed = utf_16(r"\??\Z:\PROGRA~1\a.exe");
     let path = r"\Device\HarddiskVolume3\Program Files\a.exe";
-    let long = format!("{path}{}", "\\d".repeat(10_000));
+    // More than a callback's stack has room for.
+    let long = format!(
+        "{path}{}",
+        "\\d".repeat(if IS_THOROUGH { 10_000 } else { 200 })
+    );
     // Path, whether what was typed is exact: what is told, and what beside it.
     let cases = [
         (Some(path), true, Some(path), true),
