@@ -61,6 +61,7 @@ const DOCUMENTS: &[&str] = &[
     "docs/DRIVER.md",
     "docs/EVENTS.md",
     "docs/EXPORT.md",
+    "docs/LINUX.md",
     "docs/QUERY.md",
     "docs/STORE.md",
     "docs/STYLE.md",

@@ -68,6 +68,46 @@ fn every_sample_has_its_help_and_type() {
     assert!(text.contains("systrail_recording 1\n"));
 }
 
+/// No metric was named in any document.
+#[test]
+fn the_document_names_every_metric_with_its_type_and_labels() {
+    let document = include_str!("../../../../docs/LINUX.md");
+    let account = Account {
+        queues: vec![QueuePeak::default()],
+        sinks: vec![SinkCount::default()],
+        ..Account::default()
+    };
+    let text = exposition(&account, true);
+    let mut names = 0;
+    for line in text.lines() {
+        let Some((name, family)) = line
+            .strip_prefix("# TYPE ")
+            .and_then(|it| it.split_once(' '))
+        else {
+            continue;
+        };
+        names += 1;
+        let row = document
+            .lines()
+            .find(|row| row.starts_with(&format!("| `{name}` | {family}")));
+        let row = row.unwrap_or_else(|| panic!("no row of {name}, a {family}"));
+        let sample = text.lines().find(|it| it.starts_with(&format!("{name}{{")));
+        let labels = sample.and_then(|it| it.split(['{', '}']).nth(1));
+        for label in labels
+            .unwrap_or_default()
+            .split(',')
+            .filter(|it| !it.is_empty())
+        {
+            let label = label.split('=').next().unwrap_or_default();
+            assert!(row.contains(&format!("`{label}`")), "{label} in {row}");
+        }
+    }
+    let told = document
+        .lines()
+        .filter(|row| row.starts_with("| `systrail_"));
+    assert_eq!(told.count(), names, "a row of what is not there");
+}
+
 #[test]
 fn other_requests_are_refused() {
     let server = server();
