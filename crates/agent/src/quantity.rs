@@ -130,7 +130,13 @@ pub fn show_duration(duration: Duration) -> String {
 
 /// How many there are of what `noun` names one of; its plural must be regular.
 pub fn show_count<N: Copy + Display + From<u8> + PartialEq>(count: N, noun: &str) -> String {
-    let plural = if count == N::from(1) { "" } else { "s" };
+    let plural = if count == N::from(1) {
+        ""
+    } else if noun.ends_with('s') {
+        "es"
+    } else {
+        "s"
+    };
     format!("{count} {noun}{plural}")
 }
 
@@ -186,6 +192,7 @@ mod tests {
     fn one_is_no_plural() {
         let shown = [0_u64, 1, 2].map(|count| show_count(count, "line"));
         assert_eq!(shown, ["0 lines", "1 line", "2 lines"]);
+        assert_eq!(show_count(2_u64, "process"), "2 processes");
     }
 
     proptest! {

@@ -128,6 +128,13 @@ impl Process {
         }
     }
 
+    /// Whether it ended otherwise than well, as far as the trail tells.
+    pub fn has_failed(&self) -> bool {
+        self.exit().is_some_and(|exit| {
+            exit.signal.is_some() || exit.exit_code.is_some_and(|code| code != 0)
+        })
+    }
+
     /// Whether it was there at some time from `since` to `until`.
     pub fn was_there(&self, since: Time, until: Time) -> bool {
         let begins = self.start_time.unwrap_or(self.first_seen);

@@ -1,18 +1,21 @@
 //! `systrail tree`: who started whom.
 
-use std::io::{self, BufWriter, IsTerminal as _, Write};
+use std::io::{self, IsTerminal as _, Write};
 use std::path::Path;
+use std::time::Duration;
 
 use clap::Args;
 use systrail::moment;
+use systrail::quantity;
 use systrail::shown;
 use systrail::store::Window;
-use systrail::trail::Time;
+use systrail::trail::{Time, UserId};
 use systrail::tree::live::Alive;
-use systrail::tree::{self, Forest, Losses, NotOne, Style, Tree, Who};
+use systrail::tree::{self, Forest, Losses, NotOne, Process, Style, Tree, Who};
 
 use super::console::say;
 use super::log::Log;
+use super::pager::Out;
 use super::timeout::Timeout;
 use super::trail::{TrailArguments, time};
 use super::{Exit, Failure, console, passed_over};
@@ -28,6 +31,8 @@ Examples:
   systrail tree --since 10m                  the last ten minutes, from the store
   systrail tree --at 02:10                   what ran at ten past two
   systrail tree 1161 --log trail.jsonl       a process and what it started
+  systrail tree --last-run --failed          what failed, and what it stands under
+  systrail tree --since 1h --min 10s         what ran for ten seconds or more
   systrail tree --last-run --format dot | dot -Tsvg > tree.svg")]
 pub(super) struct Arguments {
     /// A process id, or a key of 16 hex digits
@@ -41,10 +46,65 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "TIME", value_parser = time, allow_hyphen_values = true)]
     #[arg(conflicts_with_all = ["since", "until", "last_run"])]
     at: Option<Time>,
+    #[command(flatten)]
+    choice: ChoiceArguments,
+    /// Print a long tree straight to the terminal, not through $PAGER (else less)
+    #[arg(long)]
+    no_pager: bool,
     /// How to print it
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     #[arg(value_parser = ["table", "json", "jsonl", "csv", "dot"])]
     format: String,
+}
+
+/// Which processes are printed; those they stand under are too.
+#[derive(Debug, Args)]
+struct ChoiceArguments {
+    /// Those that ended otherwise than well
+    #[arg(long)]
+    failed: bool,
+    /// Those of this user: a name or an id
+    #[arg(long, value_name = "USER")]
+    user: Option<String>,
+    /// Those that ran, or have run, for this long
+    #[arg(long, value_name = "TIME", value_parser = quantity::duration)]
+    min: Option<Duration>,
+    /// Levels below the first that are printed; what is left out below one is counted
+    #[arg(long, value_name = "LEVELS")]
+    depth: Option<usize>,
+}
+
+impl ChoiceArguments {
+    /// What of a forest is chosen.
+    fn of<'t>(&self, forest: Forest<'t>, now: Time) -> Forest<'t> {
+        let mut forest = forest;
+        if self.failed || self.user.is_some() || self.min.is_some() {
+            forest = forest.keeping(|process| self.has(process, now));
+        }
+        match self.depth {
+            Some(depth) => forest.to_depth(depth),
+            None => forest,
+        }
+    }
+
+    fn has(&self, process: &Process, now: Time) -> bool {
+        let has_user = |user: &String| {
+            let program = &process.program;
+            let id = match &program.user_id {
+                Some(UserId::Uid(uid)) => uid.to_string() == *user,
+                Some(UserId::Sid(sid)) => **sid == **user,
+                None => false,
+            };
+            id || program.user.as_deref() == Some(user)
+        };
+        let has_run = |min: Duration| {
+            let ran = process.run_time_ns(now).map(Duration::from_nanos);
+            ran.is_some_and(|ran| ran >= min)
+        };
+        (!self.failed || process.has_failed())
+            && self.user.as_ref().is_none_or(has_user)
+            && self.min.is_none_or(has_run)
+    }
 }
 
 /// Does `systrail tree`.
@@ -64,8 +124,22 @@ pub(super) fn main(arguments: &Arguments) -> Result<Exit, Failure> {
             return Err(arguments.nobody(who).into());
         }
     }
-    let mut out = BufWriter::new(io::stdout().lock());
-    let printed = print(&forest, &arguments.format, now, &mut out).and_then(|()| out.flush());
+    let was_empty = forest.is_empty();
+    forest = arguments.choice.of(forest, now);
+    if forest.is_empty() && !was_empty {
+        let count = quantity::show_count(tree.processes().len(), "process");
+        say!("none of {count} is what --failed, --user and --min ask for");
+    }
+    let is_table = arguments.format == "table";
+    let mut out = Out::open(is_table && !arguments.no_pager);
+    let width = if out.is_paged() {
+        None
+    } else {
+        console::width_of_standard_output()
+    };
+    let printed = print(&forest, &arguments.format, (now, width), &mut out);
+    let printed = printed.and_then(|()| out.flush());
+    drop(out);
     console::printed(printed)?;
     arguments.trail.strict.exit(passed_over_count)
 }
@@ -158,7 +232,13 @@ fn read_log(path: &Path, until: Option<Time>) -> Result<(Tree, Losses, Time, u64
     Ok((tree, losses, end, passed_over_count))
 }
 
-fn print(forest: &Forest<'_>, format: &str, now: Time, out: &mut impl Write) -> io::Result<()> {
+/// Prints the forest as it is at a moment, lines cut to a width.
+fn print(
+    forest: &Forest<'_>,
+    format: &str,
+    (now, width): (Time, Option<u16>),
+    out: &mut impl Write,
+) -> io::Result<()> {
     match format {
         "json" => tree::write_json(forest, now, out),
         "jsonl" => tree::write_json_lines(forest, now, out),
@@ -172,7 +252,7 @@ fn print(forest: &Forest<'_>, format: &str, now: Time, out: &mut impl Write) -> 
         _ => {
             let style = Style {
                 colour: console::colour_on_standard_output(),
-                width: console::width_of_standard_output(),
+                width,
                 now,
             };
             out.write_all(&tree::heading(style))?;

@@ -109,16 +109,9 @@ fn lives(processes: &[Process], end: Time) -> Vec<Life> {
     processes.iter().enumerate().map(life).collect()
 }
 
-/// Whether a process ended otherwise than well.
-fn has_failed(process: &Process) -> bool {
-    process
-        .exit()
-        .is_some_and(|exit| exit.signal.is_some() || exit.exit_code.is_some_and(|code| code != 0))
-}
-
 fn failed(processes: &[Process]) -> Vec<usize> {
     let mut failed: Vec<usize> = (0..processes.len())
-        .filter(|index| has_failed(&processes[*index]))
+        .filter(|index| processes[*index].has_failed())
         .collect();
     failed.sort_by_key(|index| processes[*index].exit().map(|exit| exit.time));
     failed

@@ -66,10 +66,7 @@ pub fn tell(job: &Job, ended: &Ended, style: Style, all: bool) -> Vec<u8> {
 /// `make -j2 ended with 2 after 41.300 s: 1204 processes of 61 programs, 2 failed, nothing lost`.
 fn headline(job: &Job, figures: &Figures, ended: &Ended) -> String {
     let time = run_time(ended.end.0.abs_diff(ended.begin.0));
-    let processes = match job.processes().len() {
-        1 => "1 process".to_owned(),
-        count => format!("{count} processes"),
-    };
+    let processes = show_count(job.processes().len(), "process");
     let programs = show_count(figures.programs.len(), "program");
     let failed = match figures.failed.len() {
         0 => "none failed".to_owned(),

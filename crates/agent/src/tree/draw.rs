@@ -98,6 +98,10 @@ fn line(visit: &Visit<'_>, open: &[bool], style: Style, out: &mut Vec<u8>) {
         row.colour(paint(DIM));
     }
     row.text(&process.title());
+    if visit.hidden_count > 0 {
+        row.colour(paint(DIM));
+        row.text(&format!("  (+{} below)", visit.hidden_count));
+    }
     row.end();
 }
 

@@ -12,6 +12,8 @@ pub struct Forest<'t> {
     processes: Vec<&'t Process>,
     children: Vec<Vec<usize>>,
     roots: Vec<usize>,
+    /// How many stood below each that are left out, where some are.
+    hidden: Vec<usize>,
 }
 
 /// One process on the way through a forest, parents before their children.
@@ -25,6 +27,8 @@ pub struct Visit<'t> {
     pub is_last: bool,
     /// How many children it has here.
     pub child_count: usize,
+    /// How many that stand below it are left out.
+    pub hidden_count: usize,
 }
 
 impl<'t> Forest<'t> {
@@ -47,6 +51,7 @@ impl<'t> Forest<'t> {
             }
         }
         Self {
+            hidden: vec![0; kept.len()],
             processes: kept,
             children,
             roots,
@@ -69,6 +74,52 @@ impl<'t> Forest<'t> {
         }
         self.roots = chosen;
         self
+    }
+
+    /// The same with those alone that `wanted_fn` chooses, and all that they stand under.
+    #[must_use]
+    pub fn keeping(mut self, wanted_fn: impl Fn(&Process) -> bool) -> Self {
+        let mut is_kept = vec![false; self.processes.len()];
+        // Children come after their parents in this order, so before them in the other.
+        for (index, _) in self.in_order().into_iter().rev() {
+            let process = self.processes[index];
+            is_kept[index] =
+                wanted_fn(process) || self.children[index].iter().any(|child| is_kept[*child]);
+        }
+        for children in &mut self.children {
+            children.retain(|child| is_kept[*child]);
+        }
+        self.roots.retain(|root| is_kept[*root]);
+        self
+    }
+
+    /// The same without what has more than `depth` ancestors in it.
+    #[must_use]
+    pub fn to_depth(mut self, depth: usize) -> Self {
+        let order = self.in_order();
+        let mut below = vec![0; self.processes.len()];
+        for (index, _) in order.iter().rev() {
+            let children = self.children[*index].iter();
+            below[*index] = children.map(|child| below[*child] + 1).sum();
+        }
+        for (index, at) in order {
+            if at == depth {
+                self.hidden[index] = below[index];
+                self.children[index].clear();
+            }
+        }
+        self
+    }
+
+    /// All that is reached from the roots, each before its children, with how deep it stands.
+    fn in_order(&self) -> Vec<(usize, usize)> {
+        let mut order = Vec::new();
+        let mut waiting: Vec<(usize, usize)> = self.roots.iter().map(|root| (*root, 0)).collect();
+        while let Some((index, depth)) = waiting.pop() {
+            order.push((index, depth));
+            waiting.extend(self.children[index].iter().map(|child| (*child, depth + 1)));
+        }
+        order
     }
 
     /// Whether there is no process in it.
@@ -96,6 +147,7 @@ impl<'t> Forest<'t> {
                 depth,
                 is_last,
                 child_count: self.children[index].len(),
+                hidden_count: self.hidden[index],
             })
         })
     }

@@ -28,6 +28,33 @@ fn a_store_gives_the_tree_of_its_log() {
     assert_eq!(lines_of_json(&of_store), lines_of_json(&of_log));
 }
 
+#[test]
+fn what_is_chosen_stands_under_what_it_is_part_of() {
+    let ids = |arguments: &[&str]| {
+        let mut all = vec!["tree", "--log", TRAIL];
+        all.extend(arguments);
+        let drawn = printed(&all);
+        let rows = drawn.lines().skip(1);
+        rows.map(|row| row[..7].trim().parse().unwrap())
+            .collect::<Vec<u32>>()
+    };
+    assert_eq!(ids(&["--failed"]), [1, 100, 1000, 1002, 1012]);
+    assert_eq!(ids(&["--min", "10m"]), [1, 100]);
+    assert_eq!(
+        ids(&["--user", "ada", "--failed"]),
+        [1, 100, 1000, 1002, 1012]
+    );
+    assert_eq!(ids(&["--depth", "1"]), [1, 100, 2]);
+    assert_eq!(ids(&["1000", "--depth", "1", "--failed"]), [1000, 1002]);
+    let nobody = output(["tree", "--log", TRAIL, "--user", "nobody"]);
+    let said = String::from_utf8(nobody.stderr).unwrap();
+    assert!(said.contains("none of 10 processes is what"), "{said}");
+    let drawn = printed(["tree", "1000", "--log", TRAIL, "--depth", "0"]);
+    assert!(drawn.ends_with("make -j2 all  (+4 below)\n"), "{drawn}");
+    let json = printed(["tree", "--log", TRAIL, "--failed", "--format", "jsonl"]);
+    assert_eq!(lines_of_json(&json).len(), 5);
+}
+
 /// Of a log of Sysmon's the tree had its first process's parent, and of a store of it not.
 #[test]
 fn a_parent_that_its_child_alone_tells_of_is_in_the_tree_of_log_and_store() {
