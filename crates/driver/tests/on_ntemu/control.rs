@@ -22,7 +22,8 @@ fn the_handshake_says_what_a_reader_must_know() {
         Welcome::read(&mut Reader::new(&answer)).unwrap(),
         Welcome {
             protocol_version: PROTOCOL_VERSION,
-            record_size_max: (132 * 1024).min(QUEUE_LIMIT / 4),
+            // A quarter of either ring.
+            record_size_max: (132 * 1024).min(QUEUE_LIMIT / 8),
             batch_size: BATCH_SIZE,
             flush_interval_ms: 50,
             queue_limit: QUEUE_LIMIT,
