@@ -35,6 +35,11 @@ const PACKAGES: &[(&str, &str)] = &[
     ("openssl", "the throw-away certificate of a signing test"),
     ("zip", "the archive for Windows"),
     ("strace", "the witness of integration tests"),
+    (
+        "python3-evtx",
+        "counting the events of real Windows logs, where there are any",
+    ),
+    ("xz-utils", "unpacking those that are packed"),
     ("qemu-system-x86", "booting other kernels"),
     ("busybox-static", "the first process of those kernels"),
     ("valgrind", "counting instructions"),

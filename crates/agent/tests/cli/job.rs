@@ -191,8 +191,15 @@ fn the_terminals_keys_reach_the_command() {
     let output = Command::new("python3")
         .args([script, env!("CARGO_BIN_EXE_systrail")])
         .stdin(Stdio::null())
-        .output()
-        .expect("python3");
+        .output();
+    let output = match output {
+        // `cargo xtask setup` installs it.
+        Err(error) if std::env::var_os("CI").is_none() => {
+            writeln!(std::io::stderr(), "did not run: python3: {error}").expect("a line");
+            return;
+        }
+        output => output.expect("python3"),
+    };
     assert!(
         output.status.success(),
         "{}{}",
