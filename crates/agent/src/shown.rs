@@ -23,6 +23,15 @@ pub struct Row<'o> {
     is_coloured: bool,
 }
 
+/// The end of a colour. A colour says a state, and never alone: a word stands beside it.
+pub const PLAIN: &str = "\x1b[0m";
+/// The colour of what matters less.
+pub const DIM: &str = "\x1b[2m";
+/// The colour of what failed.
+pub const RED: &str = "\x1b[1;31m";
+/// The colour of what runs.
+pub const GREEN: &str = "\x1b[32m";
+
 /// Stands at the end of a line that is cut.
 const CUT_MARK: &str = "…";
 

@@ -62,6 +62,16 @@ impl Program {
             .fold(0, usize::saturating_add)
     }
 
+    /// Whether it runs for the user of this name, or of this id.
+    pub fn is_of_user(&self, user: &str) -> bool {
+        let has_id = match &self.user_id {
+            Some(UserId::Uid(uid)) => uid.to_string() == user,
+            Some(UserId::Sid(sid)) => **sid == *user,
+            None => false,
+        };
+        has_id || self.user.as_deref() == Some(user)
+    }
+
     /// Forgets the arguments, which are what is long.
     pub fn forget_arguments(&mut self) {
         self.command_line = None;

@@ -9,7 +9,7 @@ use systrail::moment;
 use systrail::quantity;
 use systrail::shown;
 use systrail::store::Window;
-use systrail::trail::{Time, UserId};
+use systrail::trail::Time;
 use systrail::tree::live::Alive;
 use systrail::tree::{self, Forest, Losses, NotOne, Process, Style, Tree, Who};
 
@@ -88,15 +88,7 @@ impl ChoiceArguments {
     }
 
     fn has(&self, process: &Process, now: Time) -> bool {
-        let has_user = |user: &String| {
-            let program = &process.program;
-            let id = match &program.user_id {
-                Some(UserId::Uid(uid)) => uid.to_string() == *user,
-                Some(UserId::Sid(sid)) => **sid == **user,
-                None => false,
-            };
-            id || program.user.as_deref() == Some(user)
-        };
+        let has_user = |user: &String| process.program.is_of_user(user);
         let has_run = |min: Duration| {
             let ran = process.run_time_ns(now).map(Duration::from_nanos);
             ran.is_some_and(|ran| ran >= min)

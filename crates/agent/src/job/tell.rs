@@ -2,7 +2,7 @@
 
 use super::{Figures, Job, ProgramTime, short};
 use crate::quantity::show_count;
-use crate::shown::{Row, base_name, run_time, width};
+use crate::shown::{DIM, PLAIN, RED, Row, base_name, run_time, width};
 use crate::trail::Time;
 use crate::tree::{self, Forest, Process, Style};
 
@@ -14,9 +14,6 @@ const TREE_COUNT_MAX: usize = 10;
 
 /// Columns of a title in a table.
 const TITLE_WIDTH: usize = 40;
-
-const RED: &str = "\x1b[1;31m";
-const DIM: &str = "\x1b[2m";
 
 /// How a job ended.
 #[derive(Clone, Debug)]
@@ -210,7 +207,7 @@ impl Told {
                 }
                 row.text(&cell);
                 if column == 0 && index > 0 && !red.is_empty() {
-                    row.colour("\x1b[0m");
+                    row.colour(PLAIN);
                 }
                 begin += widths[column] + 2;
             }

@@ -1,7 +1,7 @@
 //! A tree for a terminal: columns that line up, then the lines of the tree and the command line.
 
 use super::{End, Forest, Process, Visit};
-use crate::shown::{Row, run_time, time_of_day};
+use crate::shown::{DIM, GREEN, PLAIN, RED, Row, run_time, time_of_day};
 use crate::trail::Time;
 
 /// How a tree is drawn.
@@ -25,11 +25,6 @@ const COMMAND_COLUMN: usize = 57;
 /// Levels that are drawn with lines. Deeper ones stand under the last of them with their depth as a
 /// number, or a chain of processes would make lines as long as itself.
 const LEVELS_MAX: usize = 40;
-
-const PLAIN: &str = "\x1b[0m";
-const DIM: &str = "\x1b[2m";
-const RED: &str = "\x1b[1;31m";
-const GREEN: &str = "\x1b[32m";
 
 /// The names of the columns, aligned as the lines are.
 pub fn heading(style: Style) -> Vec<u8> {

@@ -14,7 +14,7 @@ use event::ProcessKey;
 
 use super::wanted::has_failed;
 use super::{Style, Wanted};
-use crate::shown::{Row, base_name, run_time, time_of_day, width};
+use crate::shown::{DIM, GREEN, PLAIN, RED, Row, base_name, run_time, time_of_day, width};
 use crate::sink::stream::Out;
 use crate::sink::{Sink, Tally};
 use crate::trail::{Body, Event, Lost, ProcessExit, ProcessStart, Program, Text, Time, UserId};
@@ -33,10 +33,6 @@ const USER_COLUMN: usize = 19;
 const STATE_COLUMN: usize = 28;
 const COMMAND_COLUMN: usize = 51;
 
-const PLAIN: &str = "\x1b[0m";
-const DIM: &str = "\x1b[2m";
-const RED: &str = "\x1b[1;31m";
-const GREEN: &str = "\x1b[32m";
 /// White on red: a loss must not be overlooked.
 const LOSS: &str = "\x1b[1;37;41m";
 

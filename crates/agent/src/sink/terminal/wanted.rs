@@ -3,7 +3,7 @@
 
 use crate::rules::{Kinds, PatternSet};
 use crate::shown::base_name;
-use crate::trail::{Event, ProcessExit, Program, UserId};
+use crate::trail::{Event, ProcessExit, Program};
 
 /// What is wanted; everything that is not told.
 #[derive(Clone, Debug, Default)]
@@ -35,21 +35,12 @@ impl Wanted {
         match program {
             None => !is_asked,
             Some(program) => {
-                self.has_user(program) && self.has_image(program) && self.has_command_line(program)
+                let user = self.user.as_ref();
+                user.is_none_or(|user| program.is_of_user(user))
+                    && self.has_image(program)
+                    && self.has_command_line(program)
             }
         }
-    }
-
-    fn has_user(&self, program: &Program) -> bool {
-        let Some(wanted) = &self.user else {
-            return true;
-        };
-        let has_id = match &program.user_id {
-            Some(UserId::Uid(uid)) => uid.to_string() == *wanted,
-            Some(UserId::Sid(sid)) => **sid == **wanted,
-            None => false,
-        };
-        has_id || program.user.as_deref() == Some(wanted)
     }
 
     fn has_image(&self, program: &Program) -> bool {
