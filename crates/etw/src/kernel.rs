@@ -17,7 +17,7 @@ use crate::header::{self, Source};
 
 pub use image::Image;
 pub use machine::Volume;
-pub use process::Process;
+pub use process::{IDLE, Process};
 pub use thread::Thread;
 
 /// Which of the two tells an event.

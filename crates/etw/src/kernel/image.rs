@@ -1,5 +1,6 @@
 //! Image load, unload and rundown.
 
+use super::process::IDLE;
 use crate::fields::{Fields, Invalid, PointerSize};
 
 /// An image, as far as an event tells of it.
@@ -21,6 +22,11 @@ pub struct Image<'a> {
 }
 
 impl<'a> Image<'a> {
+    /// Whether it is mapped in the kernel.
+    pub const fn is_of_kernel(&self) -> bool {
+        self.process_id == IDLE || self.base >> 63 == 1
+    }
+
     /// What the kernel's class tells (`Image_V0` to `Image_Load` of version 3). Version 0 says nothing
     /// of the process: it is the one that told.
     pub(super) fn read(

@@ -3,6 +3,18 @@
 use super::Act;
 use crate::fields::{Fields, Invalid, PointerSize, Sid};
 
+/// The idle process, which is the kernel's own.
+pub const IDLE: u32 = 0;
+
+/// The kernel's other process.
+const SYSTEM: u32 = 4;
+
+/// What stands for a session where a process is in none.
+const NO_SESSION: u32 = u32::MAX;
+
+/// The kernel cuts command lines at so many units of UTF-16: one of these lengths is taken for a cut.
+const COMMAND_LINE_CUTS: [usize; 2] = [512, 1024];
+
 /// A process, as far as an event tells of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Process<'a> {
@@ -33,6 +45,25 @@ pub struct Process<'a> {
 }
 
 impl<'a> Process<'a> {
+    /// Whether it has no user mode: Idle and System, and those System made without a command line
+    /// (Registry, Memory Compression).
+    pub fn is_kernel(&self) -> bool {
+        let is_of_system = self.parent_process_id == Some(SYSTEM);
+        let has_no_command_line = self.command_line.is_some_and(<[u8]>::is_empty);
+        matches!(self.process_id, IDLE | SYSTEM) || (is_of_system && has_no_command_line)
+    }
+
+    /// Whether the kernel most likely cut its command line.
+    pub fn has_cut_command_line(&self) -> bool {
+        let size = self.command_line.map_or(0, <[u8]>::len);
+        COMMAND_LINE_CUTS.contains(&(size / 2))
+    }
+
+    /// The session it is in; `None` where it is in none, or that is not told.
+    pub fn session(&self) -> Option<u32> {
+        self.session_id.filter(|id| *id != NO_SESSION)
+    }
+
     /// What the kernel's class tells (`Process_V0_TypeGroup1` to `Process_V4_TypeGroup1`).
     pub(super) fn read(
         version: u8,

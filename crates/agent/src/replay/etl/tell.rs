@@ -19,14 +19,6 @@ use crate::trail::{
 use crate::trust;
 use texts::Texts;
 
-/// The kernel cuts command lines at so many units of UTF-16: one of these lengths is taken for a cut.
-const COMMAND_LINE_CUTS: [usize; 2] = [512, 1024];
-/// The processes of the kernel itself: Idle and System.
-const IDLE: u32 = 0;
-const SYSTEM: u32 = 4;
-/// What stands for a session where a process is in none.
-const NO_SESSION: u32 = u32::MAX;
-
 /// What is known and not told as events of its own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct PassedOver {
@@ -226,7 +218,7 @@ impl Telling {
         ] {
             missing.extend(id.is_none().then(|| unavailable(field)));
         }
-        let is_kernel_process = is_kernel_process(process);
+        let is_kernel_process = process.is_kernel();
         let path = self.survey.path(number).cloned();
         let name =
             (path.is_none() && !process.name.is_empty()).then(|| Text::from_bytes(process.name));
@@ -237,7 +229,7 @@ impl Telling {
             &mut truncated,
             &mut missing,
         );
-        let session_id = process.session_id.filter(|session| *session != NO_SESSION);
+        let session_id = process.session();
         if session_id.is_none() {
             missing.push(unavailable("session_id"));
         }
@@ -404,7 +396,7 @@ impl Telling {
             return None;
         }
         let process_key = self.key(process_id, seen, &self.survey.facts(number));
-        let kernel_image = process_id == IDLE || image.base >> 63 == 1;
+        let kernel_image = image.is_of_kernel();
         let path = self.texts.text(image.path, &self.survey);
         let missing = path.is_none().then(|| unavailable("image"));
         let body = if act == Act::Ended {
@@ -462,9 +454,7 @@ fn program(
     }
     let command_line = process.command_line.filter(|text| !text.is_empty());
     match command_line {
-        Some(text) if COMMAND_LINE_CUTS.contains(&(text.len() / 2)) => {
-            truncated.push("command_line".into());
-        }
+        Some(_) if process.has_cut_command_line() => truncated.push("command_line".into()),
         Some(_) => {}
         None => missing.push(("command_line".into(), no_program.into())),
     }
@@ -482,14 +472,6 @@ fn program(
         user_id,
         ..Program::default()
     }
-}
-
-/// Whether a process has no user mode: Idle and System, and those System made without a command line
-/// (Registry, Memory Compression).
-fn is_kernel_process(process: &Process<'_>) -> bool {
-    let is_of_system = process.parent_process_id == Some(SYSTEM);
-    let has_no_command_line = process.command_line.is_some_and(<[u8]>::is_empty);
-    matches!(process.process_id, IDLE | SYSTEM) || (is_of_system && has_no_command_line)
 }
 
 fn unavailable(field: &'static str) -> (Name, Name) {

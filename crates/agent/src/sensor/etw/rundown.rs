@@ -4,10 +4,10 @@
 use std::collections::{HashMap, HashSet};
 
 use etw::header::Event as Delivered;
-use etw::kernel::{Act, Image, Process, Told};
+use etw::kernel::{Act, IDLE, Image, Process, Told};
 use event::Flags;
 
-use super::stream::{IDLE, NO_SESSION, decode, image_flags, name_of, program};
+use super::stream::{decode, image_flags, name_of, program};
 use crate::sensor::existing::{ArgumentRoom, Existing, ExistingImage};
 use crate::sensor::windows::process_list::Listed;
 use crate::sys::trace::Tracing;
@@ -78,10 +78,7 @@ impl Rundown {
         let described = Existing {
             process_id: process.process_id,
             parent_process_id: process.parent_process_id.unwrap_or(0),
-            session_id: process
-                .session_id
-                .filter(|id| *id != NO_SESSION)
-                .unwrap_or(0),
+            session_id: process.session().unwrap_or(0),
             user_sid: process
                 .user
                 .map_or_else(Vec::new, |user| user.bytes().to_vec()),

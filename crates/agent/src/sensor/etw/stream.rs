@@ -12,19 +12,12 @@ use super::lives::Lives;
 use crate::sensor::{Batch, Counters};
 use crate::sys::trace::{Events, Status, Tracing};
 
-/// The kernel cuts command lines at so many units of UTF-16: one of these lengths is taken for a cut.
-const COMMAND_LINE_CUTS: [usize; 2] = [512, 1024];
-/// The processes of the kernel itself: Idle and System.
-pub(super) const IDLE: u32 = 0;
-const SYSTEM: u32 = 4;
 /// What no session tells of the token of a process that starts.
 const NOT_TOLD: Unavailable = Unavailable::INTEGRITY_LEVEL
     .with(Unavailable::ELEVATED)
     .with(Unavailable::LOGON)
     .with(Unavailable::PROTECTION);
 
-/// What stands for a session where a process is in none.
-pub(super) const NO_SESSION: u32 = u32::MAX;
 /// How much earlier than its start is told a process was created, at most, and how much later by the
 /// error of both clocks: of another one the id is.
 const CREATED_BEFORE_NS: u64 = 1_000_000_000;
@@ -227,7 +220,7 @@ impl Stream {
         let (flags, texts) = program(process, image.or(asked.as_deref()), &name);
         let parent = process.parent_process_id.unwrap_or(0);
         let creator = whence.process_id.unwrap_or(parent);
-        let session_id = process.session_id.filter(|id| *id != NO_SESSION);
+        let session_id = process.session();
         let start = process::Start {
             parent_process_id: parent,
             creator_process_id: creator,
@@ -299,13 +292,9 @@ impl Stream {
         if self.lives.is_first(process_id, thread_id, creator, losses) {
             return;
         }
-        let mut flags = Flags::NONE;
-        if creator.is_none() {
-            flags = flags.with(Flags::ORIGIN_UNAVAILABLE);
-        }
-        if start_address.is_none() {
-            flags = flags.with(Flags::START_ADDRESS_UNAVAILABLE);
-        }
+        let flags = Flags::NONE
+            .with_if(creator.is_none(), Flags::ORIGIN_UNAVAILABLE)
+            .with_if(start_address.is_none(), Flags::START_ADDRESS_UNAVAILABLE);
         let start = thread::Start {
             creator_process_id: creator.unwrap_or(0),
             creator_thread_id: whence.thread_id.unwrap_or(0),
@@ -375,23 +364,10 @@ pub(super) fn programs(events: &Events) -> HashMap<usize, Vec<u8>> {
 }
 
 /// What is known of an image's path and place.
-pub(super) fn image_flags(image: &Image<'_>) -> Flags {
-    let mut flags = Flags::UTF_16;
-    if image.path.is_empty() {
-        flags = flags.with(Flags::IMAGE_UNAVAILABLE);
-    }
-    if image.process_id == IDLE || image.base >> 63 == 1 {
-        flags = flags.with(Flags::KERNEL_IMAGE);
-    }
-    flags
-}
-
-/// Whether a process has no user mode: Idle and System, and those System made without a command line
-/// (Registry, Memory Compression).
-fn is_kernel(process: &Process<'_>) -> bool {
-    let is_of_system = process.parent_process_id == Some(SYSTEM);
-    let has_no_command_line = process.command_line.is_some_and(<[u8]>::is_empty);
-    matches!(process.process_id, IDLE | SYSTEM) || (is_of_system && has_no_command_line)
+pub(super) const fn image_flags(image: &Image<'_>) -> Flags {
+    Flags::UTF_16
+        .with_if(image.path.is_empty(), Flags::IMAGE_UNAVAILABLE)
+        .with_if(image.is_of_kernel(), Flags::KERNEL_IMAGE)
 }
 
 /// What the kernel calls a process, in UTF-16. The names of its own processes are ASCII.
@@ -407,23 +383,17 @@ pub(super) fn program<'a>(
     image: Option<&'a [u8]>,
     name: &'a [u8],
 ) -> (Flags, (&'a [u8], &'a [u8])) {
-    let mut flags = Flags::UTF_16;
     let command_line = process.command_line.unwrap_or_default();
-    let unavailable = |flags: Flags, is_so: bool, flag| {
-        if is_so { flags.with(flag) } else { flags }
-    };
-    flags = unavailable(
-        flags,
-        command_line.is_empty(),
-        Flags::COMMAND_LINE_UNAVAILABLE,
-    );
-    if is_kernel(process) {
-        flags = flags.with(Flags::KERNEL_PROCESS);
+    let flags = Flags::UTF_16.with_if(command_line.is_empty(), Flags::COMMAND_LINE_UNAVAILABLE);
+    if process.is_kernel() {
+        let flags = flags.with(Flags::KERNEL_PROCESS);
         return (flags.with(Flags::IMAGE_UNAVAILABLE), (name, command_line));
     }
-    flags = unavailable(flags, image.is_none(), Flags::IMAGE_UNAVAILABLE);
-    if COMMAND_LINE_CUTS.contains(&(command_line.len() / 2)) {
-        flags = flags.with(Flags::COMMAND_LINE_TRUNCATED);
-    }
+    let flags = flags
+        .with_if(image.is_none(), Flags::IMAGE_UNAVAILABLE)
+        .with_if(
+            process.has_cut_command_line(),
+            Flags::COMMAND_LINE_TRUNCATED,
+        );
     (flags, (image.unwrap_or_default(), command_line))
 }
