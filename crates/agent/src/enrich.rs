@@ -191,10 +191,7 @@ impl Enricher {
         let has_session = user && token::has_session(extension);
         let parent_process_key =
             parent.map(|id| self.known_key(id, start.parent_start_time, header.time));
-        let mut notes = Notes {
-            truncated: program.truncated.clone(),
-            missing: program.missing.clone(),
-        };
+        let mut notes = Notes::of(&program);
         let named = parent.map(|id| (id, start.parent_start_time));
         let parent_runs = self.parent(named, header, &mut notes);
         let body = trail::ProcessStart {
@@ -302,10 +299,7 @@ impl Enricher {
         }
         self.bound_arguments(header, &mut program);
         let session_id = user.then_some(exec.session_id);
-        let mut notes = Notes {
-            truncated: program.truncated.clone(),
-            missing: program.missing.clone(),
-        };
+        let mut notes = Notes::of(&program);
         let known = self.processes.get(header.process_id, header.start_time);
         let parent = known.and_then(|known| known.parent);
         let body = trail::ProcessExec {

@@ -135,15 +135,23 @@ impl Process {
         })
     }
 
-    /// Whether it was there at some time from `since` to `until`.
-    pub fn was_there(&self, since: Time, until: Time) -> bool {
-        let begins = self.start_time.unwrap_or(self.first_seen);
-        let ends = match self.end {
-            End::Running => Time(i64::MAX),
+    /// When it began, as far as the trail tells.
+    pub fn begin(&self) -> Time {
+        self.start_time.unwrap_or(self.first_seen)
+    }
+
+    /// When it ended, as far as the trail tells; of one that runs `running`.
+    pub const fn end_or(&self, running: Time) -> Time {
+        match self.end {
+            End::Running => running,
             End::Unseen => self.last_seen,
             End::Exit(exit) => exit.time,
-        };
-        begins <= until && ends >= since
+        }
+    }
+
+    /// Whether it was there at some time from `since` to `until`.
+    pub fn was_there(&self, since: Time, until: Time) -> bool {
+        self.begin() <= until && self.end_or(Time(i64::MAX)) >= since
     }
 
     /// How long it ran, or has run at `now`.

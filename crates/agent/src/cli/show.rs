@@ -8,7 +8,7 @@ use systrail::store::{ReadError, Window};
 use systrail::story::{self, Collector, Story};
 use systrail::trail::Time;
 use systrail::tree::live::Alive;
-use systrail::tree::{End, Losses, NotOne, Process, Span, Style, Who, stored};
+use systrail::tree::{Losses, NotOne, Process, Span, Style, Who, stored};
 
 use super::console::say;
 use super::log::Log;
@@ -134,12 +134,8 @@ fn tell(losses: &Losses, process: &Process) {
     /// A loss is told where a later record found room.
     const SLACK_NS: i64 = 10_000_000_000;
     let first = process.start_time.unwrap_or(Time(i64::MIN));
-    let last = match process.end {
-        End::Exit(exit) => exit.time,
-        End::Unseen => process.last_seen,
-        End::Running => Time(i64::MAX),
-    };
-    let last = Time(last.0.saturating_add(SLACK_NS));
+    let Time(last) = process.end_or(Time(i64::MAX));
+    let last = Time(last.saturating_add(SLACK_NS));
     if let Some(told) = losses.told(first, last) {
         say!("{told}");
     }

@@ -4,6 +4,7 @@ use event::{Flags, Header, Kind};
 
 use super::Enricher;
 use super::process_cache::{Executing, Process};
+use super::program::Program;
 use crate::trail::{Name, Parent, Text, missing};
 
 /// A process by its id and, where it is known, when it started; 0 otherwise.
@@ -17,6 +18,14 @@ pub(super) struct Notes {
 }
 
 impl Notes {
+    /// What is to be said of a program.
+    pub(super) fn of(program: &Program) -> Self {
+        Self {
+            truncated: program.truncated.clone(),
+            missing: program.missing.clone(),
+        }
+    }
+
     pub(super) fn lacks(&mut self, field: &'static str, reason: impl Into<Name>) {
         self.missing.push((field.into(), reason.into()));
     }

@@ -6,7 +6,7 @@ use event::ProcessKey;
 
 use super::{Job, program_name, short};
 use crate::trail::Time;
-use crate::tree::{End, Process};
+use crate::tree::Process;
 
 /// Links of the chain that are told by name.
 const LINKS_MAX: usize = 5;
@@ -90,18 +90,13 @@ fn lives(processes: &[Process], end: Time) -> Vec<Life> {
         .map(|(index, process)| (process.process_key, index))
         .collect();
     let life = |(index, process): (usize, &Process)| {
-        let begin = process.start_time.unwrap_or(process.first_seen).0;
-        let ended = match process.end {
-            End::Exit(exit) => exit.time,
-            End::Running => end,
-            End::Unseen => process.last_seen,
-        };
+        let (Time(begin), Time(ended)) = (process.begin(), process.end_or(end));
         let parent = process.parent_process_key;
         let parent = parent.and_then(|key| by_key.get(&key).copied());
         Life {
             begin,
             // Nothing takes no time, and an end comes after its begin.
-            end: ended.0.max(begin.saturating_add(1)),
+            end: ended.max(begin.saturating_add(1)),
             // Who is its own parent has none.
             parent: parent.filter(|parent| *parent != index),
         }
@@ -268,7 +263,7 @@ fn links(processes: &[Process], lives: &[Life], own: &[u64]) -> (Vec<Link>, u64)
 mod tests {
     use super::*;
     use crate::job::tests::program;
-    use crate::tree::Exit;
+    use crate::tree::{End, Exit};
 
     fn process(id: u32, parent: u32, name: &str, (begin, end): (i64, i64)) -> Process {
         Process {

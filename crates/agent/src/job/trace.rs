@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::{Ended, Job, short};
 use crate::shown::{escape_controls, rfc_3339};
 use crate::trail::{Text, Time};
-use crate::tree::{End, Process, state};
+use crate::tree::{Process, state};
 
 /// The shortest slice that viewers draw.
 const SLICE_NS_MIN: u64 = 1;
@@ -98,12 +98,7 @@ fn spans(job: &Job, ended: &Ended) -> Vec<Span> {
     let mut spans = Vec::new();
     for (index, process) in job.processes().iter().enumerate() {
         let track = index + 1;
-        let begin = process.start_time.unwrap_or(process.first_seen);
-        let end = match process.end {
-            End::Exit(exit) => exit.time,
-            End::Running => ended.end,
-            End::Unseen => process.last_seen,
-        };
+        let (begin, end) = (process.begin(), process.end_or(ended.end));
         let since_begin = |time: Time| {
             let ns = time.0.saturating_sub(ended.begin.0);
             u64::try_from(ns).unwrap_or(0)
@@ -176,6 +171,7 @@ mod tests {
     use crate::job::Exec;
     use crate::job::tests::program;
     use crate::trail::Time;
+    use crate::tree::End;
     use event::ProcessKey;
 
     const BEGIN: i64 = 1_795_907_167_123_456_789;

@@ -149,11 +149,7 @@ fn state_colour(process: &Process) -> &'static str {
     match &process.end {
         End::Running if process.known_until.is_some() => DIM,
         End::Running => GREEN,
-        End::Exit(exit)
-            if exit.signal.is_some() || exit.exit_code.is_some_and(|code| code != 0) =>
-        {
-            RED
-        }
+        End::Exit(_) if process.has_failed() => RED,
         End::Unseen | End::Exit(_) => DIM,
     }
 }

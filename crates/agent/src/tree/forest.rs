@@ -36,10 +36,7 @@ impl<'t> Forest<'t> {
     pub fn new(processes: &'t [Process], kept_fn: impl Fn(&Process) -> bool) -> Self {
         let mut kept: Vec<&Process> = processes.iter().filter(|one| kept_fn(one)).collect();
         // By start; a stable order where the clock is too coarse to tell.
-        kept.sort_by_key(|one| {
-            let begins = one.start_time.unwrap_or(one.first_seen);
-            (begins, one.process_id, one.process_key)
-        });
+        kept.sort_by_key(|one| (one.begin(), one.process_id, one.process_key));
         let mut parents = parents(&kept);
         cut_loops(&mut parents);
         let mut children = vec![Vec::new(); kept.len()];

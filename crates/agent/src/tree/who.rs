@@ -120,8 +120,8 @@ fn candidates(processes: &[&Process]) -> String {
     const TOLD_MAX: usize = 20;
     let mut out = Vec::new();
     for process in processes.iter().take(TOLD_MAX) {
-        let begins = process.start_time.unwrap_or(process.first_seen);
-        let (key, begins, state) = (process.process_key, date_and_time(begins), state(process));
+        let begins = date_and_time(process.begin());
+        let (key, state) = (process.process_key, state(process));
         let mut row = crate::shown::Row::new(&mut out, Some(100));
         row.text(&format!(
             "  {key}  {begins}  {state:<10}  {}",

@@ -128,11 +128,9 @@ impl Sink for Lives {
         let style = (self.style_fn)();
         let mut text = Vec::new();
         // Nothing came meanwhile, but time went on.
-        let now = crate::moment::now();
-        self.lines
-            .tell_begun(now.max(self.lines.now), style, &mut text);
-        self.lines
-            .end_second(now.max(self.lines.now), style, &mut text);
+        let now = crate::moment::now().max(self.lines.now);
+        self.lines.tell_begun(now, style, &mut text);
+        self.lines.end_second(now, style, &mut text);
         self.out.write_text(&text);
         self.out.flush();
     }
