@@ -4,27 +4,22 @@ use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus};
-use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use clap::Args;
-use systrail::account::Account;
 use systrail::job::{self, Collector, Ended, Job};
 use systrail::moment;
-use systrail::pipeline::scope::{Root, RootIs, Scope};
-use systrail::pipeline::{self, Status};
+use systrail::pipeline::scope::{Scope, Started};
 use systrail::sink::Sink;
-use systrail::sys::processes::start_tick;
 use systrail::sys::wake::Waker;
 use systrail::trail::Time;
 use systrail::tree::Style;
 
-use super::attendant::{Attendant, Duties};
 use super::console::{self, say};
 use super::foreground::{self, Running};
-use super::options::{Log, exit_of, keep_from_summary, summary_file};
-use super::record::{self, Recording, RunArguments, failure_of};
-use super::{Exit, Failure, launch, report};
+use super::options::{Log, exit_of, keep_from_summary, scope_of_running, summary_file};
+use super::record::{self, Recording, RunArguments};
+use super::{Exit, Failure, report};
 
 /// What a shell's exit code is for a command that is not there, and for one that cannot be run.
 const NOT_FOUND: u8 = 127;
@@ -77,19 +72,14 @@ struct JobArguments {
 }
 
 impl JobArguments {
-    /// The process that is recorded, where there is one.
-    fn scope(&self) -> Option<(Root, Scope)> {
+    /// Whose events are recorded, where not everybody's are. `started` is the command once it is started.
+    fn scope(&self, started: &Started) -> Result<Option<Scope>, Failure> {
         if !self.command.is_empty() {
-            let root = Root::default();
-            return Some((root.clone(), Scope::new(root, RootIs::New)));
+            return Ok(Some(Scope::of_new(started.clone())));
         }
-        let existing = |id| {
-            let root = Root::of(id);
-            (root.clone(), Scope::new(root, RootIs::Existing))
-        };
-        let under = || self.under.map(existing);
-        let below = || under().map(|(root, scope)| (root, scope.without_root()));
-        self.pid.map(existing).or_else(below)
+        let whole = self.pid.map(scope_of_running).transpose()?;
+        let below = self.under.map(scope_of_running).transpose()?;
+        Ok(whole.or_else(|| below.map(Scope::without_root)))
     }
 
     /// What the job is called.
@@ -107,7 +97,8 @@ impl JobArguments {
 
 /// Does `systrail run`.
 pub(super) fn main(arguments: &Arguments) -> Result<Exit, Failure> {
-    let Some((root, scope)) = arguments.job.scope() else {
+    let started = Started::default();
+    let Some(scope) = arguments.job.scope(&started)? else {
         if arguments.job.trace.is_some() || arguments.job.all {
             return Err(Failure::usage(anyhow::anyhow!(
                 "--trace and --all are of one command or process: add `-- COMMAND` or --pid PID"
@@ -121,37 +112,30 @@ pub(super) fn main(arguments: &Arguments) -> Result<Exit, Failure> {
         log: options.explicit_log(),
         store: options.explicit_store(),
         watcher: None,
-        scope: None,
+        scope: Some(scope),
         is_live: false,
+        says_source: false,
     };
     if recording.log == Log::StandardOutput && !arguments.job.command.is_empty() {
         return Err(Failure::usage(anyhow::anyhow!(
             "standard output is the command's; name a file for --log"
         )));
     }
-    let existing = arguments.job.pid.or(arguments.job.under);
-    if let Some(id) = existing.filter(|id| start_tick(*id).is_none()) {
-        return Err(Failure::usage(anyhow::anyhow!("no process {id} runs now")));
-    }
     console::wait_for_nobody();
-    record_job(arguments, &recording, &root, scope)
+    record_job(arguments, recording, &started)
 }
 
 fn record_job(
     arguments: &Arguments,
-    recording: &Recording,
-    root: &Root,
-    scope: Scope,
+    recording: Recording,
+    started: &Started,
 ) -> Result<Exit, Failure> {
-    let (options, launch) = (&arguments.run.options, arguments.run.launch);
-    check_files(arguments, recording)?;
+    let options = &arguments.run.options;
+    check_trace(arguments, &recording)?;
+    let on_loss = recording.config.on_loss;
     let waker = Waker::new()?;
-    let settings = recording.pipeline_settings(Some(scope))?;
-    let launched = launch::begin(&recording.config, launch)?;
     let running = Running::default();
     let listening = foreground::listen(&running, &waker)?;
-    let sensor = recording.choose_sensor(&waker)?;
-    let source = sensor.source();
     let collector = match arguments.job.pid {
         Some(id) => {
             let ended = waker.clone();
@@ -159,31 +143,25 @@ fn record_job(
         }
         None => Collector::default(),
     };
-    let mut sinks: Vec<Box<dyn Sink>> = recording.open_sinks(&waker, launch)?;
-    sinks.push(Box::new(collector.clone()));
-    let status = Arc::new(Status::default());
-    let _metrics = recording.serve_metrics(&status)?;
-    let mut attendant = None;
     let mut command = Commanded::default();
     let mut begin = Time::default();
-    let result = pipeline::record(sensor, sinks, settings, &waker, &status, || {
+    let recording_fn = || {
         begin = moment::now();
-        attendant = Attendant::start(Duties::new(options.duration, false), &status, &waker);
         match arguments.job.command.split_first() {
             // Somebody may have asked for the end already.
             Some(_) if waker.is_woken() => {}
-            Some(words) => command = Commanded::start(words, root, &running, &waker),
+            Some(words) => command = Commanded::start(words, started, &running, &waker),
             None => say!(
                 "recording {} until it ends, or Ctrl-C",
                 arguments.job.title()
             ),
         }
-    });
-    drop(attendant);
+    };
+    let sinks: Vec<Box<dyn Sink>> = vec![Box::new(collector.clone())];
+    let result = recording.account(options, arguments.run.launch, &waker, sinks, recording_fn);
     let end = command.end();
-    launched.end();
-    let account = result.map_err(|error| failure_of(source, error))?;
     drop(listening);
+    let account = result?;
     if let Some(path) = &options.summary {
         report::write_summary(path, &account)?;
     }
@@ -199,24 +177,23 @@ fn record_job(
             .unwrap_or_else(moment::now),
     };
     tell(arguments, &collector.take(), &ended, end.as_ref())?;
-    Ok(exit(recording, &account, end.as_ref()))
+    // The command's own end comes before what is said of the recording.
+    let exit = exit_of(&account, on_loss);
+    Ok(match end.map(|end| end.code) {
+        None | Some(0) => exit,
+        Some(code) => Exit::Command(code),
+    })
 }
 
-/// Refuses what could not be written in the end.
-fn check_files(arguments: &Arguments, recording: &Recording) -> Result<(), Failure> {
-    let summary = arguments.run.options.summary.as_deref();
-    let trace = arguments.job.trace.as_deref();
+/// Refuses a trace that could not be written in the end.
+fn check_trace(arguments: &Arguments, recording: &Recording) -> Result<(), Failure> {
+    let Some(trace) = arguments.job.trace.as_deref() else {
+        return Ok(());
+    };
     if let Log::File(log) = &recording.log {
-        keep_from_summary(log, summary)?;
-        keep_from_summary(log, trace)?;
+        keep_from_summary(log, Some(trace))?;
     }
-    if let Some(path) = summary {
-        report::check_summary(path)?;
-    }
-    if let Some(path) = trace {
-        report::check("trace", path)?;
-    }
-    Ok(())
+    report::check("trace", trace)
 }
 
 /// Says how it went, on standard error, and writes the trace.
@@ -249,15 +226,6 @@ fn tell(
     Ok(())
 }
 
-/// The command's own end comes before what is said of the recording.
-fn exit(recording: &Recording, account: &Account, end: Option<&CommandEnd>) -> Exit {
-    let exit = exit_of(account, recording.config.on_loss);
-    match end.map(|end| end.code) {
-        None | Some(0) => exit,
-        Some(code) => Exit::Command(code),
-    }
-}
-
 /// The command that is recorded, once it is started.
 #[derive(Debug, Default)]
 struct Commanded {
@@ -280,14 +248,14 @@ impl Commanded {
     /// Starts the command, whose end wakes `waker`.
     fn start(
         (program, arguments): (&OsString, &[OsString]),
-        root: &Root,
+        started: &Started,
         running: &Running,
         waker: &Waker,
     ) -> Self {
         let mut command = Command::new(program);
         command.args(arguments);
-        let started = running.begin(|| command.spawn()).and_then(|child| {
-            root.choose(child.id());
+        let waiting = running.begin(|| command.spawn()).and_then(|child| {
+            started.choose(child.id());
             let (running, ended) = (running.clone(), waker.clone());
             // Where the thread cannot be had the command is left alone, and the recording ends.
             systrail::sys::thread::named("command").spawn(move || {
@@ -296,7 +264,7 @@ impl Commanded {
                 end
             })
         });
-        match started {
+        match waiting {
             Ok(waiting) => Self {
                 waiting: Some(waiting),
                 failed: None,

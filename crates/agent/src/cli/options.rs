@@ -10,9 +10,11 @@ use clap::Args;
 use systrail::account::Account;
 use systrail::config::{self, Config, FLUSH_INTERVAL, OnLoss, Severity};
 use systrail::enrich::user;
+use systrail::pipeline::scope::Scope;
 use systrail::quantity;
 use systrail::rules::Kinds;
 use systrail::sensor::choice::Source;
+use systrail::sys::processes::start_tick;
 
 use super::console::{self, say};
 use super::{Exit, Failure, launch};
@@ -146,6 +148,16 @@ fn flush_interval(text: &str) -> Result<Duration, String> {
         return Ok(interval);
     }
     Err("it must be from 1ms to 1s".to_owned())
+}
+
+/// The process with this id, and what is below it.
+pub(super) fn scope_of_running(process_id: u32) -> Result<Scope, Failure> {
+    match start_tick(process_id) {
+        Some(_runs) => Ok(Scope::of_running(process_id)),
+        None => Err(Failure::usage(anyhow::anyhow!(
+            "no process {process_id} runs now"
+        ))),
+    }
 }
 
 /// A file that can be there in the end: looked at now, for then it is too late.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
+use systrail::account::Account;
 use systrail::config::Config;
 use systrail::enrich;
 use systrail::metrics::Server;
@@ -59,6 +60,7 @@ pub(super) fn run_until_woken(arguments: &RunArguments, waker: &Waker) -> Result
         watcher: None,
         scope: None,
         is_live: io::stderr().is_terminal() && !is_shared,
+        says_source: true,
     };
     recording.record(options, arguments.launch, waker)
 }
@@ -75,56 +77,69 @@ pub(super) struct Recording {
     pub(super) scope: Option<Scope>,
     /// Whether the live line is shown.
     pub(super) is_live: bool,
+    /// Whether it is said which sensor records.
+    pub(super) says_source: bool,
 }
 
 impl Recording {
+    /// Records, prints the account, and writes it where the summary goes.
     pub(super) fn record(
-        mut self,
+        self,
         options: &Options,
         launch: LaunchArguments,
         waker: &Waker,
     ) -> Result<Exit, Failure> {
+        let on_loss = self.config.on_loss;
+        let recording_fn = || {
+            say!("recording");
+            service_manager::ready();
+        };
+        let account = self.account(options, launch, waker, Vec::new(), recording_fn)?;
+        report::print(&account);
+        if let Some(path) = &options.summary {
+            report::write_summary(path, &account)?;
+        }
+        Ok(exit_of(&account, on_loss))
+    }
+
+    /// Records, also to `more` sinks, and gives the account. `recording_fn` is called when every event
+    /// from then on is seen.
+    pub(super) fn account(
+        mut self,
+        options: &Options,
+        launch: LaunchArguments,
+        waker: &Waker,
+        more: Vec<Box<dyn Sink>>,
+        recording_fn: impl FnOnce(),
+    ) -> Result<Account, Failure> {
         if let Log::File(log) = &self.log {
             keep_from_summary(log, options.summary.as_deref())?;
         }
         if let Some(path) = &options.summary {
             report::check_summary(path)?;
         }
-        let scope = self.scope.take();
-        let settings = self.pipeline_settings(scope)?;
+        let settings = self.pipeline_settings()?;
         let launched = launch::begin(&self.config, launch)?;
         let sensor = self.open_sensor(waker)?;
         let source = sensor.source();
-        let sinks = self.open_sinks(waker, launch)?;
+        let mut sinks = self.open_sinks(waker, launch)?;
+        sinks.extend(more);
         let status = Arc::new(Status::default());
         let _metrics = self.serve_metrics(&status)?;
         let mut attendant = None;
         let recording_fn = || {
-            say!("recording");
-            service_manager::ready();
+            recording_fn();
             let duties = Duties::new(options.duration, self.is_live);
             attendant = Attendant::start(duties, &status, waker);
         };
         let result = pipeline::record(sensor, sinks, settings, waker, &status, recording_fn);
         drop(attendant);
         launched.end();
-        let account = result.map_err(|error| failure_of(source, error))?;
-        report::print(&account);
-        if let Some(path) = &options.summary {
-            report::write_summary(path, &account)?;
-        }
-        Ok(exit_of(&account, self.config.on_loss))
+        result.map_err(|error| failure_of(source, error))
     }
 
     /// The sensor the configuration asks for; why it is no better one is said.
     fn open_sensor(&self, waker: &Waker) -> Result<Box<dyn Sensor>, Failure> {
-        let sensor = self.choose_sensor(waker)?;
-        say!("source {}", sensor.source());
-        Ok(sensor)
-    }
-
-    /// The same; which one it is is not said.
-    pub(super) fn choose_sensor(&self, waker: &Waker) -> Result<Box<dyn Sensor>, Failure> {
         let settings = self.config.sensor_settings(waker);
         let Choice { sensor, refused } =
             choice::open(self.config.source, &settings).map_err(|none| {
@@ -138,13 +153,14 @@ impl Recording {
         for refusal in &refused {
             say!("{refusal}");
         }
+        if self.says_source {
+            say!("source {}", sensor.source());
+        }
         Ok(sensor)
     }
 
-    pub(super) fn pipeline_settings(
-        &self,
-        scope: Option<Scope>,
-    ) -> Result<pipeline::Settings, Failure> {
+    /// What the pipeline is told; it takes the scope.
+    fn pipeline_settings(&mut self) -> Result<pipeline::Settings, Failure> {
         let count = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
         Ok(pipeline::Settings {
             host: systrail::sys::host::name(),
@@ -152,7 +168,7 @@ impl Recording {
             boot_id: systrail::sys::host::boot_id()?,
             rules: self.config.rules().map_err(Failure::usage)?,
             process_events: self.config.events.covers(Kinds::PROCESS),
-            scope,
+            scope: self.scope.take(),
             limits: enrich::Limits {
                 processes: count(self.config.limits.processes),
                 images: count(self.config.limits.images),
@@ -163,7 +179,7 @@ impl Recording {
     }
 
     /// Whoever reads our standard output and goes away ends the recording, quietly.
-    pub(super) fn open_sinks(
+    fn open_sinks(
         &self,
         waker: &Waker,
         launch: LaunchArguments,
@@ -191,7 +207,7 @@ impl Recording {
         Ok(sinks)
     }
 
-    pub(super) fn serve_metrics(&self, status: &Arc<Status>) -> Result<Option<Server>, Failure> {
+    fn serve_metrics(&self, status: &Arc<Status>) -> Result<Option<Server>, Failure> {
         let Some(address) = self.config.metrics else {
             return Ok(None);
         };
@@ -206,7 +222,7 @@ impl Recording {
 }
 
 /// Why a recording did not start or broke: a sensor that turns out not to run here is none.
-pub(super) fn failure_of(source: &'static str, error: pipeline::Error) -> Failure {
+fn failure_of(source: &'static str, error: pipeline::Error) -> Failure {
     match error {
         pipeline::Error::Sensor(error @ sensor::Error::Unavailable { .. }) => {
             Failure::no_sensor(choice::Refusal::new(source, error))

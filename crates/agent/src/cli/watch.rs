@@ -3,17 +3,16 @@
 use std::io;
 
 use clap::Args;
-use systrail::pipeline::scope::{Root, RootIs, Scope};
+use systrail::pipeline::scope::Scope;
 use systrail::rules::{Kinds, Pattern, PatternSet};
 use systrail::sink::Sink;
 use systrail::sink::stream;
 use systrail::sink::terminal::{Lives, Style, Terminal, Wanted};
-use systrail::sys::processes::start_tick;
 use systrail::sys::wake::Waker;
 
 use super::console;
 use super::launch::LaunchArguments;
-use super::options::{Log, Options};
+use super::options::{Log, Options, scope_of_running};
 use super::record::Recording;
 use super::{Exit, Failure, stop};
 
@@ -71,20 +70,18 @@ pub(super) fn main(arguments: &Arguments) -> Result<Exit, Failure> {
     console::wait_for_nobody();
     let options = &arguments.options;
     let log = options.explicit_log();
-    if let Some(id) = arguments.under.filter(|id| start_tick(*id).is_none()) {
-        return Err(Failure::usage(anyhow::anyhow!("no process {id} runs now")));
-    }
+    let scope = arguments.under.map(scope_of_running).transpose()?;
     let waker = Waker::new()?;
     let signals = stop::on_signals(&waker)?;
-    let root = arguments.under.map(Root::of);
     let recording = Recording {
         config: options.configuration()?,
         // JSON Lines on standard output take the place of the lines for a person.
         watcher: (log != Log::StandardOutput).then(|| arguments.watcher()),
         log,
         store: options.explicit_store(),
-        scope: root.map(|root| Scope::new(root, RootIs::Existing).without_root()),
+        scope: scope.map(Scope::without_root),
         is_live: false,
+        says_source: true,
     };
     let exit = recording.record(options, arguments.launch, &waker)?;
     Ok(signals.exit_of(exit))

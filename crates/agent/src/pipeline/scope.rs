@@ -9,19 +9,12 @@ use event::ProcessKey;
 use crate::enrich::Enriched;
 use crate::trail::{Body, ProcessStart};
 
-/// The process that a scope is of, which may be chosen after the recording has begun: a program is
-/// started when its start is seen. Clones are of one choice.
+/// A process that is started while a recording goes on: it is chosen when its id is known. Clones are of
+/// one choice.
 #[derive(Clone, Debug, Default)]
-pub struct Root(Arc<AtomicU32>);
+pub struct Started(Arc<AtomicU32>);
 
-impl Root {
-    /// The process that has this id already.
-    pub fn of(process_id: u32) -> Self {
-        let root = Self::default();
-        root.choose(process_id);
-        root
-    }
-
+impl Started {
     /// Chooses the process with this id.
     pub fn choose(&self, process_id: u32) {
         self.0.store(process_id, Ordering::Release);
@@ -33,13 +26,13 @@ impl Root {
     }
 }
 
-/// Which of the scope's processes was there before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RootIs {
+/// The process that a scope is of.
+#[derive(Debug)]
+enum Root {
     /// One that starts after the recording began.
-    New,
+    New(Started),
     /// One that was there when it began.
-    Existing,
+    Existing(u32),
 }
 
 /// A process and everything below it, as it is told event by event.
@@ -50,7 +43,6 @@ pub enum RootIs {
 #[derive(Debug)]
 pub struct Scope {
     root: Root,
-    root_is: RootIs,
     /// Whether the events of the root itself are kept.
     with_root: bool,
     root_key: Option<ProcessKey>,
@@ -59,11 +51,19 @@ pub struct Scope {
 }
 
 impl Scope {
-    /// The root and what is below it.
-    pub fn new(root: Root, root_is: RootIs) -> Self {
+    /// A process that is to be started, and what is below it.
+    pub fn of_new(chosen: Started) -> Self {
+        Self::of(Root::New(chosen))
+    }
+
+    /// The process that has this id now, and what is below it.
+    pub fn of_running(process_id: u32) -> Self {
+        Self::of(Root::Existing(process_id))
+    }
+
+    fn of(root: Root) -> Self {
         Self {
             root,
-            root_is,
             with_root: true,
             root_key: None,
             members: HashMap::new(),
@@ -98,9 +98,11 @@ impl Scope {
 
     /// Whether this is the start of the root, which there is one of: its id may be used again.
     fn is_root(&self, id: u32, start: &ProcessStart) -> bool {
-        self.root_key.is_none()
-            && self.root.id() == Some(id)
-            && start.existing == (self.root_is == RootIs::Existing)
+        let (root, is_existing) = match &self.root {
+            Root::New(chosen) => (chosen.id(), false),
+            Root::Existing(id) => (Some(*id), true),
+        };
+        self.root_key.is_none() && root == Some(id) && start.existing == is_existing
     }
 
     fn is_below(&self, start: &ProcessStart) -> bool {
@@ -152,8 +154,8 @@ mod tests {
 
     #[test]
     fn is_the_root_and_all_below_it_until_each_has_ended() {
-        let root = Root::default();
-        let mut scope = Scope::new(root.clone(), RootIs::New);
+        let root = Started::default();
+        let mut scope = Scope::of_new(root.clone());
         assert!(!scope.covers(&started(5, 50, (1, 10), 1)), "none is chosen");
         root.choose(7);
         assert!(
@@ -182,8 +184,9 @@ mod tests {
     /// `clone(CLONE_PARENT)` makes a sibling.
     #[test]
     fn who_gives_a_child_to_its_own_parent_does_not_leave_it() {
-        let root = Root::of(7);
-        let mut scope = Scope::new(root, RootIs::New);
+        let root = Started::default();
+        root.choose(7);
+        let mut scope = Scope::of_new(root);
         assert!(scope.covers(&started(7, 70, (1, 10), 1)));
         assert!(scope.covers(&started(8, 80, (1, 10), 7)));
         assert!(scope.covers(&started(9, 90, (8, 80), 8)));
@@ -191,7 +194,7 @@ mod tests {
 
     #[test]
     fn a_root_that_was_there_has_its_children_of_the_snapshot() {
-        let mut scope = Scope::new(Root::of(7), RootIs::Existing).without_root();
+        let mut scope = Scope::of_running(7).without_root();
         assert!(!scope.covers(&existing(1, 10, (0, 0))));
         assert!(!scope.covers(&existing(7, 70, (1, 10))), "not itself");
         assert!(scope.covers(&existing(8, 80, (7, 70))));
