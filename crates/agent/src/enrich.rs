@@ -384,11 +384,13 @@ impl Enricher {
         }
     }
 
-    /// From when on the header's process ran, on the sensor's clock.
+    /// From when on the header's process ran, on the sensor's clock. A start time of which only the tick
+    /// is told may be by the time of day, which was set meanwhile: when its start was seen says more.
     fn began(&self, header: &Header) -> Option<u64> {
         let known = self.processes.get(header.process_id, header.start_time);
         let known = known.map(|process| process.began);
-        Some(header.start_time).filter(|time| *time != 0).or(known)
+        let told = Some(header.start_time).filter(|time| *time != 0);
+        told.filter(|time| !is_tick(*time)).or(known).or(told)
     }
 
     fn identity_at_start(&self, header: &Header) -> Identity {

@@ -463,7 +463,8 @@ impl Recorder {
     fn finish(mut self) -> Account {
         if self.status.is_recording() {
             self.queues.catch_up();
-            let (time, _offset) = crate::sys::clock::now();
+            let (now, offset) = crate::sys::clock::now();
+            let time = self.clock.sensor_ns(offset.time(now));
             self.tell_sink_losses(time, true);
             let stop = trail::SensorStop {
                 source: self.source.into(),

@@ -32,6 +32,7 @@ use std::time::Duration;
 
 use event::{ByKind, Event, Extension, Header, Kind, extension, loss};
 
+use crate::sys::offset::Offset;
 use crate::sys::wake::Waker;
 
 /// The processes that are there now, without what they have mapped.
@@ -66,6 +67,11 @@ pub trait Sensor: Send {
     /// What was produced and lost so far, the snapshot not counted: no hook produced it. After
     /// [`stop`](Sensor::stop) it is final.
     fn counters(&mut self) -> Result<Counters, Error>;
+
+    /// Now on the sensor's clock, and the offset to the time of day.
+    fn clock(&self) -> (u64, Offset) {
+        crate::sys::clock::now()
+    }
 
     /// The greatest fill of each kernel buffer so far: name, peak and limit in bytes.
     fn buffer_peaks(&self) -> Vec<(&'static str, u64, u64)>;
@@ -180,6 +186,16 @@ impl Batch {
             size: record.len(),
         });
         self.bytes.extend_from_slice(record);
+    }
+
+    /// Appends a record of which the header, as it has to be from now on, has another time.
+    pub(crate) fn push_retimed(&mut self, header: &Header, record: &[u8]) {
+        let begin = self.bytes.len();
+        self.push(header, record);
+        if let Some(record) = self.bytes.get_mut(begin..) {
+            // The header was read, so there is room for its time.
+            let _is_whole = event::set_time(record, header.time);
+        }
     }
 
     /// Appends the records of `other`.

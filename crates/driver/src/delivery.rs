@@ -139,6 +139,7 @@ impl Stream {
             sequence: self.sequence,
             size: u32::try_from(size).unwrap_or(u32::MAX),
             records,
+            utc_offset: nt::time::utc_offset_ns(),
         }
         .write(&mut writer);
         // Every read that was accepted has room for its own header.

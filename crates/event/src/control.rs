@@ -12,7 +12,7 @@ pub const LINK_NAME: &str = r"\DosDevices\SysTrail";
 
 /// The version of this protocol. It changes only when an old agent could misread a new driver; that
 /// one of the two knows more kinds of events, conditions or counters than the other changes nothing.
-pub const PROTOCOL_VERSION: u32 = 2;
+pub const PROTOCOL_VERSION: u32 = 3;
 
 /// A control code: a number with names, built as `CTL_CODE` does; `cargo xtask layout` checks it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -284,17 +284,21 @@ pub struct Batch {
     pub size: u32,
     /// Records in the batch.
     pub records: u32,
+    /// What the time of day, in nanoseconds since 1970, UTC, is more than the times of the records, by
+    /// the clock as it was set when the batch was put together.
+    pub utc_offset: i64,
 }
 
 impl Batch {
     /// Bytes of the header.
-    pub const SIZE: usize = 16;
+    pub const SIZE: usize = 24;
 
     /// Writes the header.
     pub fn write(&self, writer: &mut Writer<'_>) {
         writer.u64(self.sequence);
         writer.u32(self.size);
         writer.u32(self.records);
+        writer.u64(self.utc_offset.cast_unsigned());
     }
 
     /// Reads the header. What it claims is not checked against anything here.
@@ -303,6 +307,7 @@ impl Batch {
             sequence: reader.u64()?,
             size: reader.u32()?,
             records: reader.u32()?,
+            utc_offset: reader.u64()?.cast_signed(),
         })
     }
 }

@@ -291,6 +291,18 @@ pub fn time_of(record: &[u8]) -> Result<u64, Invalid> {
     reader.u64()
 }
 
+/// Puts another time into a record, as one has to that knows the sensor's clock from elsewhere.
+///
+/// # Errors
+/// When `record` ends before it.
+pub fn set_time(record: &mut [u8], time: u64) -> Result<(), Invalid> {
+    time_of(record)?;
+    if let Some(place) = record.get_mut(8..16) {
+        place.copy_from_slice(&time.to_le_bytes());
+    }
+    Ok(())
+}
+
 /// The kind of `event` and the bytes of its record, header included; `None` for
 /// [`Event::Unknown`], which cannot be written.
 #[inline(always)]

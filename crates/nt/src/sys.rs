@@ -407,6 +407,7 @@ link!("ntoskrnl.exe" "system" fn KeInitializeDpc(dpc: *mut KDPC, routine: DEFERR
 link!("ntoskrnl.exe" "system" fn KeInitializeTimer(timer: *mut KTIMER));
 link!("ntoskrnl.exe" "system" fn KeInsertQueueDpc(dpc: *mut KDPC, argument1: PVOID, argument2: PVOID) -> BOOLEAN);
 link!("ntoskrnl.exe" "system" fn KeLowerIrql(irql: KIRQL));
+link!("ntoskrnl.exe" "system" fn KeQueryInterruptTimePrecise(counter: *mut u64) -> u64);
 link!("ntoskrnl.exe" "system" fn KeQuerySystemTimePrecise(time: *mut i64));
 link!("ntoskrnl.exe" "system" fn KeReleaseSpinLock(lock: *mut usize, irql: KIRQL));
 link!("ntoskrnl.exe" "system" fn KeSetTimer(timer: *mut KTIMER, due: i64, dpc: *mut KDPC) -> BOOLEAN);

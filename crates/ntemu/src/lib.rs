@@ -279,6 +279,11 @@ impl Machine {
         timer::advance(ms * 10_000);
     }
 
+    /// Sets the time of day so much ahead, or back.
+    pub fn set_clock_ahead_ms(&self, ms: i64) {
+        timer::set_ahead(ms * 10_000);
+    }
+
     /// Lets the next DPC that a DPC's routine queues be queued late, by a processor that is slow:
     /// while another one waits in `KeFlushQueuedDpcs`, which then need not wait for it.
     pub fn delay_next_dpc(&self) {

@@ -12,7 +12,12 @@ use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 /// 2026-01-01, in the kernel's units of 100 ns since 1601.
 pub(crate) const START_TIME: i64 = 134_117_280_000_000_000;
 
+/// The machine has been up for a minute by then.
+const BOOT_TIME: i64 = START_TIME - 600_000_000;
+
 static NOW: AtomicI64 = AtomicI64::new(START_TIME);
+/// By how much the time of day was set ahead.
+static SET_AHEAD: AtomicI64 = AtomicI64::new(0);
 static RUNNING: AtomicUsize = AtomicUsize::new(0);
 static QUEUES: Mutex<Queues> = Mutex::new(Queues {
     dpcs: VecDeque::new(),
@@ -68,6 +73,12 @@ pub(crate) fn finish() {
         breach("a timer or DPC is left");
     }
     NOW.store(START_TIME, Ordering::SeqCst);
+    SET_AHEAD.store(0, Ordering::SeqCst);
+}
+
+/// Sets the time of day ahead, or back.
+pub(crate) fn set_ahead(units: i64) {
+    SET_AHEAD.fetch_add(units, Ordering::SeqCst);
 }
 
 /// Whether a timer is set.
@@ -246,10 +257,22 @@ unsafe extern "system" fn KeFlushQueuedDpcs() {
 #[unsafe(no_mangle)]
 unsafe extern "system" fn KeQuerySystemTimePrecise(time: *mut i64) {
     enter("KeQuerySystemTimePrecise", HIGH_LEVEL);
+    let now = NOW.load(Ordering::SeqCst) + SET_AHEAD.load(Ordering::SeqCst);
     // SAFETY: the driver passes room for the time.
     unsafe {
-        *time = NOW.load(Ordering::SeqCst);
+        *time = now;
     }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "system" fn KeQueryInterruptTimePrecise(counter: *mut u64) -> u64 {
+    enter("KeQueryInterruptTimePrecise", HIGH_LEVEL);
+    let since_boot = (NOW.load(Ordering::SeqCst) - BOOT_TIME).unsigned_abs();
+    // SAFETY: the driver passes room for the counter.
+    unsafe {
+        *counter = since_boot;
+    }
+    since_boot
 }
 
 #[unsafe(no_mangle)]

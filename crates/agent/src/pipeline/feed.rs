@@ -157,7 +157,7 @@ impl Reader {
                 unit: "bytes".to_owned(),
             });
         let queues = queues.collect();
-        let (time, clock) = crate::sys::clock::now();
+        let (time, clock) = self.sensor.clock();
         Ok(Message {
             batch,
             counters,

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use super::{Batch, Counters, Error, Sensor};
+use crate::sys::offset::Offset;
 use crate::sys::wake::Waker;
 use tally::{Side, Tally};
 
@@ -147,6 +148,10 @@ impl Sensor for Compared {
 
     fn counters(&mut self) -> Result<Counters, Error> {
         self.recorder.counters()
+    }
+
+    fn clock(&self) -> (u64, Offset) {
+        self.recorder.clock()
     }
 
     fn buffer_peaks(&self) -> Vec<(&'static str, u64, u64)> {

@@ -9,6 +9,7 @@
 //! event that the driver delivered and that never came out here shows as an account that does not
 //! balance.
 
+mod clock;
 pub mod driver_list;
 mod first_threads;
 #[cfg(any(windows, test))]
@@ -29,6 +30,8 @@ use event::control::{PROTOCOL_VERSION, Welcome};
 use super::existing::Existing;
 use super::{Batch, Counters, Error, Sensor, Settings, seam};
 use crate::sys::driver::{Counted, Device, Next};
+use crate::sys::offset::Offset;
+use crate::trail::Time;
 use stream::Stream;
 
 /// Bytes of one read. A batch that is due early has 64 KiB, so there is room for what comes until
@@ -59,7 +62,7 @@ pub(super) fn processes_now() -> io::Result<Vec<Existing>> {
 pub struct Surroundings {
     /// Every process there is now, with its images where `true` says so.
     pub snapshot_fn: fn(bool) -> io::Result<Vec<Existing>>,
-    /// The time on the sensor's clock.
+    /// The time of day, in nanoseconds since 1970, UTC.
     pub now_fn: fn() -> u64,
 }
 
@@ -251,6 +254,13 @@ impl<D: Device> Sensor for WindowsSensor<D> {
             }
         }
         Ok(counters)
+    }
+
+    fn clock(&self) -> (u64, Offset) {
+        let now = (self.surroundings.now_fn)();
+        let offset = self.stream.clock_offset();
+        let time = i64::try_from(now).map_or(now, |now| offset.sensor_ns(Time(now)));
+        (time, offset)
     }
 
     fn buffer_peaks(&self) -> Vec<(&'static str, u64, u64)> {

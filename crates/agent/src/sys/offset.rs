@@ -37,6 +37,11 @@ impl Offset {
         if is_moved || is_poor { measured } else { self }
     }
 
+    /// The sensor's time at a time of day.
+    pub const fn sensor_ns(self, time: Time) -> u64 {
+        time.0.wrapping_sub(self.ns).cast_unsigned()
+    }
+
     /// The time of day of a sensor time.
     pub const fn time(self, sensor_ns: u64) -> Time {
         Time(sensor_ns.cast_signed().wrapping_add(self.ns))

@@ -4,7 +4,7 @@ use crate::stream::{
     BATCH_SIZE, BUFFER_SIZE, BUFFER_TOO_SMALL, CANCELLED, FLUSH_MS, IS_THOROUGH, READ_ACCESS,
     SHARING_VIOLATION, batch, counters, flushed, losses, started, started_on, stop,
 };
-use event::control::Code;
+use event::control::{Batch, Code};
 use event::{HEADER_SIZE, Kind};
 use ntemu::{Caller, Machine, SYSTEM_PROCESS_ID, StartProcess};
 
@@ -41,6 +41,35 @@ fn the_flush_interval_completes_a_read() {
     stop(machine, file);
 }
 
+/// A clock set back gave times that ran backwards, in which a process lived for no time or for an hour.
+#[test]
+fn who_sets_the_clock_moves_no_record_and_the_next_batch_says_by_how_much() {
+    const HOUR_MS: i64 = 3_600_000;
+    let (machine, file) = started();
+    let mut told = Vec::new();
+    for set_ahead_ms in [0, -HOUR_MS, 2 * HOUR_MS] {
+        machine.set_clock_ahead_ms(set_ahead_ms);
+        let request = file.read(BUFFER_SIZE);
+        exit_threads(&machine, 1);
+        machine.advance_ms(FLUSH_MS);
+        let (header, records) = batch(&request);
+        told.push((header.utc_offset, event::time_of(&records[0]).unwrap()));
+    }
+    let [(offset, time), (back, second), (ahead, third)] = told[..] else {
+        panic!("{told:?}");
+    };
+    let flush_ns = FLUSH_MS.unsigned_abs() * 1_000_000;
+    assert_eq!((second - time, third - second), (flush_ns, flush_ns));
+    assert_eq!(offset - back, HOUR_MS * 1_000_000);
+    assert_eq!(ahead - offset, HOUR_MS * 1_000_000);
+    // 2026, by the offset, and a minute after the start, without it.
+    assert!(
+        (1_767_225_600..1_767_312_000).contains(&((offset + time.cast_signed()) / 1_000_000_000))
+    );
+    assert_eq!(time / 1_000_000_000, 60);
+    stop(machine, file);
+}
+
 #[test]
 fn a_full_batch_completes_a_read_before_the_interval_is_over() {
     let (machine, file) = started();
@@ -68,7 +97,7 @@ fn a_read_that_comes_late_is_served_at_once() {
 #[test]
 fn reads_are_completed_in_order_with_as_many_whole_records_as_fit() {
     let (machine, file) = started();
-    let size = 16 + 2 * HEADER_SIZE + 20;
+    let size = Batch::SIZE + 2 * HEADER_SIZE + 20;
     let requests: Vec<_> = (0..3).map(|_turn| file.read(size.max(68))).collect();
     exit_threads(&machine, 5);
     machine.advance_ms(FLUSH_MS);
@@ -151,7 +180,7 @@ fn unloading_completes_what_pends() {
 #[test]
 fn a_routine_that_is_queued_during_the_unload_runs_before_the_memory_goes() {
     let (machine, file) = started();
-    let size = 16 + HEADER_SIZE + event::loss::Lost::SIZE;
+    let size = Batch::SIZE + HEADER_SIZE + event::loss::Lost::SIZE;
     let requests: Vec<_> = (0..64).map(|_| file.read(size)).collect();
     exit_threads(&machine, 65);
     machine.delay_next_dpc();

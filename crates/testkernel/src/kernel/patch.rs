@@ -182,6 +182,7 @@ fn function(name: &str) -> Option<*const ()> {
         "KeInitializeTimer" => timer::initialize_timer as *const (),
         "KeInsertQueueDpc" => timer::insert_queue_dpc as *const (),
         "KeLowerIrql" => irql::lower as *const (),
+        "KeQueryInterruptTimePrecise" => timer::query_interrupt_time_precise as *const (),
         "KeQuerySystemTimePrecise" => timer::query_system_time_precise as *const (),
         "KeReleaseSpinLock" => spin::release as *const (),
         "KeSetTimer" => timer::set_timer as *const (),

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use windows_sys::Win32::Foundation::FILETIME;
+use windows_sys::Win32::System::Performance::{QueryPerformanceCounter, QueryPerformanceFrequency};
 use windows_sys::Win32::System::SystemInformation::GetSystemTimePreciseAsFileTime;
 
 /// Two, so that the same routine can run twice at once.
@@ -15,6 +16,9 @@ const PROCESSORS: usize = 2;
 
 /// How long a flush waits for routines before it gives up and says so.
 const FLUSH_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// The kernel counts time in units of 100 ns.
+const UNITS_PER_SECOND: i128 = 10_000_000;
 
 static QUEUES: Mutex<Queues> = Mutex::new(Queues {
     dpcs: VecDeque::new(),
@@ -229,6 +233,26 @@ pub(crate) unsafe extern "system" fn flush_queued_dpcs() {
     if outcome.timed_out() {
         breach("DPCs are still running after ten seconds");
     }
+}
+
+pub(crate) unsafe extern "system" fn query_interrupt_time_precise(counter: *mut u64) -> u64 {
+    enter("KeQueryInterruptTimePrecise", HIGH_LEVEL);
+    // Wine has no interrupt time, and its performance counter does not follow the time of day either.
+    let (mut count, mut per_second) = (0, 0);
+    // SAFETY: there is room for the count.
+    unsafe {
+        QueryPerformanceCounter(&raw mut count);
+    }
+    // SAFETY: there is room for the frequency.
+    unsafe {
+        QueryPerformanceFrequency(&raw mut per_second);
+    }
+    // SAFETY: the driver passes room for the counter.
+    unsafe {
+        *counter = count.unsigned_abs();
+    }
+    let units = i128::from(count) * UNITS_PER_SECOND / i128::from(per_second.max(1));
+    u64::try_from(units).unwrap_or(0)
 }
 
 pub(crate) unsafe extern "system" fn query_system_time_precise(time: *mut i64) {

@@ -166,7 +166,8 @@ fn decode(bytes: &[u8], latency_max: &mut Duration) -> io::Result<(u64, Vec<Fact
             .split_at_checked(size)
             .ok_or_else(|| invalid("ends inside a record"))?;
         let (header, fact) = Fact::read(record)?;
-        let latency = now.saturating_sub(Duration::from_nanos(header.time));
+        let seen = header.time.saturating_add_signed(batch.utc_offset);
+        let latency = now.saturating_sub(Duration::from_nanos(seen));
         *latency_max = latency.max(*latency_max);
         facts.push(fact);
         rest = after;

@@ -108,7 +108,7 @@ fn c_type(of: &Type) -> Result<(&'static str, u32)> {
         "i8" => ("signed char", 1),
         "u32" => ("unsigned int", 4),
         "i32" | "NTSTATUS" => ("int", 4),
-        "usize" => ("unsigned long long", 8),
+        "u64" | "usize" => ("unsigned long long", 8),
         "i64" | "isize" => ("long long", 8),
         _ if name.ends_with("_ROUTINE") => POINTER,
         _ => bail!("{name} has no word in C; add it"),

@@ -112,6 +112,11 @@ pub(super) const UNCHECKED: &[(&str, Option<&str>, &str)] = &[
         "learn.microsoft.com, MmMapLockedPagesSpecifyCache, Priority; wdm.h of the WDK",
     ),
     (
+        "KeQueryInterruptTimePrecise",
+        Some("KeQueryInterruptTimePrecise"),
+        "learn.microsoft.com, wdm.h",
+    ),
+    (
         "KeQuerySystemTimePrecise",
         Some("KeQuerySystemTimePrecise"),
         "learn.microsoft.com, wdm.h",

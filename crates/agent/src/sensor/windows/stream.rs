@@ -7,9 +7,11 @@ use event::control::Batch as Head;
 use event::wire::Reader;
 use event::{ByKind, Event, HEADER_SIZE, Header, Kind, Subject};
 
+use super::clock::Clock;
 use super::first_threads::FirstThreads;
 use crate::sensor::existing::Existing;
 use crate::sensor::{Batch, Error};
+use crate::sys::offset::Offset;
 
 /// The most batches that wait for one before them. The driver completes no more reads than wait in
 /// it, so more than these are none of its doing.
@@ -36,6 +38,7 @@ pub(super) struct Stream {
     existing: HashSet<(u32, u64)>,
     existing_until: u64,
     first_threads: FirstThreads,
+    clock: Clock,
 }
 
 impl Stream {
@@ -52,7 +55,13 @@ impl Stream {
             existing: HashSet::new(),
             existing_until: 0,
             first_threads: FirstThreads::default(),
+            clock: Clock::default(),
         }
+    }
+
+    /// What the time of day is more than the clock of the records that were taken.
+    pub(super) fn clock_offset(&self) -> Offset {
+        self.clock.offset()
     }
 
     /// Remembers the first threads of the processes in the snapshot, before anything is taken.
@@ -129,12 +138,14 @@ impl Stream {
     fn take_next(&mut self, bytes: &[u8], batch: &mut Batch) -> Result<(), Error> {
         let head = head(bytes)?;
         self.sequence = head.sequence;
+        self.clock.tell(head.utc_offset);
         let mut rest = bytes
             .get(Head::SIZE..)
             .ok_or_else(|| broken("a batch has no records"))?;
         for _ in 0..head.records {
-            let header = Header::read(&mut Reader::new(rest))
+            let mut header = Header::read(&mut Reader::new(rest))
                 .map_err(|_cut| broken("a batch ends in the middle of a record"))?;
+            header.time = self.clock.sensor_time(header.time);
             let size = usize::try_from(header.size).unwrap_or(usize::MAX);
             if size < HEADER_SIZE {
                 return Err(broken("a record is smaller than its header"));
@@ -180,7 +191,7 @@ impl Stream {
                 return Ok(());
             }
         }
-        batch.push(header, record);
+        batch.push_retimed(header, record);
         Ok(())
     }
 
