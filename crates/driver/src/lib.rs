@@ -26,6 +26,7 @@ mod settings;
 mod start_failure;
 mod text;
 mod thread;
+mod unconfirmed;
 
 use event::control::{DEVICE_NAME, LINK_NAME, StartStep};
 use nt::Status;
@@ -58,6 +59,7 @@ pub struct Driver {
     _threads: ThreadRegistration,
     _processes: ProcessRegistration,
     _flush: Attached,
+    _start: unconfirmed::Start,
 }
 
 impl nt::driver::Driver for Driver {
@@ -67,6 +69,7 @@ impl nt::driver::Driver for Driver {
         registry_path: RegistryPath<'_>,
     ) -> Result<Self, StartError> {
         start_failure::forget(registry_path);
+        let start = unconfirmed::Start::count(registry_path).map_err(at(StartStep::UNCONFIRMED))?;
         let settings = Settings::read(registry_path);
         let sensor = Sensor::place(region, settings).map_err(at(StartStep::QUEUE))?;
         let flush = sensor.attach_flush();
@@ -84,6 +87,7 @@ impl nt::driver::Driver for Driver {
             _threads: threads,
             _processes: processes,
             _flush: flush,
+            _start: start,
         })
     }
     fn start_failed(registry_path: RegistryPath<'_>, error: StartError) {

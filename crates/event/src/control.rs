@@ -37,7 +37,15 @@ pub const START_STEP: &str = "Step";
 /// The value that holds the kernel's NTSTATUS.
 pub const START_STATUS: &str = "Status";
 
-/// A step of the driver's start, in the order in which they are taken but for the last, which is 0.
+/// The value of the driver's own service key that counts its starts, a `REG_DWORD`: each start adds one, and
+/// the agent makes it 0 when it has recorded for a while.
+pub const UNCONFIRMED_STARTS: &str = "UnconfirmedStarts";
+
+/// After so many starts that were not confirmed the driver refuses to start.
+pub const UNCONFIRMED_STARTS_MAX: u32 = 2;
+
+/// A step of the driver's start, in the order in which they are taken but for the last, which is 0, and the
+/// first, which is 7.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StartStep(pub u32);
 
@@ -56,6 +64,8 @@ impl StartStep {
     pub const DEVICE: Self = Self(5);
     /// The device's symbolic link.
     pub const SYMBOLIC_LINK: Self = Self(6);
+    /// Counting the starts that no agent confirmed: there were too many.
+    pub const UNCONFIRMED: Self = Self(7);
 }
 
 /// What the agent says first. In every version it begins with that version; what a newer agent says

@@ -15,6 +15,8 @@ pub(crate) struct Handle {
 
 // SAFETY: kernel handles are good in every thread.
 unsafe impl Send for Handle {}
+// SAFETY: and may be used by several at once; the kernel locks what they stand for.
+unsafe impl Sync for Handle {}
 
 impl Handle {
     /// # Safety

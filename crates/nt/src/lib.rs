@@ -72,6 +72,8 @@ impl Status {
     pub const INSUFFICIENT_RESOURCES: Self = Self::code(0xc000_009a);
     /// The request was cancelled.
     pub const CANCELLED: Self = Self::code(0xc000_0120);
+    /// It was begun and is not gone on with.
+    pub const REQUEST_ABORTED: Self = Self::code(0xc000_0240);
     /// The other side speaks another version.
     pub const REVISION_MISMATCH: Self = Self::code(0xc000_0059);
 

@@ -34,6 +34,39 @@ impl Key {
         Ok(handle.map(|handle| Self { handle }))
     }
 
+    /// Opens the driver's own key, to read and to set values; `None` when there is no such key.
+    ///
+    /// IRQL: `PASSIVE_LEVEL`.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn open_own(path: RegistryPath<'_>) -> Result<Option<Self>> {
+        let access = sys::KEY_READ | sys::KEY_SET_VALUE;
+        let handle = open(core::ptr::null_mut(), path.as_ptr(), access)?;
+        Ok(handle.map(|handle| Self { handle }))
+    }
+
+    /// Sets the value `name`, a `REG_DWORD`.
+    ///
+    /// IRQL: `PASSIVE_LEVEL`.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn set(&self, name: &[u16], value: u32) -> Result<()> {
+        set(&self.handle, name, value)
+    }
+
+    /// Has what was set written to the disk, and waits for it.
+    ///
+    /// IRQL: `PASSIVE_LEVEL`.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn flush(&self) -> Result<()> {
+        // SAFETY: the handle is open.
+        Status(unsafe { sys::ZwFlushKey(self.handle.raw()) }).ok()
+    }
+
     /// The value `name`; `None` when there is no such value.
     ///
     /// IRQL: `PASSIVE_LEVEL`.
@@ -123,21 +156,25 @@ impl VolatileKey {
     /// # Errors
     /// What the kernel says.
     pub fn set(&self, name: &[u16], value: u32) -> Result<()> {
-        let name = UnicodeString::new(name);
-        let data = value.to_le_bytes();
-        // SAFETY: the handle is open, and there are four bytes of data.
-        let status = unsafe {
-            sys::ZwSetValueKey(
-                self.handle.raw(),
-                name.as_ptr(),
-                0,
-                sys::REG_DWORD,
-                data.as_ptr().cast(),
-                4,
-            )
-        };
-        Status(status).ok()
+        set(&self.handle, name, value)
     }
+}
+
+fn set(key: &Handle, name: &[u16], value: u32) -> Result<()> {
+    let name = UnicodeString::new(name);
+    let data = value.to_le_bytes();
+    // SAFETY: the handle is open, and there are four bytes of data.
+    let status = unsafe {
+        sys::ZwSetValueKey(
+            key.raw(),
+            name.as_ptr(),
+            0,
+            sys::REG_DWORD,
+            data.as_ptr().cast(),
+            4,
+        )
+    };
+    Status(status).ok()
 }
 
 /// Removes the subkey `name` of the driver's own key, if there is one. One with keys of its own

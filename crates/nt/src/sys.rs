@@ -435,6 +435,7 @@ link!("ntoskrnl.exe" "system" fn SeTokenIsAdmin(token: PVOID) -> BOOLEAN);
 link!("ntoskrnl.exe" "system" fn ZwClose(handle: HANDLE) -> NTSTATUS);
 link!("ntoskrnl.exe" "system" fn ZwCreateKey(key: *mut HANDLE, access: u32, attributes: *const OBJECT_ATTRIBUTES, title_index: u32, class: *const UNICODE_STRING, options: u32, disposition: *mut u32) -> NTSTATUS);
 link!("ntoskrnl.exe" "system" fn ZwDeleteKey(key: HANDLE) -> NTSTATUS);
+link!("ntoskrnl.exe" "system" fn ZwFlushKey(key: HANDLE) -> NTSTATUS);
 link!("ntoskrnl.exe" "system" fn ZwOpenKey(key: *mut HANDLE, access: u32, attributes: *const OBJECT_ATTRIBUTES) -> NTSTATUS);
 link!("ntoskrnl.exe" "system" fn ZwQueryInformationProcess(process: HANDLE, class: i32, information: PVOID, size: u32, needed: *mut u32) -> NTSTATUS);
 link!("ntoskrnl.exe" "system" fn ZwQueryInformationThread(thread: HANDLE, class: i32, information: PVOID, size: u32, needed: *mut u32) -> NTSTATUS);

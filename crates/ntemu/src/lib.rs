@@ -158,7 +158,7 @@ impl Machine {
         registry::set(registry::PARAMETERS, name, kind, data);
     }
 
-    /// Sets a value of another key below that of the driver's service.
+    /// Sets a value of another key below that of the driver's service, or of that itself, whose name is empty.
     pub fn set_value_below(&self, key: &str, name: &str, kind: u32, data: &[u8]) {
         registry::set(key, name, kind, data);
     }

@@ -19,6 +19,10 @@ pub(crate) const SERVICE_KEY: &str =
     r"\Registry\Machine\System\CurrentControlSet\Services\SysTrail";
 
 pub(crate) const PARAMETERS: &str = "Parameters";
+
+/// The name by which the service key itself is known among those below it.
+const OWN: &str = "";
+
 const NOT_FOUND: i32 = 0xc000_0034_u32.cast_signed();
 const BUFFER_OVERFLOW: i32 = 0x8000_0005_u32.cast_signed();
 const ACCESS_DENIED: i32 = 0xc000_0022_u32.cast_signed();
@@ -181,11 +185,33 @@ unsafe extern "system" fn ZwSetValueKey(
     let size = usize::try_from(size).unwrap_or(0);
     // SAFETY: the driver passes data of the size it says.
     let data = unsafe { std::slice::from_raw_parts(data.cast::<u8>(), size) };
-    match lock(&KEYS).get_mut(&key) {
+    let mut keys = lock(&KEYS);
+    if key == SERVICE_KEY {
+        // It is there as long as the service is.
+        keys.entry(OWN.to_owned()).or_default();
+    }
+    match keys.get_mut(name_below(&key)) {
         Some(values) => values.insert(text(name), (kind, data.to_vec())),
         None => return KEY_DELETED,
     };
     0
+}
+
+/// The name of a key as [`KEYS`] has it.
+fn name_below(key: &str) -> &str {
+    if key == SERVICE_KEY { OWN } else { key }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "system" fn ZwFlushKey(key: HANDLE) -> NTSTATUS {
+    enter("ZwFlushKey", PASSIVE_LEVEL);
+    if fault::strikes("ZwFlushKey") {
+        return INJECTED;
+    }
+    match object::target(key) {
+        Some(Target::Key(_name)) => 0,
+        _ => NOT_FOUND,
+    }
 }
 
 #[unsafe(no_mangle)]
@@ -215,15 +241,15 @@ unsafe extern "system" fn ZwQueryValueKey(
 ) -> NTSTATUS {
     const HEAD_SIZE: u32 = 12;
     enter("ZwQueryValueKey", PASSIVE_LEVEL);
-    if object::target(key) != Some(Target::Key(PARAMETERS.to_owned())) {
+    let Some(Target::Key(key)) = object::target(key) else {
         return NOT_FOUND;
-    }
+    };
     if fault::strikes("ZwQueryValueKey") {
         return INJECTED;
     }
     let keys = lock(&KEYS);
     let value = keys
-        .get(PARAMETERS)
+        .get(name_below(&key))
         .and_then(|values| values.get(&text(name)));
     let Some((kind, data)) = value else {
         return NOT_FOUND;

@@ -48,6 +48,10 @@ const DRAIN_TIME_MAX: Duration = Duration::from_secs(3);
 /// The longest that a cancelled read takes to come back.
 const CANCEL_TIME_MAX: Duration = Duration::from_secs(1);
 
+/// How long a recording goes well before the driver's start is confirmed. What a driver does wrong at its start
+/// it has done by then, and a service manager would not start an agent again so soon.
+const CONFIRM_AFTER: Duration = Duration::from_secs(30);
+
 /// How long one look for a batch takes while draining: the driver may just be putting it together.
 const DRAIN_WAIT: Duration = Duration::from_millis(5);
 
@@ -93,6 +97,8 @@ pub struct WindowsSensor<D> {
     before: Counted,
     now: Counted,
     has_stopped: bool,
+    /// When the driver's start is to be confirmed; `None` when it is.
+    unconfirmed_until: Option<Instant>,
 }
 
 impl<D: Device> WindowsSensor<D> {
@@ -115,6 +121,7 @@ impl<D: Device> WindowsSensor<D> {
             now: before.clone(),
             before,
             has_stopped: false,
+            unconfirmed_until: Some(Instant::now() + CONFIRM_AFTER),
         })
     }
 
@@ -152,6 +159,18 @@ impl<D: Device> WindowsSensor<D> {
             self.count()?;
         }
         Ok(())
+    }
+
+    /// Confirms the driver's start, once.
+    fn confirm(&mut self) {
+        self.unconfirmed_until = None;
+        if let Err(error) = self.device.confirm() {
+            tracing::warn!(
+                %error,
+                "it could not be written down that the driver runs well; after two starts without that \
+                 it refuses to start until `systrail driver start`"
+            );
+        }
     }
 
     /// Takes batches until none comes for `timeout`.
@@ -208,6 +227,12 @@ impl<D: Device> Sensor for WindowsSensor<D> {
     }
 
     fn read(&mut self, batch: &mut Batch) -> Result<(), Error> {
+        if self
+            .unconfirmed_until
+            .is_some_and(|until| Instant::now() >= until)
+        {
+            self.confirm();
+        }
         self.device.pend().map_err(refusal::read)?;
         let mut timeout = None;
         while batch.has_room() {
@@ -237,6 +262,9 @@ impl<D: Device> Sensor for WindowsSensor<D> {
         }
         self.stream.take_what_waits(batch)?;
         self.count()?;
+        if self.unconfirmed_until.is_some() {
+            self.confirm();
+        }
         self.has_stopped = true;
         Ok(())
     }

@@ -60,6 +60,7 @@ impl StartFailure {
             StartStep::IMAGE_ROUTINE => "registering for images",
             StartStep::DEVICE => "making the device",
             StartStep::SYMBOLIC_LINK => "making the device's link",
+            StartStep::UNCONFIRMED => "counting its starts",
             _ => return None,
         })
     }
@@ -67,6 +68,11 @@ impl StartFailure {
     /// Why, and what to do.
     pub const fn cause(self) -> Cause {
         let (cause, cure) = match (self.step, self.status) {
+            (StartStep::UNCONFIRMED, _) => (
+                "it was started twice and no agent recorded for half a minute since, so it may have taken the \
+                 machine down; it does not start until somebody says so",
+                "look for a crash (`eventvwr`, System, BugCheck), then `systrail driver start`",
+            ),
             (StartStep::PROCESS_ROUTINE, ACCESS_DENIED) => (
                 "Windows lets only an image with FORCE_INTEGRITY register for processes, which this \
                  systrail.sys lacks",
@@ -160,11 +166,11 @@ mod tests {
 
     #[test]
     fn numbers_the_driver_cannot_have_written_are_refused() {
-        assert_eq!(StartFailure::new(7, ACCESS_DENIED), Err(Foreign::Step(7)));
+        assert_eq!(StartFailure::new(8, ACCESS_DENIED), Err(Foreign::Step(8)));
         for status in [0, 0x103, 0x7fff_ffff] {
             assert_eq!(StartFailure::new(2, status), Err(Foreign::Status(status)));
         }
-        for foreign in [Foreign::Values, Foreign::Step(7), Foreign::Status(0)] {
+        for foreign in [Foreign::Values, Foreign::Step(8), Foreign::Status(0)] {
             assert!(!foreign.to_string().is_empty());
         }
     }

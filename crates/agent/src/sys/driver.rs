@@ -43,6 +43,9 @@ pub trait Device: Send {
     /// Takes back every read that waits; each still comes out of [`next`](Device::next).
     fn cancel(&mut self) -> io::Result<()>;
 
+    /// Says, where the next start of the driver finds it, that this one went well.
+    fn confirm(&mut self) -> io::Result<()>;
+
     /// How many reads wait in the driver.
     fn pended(&self) -> usize;
 }

@@ -9,3 +9,4 @@ mod start;
 mod stream;
 mod stress;
 mod thread;
+mod unconfirmed;

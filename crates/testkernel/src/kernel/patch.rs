@@ -210,6 +210,7 @@ fn function(name: &str) -> Option<*const ()> {
         "ZwClose" => object::close as *const (),
         "ZwCreateKey" => registry::create_key as *const (),
         "ZwDeleteKey" => registry::delete_key as *const (),
+        "ZwFlushKey" => registry::flush_key as *const (),
         "ZwOpenKey" => registry::open_key as *const (),
         "ZwQueryInformationProcess" => process_query::query_process as *const (),
         "ZwQueryInformationThread" => object::query_thread as *const (),

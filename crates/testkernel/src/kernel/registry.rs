@@ -67,6 +67,15 @@ pub(crate) unsafe extern "system" fn delete_key(key: HANDLE) -> NTSTATUS {
     unsafe { nt::sys::ZwDeleteKey(key) }
 }
 
+pub(crate) unsafe extern "system" fn flush_key(key: HANDLE) -> NTSTATUS {
+    enter("ZwFlushKey", PASSIVE_LEVEL);
+    if strikes("ZwFlushKey") {
+        return INJECTED;
+    }
+    // SAFETY: the driver's argument is handed on.
+    unsafe { nt::sys::ZwFlushKey(key) }
+}
+
 pub(crate) unsafe extern "system" fn set_value(
     key: HANDLE,
     name: *const UNICODE_STRING,

@@ -189,7 +189,7 @@ fn tells_of_others_starts(kernel: &Kernel) -> Outcome {
 
 fn refuses_foreign_content(_kernel: &Kernel) -> Outcome {
     let _installed = Installed::new()?;
-    for (step, status, word) in [(7, ACCESS_DENIED, "no step 7"), (2, 0, "no failure")] {
+    for (step, status, word) in [(8, ACCESS_DENIED, "no step 8"), (2, 0, "no failure")] {
         set_number(DRIVER_SERVICE, START_FAILURE, START_STATUS, status)?;
         set_number(DRIVER_SERVICE, START_FAILURE, START_STEP, step)?;
         let said = agent::succeed(&["driver", "status"])?;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use event::control::UNCONFIRMED_STARTS_MAX;
 use systrail::quantity;
 use systrail::service::windows::{
     DRIVER, Driver, DriverState, Installed, Parameters, StartAt, beside_this_program,
@@ -25,6 +26,9 @@ Examples:
     #[command(after_help = "Example:\n  systrail driver uninstall")]
     Uninstall,
     /// Load the driver; it queues events until an agent reads them
+    ///
+    /// A driver that was started twice, and that no agent confirmed since, refuses to start, as it may be
+    /// what takes the machine down. This starts it all the same, and counts anew.
     #[command(after_help = "Example:\n  systrail driver start")]
     Start,
     /// Unload the driver; what it has queued is gone
@@ -80,7 +84,7 @@ pub(super) fn main(command: &Command) -> Result<Exit, Failure> {
     let text = match command {
         Command::Install(arguments) => install(arguments)?,
         Command::Uninstall => told(Driver::uninstall()?, "uninstalled", "was not installed"),
-        Command::Start => told(Driver::start()?, "started", "runs already"),
+        Command::Start => told(Driver::start_anew()?, "started", "runs already"),
         Command::Stop => told(Driver::stop()?, "stopped", "did not run"),
         Command::Status => status(&Driver::state()?),
     };
@@ -140,6 +144,12 @@ fn status(state: &DriverState) -> String {
     )];
     if let Some(untold) = &state.untold {
         lines.push(format!("it could not be asked: {untold}"));
+    }
+    if state.unconfirmed_starts > 0 {
+        lines.push(format!(
+            "{} that no agent has confirmed yet; after {UNCONFIRMED_STARTS_MAX} it refuses to start",
+            quantity::show_count(state.unconfirmed_starts, "start"),
+        ));
     }
     match &state.failed_start {
         None => {}

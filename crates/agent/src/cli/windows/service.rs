@@ -23,13 +23,15 @@ use super::{Exit, Failure, launch, report, service_manager};
 /// What to do with the services.
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Install the agent and the driver as services that start with the system
+    /// Install the agent, as a service that starts with the system, and the driver
     ///
-    /// The service runs this very program, and the driver from the file beside it. Installing again
-    /// brings both up to date.
+    /// The service runs this very program, and the driver from the file beside it. Windows starts the driver
+    /// for the agent; with `--boot` it starts with the system, and what runs before the agent waits in its
+    /// queue. Installing again brings both up to date.
     #[command(after_help = "\
 Examples:
   systrail service install
+  systrail service install --boot               sees what runs before the agent does
   systrail service install --driver D:\\systrail\\systrail.sys
   systrail service install --no-driver          the agent alone, which follows event tracing")]
     Install(Install),
@@ -59,6 +61,9 @@ pub(super) struct Install {
     /// The driver's file; systrail.sys beside this program when not given
     #[arg(long, value_name = "FILE")]
     driver: Option<PathBuf>,
+    /// Start the driver with the system, and not for the agent
+    #[arg(long, conflicts_with = "no_driver")]
+    boot: bool,
     /// Install the agent alone, which then follows event tracing (`--source etw`)
     #[arg(long, conflicts_with = "driver")]
     no_driver: bool,
@@ -96,7 +101,12 @@ fn install(arguments: &Install) -> Result<String, Failure> {
         None => beside_this_program()?,
     };
     let origin = launch::origin(arguments.allow_writable);
-    let driver = Driver::install(&file, origin, StartAt::Boot, Parameters::default())?;
+    let start_at = if arguments.boot {
+        StartAt::Boot
+    } else {
+        StartAt::Demand
+    };
+    let driver = Driver::install(&file, origin, start_at, Parameters::default())?;
     let account = account_path();
     let run = ["service", "run", "--summary", &account.to_string_lossy()];
     let agent = match Agent::install(&program, origin, &run, &[DRIVER]) {

@@ -11,14 +11,12 @@ use event::wire::Writer;
 use event::{Event, Flags, Header, Kind, image, process, thread};
 
 use super::{Device, Next, READS, Surroundings, WindowsSensor};
-use crate::enrich::{Enricher, Limits};
-use crate::rules::Rules;
 use crate::sensor::existing::{Existing, ExistingImage};
 use crate::sensor::{Batch, Sensor as _, Settings};
 use crate::sys::driver::{Counted, counted};
 use crate::sys::wake::Waker;
-use crate::trail::Body;
 
+mod clock;
 mod versions;
 
 /// A driver with its queue and counters. What a test makes happen is queued, and comes out when it
@@ -196,6 +194,11 @@ impl Device for Scripted {
         Next::TimedOut
     }
 
+    fn confirm(&mut self) -> io::Result<()> {
+        self.driver.lock().unwrap().calls.push("confirm");
+        Ok(())
+    }
+
     fn cancel(&mut self) -> io::Result<()> {
         self.driver.lock().unwrap().is_cancelled = true;
         Ok(())
@@ -322,82 +325,6 @@ fn a_start_that_is_told_after_the_snapshot_had_the_process_is_told_once() {
     let ids: Vec<u32> = told.iter().map(|(_, id, _)| *id).collect();
     assert_eq!(ids, [100, 200, 201]);
     assert_eq!(counts[START], (1, 0));
-}
-
-/// The times of day of what is told, and how long the process that exits ran, by the way of the pipeline.
-fn told_times(fixture: &Fixture) -> (Vec<i64>, Vec<Option<u64>>) {
-    let (_now, offset) = fixture.sensor.clock();
-    let mut enricher = Enricher::new([7; 16], Rules::default(), Limits::default());
-    let records = fixture
-        .batch
-        .records()
-        .map(|record| event::read(record).unwrap());
-    let records = records.filter(|record| !record.header.flags.contains(Flags::EXISTING));
-    let events: Vec<_> = records
-        .filter_map(|record| enricher.enrich(&record))
-        .collect();
-    let times = events
-        .iter()
-        .map(|event| offset.time(event.time).0)
-        .collect();
-    let run_times = events.iter().filter_map(|event| match &event.body {
-        Body::ProcessExit(exit) => Some(exit.run_time_ns),
-        _ => None,
-    });
-    (times, run_times.collect())
-}
-
-/// It was told to have run for no time where the clock was set back, and for an hour and five seconds
-/// where it was set ahead.
-#[test]
-fn a_process_runs_as_long_as_it_runs_whoever_sets_the_clock() {
-    const SECOND: u64 = 1_000_000_000;
-    const HOUR: i64 = 3_600_000_000_000;
-    let began = 1_000_000 * SECOND;
-    for set_ahead in [-HOUR, HOUR] {
-        let mut fixture = Fixture::started(true, |driver| {
-            driver.utc_offset = began.cast_signed();
-        });
-        // Its start time is by the time of day; the others are of the driver's clock.
-        let exit = process::Exit::default();
-        fixture.happen(|driver| {
-            let start = Event::ProcessStart(process::Start::default());
-            driver.produce(record(60 * SECOND, 300, began + 60 * SECOND, &start));
-            driver.deliver();
-            driver.utc_offset += set_ahead;
-            driver.produce(record(
-                65 * SECOND,
-                300,
-                began + 60 * SECOND,
-                &Event::ProcessExit(exit),
-            ));
-            driver.deliver();
-        });
-        let mut batch = std::mem::take(&mut fixture.batch);
-        fixture.sensor.read(&mut batch).unwrap();
-        fixture.batch = batch;
-        let (times, run_times) = told_times(&fixture);
-        assert_eq!(run_times, [Some(5 * SECOND)]);
-        let exited = (began + 65 * SECOND).cast_signed() + set_ahead;
-        assert_eq!(times.last(), Some(&exited));
-    }
-}
-
-/// A clock that is wrong until a boot's first synchronisation made everything before it wrong for good.
-#[test]
-fn what_waited_in_the_driver_is_told_by_the_clock_as_it_is_set_by_then() {
-    const SECOND: u64 = 1_000_000_000;
-    let fixture = Fixture::started(true, |driver| {
-        driver.produce(record(
-            2 * SECOND,
-            300,
-            0,
-            &Event::ProcessStart(process::Start::default()),
-        ));
-        driver.utc_offset = 7_000_000_000_000_000;
-    });
-    let (times, _run_times) = told_times(&fixture);
-    assert_eq!(times, [7_000_002_000_000_000]);
 }
 
 #[test]

@@ -5,7 +5,9 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use event::control::{Conditions, START_FAILURE, START_STATUS, START_STEP, Welcome};
+use event::control::{
+    Conditions, START_FAILURE, START_STATUS, START_STEP, UNCONFIRMED_STARTS, Welcome,
+};
 use windows_service::service::{
     Service, ServiceAccess, ServiceErrorControl, ServiceInfo, ServiceStartType, ServiceState,
     ServiceType,
@@ -17,7 +19,7 @@ use crate::sensor;
 use crate::sensor::windows::{self, refusal};
 use crate::service::driver_file;
 use crate::service::start_failure::{Foreign, StartFailure};
-use crate::sys::device::Control;
+use crate::sys::device::{Control, SERVICE_KEY};
 use crate::sys::driver::Counted;
 use crate::sys::registry::{self, Value};
 use crate::sys::service_config;
@@ -67,6 +69,8 @@ pub struct DriverState {
     pub told: Option<(Welcome, Counted)>,
     /// Why it could not be asked.
     pub untold: Option<String>,
+    /// Its starts that no agent has confirmed yet.
+    pub unconfirmed_starts: u32,
     /// What it left of its last start where that failed and nobody was told.
     pub failed_start: Option<Result<StartFailure, Foreign>>,
 }
@@ -184,6 +188,26 @@ impl Driver {
         Ok(service)
     }
 
+    /// Loads the driver because a person says so: whatever came of earlier starts counts no more. Says
+    /// whether it had to be started.
+    pub fn start_anew() -> Result<bool, Error> {
+        // One that is not installed is told as such.
+        open_installed(DRIVER, "starting", ServiceAccess::QUERY_STATUS)?;
+        registry::set_number(SERVICE_KEY, UNCONFIRMED_STARTS, 0).map_err(|source| Error::Io {
+            what: format!(r"HKLM\{SERVICE_KEY}\{UNCONFIRMED_STARTS}"),
+            source,
+        })?;
+        Self::start()
+    }
+
+    /// Starts that no agent confirmed.
+    fn unconfirmed_starts() -> u32 {
+        match registry::value(SERVICE_KEY, UNCONFIRMED_STARTS) {
+            Ok(Some(Value::Number(starts))) => starts,
+            Ok(Some(Value::Text(_) | Value::Other) | None) | Err(_) => 0,
+        }
+    }
+
     /// Loads the driver and waits until it runs. Says whether it had to be started.
     pub fn start() -> Result<bool, Error> {
         let access = ServiceAccess::QUERY_STATUS | ServiceAccess::START;
@@ -240,6 +264,7 @@ impl Driver {
             file: Some(config.executable_path),
             starts_at_boot: config.start_type == ServiceStartType::SystemStart,
             is_running: super::state(&service, DRIVER, ACTION)? == ServiceState::Running,
+            unconfirmed_starts: Self::unconfirmed_starts(),
             ..DriverState::default()
         };
         if state.is_running {

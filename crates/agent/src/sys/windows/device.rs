@@ -12,7 +12,7 @@ use std::os::windows::io::{AsRawHandle as _, OwnedHandle};
 use std::ptr::{null, null_mut};
 use std::time::Duration;
 
-use event::control::{Code, Counters, Hello, PROTOCOL_VERSION, Welcome};
+use event::control::{Code, Counters, Hello, PROTOCOL_VERSION, UNCONFIRMED_STARTS, Welcome};
 use event::wire::Writer;
 use windows_sys::Win32::Foundation::{
     ERROR_IO_PENDING, ERROR_NOT_FOUND, GENERIC_READ, HANDLE, WAIT_TIMEOUT,
@@ -28,10 +28,14 @@ use windows_sys::Win32::System::Threading::{CreateEventW, INFINITE};
 
 use super::call::{check, owned, wide};
 use super::driver::{self, Counted, Next, counted};
+use super::registry;
 use super::wake::{WAKE_KEY, Waker};
 
 /// The device in user mode's name space.
 const PATH: &str = r"\\.\SysTrail";
+
+/// The key of the driver's service.
+pub(crate) const SERVICE_KEY: &str = r"SYSTEM\CurrentControlSet\Services\SysTrail";
 
 /// The key of a read's packet.
 const READ_KEY: usize = WAKE_KEY + 1;
@@ -218,6 +222,10 @@ impl driver::Device for Device {
             Err(error) if error.raw_os_error() == Some(ERROR_NOT_FOUND.cast_signed()) => Ok(()),
             cancelled => cancelled,
         }
+    }
+
+    fn confirm(&mut self) -> io::Result<()> {
+        registry::set_number(SERVICE_KEY, UNCONFIRMED_STARTS, 0)
     }
 
     fn pended(&self) -> usize {
