@@ -75,12 +75,31 @@ fn signing() -> Fact {
             State::Info,
             "enforced; test signing is on, so certificates made for tests count",
         ),
-        Ok(_) => fact(
-            "driver_signing",
-            State::Info,
-            "enforced; test signing is off, so the driver needs Microsoft's signature",
-        ),
+        Ok(_) => {
+            let needed = signature_needed(installation_type().as_deref());
+            let value = format!("enforced; test signing is off, so the driver needs {needed}");
+            fact("driver_signing", State::Info, value)
+        }
         Err(error) => fact("driver_signing", State::Info, format!("not told: {error}")),
+    }
+}
+
+/// `Client`, `Server`, `Server Core` ..., as Windows says it of itself.
+fn installation_type() -> Option<String> {
+    const KEY: &str = r"SOFTWARE\Microsoft\Windows NT\CurrentVersion";
+    match registry::value(KEY, "InstallationType") {
+        Ok(Some(Value::Text(text))) => Some(text),
+        _ => None,
+    }
+}
+
+/// Microsoft's signature that a machine of this type asks for.
+fn signature_needed(installation_type: Option<&str>) -> &'static str {
+    match installation_type {
+        Some(server) if server.starts_with("Server") => {
+            "Microsoft's signature after HLK tests; Windows Server takes no other"
+        }
+        _ => "Microsoft's signature",
     }
 }
 
@@ -175,4 +194,19 @@ fn data(directory: &Path) -> Fact {
         format!("{shown}, made when something is recorded")
     };
     fact("data_directory", State::Good, value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_told_that_it_takes_no_attested_driver() {
+        for server in ["Server", "Server Core"] {
+            assert!(signature_needed(Some(server)).contains("HLK"), "{server}");
+        }
+        for other in [Some("Client"), None] {
+            assert_eq!(signature_needed(other), "Microsoft's signature");
+        }
+    }
 }
