@@ -4,6 +4,10 @@
 
 use crate::{Status, sys};
 
+/// `IO_ERR_DRIVER_ERROR` (`ntiologc.h`): "The driver detected an internal driver error on %1." `IoLogMsg.dll` has
+/// that sentence and puts the driver's name in; the number of a status has none there.
+const DRIVER_ERROR: sys::NTSTATUS = 0xc004_0004_u32.cast_signed();
+
 /// Says in the system's event log which step of a start failed and with what status. Does nothing
 /// when the kernel has no room for an entry.
 ///
@@ -28,7 +32,7 @@ pub(crate) unsafe fn write(object: *mut sys::DRIVER_OBJECT, step: u32, status: S
         NumberOfStrings: 0,
         StringOffset: 0,
         EventCategory: 0,
-        ErrorCode: status.0,
+        ErrorCode: DRIVER_ERROR,
         UniqueErrorValue: step,
         FinalStatus: status.0,
         SequenceNumber: 0,

@@ -41,5 +41,9 @@ unsafe extern "system" fn IoWriteErrorLogEntry(entry: PVOID) {
     let room = unsafe { Box::from_raw(entry.cast::<[u64; 32]>()) };
     // SAFETY: the driver has written a packet there.
     let packet = unsafe { (&raw const *room).cast::<IO_ERROR_LOG_PACKET>().read() };
+    // Facility 4 is that of the I/O manager, whose messages `IoLogMsg.dll` has; the other bits say how bad it is.
+    if packet.ErrorCode.cast_unsigned() & 0x0fff_0000 != 0x0004_0000 {
+        breach("an entry whose message the event log has no words for");
+    }
     lock(&ENTRIES).push((packet.DumpData[0], packet.FinalStatus));
 }

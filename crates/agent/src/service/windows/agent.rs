@@ -125,10 +125,12 @@ impl Agent {
         };
         stop(&service, AGENT)?;
         service.delete().map_err(Error::new(ACTION, AGENT))?;
-        event_log::unregister(AGENT).map_err(|source| Error::Io {
-            what: "the source of event log messages".to_owned(),
-            source,
-        })?;
+        event_log::Source::Program(AGENT)
+            .unregister()
+            .map_err(|source| Error::Io {
+                what: "the source of event log messages".to_owned(),
+                source,
+            })?;
         Ok(true)
     }
 
@@ -157,7 +159,7 @@ fn complete(service: &Service) {
     let steps = [
         (
             "its messages in the event log have no source",
-            event_log::register(AGENT),
+            event_log::Source::Program(AGENT).register(),
         ),
         (
             "it runs with every privilege of the system, not only those it needs",

@@ -21,6 +21,7 @@ use crate::service::driver_file;
 use crate::service::start_failure::{Foreign, StartFailure};
 use crate::sys::device::{Control, SERVICE_KEY};
 use crate::sys::driver::Counted;
+use crate::sys::event_log::Source;
 use crate::sys::registry::{self, Value};
 use crate::sys::service_config;
 
@@ -249,6 +250,12 @@ impl Driver {
         Self::refuse_while_read()?;
         stop(&service, DRIVER)?;
         service.delete().map_err(Error::new(ACTION, DRIVER))?;
+        Source::Driver(DRIVER)
+            .unregister()
+            .map_err(|source| Error::Io {
+                what: "the source of event log messages".to_owned(),
+                source,
+            })?;
         Ok(true)
     }
 
@@ -295,6 +302,9 @@ fn complete(service: &Service, parameters: Parameters) -> Result<(), Error> {
         what: format!("the load order group of {DRIVER}"),
         source,
     })?;
+    if let Err(error) = Source::Driver(DRIVER).register() {
+        tracing::warn!(%error, "the driver's entries in the event log have no words");
+    }
     parameters.write()
 }
 

@@ -89,17 +89,60 @@ impl Drop for EventLog {
 const MESSAGE_FILE: &str = r"%SystemRoot%\System32\EventCreate.exe";
 const MESSAGE_ID: u32 = 1;
 
-fn key(source: &str) -> String {
-    format!(r"SYSTEM\CurrentControlSet\Services\EventLog\Application\{source}")
+/// The library of Windows that has the words of what the kernel's I/O manager logs, also for drivers.
+const DRIVER_MESSAGE_FILE: &str = r"%SystemRoot%\System32\IoLogMsg.dll";
+
+/// Who writes to the event log.
+#[derive(Clone, Copy, Debug)]
+pub enum Source<'n> {
+    /// A program, to the log `Application`.
+    Program(&'n str),
+    /// A driver, through the kernel, to the log `System`.
+    Driver(&'n str),
 }
 
-/// Makes `source` known to the event viewer.
-pub fn register(source: &str) -> io::Result<()> {
-    registry::set_text(&key(source), "EventMessageFile", MESSAGE_FILE)?;
-    registry::set_number(&key(source), "TypesSupported", 7)
+impl Source<'_> {
+    fn key(self) -> String {
+        let (log, name) = match self {
+            Self::Program(name) => ("Application", name),
+            Self::Driver(name) => ("System", name),
+        };
+        format!(r"SYSTEM\CurrentControlSet\Services\EventLog\{log}\{name}")
+    }
+
+    /// Makes it known to the event viewer, so that its entries read as sentences.
+    pub fn register(self) -> io::Result<()> {
+        let file = match self {
+            Self::Program(_) => MESSAGE_FILE,
+            Self::Driver(_) => DRIVER_MESSAGE_FILE,
+        };
+        registry::set_text(&self.key(), "EventMessageFile", file)?;
+        registry::set_number(&self.key(), "TypesSupported", 7)
+    }
+
+    /// Makes it unknown again. Messages that were written stay.
+    pub fn unregister(self) -> io::Result<()> {
+        registry::remove(&self.key())
+    }
 }
 
-/// Makes it unknown again. Messages that were written stay.
-pub fn unregister(source: &str) -> io::Result<()> {
-    registry::remove(&key(source))
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::registry::Value;
+
+    #[test]
+    fn a_source_has_the_words_of_its_kind_while_it_is_registered() {
+        let name = format!("SysTrailTest{}", std::process::id());
+        for (source, words) in [
+            (Source::Program(&name), "EventCreate.exe"),
+            (Source::Driver(&name), "IoLogMsg.dll"),
+        ] {
+            let file = || registry::value(&source.key(), "EventMessageFile").unwrap();
+            source.register().unwrap();
+            assert!(matches!(file(), Some(Value::Text(file)) if file.ends_with(words)));
+            source.unregister().unwrap();
+            assert_eq!(file(), None);
+        }
+    }
 }
