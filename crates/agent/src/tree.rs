@@ -232,7 +232,7 @@ impl Tree {
         self.end = self.end.max(Some(event.time));
         let recording = self.recordings.of(event);
         match event.body.kind().subject() {
-            Some(Subject::Recording) | None => {}
+            Some(Subject::Recording | Subject::Detection) | None => {}
             Some(Subject::Process | Subject::Thread | Subject::Image) => {
                 if let Body::ProcessStart(start) = &event.body {
                     self.add_parent(start, event, recording)?;

@@ -18,6 +18,8 @@ pub enum Subject {
     Thread,
     /// A file mapped as code.
     Image,
+    /// What a rule found in the other events.
+    Detection,
     /// The recording itself.
     Recording,
 }
@@ -103,6 +105,8 @@ kinds! {
         IMAGE_UNLOAD = 33, "image_unload", Image;
     }
     told {
+        /// A rule matched an event.
+        DETECTION = 224, "detection", Detection;
         /// Events were lost.
         LOST = 240, "lost", Recording;
         /// The sensor began to record.

@@ -5,8 +5,8 @@ use event::Kind;
 use crate::schema::{Declared as _, Field, fields_of};
 use crate::visit::{Form as _, MaybeGroup, Source, Visitor};
 use crate::{
-    ImageLoad, ImageUnload, Lost, ProcessExec, ProcessExit, ProcessStart, SensorStart, SensorStop,
-    ThreadExit, ThreadStart,
+    Detection, ImageLoad, ImageUnload, Lost, ProcessExec, ProcessExit, ProcessStart, SensorStart,
+    SensorStop, ThreadExit, ThreadStart,
 };
 
 /// The body of each kind; the large ones are boxed, since threads and images come by the million.
@@ -74,6 +74,7 @@ bodies! {
     THREAD_EXIT => ThreadExit(ThreadExit);
     IMAGE_LOAD => ImageLoad(ImageLoad);
     IMAGE_UNLOAD => ImageUnload(ImageUnload);
+    DETECTION => Detection(Detection), boxed;
     LOST => Lost(Lost);
     SENSOR_START => SensorStart(SensorStart);
     SENSOR_STOP => SensorStop(SensorStop), boxed;

@@ -19,6 +19,7 @@ mod body;
 pub mod control_characters;
 pub mod csv;
 mod details;
+mod detection;
 mod further;
 mod image;
 pub mod json;
@@ -42,6 +43,7 @@ use visit::Visitor;
 
 pub use body::Body;
 pub use details::{ImageDetails, ImageFile, ProgramFile, StartDetails, ThreadDetails};
+pub use detection::Detection;
 pub use further::Further;
 pub use image::{ImageLoad, ImageUnload};
 pub use process::{Parent, ProcessExec, ProcessExit, ProcessStart, Program, Setting, Usage};

@@ -52,10 +52,14 @@ pub(super) fn object(event: &Event, mut fields: Map<String, Value>) -> Value {
         r#type,
         time_field,
     } = categories(&event.body);
+    let kind = match event.body {
+        Body::Detection(_) => "alert",
+        _ => "event",
+    };
     if let Some(field) = time_field {
         set(&mut object, field, time);
     }
-    set(&mut object, "event.kind", "event");
+    set(&mut object, "event.kind", kind);
     set(&mut object, "event.category", json!([category]));
     set(&mut object, "event.type", json!([r#type]));
     set(&mut object, "event.module", "systrail");
@@ -132,6 +136,7 @@ fn categories(body: &Body) -> Categories {
         other => match other.kind().subject() {
             Some(Subject::Process | Subject::Thread) => ("process", "change", None),
             Some(Subject::Image) => ("library", "change", None),
+            Some(Subject::Detection) => ("intrusion_detection", "info", None),
             Some(Subject::Recording) | None => ("host", "info", None),
         },
     };

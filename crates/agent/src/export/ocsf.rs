@@ -1,7 +1,7 @@
 //! The Open Cybersecurity Schema Framework: Process Activity and Module Activity. It has no class
 //! for threads: theirs are Process Activity with the activity Other, named `Thread Start` and
-//! `Thread Exit`, the thread in `process.tid`, the rest in `unmapped`. Losses and the sensor's own
-//! events are Base Events.
+//! `Thread Exit`, the thread in `process.tid`, the rest in `unmapped`. Detections are Detection
+//! Findings, losses and the sensor's own events Base Events.
 
 use event::{Kind, Subject};
 use serde_json::{Map, Value, json};
@@ -23,6 +23,7 @@ struct Class {
 
 const PROCESS: (u32, &str) = (1007, "Process Activity");
 const MODULE: (u32, &str) = (1005, "Module Activity");
+const FINDING: (u32, &str) = (2004, "Detection Finding");
 const BASE: (u32, &str) = (0, "Base Event");
 
 /// The activity that is none of the class's own.
@@ -37,12 +38,14 @@ impl Class {
             Body::ImageLoad(load) if load.existing => Some((OTHER, "Existing")),
             Body::ImageLoad(_) => Some((1, "Load")),
             Body::ImageUnload(_) => Some((2, "Unload")),
+            Body::Detection(_) => Some((1, "Create")),
             _ => None,
         };
         let kind = body.kind();
         let (uid, name) = match kind.subject() {
             Some(Subject::Process | Subject::Thread) => PROCESS,
             Some(Subject::Image) => MODULE,
+            Some(Subject::Detection) => FINDING,
             Some(Subject::Recording) | None => BASE,
         };
         let (activity_id, activity) = match own {
@@ -88,16 +91,17 @@ pub(super) fn object(event: &Event, mut fields: Map<String, Value>) -> Value {
             set(&mut object, "module.load_type_id", 4);
             set(&mut object, "module.load_type", "Mapped");
         }
+        2004 => finding(event, &mut object),
         _ => {
             // The sensor's own process is not an actor's.
             let message = class.activity.to_lowercase();
             set(&mut object, "message", message);
         }
     }
-    let is_base = class.uid == BASE.0;
+    let has_process = ![BASE.0, FINDING.0].contains(&class.uid);
     let name = |field: &'static Field| {
         let name = field.ocsf?;
-        (!is_base || !name.starts_with("process.")).then_some(name)
+        (has_process || !name.starts_with("process.")).then_some(name)
     };
     move_declared(event, &mut fields, name, &mut object);
     name_file(&mut object, "module");
@@ -109,14 +113,43 @@ pub(super) fn object(event: &Event, mut fields: Map<String, Value>) -> Value {
     Value::Object(object)
 }
 
+/// What a finding has: where the process is told that it is of.
+fn finding(event: &Event, object: &mut Map<String, Value>) {
+    let process = json!({ "pid": event.process_id, "uid": event.process_key.to_string() });
+    set(object, "evidences", json!([{ "process": process }]));
+    // A finding must have one; a rule need not.
+    if let Body::Detection(detection) = &event.body {
+        set(object, "finding_info.uid", &*detection.rule_title);
+    }
+}
+
+/// How bad it is, in the schema's words; events are no more than told.
+fn severity(body: &Body) -> (u32, &'static str) {
+    let Body::Detection(detection) = body else {
+        return (1, "Informational");
+    };
+    match &*detection.rule_level {
+        "informational" => (1, "Informational"),
+        "low" => (2, "Low"),
+        "medium" => (3, "Medium"),
+        "high" => (4, "High"),
+        "critical" => (5, "Critical"),
+        _ => (0, "Unknown"),
+    }
+}
+
 /// What every event has.
 fn classify(event: &Event, class: &Class, object: &mut Map<String, Value>) {
-    let category = u32::from(class.uid != 0);
-    let names = ["Uncategorized", "System Activity"];
+    let (category, category_name) = match class.uid {
+        uid if uid == BASE.0 => (0, "Uncategorized"),
+        uid if uid == FINDING.0 => (2, "Findings"),
+        _ => (1, "System Activity"),
+    };
+    let (severity_id, severity) = severity(&event.body);
     set(object, "class_uid", class.uid);
     set(object, "class_name", class.name);
     set(object, "category_uid", category);
-    set(object, "category_name", names[usize::from(class.uid != 0)]);
+    set(object, "category_name", category_name);
     set(object, "activity_id", class.activity_id);
     set(object, "activity_name", &*class.activity);
     set(object, "type_uid", class.uid * 100 + class.activity_id);
@@ -125,8 +158,8 @@ fn classify(event: &Event, class: &Class, object: &mut Map<String, Value>) {
         "type_name",
         format!("{}: {}", class.name, class.activity),
     );
-    set(object, "severity_id", 1);
-    set(object, "severity", "Informational");
+    set(object, "severity_id", severity_id);
+    set(object, "severity", severity);
     set(object, "time", event.time.0.div_euclid(1_000_000));
     set(object, "metadata.version", VERSION);
     set(object, "metadata.profiles", json!(["datetime", "host"]));

@@ -15,7 +15,9 @@ pub use self::wanted::Wanted;
 use super::stream::Out;
 use super::{Sink, Tally};
 use crate::shown::{Row, run_time, time_of_day};
-use crate::trail::{Body, Event, ImageLoad, ImageUnload, ProcessExit, Program, Text, ThreadStart};
+use crate::trail::{
+    Body, Detection, Event, ImageLoad, ImageUnload, ProcessExit, Program, Text, ThreadStart,
+};
 use event::{Kind, ProcessKey};
 
 /// Processes whose program is remembered, to choose by it.
@@ -129,7 +131,9 @@ impl Chosen {
                 self.programs.remove(&key);
                 return wanted.has_kind(event) && has_program && wanted.has_end(exit);
             }
-            Body::Lost(_) | Body::SensorStart(_) | Body::SensorStop(_) => return true,
+            Body::Detection(_) | Body::Lost(_) | Body::SensorStart(_) | Body::SensorStop(_) => {
+                return true;
+            }
             _ => false,
         };
         let is_wanted = !wanted.failed && (wanted.existing || !is_there_before);
@@ -168,8 +172,8 @@ fn colour(kind: Kind) -> &'static str {
         Kind::PROCESS_EXIT => "\x1b[33m",
         Kind::THREAD_START | Kind::THREAD_EXIT => "\x1b[2m",
         Kind::IMAGE_LOAD | Kind::IMAGE_UNLOAD => "\x1b[36m",
-        // White on red: a loss must not be overlooked.
-        Kind::LOST => "\x1b[1;37;41m",
+        // White on red: neither must be overlooked.
+        Kind::DETECTION | Kind::LOST => "\x1b[1;37;41m",
         _ => "\x1b[1m",
     }
 }
@@ -194,6 +198,7 @@ fn what(row: &mut Row<'_>, body: &Body) {
         Body::ThreadExit(exit) => row.text(&format!("thread {}", exit.thread_id)),
         Body::ImageLoad(load) => image_load(row, load),
         Body::ImageUnload(unload) => image_unload(row, unload),
+        Body::Detection(found) => detection(row, found),
         Body::Lost(lost) => row.text(&format!(
             "LOST {} {}: {}",
             lost.lost_count, lost.lost_kind, lost.lost_reason
@@ -277,6 +282,17 @@ fn image_unload(row: &mut Row<'_>, unload: &ImageUnload) {
         row.text("kernel ");
     }
     image(row, unload.image.as_ref(), false);
+}
+
+fn detection(row: &mut Row<'_>, detection: &Detection) {
+    row.text(&detection.rule_level.to_uppercase());
+    row.text(" ");
+    row.text(&detection.rule_title);
+    // The licence that most rules are under asks for it.
+    if let Some(author) = &detection.rule_author {
+        row.text(&format!(" (rule by {author})"));
+    }
+    row.text(&format!(" in event {}", detection.matched_sequence));
 }
 
 fn image(row: &mut Row<'_>, image: Option<&Text>, is_deleted: bool) {

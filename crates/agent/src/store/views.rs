@@ -1,5 +1,5 @@
-//! The views people ask: `events`, `processes`, `threads`, `images`, `losses`, `image_totals`, in
-//! each segment and over many of them.
+//! The views people ask: `events`, `processes`, `threads`, `images`, `detections`, `losses`,
+//! `image_totals`, in each segment and over many of them.
 //!
 //! Every segment brings its own views, so that any SQLite tool can be pointed at one file. Over many
 //! segments there are views of the same names over virtual tables, which ask one segment after the

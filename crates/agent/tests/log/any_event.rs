@@ -9,9 +9,10 @@ use proptest::option;
 use proptest::prelude::*;
 use systrail::account::{Account, Count, Counts, QueuePeak, SinkCount};
 use systrail::trail::{
-    Body, Event, Further, ImageDetails, ImageFile, ImageLoad, ImageUnload, Lost, Origin, Parent,
-    ProcessExec, ProcessExit, ProcessStart, Program, ProgramFile, SensorStart, SensorStop, Setting,
-    StartDetails, Text, ThreadDetails, ThreadExit, ThreadStart, Time, Usage, UserId, Whence,
+    Body, Detection, Event, Further, ImageDetails, ImageFile, ImageLoad, ImageUnload, Lost, Origin,
+    Parent, ProcessExec, ProcessExit, ProcessStart, Program, ProgramFile, SensorStart, SensorStop,
+    Setting, StartDetails, Text, ThreadDetails, ThreadExit, ThreadStart, Time, Usage, UserId,
+    Whence,
 };
 
 /// An event of any kind.
@@ -125,6 +126,7 @@ pub(crate) fn full_events() -> Vec<Event> {
             details: Some(Box::new(full_image_details())),
         }),
         full_unload(),
+        full_detection(),
         Body::Lost(Lost {
             lost_kind: Kind::THREAD_START,
             lost_count: 17,
@@ -142,6 +144,17 @@ pub(crate) fn full_events() -> Vec<Event> {
         })),
     ];
     bodies.into_iter().map(full).collect()
+}
+
+fn full_detection() -> Body {
+    Body::from(Detection {
+        matched_sequence: 41,
+        rule_id: Some("5b5bd3c2-5b0a-4a5e-9d0e-8f4a0d1c2b3a".into()),
+        rule_title: "A shell from nowhere".into(),
+        rule_level: "high".into(),
+        rule_author: Some("Ada".into()),
+        rule_tags: Some(vec![Text::from("attack.execution"), Text::from_bytes(b"caf\xe9")].into()),
+    })
 }
 
 fn full_start() -> ProcessStart {
@@ -385,6 +398,7 @@ fn body() -> BoxedStrategy<Body> {
         any::<u32>().prop_map(|thread_id| Body::ThreadExit(ThreadExit { thread_id })),
         image_load().boxed(),
         image_unload().boxed(),
+        detection().boxed(),
         (kind(), any::<u64>(), string()).prop_map(|(lost_kind, lost_count, reason)| {
             Body::Lost(Lost {
                 lost_kind,
@@ -402,6 +416,28 @@ fn body() -> BoxedStrategy<Body> {
         sensor_stop().boxed(),
     ]
     .boxed()
+}
+
+fn detection() -> impl Strategy<Value = Body> {
+    let rule = (
+        option::of(string()),
+        string(),
+        string(),
+        option::of(string()),
+    );
+    let tags = option::of(vec(text(), 0..4));
+    // SQL has no greater ones.
+    (0..1_u64 << 63, rule, tags).prop_map(|(matched_sequence, rule, tags)| {
+        let (id, title, level, author) = rule;
+        Body::from(Detection {
+            matched_sequence,
+            rule_id: id.map(Into::into),
+            rule_title: title.into(),
+            rule_level: level.into(),
+            rule_author: author.map(Into::into),
+            rule_tags: tags.map(Into::into),
+        })
+    })
 }
 
 fn process_start() -> impl Strategy<Value = Body> {

@@ -8,7 +8,9 @@ use proptest::prelude::*;
 use systrail::rules::{Pattern, PatternSet};
 use systrail::sink::terminal::{Lives, Style, Wanted};
 use systrail::sink::{Sink as _, Tally};
-use systrail::trail::{Body, Event, Lost, ProcessExit, ProcessStart, Program, Text, Time, UserId};
+use systrail::trail::{
+    Body, Detection, Event, Lost, ProcessExit, ProcessStart, Program, Text, Time, UserId,
+};
 
 use super::any_event::{event, full};
 
@@ -128,6 +130,30 @@ fn what_nobody_could_read_is_counted() {
     );
     assert_eq!(shown(Wanted::default(), true, &events(40)).len(), 41);
     assert_eq!(shown(Wanted::default(), false, &events(25)).len(), 26);
+}
+
+#[test]
+fn a_match_of_a_rule_is_told_whatever_is_wanted() {
+    let detection = Detection {
+        matched_sequence: 1,
+        rule_id: None,
+        rule_title: "A shell".into(),
+        rule_level: "high".into(),
+        rule_author: Some("Ada".into()),
+        rule_tags: None,
+    };
+    let events = [
+        start(0, 1, 0, &["sh", "-c", "x"], "bob"),
+        at(7, 1, detection.into()),
+    ];
+    let wanted = Wanted {
+        failed: true,
+        ..Wanted::default()
+    };
+    assert_eq!(
+        shown(wanted, false, &events),
+        ["02:14:07         1 bob      HIGH                   A shell (rule by Ada): sh -c x"]
+    );
 }
 
 #[test]

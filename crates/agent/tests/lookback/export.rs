@@ -44,6 +44,9 @@ impl Schema {
             "keyword[]" | "string[]" => value
                 .as_array()
                 .is_some_and(|list| list.iter().all(Value::is_string)),
+            "object[]" => value
+                .as_array()
+                .is_some_and(|list| list.iter().all(Value::is_object)),
             "boolean" => value.is_boolean(),
             other => panic!("{other} is no type"),
         };
@@ -203,6 +206,58 @@ const OCSF: [(&str, &str); 4] = [
     ("/process/parent_process/cmd_line", "bash build.sh"),
     ("/process/parent_process/user/name", "ada"),
     ("/process/container/uid", "c0ffee"),
+];
+
+#[test]
+fn a_detection_is_an_alert_and_a_finding() {
+    const LINE: &str = r#"{"sequence":8,"time":"2026-01-01T00:00:01.002000000Z","kind":"detection","host":"h","process_id":1000,"process_key":"a0000000000003e8","matched_sequence":7,"rule_id":"r-1","rule_title":"A shell","rule_level":"high","rule_author":"Ada","rule_tags":["attack.execution"]}"#;
+    let directory = tempfile::tempdir().unwrap();
+    let log = directory.path().join("trail.jsonl");
+    fs::write(&log, LINE).unwrap();
+    let event: Value = serde_json::from_str(LINE).unwrap();
+    for (format, ours, fields, names) in [
+        (
+            "ecs",
+            "systrail",
+            include_str!("ecs.fields"),
+            &ECS_ALERT[..],
+        ),
+        (
+            "ocsf",
+            "unmapped",
+            include_str!("ocsf.fields"),
+            &OCSF_FINDING,
+        ),
+    ] {
+        let text = printed(["export", "--format", format, "--log", log.to_str().unwrap()]);
+        let (exported, ours) = theirs(lines_of_json(&text).remove(0), ours);
+        let schema = Schema::read(fields);
+        for (path, value) in leaves(&exported) {
+            schema.check(&path, value);
+        }
+        assert_eq!(forgotten(&event, &exported, &ours), [""; 0], "{event}");
+        let exported = Value::Object(exported);
+        for (path, expected) in names {
+            let found = exported.pointer(path).and_then(Value::as_str);
+            assert_eq!(found, Some(*expected), "{format} {path}");
+        }
+    }
+}
+
+const ECS_ALERT: [(&str, &str); 5] = [
+    ("/event/kind", "alert"),
+    ("/event/category/0", "intrusion_detection"),
+    ("/rule/id", "r-1"),
+    ("/rule/name", "A shell"),
+    ("/rule/author", "Ada"),
+];
+
+const OCSF_FINDING: [(&str, &str); 5] = [
+    ("/class_name", "Detection Finding"),
+    ("/category_name", "Findings"),
+    ("/severity", "High"),
+    ("/finding_info/uid", "r-1"),
+    ("/evidences/0/process/uid", "a0000000000003e8"),
 ];
 
 #[test]

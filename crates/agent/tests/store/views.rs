@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use systrail::store::{self, Reader};
 use systrail::trail::json::write_line;
 use systrail::trail::schema::{self, Type};
-use systrail::trail::{Body, Event, ImageLoad, Lost, Text};
+use systrail::trail::{Body, Detection, Event, ImageLoad, Lost, Text};
 
 use super::any_event::{event, full_events};
 use super::shelf::{Shelf, ask, numbered, of_process, reader, segments};
@@ -36,6 +36,8 @@ fn rows(reader: &Reader) -> Vec<Map<String, Value>> {
                         "account",
                         "truncated",
                         "missing",
+                        "rule_tags",
+                        "rule_tags_raw",
                     ];
                     if is_json.contains(field) {
                         serde_json::from_str(text).unwrap()
@@ -180,6 +182,7 @@ fn every_time_has_its_text_beside_it() {
         ("threads", "start_time", true),
         ("threads", "exit_time", true),
         ("images", "time", true),
+        ("detections", "time", true),
         ("losses", "time", true),
     ];
     assert_eq!(told, all);
@@ -238,6 +241,29 @@ fn losses_are_rows_of_their_own() {
     let row = "SELECT sequence || ' ' || lost_kind || ' ' || lost_count || ' ' || lost_reason \
                FROM losses";
     assert_eq!(ask::<String>(&reader, row), "2 thread_start 17 buffer_full");
+}
+
+#[test]
+fn detections_are_rows_of_their_own_and_among_the_events() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut shelf = Shelf::in_directory(directory.path());
+    let detection = Detection {
+        matched_sequence: 1,
+        rule_id: None,
+        rule_title: "A shell from nowhere".into(),
+        rule_level: "high".into(),
+        rule_author: Some("Ada".into()),
+        rule_tags: Some(vec![Text::from("attack.execution"), Text::from("\"x\"")].into()),
+    };
+    shelf.write_events(&[numbered(1), of_process(2, 1, detection.into()), numbered(3)]);
+    let reader = reader(&shelf.path);
+    let row = "sequence || ' ' || matched_sequence || ' ' || rule_title || ' ' || rule_level \
+               || ' ' || rule_author || ' ' || rule_tags || ' ' || (rule_id IS NULL)";
+    let expected = "2 1 A shell from nowhere high Ada [\"attack.execution\",\"\\\"x\\\"\"] 1";
+    let events = format!("SELECT {row} FROM events WHERE kind = 'detection'");
+    for sql in [format!("SELECT {row} FROM detections"), events] {
+        assert_eq!(ask::<String>(&reader, &sql), expected);
+    }
 }
 
 #[test]

@@ -17,7 +17,9 @@ use super::{Style, Wanted};
 use crate::shown::{DIM, GREEN, PLAIN, RED, Row, base_name, run_time, time_of_day, width};
 use crate::sink::stream::Out;
 use crate::sink::{Sink, Tally};
-use crate::trail::{Body, Event, Lost, ProcessExit, ProcessStart, Program, Text, Time, UserId};
+use crate::trail::{
+    Body, Detection, Event, Lost, ProcessExit, ProcessStart, Program, Text, Time, UserId,
+};
 
 /// A process that lives longer has a line when it has begun, too.
 const SHORT_NS: i64 = 1_000_000_000;
@@ -156,6 +158,7 @@ impl Lines {
             Body::ProcessExec(exec) => self.exec(event, &exec.program),
             Body::ProcessExit(exit) => self.end(event, exit, style, out),
             Body::Lost(lost) => loss(event.time, lost, style, out),
+            Body::Detection(found) => self.detection(event, found, style, out),
             _ => {}
         }
     }
@@ -212,6 +215,31 @@ impl Lines {
             let row = (event.time, event.process_id, program, parent);
             self.line(row, (&state, colour), style, out);
         }
+    }
+
+    /// A rule matched. It is told whatever is wanted, and marked: it must not be overlooked.
+    fn detection(&self, event: &Event, found: &Detection, style: Style, out: &mut Vec<u8>) {
+        let life = self.living.get(&event.process_key);
+        let mut row = Row::new(out, style.width);
+        row.colour(if style.colour { LOSS } else { "" });
+        row.text(&clock(event.time));
+        row.column(PROCESS_COLUMN);
+        row.text(&format!("{:>7}", event.process_id));
+        row.column(USER_COLUMN);
+        row.text(&life.map_or_else(String::new, |life| user(&life.program)));
+        row.column(STATE_COLUMN);
+        row.text(&found.rule_level.to_uppercase());
+        row.column(COMMAND_COLUMN);
+        row.text(&found.rule_title);
+        // The licence that most rules are under asks for it.
+        if let Some(author) = &found.rule_author {
+            row.text(&format!(" (rule by {author})"));
+        }
+        if let Some(life) = life {
+            row.text(": ");
+            row.text(&command(&life.program));
+        }
+        row.end();
     }
 
     /// The begins of those that have lived for a second by then.

@@ -63,6 +63,11 @@ pub fn views() -> &'static [View] {
                 columns: and_fields_of(IMAGES, [Kind::IMAGE_LOAD]),
             },
             View {
+                name: "detections",
+                about: "a row for each match of a rule",
+                columns: and_fields_of(DETECTIONS, [Kind::DETECTION]),
+            },
+            View {
                 name: "losses",
                 about: "a row for each place where events were lost",
                 columns: and_fields_of(LOSSES, [Kind::LOST]),
@@ -240,6 +245,17 @@ const IMAGES: &[Column] = &[
         "1 when it is in the kernel's address space, else 0",
     ),
     column("existing", "1 when it was there before the sensor, else 0"),
+];
+
+const DETECTIONS: &[Column] = &[
+    column("sequence", "from 1, without a gap in a run"),
+    column("time", "nanoseconds since the Unix epoch, UTC"),
+    column("time_text", "the same as RFC 3339"),
+    column("host", "the machine"),
+    column("host_id", HOST_ID),
+    column("run", RUN),
+    column("process_id", "the process of the event that matched"),
+    column("process_key", "its identity"),
 ];
 
 const LOSSES: &[Column] = &[

@@ -36,6 +36,7 @@ pub(in crate::store) fn arms(view: &str) -> Vec<Arm> {
         "processes" => vec![processes()],
         "threads" => threads(),
         "images" => images(),
+        "detections" => detections(),
         "losses" => vec![losses()],
         "image_totals" => vec![image_totals()],
         _ => Vec::new(),
@@ -277,6 +278,13 @@ fn images() -> Vec<Arm> {
     let table = layout::table_of(Kind::IMAGE_LOAD);
     let own = of_kind(Kind::IMAGE_LOAD);
     let arms = table.map(|table| arm(columns_of("images"), "NULL", table, &own));
+    arms.into_iter().collect()
+}
+
+fn detections() -> Vec<Arm> {
+    let table = layout::table_of(Kind::DETECTION);
+    let own = of_kind(Kind::DETECTION);
+    let arms = table.map(|table| arm(columns_of("detections"), "NULL", table, &own));
     arms.into_iter().collect()
 }
 
