@@ -6,6 +6,7 @@
 #![deny(unsafe_code)]
 
 pub mod config;
+pub mod detect;
 pub mod doctor;
 pub mod dos_path;
 pub mod enrich;

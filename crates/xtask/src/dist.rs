@@ -58,6 +58,7 @@ const DOCUMENTS: &[&str] = &[
     "LICENSE-APACHE",
     "docs/BENCHMARKS.md",
     "docs/CONFIGURATION.md",
+    "docs/DETECT.md",
     "docs/DRIVER.md",
     "docs/EVENTS.md",
     "docs/EXPORT.md",
