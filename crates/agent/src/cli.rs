@@ -7,6 +7,7 @@ mod attendant;
 mod completions;
 mod config;
 mod console;
+mod detect;
 mod doctor;
 mod export;
 #[cfg_attr(windows, path = "cli/windows/foreground.rs")]
@@ -83,6 +84,8 @@ enum Command {
     Tree(tree::Arguments),
     /// Tell one process's whole story
     Show(show::Arguments),
+    /// Try Sigma rules on what was recorded, or say which of them can fire
+    Detect(detect::Arguments),
     /// Print the trail for another system: JSON Lines, CSV, ECS, OCSF
     Export(export::Arguments),
     /// Say what this machine can and cannot do, and the one thing to do about it
@@ -183,6 +186,7 @@ pub(crate) fn main() -> Exit {
         Command::Query(arguments) => query::main(&arguments),
         Command::Tree(arguments) => tree::main(&arguments),
         Command::Show(arguments) => show::main(&arguments),
+        Command::Detect(arguments) => detect::main(&arguments),
         Command::Export(arguments) => export::main(&arguments),
         Command::Service(command) => service::main(&command),
         #[cfg(windows)]

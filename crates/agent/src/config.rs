@@ -21,6 +21,7 @@ use toml::de::DeTable;
 
 pub use self::check::hopeless_rules;
 use self::reader::Reader;
+use crate::detect::Level;
 use crate::rules::{Conditions, Invalid, Kinds, Rules};
 use crate::sensor::{self, choice::Source};
 use crate::sys::machine;
@@ -48,6 +49,13 @@ pub fn serve_address(text: &str) -> Result<SocketAddr, String> {
         format!("it must be an address with a port, or a port: {METRICS_ADDRESS}")
     })
 }
+/// How long a detection rule may take for an event.
+pub const DETECT_BUDGET: Range<Duration> = Range {
+    least: Duration::from_micros(50),
+    most: Duration::from_secs(1),
+};
+/// The same where nothing is said.
+pub const DETECT_BUDGET_DEFAULT: Duration = Duration::from_millis(1);
 /// Bytes of a kernel buffer.
 pub const BUFFER_SIZE: Range<u64> = Range {
     least: 64 << 10,
@@ -151,6 +159,8 @@ pub struct Config {
     pub log: Log,
     /// The store.
     pub store: Store,
+    /// The rules that are tried on what is recorded.
+    pub detect: Option<Detect>,
     /// Sizes of buffers and caches.
     pub limits: Limits,
     /// Where metrics are served.
@@ -168,6 +178,7 @@ impl Default for Config {
             exclude: Vec::new(),
             log: Log::default(),
             store: Store::default(),
+            detect: None,
             limits: Limits::default(),
             metrics: None,
         }
@@ -244,6 +255,17 @@ impl Default for Store {
             keep_size: 4 << 30,
         }
     }
+}
+
+/// Detection rules.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Detect {
+    /// The directory of Sigma rules.
+    pub rules: PathBuf,
+    /// The least level that is tried.
+    pub level: Level,
+    /// How long a rule may take for an event.
+    pub budget: Duration,
 }
 
 /// Sizes of buffers and caches.

@@ -166,7 +166,11 @@ fn respond(request: Request<'_>, status: &Status) -> String {
     let path = target.and_then(|target| target.split(|&byte| byte == b'?').next());
     match (method, path) {
         (Some(b"GET"), Some(b"/metrics")) if is_http => {
-            let body = exposition(&status.account(), status.is_recording());
+            let body = exposition(
+                &status.account(),
+                status.is_recording(),
+                status.found_so_far(),
+            );
             response("200 OK", EXPOSITION, "", &body)
         }
         (Some(b"GET"), Some(_)) if is_http => {

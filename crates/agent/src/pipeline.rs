@@ -37,10 +37,12 @@ use crate::trail::{self, Body, Event, Further, Origin, Time, Whence};
 mod feed;
 pub mod scope;
 mod sink_queue;
+mod stage;
 mod status;
 
 pub use sink_queue::PATIENCE;
-pub use status::Status;
+pub use stage::Stage;
+pub use status::{Found, Status};
 
 use feed::{Feed, Message};
 use scope::Scope;
@@ -61,6 +63,8 @@ pub struct Settings {
     pub process_events: bool,
     /// Whose events are kept; everybody's without.
     pub scope: Option<Scope>,
+    /// What looks at the events that are kept.
+    pub stage: Option<Box<dyn Stage>>,
     /// What enrichment may remember.
     pub limits: Limits,
     /// How long a sink that takes nothing holds up the others.
@@ -176,6 +180,9 @@ struct Recorder {
     origin: Arc<Origin>,
     process_events: bool,
     scope: Option<Scope>,
+    stage: Option<Box<dyn Stage>>,
+    /// What the stage finds in the event at hand.
+    found: Vec<trail::Detection>,
     /// Its id and key, where they can be known.
     own_process: Option<(u32, event::ProcessKey)>,
     enricher: Enricher,
@@ -215,6 +222,8 @@ impl Recorder {
             })),
             process_events: settings.process_events,
             scope: settings.scope,
+            stage: settings.stage,
+            found: Vec::new(),
             own_process,
             enricher,
             queues,
@@ -298,6 +307,9 @@ impl Recorder {
         self.tell_sink_losses(message.time, false);
         self.queues.send();
         self.status.set(&self.account());
+        if let Some(stage) = &self.stage {
+            self.status.switched_off(stage.off_count());
+        }
     }
 
     fn deliver(&mut self, record: &Record<'_>) {
@@ -425,7 +437,7 @@ impl Recorder {
 
     fn emit(&mut self, time: Time, enriched: Enriched) {
         self.sequence += 1;
-        self.queues.push(Event {
+        let event = Event {
             sequence: self.sequence,
             time,
             origin: Arc::clone(&self.origin),
@@ -435,7 +447,27 @@ impl Recorder {
             truncated: enriched.truncated,
             missing: enriched.missing,
             further: Further::default(),
-        });
+        };
+        if let Some(stage) = &mut self.stage {
+            stage.look(&event, &mut self.found);
+        }
+        let (process_id, process_key) = (event.process_id, event.process_key);
+        self.queues.push(event);
+        for detection in self.found.drain(..) {
+            self.sequence += 1;
+            self.status.found(&detection);
+            self.queues.push(Event {
+                sequence: self.sequence,
+                time,
+                origin: Arc::clone(&self.origin),
+                process_id,
+                process_key,
+                body: detection.into(),
+                truncated: Vec::new(),
+                missing: Vec::new(),
+                further: Further::default(),
+            });
+        }
     }
 
     fn sensor_start(&self) -> trail::SensorStart {

@@ -23,6 +23,7 @@ use systrail::sys::wake::Waker;
 
 use super::attendant::{Attendant, Duties};
 use super::console::{self, say};
+use super::detect;
 use super::launch::{self, LaunchArguments};
 use super::options::{Log, Options, exit_of, keep_from_summary};
 use super::watch::Watcher;
@@ -169,6 +170,7 @@ impl Recording {
             rules: self.config.rules().map_err(Failure::usage)?,
             process_events: self.config.events.covers(Kinds::PROCESS),
             scope: self.scope.take(),
+            stage: self.config.detect.as_ref().map(detect::stage).transpose()?,
             limits: enrich::Limits {
                 processes: count(self.config.limits.processes),
                 images: count(self.config.limits.images),

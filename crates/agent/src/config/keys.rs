@@ -9,17 +9,18 @@ use toml::de::DeTable;
 
 use super::reader::{Allowed, Reader, Section, Value};
 use super::{
-    ARGUMENT_RATE, BUFFER_SIZE, Config, EVENT_NAMES, FLUSH_INTERVAL, IMAGES, KEEP_FILES, LOG_AGE,
-    Limits, Log, METRICS_ADDRESS, OnLoss, PROCESSES, ROTATE_SIZE, RuleEntry, SEGMENT_SIZE,
-    STORE_SIZE, Store,
+    ARGUMENT_RATE, BUFFER_SIZE, Config, DETECT_BUDGET, DETECT_BUDGET_DEFAULT, Detect, EVENT_NAMES,
+    FLUSH_INTERVAL, IMAGES, KEEP_FILES, LOG_AGE, Limits, Log, METRICS_ADDRESS, OnLoss, PROCESSES,
+    ROTATE_SIZE, RuleEntry, SEGMENT_SIZE, STORE_SIZE, Store,
 };
+use crate::detect::Level;
 use crate::rules::{Conditions, Kinds, PATTERNS_MAX, Pattern};
 use crate::sensor::choice::Source;
 
 /// Reads a whole file.
 pub(super) fn read(reader: &mut Reader<'_>, table: &DeTable<'_>) -> Config {
     let mut config = Config::default();
-    let mut top = Section::new("", table);
+    let mut top = Section::new("", table, 0..0);
     if let Some(value) = top.take("source") {
         reader.choice(&value, &Source::NAMES, &mut config.source);
     }
@@ -44,6 +45,10 @@ pub(super) fn read(reader: &mut Reader<'_>, table: &DeTable<'_>) -> Config {
     }
     if let Some(mut section) = top.take_section(reader, "store") {
         read_store(reader, &mut section, &mut config.store);
+        section.finish(reader);
+    }
+    if let Some(mut section) = top.take_section(reader, "detect") {
+        config.detect = read_detect(reader, &mut section);
         section.finish(reader);
     }
     if let Some(mut section) = top.take_section(reader, "limits") {
@@ -109,6 +114,28 @@ fn read_store(reader: &mut Reader<'_>, section: &mut Section<'_>, store: &mut St
     if let Some(value) = section.take("keep_size") {
         reader.size(&value, STORE_SIZE, Allowed::Any, &mut store.keep_size);
     }
+}
+
+/// Rules that nobody names cannot be tried.
+fn read_detect(reader: &mut Reader<'_>, section: &mut Section<'_>) -> Option<Detect> {
+    let mut level = Level::default();
+    let mut budget = DETECT_BUDGET_DEFAULT;
+    let rules = section.take("rules");
+    if let Some(value) = section.take("level") {
+        reader.choice(&value, &Level::NAMES, &mut level);
+    }
+    if let Some(value) = section.take("budget") {
+        reader.duration(&value, DETECT_BUDGET, &mut budget);
+    }
+    let Some(rules) = rules else {
+        reader.lacks(section, "rules", "the directory of Sigma rules");
+        return None;
+    };
+    Some(Detect {
+        rules: reader.absolute_path(&rules)?,
+        level,
+        budget,
+    })
 }
 
 fn read_limits(reader: &mut Reader<'_>, section: &mut Section<'_>, limits: &mut Limits) {

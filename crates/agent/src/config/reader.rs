@@ -36,14 +36,17 @@ pub(super) struct Value<'d> {
 pub(super) struct Section<'d> {
     name: String,
     table: &'d DeTable<'d>,
+    /// Where it stands.
+    span: ops::Range<usize>,
     known: Vec<&'static str>,
 }
 
 impl<'d> Section<'d> {
-    pub(super) fn new(name: &str, table: &'d DeTable<'d>) -> Self {
+    pub(super) fn new(name: &str, table: &'d DeTable<'d>, span: ops::Range<usize>) -> Self {
         Self {
             name: name.to_owned(),
             table,
+            span,
             known: Vec::new(),
         }
     }
@@ -70,7 +73,7 @@ impl<'d> Section<'d> {
     ) -> Option<Self> {
         let value = self.take(key)?;
         if let DeValue::Table(table) = value.value.get_ref() {
-            return Some(Self::new(&value.key, table));
+            return Some(Self::new(&value.key, table, value.value.span()));
         }
         reader.refuse_type(&value, &format!("a table, [{key}]"));
         None
@@ -152,6 +155,12 @@ impl<'t> Reader<'t> {
     pub(super) fn refuse_with(&mut self, value: &Value<'_>, reason: &str) {
         let written = self.written(value);
         self.refuse(value, &format!("{written}: {reason}"));
+    }
+
+    /// Refuses a table without a key that it must have.
+    pub(super) fn lacks(&mut self, section: &Section<'_>, key: &'static str, what: &str) {
+        let message = format!("{} is missing: it says {what}", section.whole_key(key));
+        self.error(&section.span, message);
     }
 
     fn refuse_type(&mut self, value: &Value<'_>, wanted: &str) {
@@ -341,7 +350,8 @@ impl<'t> Reader<'t> {
         for item in items(value, array) {
             match item.value.get_ref() {
                 DeValue::Table(table) => {
-                    sections.push((item.value.span(), Section::new(&item.key, table)));
+                    let span = item.value.span();
+                    sections.push((span.clone(), Section::new(&item.key, table, span)));
                 }
                 _ => self.refuse_type(&item, &wanted),
             }

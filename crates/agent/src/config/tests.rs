@@ -72,7 +72,7 @@ fn documented() -> Vec<&'static str> {
 #[test]
 fn the_documentation_tells_the_defaults_and_nothing_wrong() {
     let documented = documented();
-    assert_eq!(documented.len(), 4);
+    assert_eq!(documented.len(), 5);
     assert_eq!(
         Config::parse(documented[0]),
         (Config::default(), Vec::new())
@@ -86,6 +86,27 @@ fn the_documentation_tells_the_defaults_and_nothing_wrong() {
     }
     let (metrics, _) = Config::parse(documented[1]);
     assert_eq!(metrics.metrics, Some(super::METRICS_ADDRESS));
+    let (detect, _) = Config::parse(documented[2]);
+    let expected = super::Detect {
+        rules: "/etc/systrail/rules".into(),
+        level: crate::detect::Level::default(),
+        budget: super::DETECT_BUDGET_DEFAULT,
+    };
+    assert_eq!(detect.detect, Some(expected));
+}
+
+#[test]
+fn detections_need_rules_and_a_level_there_is() {
+    let told = findings("[detect]\nlevel = \"medium\"\n");
+    let [missing] = &*told else {
+        panic!("{told:?}");
+    };
+    assert!(missing.contains("detect.rules is missing"), "{missing}");
+    let told = findings("[detect]\nrules = \"rules\"\nlevel = \"hihg\"\nbudget = \"1us\"\n");
+    for (finding, what) in told.iter().zip(["absolute path", "\"high\"", "\"50us\""]) {
+        assert!(finding.contains(what), "{finding}");
+    }
+    assert_eq!(told.len(), 3, "{told:?}");
 }
 
 /// The only finding of `text`.

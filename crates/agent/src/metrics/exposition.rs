@@ -3,9 +3,11 @@
 use std::fmt::Write as _;
 
 use crate::account::{Account, Count, SinkCount};
+use crate::detect::Level;
+use crate::pipeline::Found;
 
 /// The account of a running pipeline as metrics.
-pub fn exposition(account: &Account, is_recording: bool) -> String {
+pub fn exposition(account: &Account, is_recording: bool, found: Found) -> String {
     let mut out = Exposition::default();
     out.head("systrail_info", "gauge", "Version and sensor of the agent");
     out.sample(
@@ -18,6 +20,7 @@ pub fn exposition(account: &Account, is_recording: bool) -> String {
     out.kinds(account);
     out.queues(account);
     out.sinks(account);
+    out.found(found);
     out.text
 }
 
@@ -112,6 +115,18 @@ impl Exposition {
                 self.sample(name, &[("sink", &sink.name)], value_fn(sink));
             }
         }
+    }
+
+    fn found(&mut self, found: Found) {
+        let name = "systrail_detections_total";
+        self.head(name, "counter", "Matches of detection rules");
+        for ((level, _), count) in Level::NAMES.iter().zip(found.counts) {
+            self.sample(name, &[("level", level)], count);
+        }
+        let name = "systrail_detection_rules_off_total";
+        let help = "Detection rules that took too long and were switched off";
+        self.head(name, "counter", help);
+        self.sample(name, &[], found.off_count);
     }
 
     fn head(&mut self, name: &str, family: &str, help: &str) {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::{Server, exposition};
 use crate::account::{Account, QueuePeak, SinkCount};
-use crate::pipeline::Status;
+use crate::pipeline::{Found, Status};
 
 fn server() -> Server {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
@@ -55,7 +55,11 @@ fn every_sample_has_its_help_and_type() {
         }],
         ..Account::default()
     };
-    let text = exposition(&account, true);
+    let found = Found {
+        counts: [0, 0, 0, 5, 0],
+        off_count: 2,
+    };
+    let text = exposition(&account, true, found);
     for line in text.lines().filter(|line| !line.starts_with('#')) {
         let name = line.split(['{', ' ']).next().expect("a name");
         assert!(text.contains(&format!("# HELP {name} ")), "{line}");
@@ -66,6 +70,8 @@ fn every_sample_has_its_help_and_type() {
     assert!(text.contains("systrail_sink_lost_total{sink=\"log\"} 1\n"));
     assert!(text.contains("systrail_sink_waiting{sink=\"log\"} 2\n"));
     assert!(text.contains("systrail_recording 1\n"));
+    assert!(text.contains("systrail_detections_total{level=\"high\"} 5\n"));
+    assert!(text.contains("systrail_detection_rules_off_total 2\n"));
 }
 
 /// No metric was named in any document.
@@ -77,7 +83,7 @@ fn the_document_names_every_metric_with_its_type_and_labels() {
         sinks: vec![SinkCount::default()],
         ..Account::default()
     };
-    let text = exposition(&account, true);
+    let text = exposition(&account, true, Found::default());
     let mut names = 0;
     for line in text.lines() {
         let Some((name, family)) = line

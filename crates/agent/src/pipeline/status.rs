@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use crate::account::Account;
+use crate::detect::Level;
+use crate::trail::Detection;
 
 /// The state of a pipeline, shared with metrics, the live line and the watchdog.
 ///
@@ -13,6 +15,18 @@ pub struct Status {
     account: Mutex<Account>,
     recording: AtomicBool,
     progress: AtomicU64,
+    /// Matches of rules, by level.
+    found: [AtomicU64; Level::NAMES.len()],
+    off_count: AtomicU64,
+}
+
+/// What rules have found so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// Matches, by level from the least to the worst.
+    pub counts: [u64; Level::NAMES.len()],
+    /// Rules that were switched off because they took too long.
+    pub off_count: u64,
 }
 
 impl Status {
@@ -32,6 +46,26 @@ impl Status {
     /// A number that grows for as long as the sensor thread runs, if only once a second.
     pub fn progress_count(&self) -> u64 {
         self.progress.load(Ordering::Relaxed)
+    }
+
+    /// What rules have found.
+    pub fn found_so_far(&self) -> Found {
+        let count = |index: usize| self.found[index].load(Ordering::Relaxed);
+        Found {
+            counts: std::array::from_fn(count),
+            off_count: self.off_count.load(Ordering::Relaxed),
+        }
+    }
+
+    pub(super) fn found(&self, detection: &Detection) {
+        let mut names = Level::NAMES.iter();
+        if let Some(index) = names.position(|(name, _)| *name == detection.rule_level) {
+            self.found[index].fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn switched_off(&self, count: u64) {
+        self.off_count.store(count, Ordering::Relaxed);
     }
 
     pub(super) fn set(&self, account: &Account) {

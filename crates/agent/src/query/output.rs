@@ -82,7 +82,8 @@ impl<'o> Output<'o> {
         self
     }
 
-    pub(super) fn begin(&mut self, columns: &[String]) -> io::Result<()> {
+    /// Begins with the names of the columns.
+    pub fn begin(&mut self, columns: &[String]) -> io::Result<()> {
         self.columns = columns.to_vec();
         match self.format {
             Format::Table => {
@@ -101,7 +102,8 @@ impl<'o> Output<'o> {
         }
     }
 
-    pub(super) fn row(&mut self, values: &[ValueRef<'_>]) -> io::Result<()> {
+    /// A row, a value a column.
+    pub fn row(&mut self, values: &[ValueRef<'_>]) -> io::Result<()> {
         self.row_count += 1;
         match self.format {
             Format::Table => self.table_row(values),
@@ -122,7 +124,8 @@ impl<'o> Output<'o> {
         }
     }
 
-    pub(super) fn end(&mut self) -> io::Result<()> {
+    /// Ends: nothing is held back any more.
+    pub fn end(&mut self) -> io::Result<()> {
         match self.format {
             Format::Table => self.print_measured()?,
             Format::Json => writeln!(self.out, "\n]")?,

@@ -2,6 +2,7 @@
 //! remembers: what goes in comes out, numbered and counted, and nothing goes missing in silence.
 
 mod context;
+mod stage;
 mod windows;
 
 use std::collections::VecDeque;
@@ -277,6 +278,7 @@ fn settings() -> Settings {
         process_events: true,
         scope: None,
         limits: systrail::enrich::Limits::default(),
+        stage: None,
         patience: Duration::from_millis(20),
     }
 }
