@@ -56,6 +56,8 @@ pub const DETECT_BUDGET: Range<Duration> = Range {
 };
 /// The same where nothing is said.
 pub const DETECT_BUDGET_DEFAULT: Duration = Duration::from_millis(1);
+/// Arguments of the command that is told what rules match.
+pub const ALERT_ARGUMENTS_MAX: usize = 64;
 /// Bytes of a kernel buffer.
 pub const BUFFER_SIZE: Range<u64> = Range {
     least: 64 << 10,
@@ -161,6 +163,8 @@ pub struct Config {
     pub store: Store,
     /// The rules that are tried on what is recorded.
     pub detect: Option<Detect>,
+    /// The command that is run for what they match.
+    pub alert: Option<Alert>,
     /// Sizes of buffers and caches.
     pub limits: Limits,
     /// Where metrics are served.
@@ -179,6 +183,7 @@ impl Default for Config {
             log: Log::default(),
             store: Store::default(),
             detect: None,
+            alert: None,
             limits: Limits::default(),
             metrics: None,
         }
@@ -266,6 +271,15 @@ pub struct Detect {
     pub level: Level,
     /// How long a rule may take for an event.
     pub budget: Duration,
+}
+
+/// A command that is told what rules match.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alert {
+    /// The program.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub arguments: Vec<String>,
 }
 
 /// Sizes of buffers and caches.

@@ -5,6 +5,7 @@
 
 #![deny(unsafe_code)]
 
+pub mod alert;
 pub mod config;
 pub mod detect;
 pub mod doctor;

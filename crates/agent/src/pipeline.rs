@@ -24,6 +24,7 @@ use event::wire::Reader;
 use event::{ByKind, Flags, Header, Kind, Kinds, Record, loss};
 
 use crate::account::{Account, Counts};
+use crate::alert::Alerts;
 use crate::enrich::{Enriched, Enricher, Limits};
 use crate::replay::pace::Pace;
 use crate::rules::Rules;
@@ -65,6 +66,8 @@ pub struct Settings {
     pub scope: Option<Scope>,
     /// What looks at the events that are kept.
     pub stage: Option<Box<dyn Stage>>,
+    /// Has a command run for what it finds.
+    pub alerts: Option<Alerts>,
     /// What enrichment may remember.
     pub limits: Limits,
     /// How long a sink that takes nothing holds up the others.
@@ -183,6 +186,10 @@ struct Recorder {
     stage: Option<Box<dyn Stage>>,
     /// What the stage finds in the event at hand.
     found: Vec<trail::Detection>,
+    alerts: Option<Alerts>,
+    /// What runs below this program while it has commands run: no alert is of them, or it would be the cause
+    /// of the next.
+    own: Option<Scope>,
     /// Its id and key, where they can be known.
     own_process: Option<(u32, event::ProcessKey)>,
     enricher: Enricher,
@@ -213,6 +220,11 @@ impl Recorder {
             let start_time = start_tick.saturating_mul(processes::START_TICK_NS);
             (own_id, enricher.key(own_id, start_time))
         });
+        let mut own = None;
+        if let Some(alerts) = &settings.alerts {
+            status.alerts(alerts.tally());
+            own = own_process.map(|(own_id, _)| Scope::of_running(own_id).without_root());
+        }
         Self {
             source,
             origin: Arc::new(Origin::new(Whence {
@@ -224,6 +236,8 @@ impl Recorder {
             scope: settings.scope,
             stage: settings.stage,
             found: Vec::new(),
+            alerts: settings.alerts,
+            own,
             own_process,
             enricher,
             queues,
@@ -324,6 +338,10 @@ impl Recorder {
             Some(scope) => scope.covers(&enriched),
             None => true,
         };
+        let is_own = match &mut self.own {
+            Some(own) => own.covers(&enriched),
+            None => false,
+        };
         let is_wanted = self.process_events || !is_process_event(kind);
         let kept = is_covered && enriched.kept && is_wanted;
         if let Some(count) = self.counts.of(kind) {
@@ -332,7 +350,7 @@ impl Recorder {
         }
         if kept {
             let time = self.clock.time(enriched.time);
-            self.emit(time, enriched);
+            self.emit(time, enriched, is_own);
         }
     }
 
@@ -432,10 +450,13 @@ impl Recorder {
                 missing,
                 kept: true,
             },
+            true,
         );
     }
 
-    fn emit(&mut self, time: Time, enriched: Enriched) {
+    /// Hands an event, and what is found in it, to the sinks. What is found in an event of its `own` process
+    /// or a command of its is told to no command.
+    fn emit(&mut self, time: Time, enriched: Enriched, is_own: bool) {
         self.sequence += 1;
         let event = Event {
             sequence: self.sequence,
@@ -451,22 +472,35 @@ impl Recorder {
         if let Some(stage) = &mut self.stage {
             stage.look(&event, &mut self.found);
         }
-        let (process_id, process_key) = (event.process_id, event.process_key);
+        let matched = (!self.found.is_empty()).then(|| event.clone());
         self.queues.push(event);
+        if let Some(matched) = matched {
+            self.emit_found(&matched, is_own);
+        }
+    }
+
+    /// Emits what was found in an event, behind it.
+    fn emit_found(&mut self, matched: &Event, is_own: bool) {
         for detection in self.found.drain(..) {
             self.sequence += 1;
             self.status.found(&detection);
-            self.queues.push(Event {
+            let event = Event {
                 sequence: self.sequence,
-                time,
+                time: matched.time,
                 origin: Arc::clone(&self.origin),
-                process_id,
-                process_key,
+                process_id: matched.process_id,
+                process_key: matched.process_key,
                 body: detection.into(),
                 truncated: Vec::new(),
                 missing: Vec::new(),
                 further: Further::default(),
-            });
+            };
+            match &self.alerts {
+                Some(alerts) if is_own => alerts.count_own(),
+                Some(alerts) => alerts.offer(&event, matched),
+                None => {}
+            }
+            self.queues.push(event);
         }
     }
 
@@ -506,6 +540,9 @@ impl Recorder {
             self.emit_mark(time, Body::SensorStop(Box::new(stop)));
         }
         self.queues.close();
+        if let Some(alerts) = &mut self.alerts {
+            alerts.close();
+        }
         let account = self.account();
         self.status.set(&account);
         account

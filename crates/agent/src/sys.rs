@@ -9,6 +9,8 @@ pub mod believed;
 mod boot_id;
 #[cfg_attr(windows, path = "sys/windows/clock.rs")]
 pub mod clock;
+#[cfg_attr(windows, path = "sys/windows/command.rs")]
+pub mod command;
 pub mod driver;
 pub mod host;
 #[cfg_attr(windows, path = "sys/windows/machine.rs")]

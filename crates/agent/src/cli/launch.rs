@@ -67,6 +67,25 @@ pub(super) fn configuration_at(path: &Path) -> Result<PathBuf, Failure> {
     }
 }
 
+/// Sees to it that a program which root runs for matches is there, and that nobody else may change it.
+pub(super) fn check_alert(program: &Path) -> Result<(), Failure> {
+    let refuse = |reason: String| {
+        let program = program.display();
+        Err(Failure::usage(anyhow::anyhow!(
+            "alert.command {program}: {reason}"
+        )))
+    };
+    match place::of_trusted(program) {
+        Err(error) => refuse(format!("{error}; name a program that is there")),
+        Ok(Some(exposure)) if place::is_root() => refuse(format!(
+            "{exposure}, and whoever does so chooses what is run with root's rights; give it to root alone \
+             with chown and chmod"
+        )),
+        Ok(_) if !program.is_file() => refuse("not a file; name a program".to_owned()),
+        Ok(_) => Ok(()),
+    }
+}
+
 /// The log looks after itself when it is opened.
 #[expect(
     clippy::unnecessary_wraps,
@@ -146,6 +165,13 @@ mod tests {
             exposure.ends_with("is a link of the user 65534"),
             "{exposure}"
         );
+
+        let program = directory.path().join("program");
+        assert!(check_alert(&program).is_err(), "it is not there");
+        fs::write(&program, "").unwrap();
+        assert!(check_alert(&program).is_ok());
+        fs::set_permissions(&program, Permissions::from_mode(0o777)).unwrap();
+        assert!(check_alert(&program).is_err(), "everybody may change it");
 
         let configuration = directory.path().join("systrail.toml");
         fs::write(&configuration, "").unwrap();

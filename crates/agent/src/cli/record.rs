@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use systrail::account::Account;
+use systrail::alert::{self, Alerts};
 use systrail::config::Config;
 use systrail::enrich;
 use systrail::metrics::Server;
@@ -119,7 +120,12 @@ impl Recording {
         if let Some(path) = &options.summary {
             report::check_summary(path)?;
         }
-        let settings = self.pipeline_settings()?;
+        // Two recordings may not both tell of it, and the one that is kept does.
+        let has_alerts = self.watcher.is_none() && self.scope.is_none();
+        let mut settings = self.pipeline_settings()?;
+        if has_alerts {
+            settings.alerts = self.open_alerts()?;
+        }
         let launched = launch::begin(&self.config, launch)?;
         let sensor = self.open_sensor(waker)?;
         let source = sensor.source();
@@ -136,6 +142,9 @@ impl Recording {
         let result = pipeline::record(sensor, sinks, settings, waker, &status, recording_fn);
         drop(attendant);
         launched.end();
+        if let Some(counts) = status.found_so_far().alerts {
+            report::print_alerts(&counts);
+        }
         result.map_err(|error| failure_of(source, error))
     }
 
@@ -171,6 +180,7 @@ impl Recording {
             process_events: self.config.events.covers(Kinds::PROCESS),
             scope: self.scope.take(),
             stage: self.config.detect.as_ref().map(detect::stage).transpose()?,
+            alerts: None,
             limits: enrich::Limits {
                 processes: count(self.config.limits.processes),
                 images: count(self.config.limits.images),
@@ -207,6 +217,21 @@ impl Recording {
             sinks.push(watcher.open(waker)?);
         }
         Ok(sinks)
+    }
+
+    /// What runs the command that the configuration has for matches.
+    fn open_alerts(&self) -> Result<Option<Alerts>, Failure> {
+        let Some(alert) = &self.config.alert else {
+            return Ok(None);
+        };
+        launch::check_alert(&alert.program)?;
+        let alerts = Alerts::start(alert::Settings {
+            program: alert.program.clone(),
+            arguments: alert.arguments.clone(),
+            time_limit: alert::TIME_LIMIT,
+            close_time: alert::CLOSE_TIME,
+        })?;
+        Ok(Some(alerts))
     }
 
     fn serve_metrics(&self, status: &Arc<Status>) -> Result<Option<Server>, Failure> {

@@ -6,13 +6,24 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use systrail::account::{Account, Count};
+use systrail::alert;
 use systrail::sink::is_wrong_path;
 
-use super::{Failure, console, launch};
+use super::console::{self, say};
+use super::{Failure, launch};
 
 /// Prints the account as the last lines of standard error.
 pub(super) fn print(account: &Account) {
     console::line(format_args!("{}", table(account)));
+}
+
+/// Says what became of the matches that were to be told to a command.
+pub(super) fn print_alerts(counts: &alert::Counts) {
+    let counts = alert::Outcome::NAMES.iter().zip(counts);
+    let counts: Vec<String> = counts
+        .map(|((name, _), count)| format!("{count} {}", name.replace('_', " ")))
+        .collect();
+    say!("alerts: {}", counts.join(", "));
 }
 
 /// The account as aligned columns, without the last line's end.

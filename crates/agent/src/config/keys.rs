@@ -9,9 +9,10 @@ use toml::de::DeTable;
 
 use super::reader::{Allowed, Reader, Section, Value};
 use super::{
-    ARGUMENT_RATE, BUFFER_SIZE, Config, DETECT_BUDGET, DETECT_BUDGET_DEFAULT, Detect, EVENT_NAMES,
-    FLUSH_INTERVAL, IMAGES, KEEP_FILES, LOG_AGE, Limits, Log, METRICS_ADDRESS, OnLoss, PROCESSES,
-    ROTATE_SIZE, RuleEntry, SEGMENT_SIZE, STORE_SIZE, Store,
+    ALERT_ARGUMENTS_MAX, ARGUMENT_RATE, Alert, BUFFER_SIZE, Config, DETECT_BUDGET,
+    DETECT_BUDGET_DEFAULT, Detect, EVENT_NAMES, FLUSH_INTERVAL, IMAGES, KEEP_FILES, LOG_AGE,
+    Limits, Log, METRICS_ADDRESS, OnLoss, PROCESSES, ROTATE_SIZE, RuleEntry, SEGMENT_SIZE,
+    STORE_SIZE, Store,
 };
 use crate::detect::Level;
 use crate::rules::{Conditions, Kinds, PATTERNS_MAX, Pattern};
@@ -49,6 +50,13 @@ pub(super) fn read(reader: &mut Reader<'_>, table: &DeTable<'_>) -> Config {
     }
     if let Some(mut section) = top.take_section(reader, "detect") {
         config.detect = read_detect(reader, &mut section);
+        section.finish(reader);
+    }
+    if let Some(mut section) = top.take_section(reader, "alert") {
+        config.alert = read_alert(reader, &mut section);
+        if !table.contains_key("detect") {
+            reader.useless(&section, "[detect]", "without rules nothing is found");
+        }
         section.finish(reader);
     }
     if let Some(mut section) = top.take_section(reader, "limits") {
@@ -135,6 +143,33 @@ fn read_detect(reader: &mut Reader<'_>, section: &mut Section<'_>) -> Option<Det
         rules: reader.absolute_path(&rules)?,
         level,
         budget,
+    })
+}
+
+fn read_alert(reader: &mut Reader<'_>, section: &mut Section<'_>) -> Option<Alert> {
+    let Some(command) = section.take("command") else {
+        reader.lacks(section, "command", "the program and its arguments");
+        return None;
+    };
+    let items = reader.list(&command)?;
+    let Some((program, arguments)) = items.split_first() else {
+        reader.refuse(
+            &command,
+            "an empty list; it begins with the path of a program",
+        );
+        return None;
+    };
+    if arguments.len() > ALERT_ARGUMENTS_MAX {
+        let reason = format!("at most {ALERT_ARGUMENTS_MAX} arguments are allowed");
+        reader.refuse(&command, &reason);
+    }
+    let program = reader.absolute_path(program);
+    let arguments = arguments.iter().take(ALERT_ARGUMENTS_MAX);
+    let arguments = arguments.map(|argument| reader.argument(argument));
+    let arguments = arguments.collect::<Option<_>>();
+    Some(Alert {
+        program: program?,
+        arguments: arguments?,
     })
 }
 

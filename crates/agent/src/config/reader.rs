@@ -163,6 +163,12 @@ impl<'t> Reader<'t> {
         self.error(&section.span, message);
     }
 
+    /// Refuses a table that says nothing without another.
+    pub(super) fn useless(&mut self, section: &Section<'_>, other: &str, why: &str) {
+        let message = format!("[{}] needs {other}: {why}", section.name);
+        self.error(&section.span, message);
+    }
+
     fn refuse_type(&mut self, value: &Value<'_>, wanted: &str) {
         let kind = value.value.get_ref().type_str();
         self.refuse_with(
@@ -315,6 +321,16 @@ impl<'t> Reader<'t> {
         }
         self.refuse_with(value, "it must be an absolute path of a file");
         None
+    }
+
+    /// An argument of a program.
+    pub(super) fn argument(&mut self, value: &Value<'_>) -> Option<String> {
+        let text = self.string(value)?;
+        if text.contains('\0') {
+            self.refuse_with(value, "an argument cannot have a NUL character in it");
+            return None;
+        }
+        Some(text.to_owned())
     }
 
     pub(super) fn list<'d>(&mut self, value: &Value<'d>) -> Option<Vec<Value<'d>>> {

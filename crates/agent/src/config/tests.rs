@@ -72,7 +72,7 @@ fn documented() -> Vec<&'static str> {
 #[test]
 fn the_documentation_tells_the_defaults_and_nothing_wrong() {
     let documented = documented();
-    assert_eq!(documented.len(), 5);
+    assert_eq!(documented.len(), 6);
     assert_eq!(
         Config::parse(documented[0]),
         (Config::default(), Vec::new())
@@ -93,6 +93,40 @@ fn the_documentation_tells_the_defaults_and_nothing_wrong() {
         budget: super::DETECT_BUDGET_DEFAULT,
     };
     assert_eq!(detect.detect, Some(expected));
+    let (alert, _) = Config::parse(documented[3]);
+    let expected = super::Alert {
+        program: "/usr/local/bin/tell-us".into(),
+        arguments: vec!["--as".to_owned(), "alert".to_owned()],
+    };
+    assert_eq!(alert.alert, Some(expected));
+}
+
+#[test]
+fn an_alert_is_a_program_by_its_path_and_needs_rules() {
+    let with_rules = |alert: &str| {
+        findings(&format!(
+            "[detect]\nrules = \"/rules\"\n[alert]\ncommand = {alert}\n"
+        ))
+    };
+    assert_eq!(with_rules(r#"["/bin/true", ""]"#), [""; 0]);
+    let long = format!("[\"/bin/true\"{}]", ", \"x\"".repeat(65));
+    for (alert, reason) in [
+        (r#""/bin/true x""#, "a list of strings"),
+        ("[]", "begins with the path"),
+        (r#"["true"]"#, "absolute path"),
+        (r#"["/bin/true", 1]"#, "a string in quotes"),
+        (r#"["/bin/true", "\u0000"]"#, "a NUL character"),
+        (&long, "at most 64 arguments"),
+    ] {
+        let told = with_rules(alert);
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].contains(reason), "{told:?}");
+    }
+    let told = findings("[alert]\ncommand = [\"/bin/true\"]\n");
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("[alert] needs [detect]"), "{told:?}");
+    let told = findings("[detect]\nrules = \"/rules\"\n[alert]\n");
+    assert!(told[0].contains("alert.command is missing"), "{told:?}");
 }
 
 #[test]

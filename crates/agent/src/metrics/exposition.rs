@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::account::{Account, Count, SinkCount};
+use crate::alert::Outcome;
 use crate::detect::Level;
 use crate::pipeline::Found;
 
@@ -127,6 +128,14 @@ impl Exposition {
         let help = "Detection rules that took too long and were switched off";
         self.head(name, "counter", help);
         self.sample(name, &[], found.off_count);
+        if let Some(counts) = found.alerts {
+            let name = "systrail_alerts_total";
+            let help = "Matches that were to be told to the command of alerts";
+            self.head(name, "counter", help);
+            for ((result, _), count) in Outcome::NAMES.iter().zip(counts) {
+                self.sample(name, &[("result", result)], count);
+            }
+        }
     }
 
     fn head(&mut self, name: &str, family: &str, help: &str) {

@@ -58,6 +58,7 @@ fn every_sample_has_its_help_and_type() {
     let found = Found {
         counts: [0, 0, 0, 5, 0],
         off_count: 2,
+        alerts: Some([4, 1, 0, 3, 0]),
     };
     let text = exposition(&account, true, found);
     for line in text.lines().filter(|line| !line.starts_with('#')) {
@@ -72,6 +73,12 @@ fn every_sample_has_its_help_and_type() {
     assert!(text.contains("systrail_recording 1\n"));
     assert!(text.contains("systrail_detections_total{level=\"high\"} 5\n"));
     assert!(text.contains("systrail_detection_rules_off_total 2\n"));
+    assert!(text.contains("systrail_alerts_total{result=\"passed_over\"} 3\n"));
+    let without = exposition(&account, true, Found::default());
+    assert!(
+        !without.contains("systrail_alerts"),
+        "no command, no alerts"
+    );
 }
 
 /// No metric was named in any document.
@@ -83,7 +90,11 @@ fn the_document_names_every_metric_with_its_type_and_labels() {
         sinks: vec![SinkCount::default()],
         ..Account::default()
     };
-    let text = exposition(&account, true, Found::default());
+    let found = Found {
+        alerts: Some([0; 5]),
+        ..Found::default()
+    };
+    let text = exposition(&account, true, found);
     let mut names = 0;
     for line in text.lines() {
         let Some((name, family)) = line

@@ -1,9 +1,10 @@
 //! What the outside may ask of a running pipeline: the account so far, and whether it lives.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::account::Account;
+use crate::alert;
 use crate::detect::Level;
 use crate::trail::Detection;
 
@@ -18,6 +19,8 @@ pub struct Status {
     /// Matches of rules, by level.
     found: [AtomicU64; Level::NAMES.len()],
     off_count: AtomicU64,
+    /// What became of the matches that are told to a command.
+    alerts: OnceLock<Arc<alert::Tally>>,
 }
 
 /// What rules have found so far.
@@ -27,6 +30,8 @@ pub struct Found {
     pub counts: [u64; Level::NAMES.len()],
     /// Rules that were switched off because they took too long.
     pub off_count: u64,
+    /// What became of the matches that are told to a command, where there is one.
+    pub alerts: Option<alert::Counts>,
 }
 
 impl Status {
@@ -54,7 +59,13 @@ impl Status {
         Found {
             counts: std::array::from_fn(count),
             off_count: self.off_count.load(Ordering::Relaxed),
+            alerts: self.alerts.get().map(|tally| tally.counts()),
         }
+    }
+
+    /// Matches are told to a command, whose tally this is.
+    pub(super) fn alerts(&self, tally: Arc<alert::Tally>) {
+        self.alerts.get_or_init(|| tally);
     }
 
     pub(super) fn found(&self, detection: &Detection) {

@@ -57,7 +57,13 @@ fn recorded(directory: &Path, stage_fn: impl FnOnce()) -> Option<Vec<Value>> {
         directory.join("systrail.toml"),
         directory.join("trail.jsonl"),
     );
-    fs::write(&config, format!("[detect]\nrules = \"{RULES}\"\n")).unwrap();
+    let told = directory.join("told");
+    let command = format!(
+        "[\"/bin/sh\", \"-c\", 'cat >> \"$0\"', \"{}\"]",
+        told.display()
+    );
+    let text = format!("[detect]\nrules = \"{RULES}\"\n[alert]\ncommand = {command}\n");
+    fs::write(&config, text).unwrap();
     let mut run = systrail();
     run.args(["run", "--no-store", "--events", "process", "--config"])
         .arg(config);
@@ -139,6 +145,15 @@ fn what_is_found_while_it_happens_is_found_again_in_the_record() {
         .collect();
     let expected = EXPECTED.map(|(program, rule)| (program.to_owned(), rule.to_owned()));
     assert_eq!(by_rule(&live), expected, "{staged:?}");
+    let told = lines_of_json(&fs::read_to_string(path.join("told")).unwrap());
+    assert_eq!(by_rule(&told), expected);
+    for told in told.chunks(2) {
+        assert_eq!(told[0]["matched_sequence"], told[1]["sequence"]);
+        assert!(
+            live.contains(&told[0]) && events.contains(&told[1]),
+            "{told:?}"
+        );
+    }
     assert_eq!(by_rule(&found(&path.join("trail.jsonl"))), expected);
     // A match stands behind what matched, with nothing but other matches of it between.
     for (before, event) in events.iter().zip(&events[1..]) {

@@ -8,7 +8,7 @@ use super::{TICK, exec, exit, fork, kinds, record_with, settings};
 
 /// Finds every exec; like a rule, it says nothing of who made the trail.
 #[derive(Debug)]
-struct FindsExecs;
+pub(super) struct FindsExecs;
 
 impl Stage for FindsExecs {
     fn look(&mut self, event: &Event, found: &mut Vec<Detection>) {

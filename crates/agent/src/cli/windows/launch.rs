@@ -98,6 +98,19 @@ pub(super) fn configuration_at(path: &Path) -> Result<PathBuf, Failure> {
         .map_err(Failure::usage)
 }
 
+/// Sees to it that a program which an administrator runs for matches is there, and that nobody else may
+/// change it.
+pub(super) fn check_alert(program: &Path) -> Result<(), Failure> {
+    let checked = if privilege::is_elevated().unwrap_or(true) {
+        data::of_nobody_else(program)
+    } else {
+        program.metadata().map(drop)
+    };
+    checked
+        .map_err(|error| anyhow::anyhow!("alert.command {}: {error}", program.display()))
+        .map_err(Failure::usage)
+}
+
 /// Prepares the data directory for a log.
 pub(super) fn prepare_log(path: &Path) -> Result<(), Failure> {
     prepare_data(path)

@@ -52,6 +52,17 @@ pub fn trusted(configuration: &Path) -> io::Result<PathBuf> {
     }
 }
 
+/// Fails where a program that is run with an administrator's rights could be changed by others.
+pub fn of_nobody_else(program: &Path) -> io::Result<()> {
+    match exposure_of(&without_links(program)?)? {
+        None => Ok(()),
+        Some(exposure) => Err(io::Error::other(format!(
+            "{exposure}, and whoever does so chooses what is run with an administrator's rights; put it \
+             where administrators alone may write"
+        ))),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
