@@ -6,6 +6,7 @@
 
 mod examples;
 mod output;
+mod regexp;
 mod text_times;
 
 use std::io;
@@ -73,7 +74,8 @@ impl Query {
     /// Opens the store's segments of that window. The views have what was in the window alone.
     pub fn open(directory: &Path, window: &Window, guard: &Guard) -> Result<Self, ReadError> {
         let mut reader = stored::open_unfenced(directory, window, guard)?;
-        bound(reader.connection(), window)
+        regexp::add(reader.connection())
+            .and_then(|()| bound(reader.connection(), window))
             .and_then(|()| reader.fence())
             .map_err(|source| ReadError::Sqlite {
                 path: directory.to_path_buf(),

@@ -14,7 +14,7 @@ const fn example(question: &'static str, sql: &'static str) -> Example {
 }
 
 /// The examples, simple ones first.
-pub const EXAMPLES: [Example; 15] = [
+pub const EXAMPLES: [Example; 16] = [
     example(
         "what failed lately?",
         "SELECT exit_time_text, process_id, exit_code, signal, command_line FROM processes \
@@ -35,6 +35,11 @@ pub const EXAMPLES: [Example; 15] = [
         "SELECT start_time_text, process_id, exit_code, command_line FROM processes \
          WHERE +process_key IN (SELECT process_key FROM descendants('64d8d5bc4412da6f')) \
          ORDER BY start_time",
+    ),
+    example(
+        "what was fetched from the network, and run by a shell?",
+        "SELECT start_time_text, user, command_line FROM processes \
+         WHERE command_line REGEXP '\\b(curl|wget)\\b.*\\|\\s*(ba|z|da)?sh\\b'",
     ),
     example(
         "which programs run most often?",

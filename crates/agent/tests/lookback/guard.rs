@@ -84,6 +84,8 @@ fn a_query_without_end_ends_in_time() {
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n",
         "SELECT count(*) FROM events a, events b, events c, events d, events e, events f, events g",
         "SELECT sum(length(hex(randomblob(1000000)))) FROM events a, events b, events c",
+        "SELECT count(*) FROM events a, events b, events c, events d, events e, events f, events g \
+         WHERE a.kind || g.kind REGEXP '(a|b|[^x]*)*z$'",
     ];
     for sql in endless {
         let began = Instant::now();

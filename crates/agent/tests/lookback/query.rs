@@ -520,3 +520,66 @@ fn what_is_said_about_a_hostile_segment_cannot_reach_the_terminal() {
         assert_harmless(&said);
     }
 }
+
+/// SQLite has the word, and said `no such function: REGEXP`.
+#[test]
+fn texts_are_looked_through_with_regular_expressions() {
+    let store = Store::small();
+    let of = |expression: &str| {
+        let sql = format!("SELECT {expression} AS is_match");
+        let rows = lines_of_json(&store.printed(&["query", &sql, "--format=jsonl"]));
+        rows[0]["is_match"].clone()
+    };
+    for (expression, is_match) in [
+        (
+            "'curl x | sh' REGEXP '\\bcurl\\b.*\\|\\s*(ba)?sh$'",
+            Some(1),
+        ),
+        ("'curls' REGEXP '\\bcurl\\b'", Some(0)),
+        ("'ÄRGER' REGEXP '(?i)^\\wrger$'", Some(1)),
+        ("regexp('^4', 42)", Some(1)),
+        ("regexp('a', x'6261ff')", Some(1)),
+        ("'a' NOT REGEXP 'a'", Some(0)),
+        ("'' REGEXP ''", Some(1)),
+        ("NULL REGEXP 'a'", None),
+        ("'a' REGEXP NULL", None),
+    ] {
+        let expected = is_match.map_or(Value::Null, |is_match: i64| is_match.into());
+        assert_eq!(of(expression), expected, "{expression}");
+    }
+    // A pattern of each row's own is compiled anew.
+    let both =
+        "SELECT count(*) AS n FROM (SELECT 'a' AS p UNION ALL SELECT 'b') WHERE 'xb' REGEXP p";
+    let rows = lines_of_json(&store.printed(&["query", both, "--format=jsonl"]));
+    assert_eq!(rows[0]["n"], 1);
+    let count = |condition: &str| {
+        let sql = format!("SELECT count(*) AS n FROM processes WHERE {condition}");
+        let rows = lines_of_json(&store.printed(&["query", &sql, "--format=jsonl"]));
+        rows[0]["n"].as_u64().unwrap()
+    };
+    let alike = "image LIKE '/usr/bin/%'";
+    assert!(count(alike) > 0);
+    assert_eq!(count("image REGEXP '^/usr/bin/'"), count(alike));
+}
+
+#[test]
+fn a_pattern_that_is_none_or_too_large_is_told_so() {
+    let store = Store::small();
+    let long = format!("'a' REGEXP '{}'", "a".repeat(5_000));
+    for (expression, reason) in [
+        (
+            "'a' REGEXP 'a('",
+            "the pattern of REGEXP is none: unclosed group",
+        ),
+        ("'a' REGEXP '(?=a)'", "look-around"),
+        ("'a' REGEXP 1", "the pattern of REGEXP is not a text"),
+        (
+            "'a' REGEXP '(\\w{100}){100}'",
+            "too large when it is compiled",
+        ),
+        (&long, "longer than 4096 bytes"),
+    ] {
+        let said = store.refused(2, &["query", &format!("SELECT {expression}")]);
+        assert!(said.contains(reason), "{expression}: {said}");
+    }
+}
