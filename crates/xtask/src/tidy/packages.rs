@@ -101,8 +101,13 @@ const TABLE: &[Edges] = &[
         foreign: Foreign::Nothing,
     },
     Edges {
+        package: "systrail-sysmon",
+        ours: &[],
+        foreign: Foreign::Only(&["roxmltree", "thiserror"]),
+    },
+    Edges {
         package: "systrail",
-        ours: &["event", "systrail-etw", "systrail-trail"],
+        ours: &["event", "systrail-etw", "systrail-sysmon", "systrail-trail"],
         foreign: Foreign::Any,
     },
     Edges {
@@ -264,6 +269,7 @@ fn manifest_path(package: &Package) -> String {
     let directory = match package.name.as_str() {
         "systrail" => "agent",
         "systrail-etw" => "etw",
+        "systrail-sysmon" => "sysmon",
         "systrail-trail" => "trail",
         name => name,
     };
