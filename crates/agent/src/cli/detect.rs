@@ -12,6 +12,7 @@ use systrail::config::Detect;
 use systrail::detect::Level;
 use systrail::pipeline::Stage;
 
+use super::options::named;
 use super::trail::TrailArguments;
 use super::{Exit, Failure};
 
@@ -82,9 +83,7 @@ struct CheckArguments {
 }
 
 fn level(text: &str) -> Result<Level, String> {
-    let mut names = Level::NAMES.iter();
-    let found = names.find(|(name, _)| *name == text);
-    found.map(|(_, level)| *level).ok_or_else(|| {
+    named(text, &Level::NAMES).ok_or_else(|| {
         let names = Level::NAMES.map(|(name, _)| name);
         format!("it must be one of {}", names.join(", "))
     })

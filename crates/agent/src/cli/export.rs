@@ -9,6 +9,7 @@ use systrail::store::{self, Guard};
 use systrail::trail::{Event, Time};
 
 use super::log::Log;
+use super::options::named;
 use super::trail::TrailArguments;
 use super::{Exit, Failure, console, passed_over};
 
@@ -35,10 +36,7 @@ pub(super) struct Arguments {
 /// Does `systrail export`.
 pub(super) fn main(arguments: &Arguments) -> Result<Exit, Failure> {
     arguments.trail.check()?;
-    let format = Format::NAMES
-        .iter()
-        .find(|(name, _)| *name == arguments.format)
-        .map_or(Format::JsonLines, |(_, format)| *format);
+    let format = named(&arguments.format, &Format::NAMES).unwrap_or(Format::JsonLines);
     let out = BufWriter::with_capacity(1 << 18, io::stdout().lock());
     let mut printer = Printer {
         out,

@@ -127,7 +127,8 @@ impl Options {
     }
 }
 
-fn named<T: Copy>(name: &str, names: &[(&'static str, T)]) -> Option<T> {
+/// What a name stands for in a list of them.
+pub(super) fn named<T: Copy>(name: &str, names: &[(&'static str, T)]) -> Option<T> {
     names
         .iter()
         .find(|&&(known, _)| known == name)

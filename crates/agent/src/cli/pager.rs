@@ -5,6 +5,10 @@ use std::ffi::OsString;
 use std::io::{self, IsTerminal as _, Write};
 use std::process::{Child, Command, Stdio};
 
+use systrail::query::{Format, Output};
+
+use super::console;
+
 /// The pager where none is named, and the shell that starts one.
 const DEFAULT: &str = if cfg!(windows) { "more" } else { "less" };
 const SHELL: (&str, &str) = if cfg!(windows) {
@@ -44,6 +48,17 @@ impl Out {
         command
             .spawn()
             .map_or_else(|_no_pager| plain(), Self::Paged)
+    }
+
+    /// Rows of an answer on their way there, as wide as a terminal and in its colours where it is one.
+    pub(super) fn rows(&mut self, format: Format) -> Output<'_> {
+        let width = if self.is_paged() {
+            None
+        } else {
+            console::width_of_standard_output()
+        };
+        let colour = console::colour_on_standard_output();
+        Output::new(self, format, io::stdout().is_terminal()).styled(colour, width)
     }
 
     /// Whether lines are cut where the terminal ends: a pager shows their rest.

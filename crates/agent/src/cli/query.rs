@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use systrail::query::{self, EXAMPLES, Error, Format, Output, Query};
+use systrail::query::{self, EXAMPLES, Error, Format, Query};
 use systrail::store::{Guard, Limits, views};
 use systrail::sys::wake::Waker;
 use systrail::trail::Time;
 
 use super::console::{self, say};
+use super::options::named;
 use super::pager::Out;
 use super::passed_over::{self, Strict};
 use super::timeout::Timeout;
@@ -123,20 +124,9 @@ impl Arguments {
     }
 
     fn print(&self, query: &Query, sql: &str) -> Result<u64, Error> {
-        let format = Format::NAMES
-            .iter()
-            .find(|(name, _)| *name == self.format)
-            .map_or(Format::Table, |(_, format)| *format);
+        let format = named(&self.format, &Format::NAMES).unwrap_or(Format::Table);
         let mut out = Out::open(format == Format::Table && !self.no_pager);
-        let width = if out.is_paged() {
-            None
-        } else {
-            console::width_of_standard_output()
-        };
-        let colour = console::colour_on_standard_output();
-        let is_terminal = io::stdout().is_terminal();
-        let mut output = Output::new(&mut out, format, is_terminal).styled(colour, width);
-        query.run(sql, &mut output)
+        query.run(sql, &mut out.rows(format))
     }
 }
 

@@ -32,19 +32,10 @@ pub(super) fn main(arguments: &HuntArguments) -> Result<Exit, Failure> {
     arguments.trail.check()?;
     let (path, level) = arguments.rules()?;
     let detector = Detector::new(load(&path, level)?, DETECT_BUDGET_DEFAULT);
-    let format = Format::NAMES
-        .iter()
-        .find(|(name, _)| *name == arguments.format)
-        .map_or(Format::Table, |(_, format)| *format);
-    let mut out = Out::open(format == Format::Table && !arguments.no_pager);
-    let width = if out.is_paged() {
-        None
-    } else {
-        console::width_of_standard_output()
-    };
-    let colour = console::colour_on_standard_output();
-    let output = Output::new(&mut out, format, io::stdout().is_terminal()).styled(colour, width);
-    let mut hunt = Hunt::new(detector, output, format == Format::Table);
+    let format = options::named(&arguments.format, &Format::NAMES).unwrap_or(Format::Table);
+    let is_table = format == Format::Table;
+    let mut out = Out::open(is_table && !arguments.no_pager);
+    let mut hunt = Hunt::new(detector, out.rows(format), is_table);
     let looked = if arguments.trail.log.is_some() {
         arguments.look_at_log(&mut hunt)
     } else {
