@@ -35,8 +35,8 @@ pub(in crate::store) fn arms(view: &str) -> Vec<Arm> {
         "events" => events(),
         "processes" => vec![processes()],
         "threads" => threads(),
-        "images" => images(),
-        "detections" => detections(),
+        "images" => of_one_kind("images", Kind::IMAGE_LOAD),
+        "detections" => of_one_kind("detections", Kind::DETECTION),
         "losses" => vec![losses()],
         "image_totals" => vec![image_totals()],
         _ => Vec::new(),
@@ -274,17 +274,10 @@ fn select(columns: &[Column], expression_fn: impl Fn(&str) -> String) -> Vec<Str
     names.map(expression_fn).collect()
 }
 
-fn images() -> Vec<Arm> {
-    let table = layout::table_of(Kind::IMAGE_LOAD);
-    let own = of_kind(Kind::IMAGE_LOAD);
-    let arms = table.map(|table| arm(columns_of("images"), "NULL", table, &own));
-    arms.into_iter().collect()
-}
-
-fn detections() -> Vec<Arm> {
-    let table = layout::table_of(Kind::DETECTION);
-    let own = of_kind(Kind::DETECTION);
-    let arms = table.map(|table| arm(columns_of("detections"), "NULL", table, &own));
+/// A view with a row for each event of a kind.
+fn of_one_kind(view: &str, kind: Kind) -> Vec<Arm> {
+    let own = of_kind(kind);
+    let arms = layout::table_of(kind).map(|table| arm(columns_of(view), "NULL", table, &own));
     arms.into_iter().collect()
 }
 
