@@ -19,7 +19,7 @@ use crate::sensor;
 use crate::sensor::windows::{self, refusal};
 use crate::service::driver_file;
 use crate::service::start_failure::{Foreign, StartFailure};
-use crate::sys::device::{Control, SERVICE_KEY};
+use crate::sys::device::{self, Control, SERVICE_KEY};
 use crate::sys::driver::Counted;
 use crate::sys::event_log::Source;
 use crate::sys::registry::{self, Value};
@@ -194,7 +194,7 @@ impl Driver {
     pub fn start_anew() -> Result<bool, Error> {
         // One that is not installed is told as such.
         open_installed(DRIVER, "starting", ServiceAccess::QUERY_STATUS)?;
-        registry::set_number(SERVICE_KEY, UNCONFIRMED_STARTS, 0).map_err(|source| Error::Io {
+        device::confirm_starts().map_err(|source| Error::Io {
             what: format!(r"HKLM\{SERVICE_KEY}\{UNCONFIRMED_STARTS}"),
             source,
         })?;
@@ -310,7 +310,7 @@ fn complete(service: &Service, parameters: Parameters) -> Result<(), Error> {
 
 /// The key in which the driver tells of a start that failed.
 pub(super) fn start_failure_key() -> String {
-    format!(r"SYSTEM\CurrentControlSet\Services\{DRIVER}\{START_FAILURE}")
+    format!(r"{SERVICE_KEY}\{START_FAILURE}")
 }
 
 /// What the driver left of its last start, if that failed.

@@ -37,6 +37,11 @@ const PATH: &str = r"\\.\SysTrail";
 /// The key of the driver's service.
 pub(crate) const SERVICE_KEY: &str = r"SYSTEM\CurrentControlSet\Services\SysTrail";
 
+/// Has the driver's starts so far count as good ones.
+pub(crate) fn confirm_starts() -> io::Result<()> {
+    registry::set_number(SERVICE_KEY, UNCONFIRMED_STARTS, 0)
+}
+
 /// The key of a read's packet.
 const READ_KEY: usize = WAKE_KEY + 1;
 
@@ -225,7 +230,7 @@ impl driver::Device for Device {
     }
 
     fn confirm(&mut self) -> io::Result<()> {
-        registry::set_number(SERVICE_KEY, UNCONFIRMED_STARTS, 0)
+        confirm_starts()
     }
 
     fn pended(&self) -> usize {
