@@ -104,10 +104,16 @@ fn a_command_that_hangs_is_killed_with_all_it_started_and_counted() {
     assert!(began.elapsed() < Duration::from_secs(9));
     assert_eq!(tally.counts(), [0, 0, 1, 0, 0]);
     let id = fs::read_to_string(child).unwrap();
-    // It may still be waiting for who takes up orphans.
-    let state = fs::read_to_string(format!("/proc/{}/stat", id.trim()));
-    let is_dead = state.map_or(true, |stat| stat.contains(") Z "));
-    assert!(is_dead, "{id}");
+    // A signal is sent before who gets it has died of it, and the dead wait for who takes up orphans.
+    let is_dead = || {
+        let state = fs::read_to_string(format!("/proc/{}/stat", id.trim()));
+        state.map_or(true, |stat| stat.contains(") Z "))
+    };
+    let until = Instant::now() + Duration::from_secs(5);
+    while !is_dead() {
+        assert!(Instant::now() < until, "{id}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 #[test]
