@@ -448,6 +448,7 @@ mod tests {
             process_id,
             process_key: ProcessKey(process_id.into()),
             body: Body::ProcessStart(Box::new(start.clone())),
+            kept_by: None,
             truncated: Vec::new(),
             missing: Vec::new(),
             further: Further::default(),

@@ -21,7 +21,7 @@ pub use write::{hex_digits, write_arguments, write_line, write_notes};
 use std::sync::Arc;
 
 use crate::control_characters::is_control;
-use crate::{Further, Name, Text, Time};
+use crate::{Further, KeptBy, Name, Text, Time};
 
 /// The arguments of a program.
 pub type Arguments = Arc<[Text]>;
@@ -29,6 +29,8 @@ pub type Arguments = Arc<[Text]>;
 /// What is to be said about the fields of an event themselves.
 #[derive(Clone, Debug, Default)]
 pub struct Notes {
+    /// The rule that kept it.
+    pub kept_by: Option<Arc<KeptBy>>,
     /// Fields whose text was cut.
     pub truncated: Vec<Name>,
     /// Fields that could not be had, and why.

@@ -23,6 +23,7 @@ mod detection;
 mod further;
 mod image;
 pub mod json;
+mod kept_by;
 mod process;
 mod recording;
 pub mod schema;
@@ -38,7 +39,7 @@ use std::sync::Arc;
 
 use event::ProcessKey;
 
-use schema::{Field, Type, field, fields};
+use schema::{Declared as _, Field, Type, field, fields};
 use visit::Visitor;
 
 pub use body::Body;
@@ -46,6 +47,7 @@ pub use details::{ImageDetails, ImageFile, ProgramFile, StartDetails, ThreadDeta
 pub use detection::Detection;
 pub use further::Further;
 pub use image::{ImageLoad, ImageUnload};
+pub use kept_by::KeptBy;
 pub use process::{Parent, ProcessExec, ProcessExit, ProcessStart, Program, Setting, Usage};
 pub use recording::{Lost, SensorStart, SensorStop};
 pub use text::{Text, UserId};
@@ -158,6 +160,8 @@ pub struct Event {
     pub process_key: ProcessKey,
     /// What happened.
     pub body: Body,
+    /// The rule that kept it, where that has a name or tags.
+    pub kept_by: Option<Arc<KeptBy>>,
     /// Fields whose text was cut.
     pub truncated: Vec<Name>,
     /// Fields that could not be had, and why.
@@ -229,6 +233,9 @@ impl Event {
         visitor.number(&Self::process_id, self.process_id.into());
         visitor.key(&Self::process_key, self.process_key);
         self.body.visit(visitor);
+        if let Some(kept_by) = &self.kept_by {
+            kept_by.visit(visitor);
+        }
         visitor.names(&Self::truncated, &self.truncated);
         visitor.reasons(&Self::missing, &self.missing);
     }

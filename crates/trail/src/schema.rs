@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 use event::Kind;
 
 use crate::visit::{Source, Visitor};
-use crate::{Event, Whence, body};
+use crate::{Event, KeptBy, Whence, body};
 
 /// The version of the schema: that of the store's segments, and of the newest field.
 pub const VERSION: u32 = 3;
@@ -253,9 +253,11 @@ pub fn head() -> Vec<&'static Field> {
     head
 }
 
-/// The fields every event may end with: what is to be said of the others.
-pub fn notes() -> [&'static Field; 2] {
-    [&Event::truncated, &Event::missing]
+/// The fields every event may end with: which rule kept it, and what is to be said of the others.
+pub fn notes() -> Vec<&'static Field> {
+    let mut notes = fields_of::<KeptBy>();
+    notes.extend([&Event::truncated, &Event::missing]);
+    notes
 }
 
 /// The fields an event of a kind can have, in the order a line has them.

@@ -259,6 +259,7 @@ impl Iterator for Day {
             process_id,
             process_key: key(process_id),
             body,
+            kept_by: None,
             truncated: Vec::new(),
             missing: Vec::new(),
             further: Further::default(),

@@ -28,6 +28,7 @@ fn event_of(body: impl Into<Body>) -> Event {
         process_id: 4242,
         process_key: ProcessKey(7),
         body: body.into(),
+        kept_by: None,
         truncated: Vec::new(),
         missing: Vec::new(),
         further: Further::default(),

@@ -239,6 +239,7 @@ mod tests {
             process_id: 7,
             process_key: event::ProcessKey::default(),
             body: Body::ThreadExit(ThreadExit { thread_id: 8 }),
+            kept_by: None,
             truncated: Vec::new(),
             missing: Vec::new(),
             further: Further::default(),

@@ -326,7 +326,7 @@ impl Known {
     ) -> Result<Option<i64>> {
         let says_nothing =
             event.truncated.is_empty() && event.missing.is_empty() && event.further.is_empty();
-        if says_nothing && !event.body.has_noted() {
+        if says_nothing && event.kept_by.is_none() && !event.body.has_noted() {
             return Ok(None);
         }
         let mut buffer = std::mem::take(&mut self.buffer);

@@ -169,6 +169,7 @@ mod tests {
             process_id,
             process_key: ProcessKey(process_id.into()),
             body,
+            kept_by: None,
             truncated: Vec::new(),
             missing: Vec::new(),
             further: Further::default(),

@@ -360,6 +360,7 @@ impl Known {
             process_id,
             process_key,
             body,
+            kept_by: notes.kept_by,
             truncated: notes.truncated,
             missing: notes.missing,
             further: notes.further,

@@ -154,6 +154,7 @@ mod tests {
             process_id: 7,
             process_key,
             body: Body::ProcessStart(Box::default()),
+            kept_by: None,
             truncated: Vec::new(),
             missing: Vec::new(),
             further: Further::default(),

@@ -9,10 +9,10 @@ use proptest::option;
 use proptest::prelude::*;
 use systrail::account::{Account, Count, Counts, QueuePeak, SinkCount};
 use systrail::trail::{
-    Body, Detection, Event, Further, ImageDetails, ImageFile, ImageLoad, ImageUnload, Lost, Origin,
-    Parent, ProcessExec, ProcessExit, ProcessStart, Program, ProgramFile, SensorStart, SensorStop,
-    Setting, StartDetails, Text, ThreadDetails, ThreadExit, ThreadStart, Time, Usage, UserId,
-    Whence,
+    Body, Detection, Event, Further, ImageDetails, ImageFile, ImageLoad, ImageUnload, KeptBy, Lost,
+    Origin, Parent, ProcessExec, ProcessExit, ProcessStart, Program, ProgramFile, SensorStart,
+    SensorStop, Setting, StartDetails, Text, ThreadDetails, ThreadExit, ThreadStart, Time, Usage,
+    UserId, Whence,
 };
 
 /// An event of any kind.
@@ -20,7 +20,8 @@ pub(crate) fn event() -> impl Strategy<Value = Event> {
     let names = btree_set("[a-z_]{1,12}", 0..4);
     let reasons = btree_map(string(), string(), 0..4);
     let common = (any::<u64>(), any::<i64>(), origin(), any::<u32>(), key());
-    (common, body(), names, reasons).prop_map(|(common, body, truncated, missing)| {
+    let told = (common, body(), kept_by(), names, reasons);
+    told.prop_map(|(common, body, kept_by, truncated, missing)| {
         let (sequence, time, origin, process_id, process_key) = common;
         Event {
             sequence,
@@ -29,6 +30,7 @@ pub(crate) fn event() -> impl Strategy<Value = Event> {
             process_id,
             process_key,
             body,
+            kept_by,
             truncated: truncated.into_iter().map(Cow::Owned).collect(),
             missing: missing
                 .into_iter()
@@ -37,6 +39,16 @@ pub(crate) fn event() -> impl Strategy<Value = Event> {
             further: Further::default(),
         }
     })
+}
+
+fn kept_by() -> impl Strategy<Value = Option<Arc<KeptBy>>> {
+    let tags = option::of(vec(text(), 0..3).prop_map(Arc::from));
+    let kept_by = (option::of(string()), tags).prop_map(|(rule_name, tags)| KeptBy {
+        rule_name: rule_name.map(Into::into),
+        tags,
+    });
+    // One that says nothing is none.
+    kept_by.prop_map(|kept_by| (kept_by != KeptBy::default()).then(|| Arc::new(kept_by)))
 }
 
 fn origin() -> impl Strategy<Value = Arc<Origin>> {
@@ -63,6 +75,10 @@ pub(crate) fn full(body: Body) -> Event {
         process_id: 4242,
         process_key: ProcessKey(0x0123_4567_89ab_cdef),
         body,
+        kept_by: Some(Arc::new(KeptBy {
+            rule_name: Some("web shell".into()),
+            tags: Some(["T1505.003".into(), Text::from_bytes(b"caf\xe9")].into()),
+        })),
         truncated: vec!["arguments".into(), "command_line".into()],
         missing: vec![("user".into(), "unknown".into())],
         further: Further::default(),

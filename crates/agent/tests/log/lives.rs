@@ -52,6 +52,7 @@ fn at(ms: i64, id: u32, body: Body) -> Event {
         time: Time(BEGIN + ms * 1_000_000),
         process_id: id,
         process_key: ProcessKey(id.into()),
+        kept_by: None,
         truncated: Vec::new(),
         missing: Vec::new(),
         ..full(body)

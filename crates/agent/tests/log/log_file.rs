@@ -88,6 +88,7 @@ fn settings(directory: &Path) -> Settings {
 fn numbered(sequence: u64) -> Event {
     Event {
         sequence,
+        kept_by: None,
         truncated: Vec::new(),
         missing: Vec::new(),
         ..full(Body::ThreadExit(ThreadExit { thread_id: 1 }))

@@ -33,6 +33,7 @@ fn shown(events: &[Event], colour: bool, width: Option<u16>) -> String {
 
 fn exec(command_line: &str) -> Event {
     Event {
+        kept_by: None,
         truncated: Vec::new(),
         missing: Vec::new(),
         ..full(Body::ProcessExec(Box::new(ProcessExec {

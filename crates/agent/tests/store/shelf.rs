@@ -93,6 +93,7 @@ pub(crate) fn of_process(sequence: u64, process_id: u32, body: Body) -> Event {
         origin: Origin::of_host("machine"),
         process_id,
         process_key: ProcessKey(process_id.into()),
+        kept_by: None,
         truncated: Vec::new(),
         missing: Vec::new(),
         ..full(body)

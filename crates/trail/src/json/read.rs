@@ -15,7 +15,7 @@ use super::{Arguments, LINE_SIZE_MAX, Notes};
 use crate::account::Account;
 use crate::schema::{Declared as _, Field};
 use crate::visit::{Form as _, Key, Number, Source};
-use crate::{Body, Event, Name, Origin, Program, Text, Time, UserId, Whence};
+use crate::{Body, Event, KeptBy, Name, Origin, Program, Text, Time, UserId, Whence};
 
 /// The event a line holds; a line feed at its end is allowed.
 ///
@@ -38,6 +38,7 @@ pub fn read_notes(object: &[u8], body: &mut Body) -> Result<Notes, LineError> {
     let mut fields = fields(object)?;
     body.read_noted(&mut fields)?;
     Ok(Notes {
+        kept_by: fields.kept_by()?,
         truncated: fields.truncated()?,
         missing: fields.missing()?,
         further: fields.further(),
@@ -77,6 +78,7 @@ impl Fields<'_> {
             process_id,
             process_key,
             body,
+            kept_by: self.kept_by()?,
             truncated: self.truncated()?,
             missing: self.missing()?,
             further: self.further(),
@@ -96,6 +98,11 @@ impl Fields<'_> {
         let expected = "a time like 2026-11-22T15:59:59.000000000Z";
         let time = self.parsed(Event::time.name, expected, |text| time_of(text.as_bytes()))?;
         time.ok_or_else(|| self.lacks(&Event::time))
+    }
+
+    fn kept_by(&mut self) -> Result<Option<Arc<KeptBy>>, LineError> {
+        let read = KeptBy::read(self)?;
+        Ok((read != KeptBy::default()).then(|| Arc::new(read)))
     }
 
     fn truncated(&mut self) -> Result<Vec<Name>, LineError> {

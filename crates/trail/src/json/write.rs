@@ -26,12 +26,15 @@ pub fn write_line(event: &Event, out: &mut Vec<u8>) {
 }
 
 /// Appends the event's `truncated` and `missing`, the fields that are
-/// [noted](crate::schema::Place::Noted), and what a newer version said, as an object of their own;
+/// [noted](crate::schema::Place::Noted), which rule kept it, and what a newer version said, as an object of their own;
 /// nothing when there is none of them.
 pub fn write_notes(event: &Event, out: &mut Vec<u8>) {
     let begin = out.len();
     let mut line = Line(out);
     event.body.visit_noted(&mut line);
+    if let Some(kept_by) = &event.kept_by {
+        kept_by.visit(&mut line);
+    }
     line.names(&Event::truncated, &event.truncated);
     line.reasons(&Event::missing, &event.missing);
     if !event.further.is_empty() {

@@ -50,6 +50,7 @@ fn events() -> Vec<Event> {
                 process_id: enriched.process_id,
                 process_key: enriched.process_key,
                 body: enriched.body,
+                kept_by: None,
                 truncated: enriched.truncated,
                 missing: enriched.missing,
                 further: Further::default(),

@@ -159,6 +159,7 @@ impl Telling {
             process_id: draft.process_id,
             process_key: draft.process_key,
             body: draft.body,
+            kept_by: None,
             truncated: draft.truncated,
             missing: draft.missing,
             further: Further::default(),

@@ -123,6 +123,7 @@ impl Host {
             process_id: made.process_id,
             process_key: made.process_key,
             body: made.body,
+            kept_by: None,
             truncated: Vec::new(),
             missing: made.missing,
             further: Further::default(),

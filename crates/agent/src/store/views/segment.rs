@@ -264,7 +264,7 @@ fn expression(name: &str, kind: &str, notes: &str, own: &[(&'static str, String)
         "time_text" => time_text("e.time"),
         "kind" => kind.to_owned(),
         "process_id" | "process_key" => format!("p.{name}"),
-        "truncated" | "missing" => member(notes, name),
+        "rule_name" | "tags" | "tags_raw" | "truncated" | "missing" => member(notes, name),
         _ => "NULL".to_owned(),
     }
 }
