@@ -10,6 +10,7 @@
 mod check;
 mod keys;
 mod reader;
+mod rules;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -22,7 +23,7 @@ use toml::de::DeTable;
 pub use self::check::hopeless_rules;
 use self::reader::Reader;
 use crate::detect::Level;
-use crate::rules::{Conditions, Invalid, Kinds, Rules};
+use crate::rules::{Invalid, Kinds, Rule, Rules, System};
 use crate::sensor::{self, choice::Source};
 use crate::sys::machine;
 use crate::sys::wake::Waker;
@@ -191,12 +192,12 @@ impl Default for Config {
 }
 
 /// One rule and where it stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct RuleEntry {
     /// Where its table begins.
     pub place: Place,
-    /// What it asks.
-    pub conditions: Conditions,
+    /// The rule.
+    pub rule: Rule,
 }
 
 /// The log file's settings.
@@ -427,7 +428,12 @@ impl Config {
     /// Understands `text`. The configuration is to be used only when no finding is an error; all
     /// findings are in the order of their places.
     pub fn parse(text: &str) -> (Self, Vec<Finding>) {
-        let mut reader = Reader::new(text);
+        Self::parse_for(System::HERE, text)
+    }
+
+    /// The same of a configuration for another system, whose rules are about its texts.
+    pub fn parse_for(system: System, text: &str) -> (Self, Vec<Finding>) {
+        let mut reader = Reader::new(text, system);
         let (table, syntax_errors) = DeTable::parse_recoverable(text);
         for error in syntax_errors {
             let span = error.span().unwrap_or(0..0);
@@ -474,13 +480,10 @@ impl Config {
 
     /// The rules, compiled.
     pub fn rules(&self) -> Result<Rules, Invalid> {
-        let conditions = |entries: &[RuleEntry]| -> Vec<Conditions> {
-            entries
-                .iter()
-                .map(|entry| entry.conditions.clone())
-                .collect()
+        let rules = |entries: &[RuleEntry]| -> Vec<Rule> {
+            entries.iter().map(|entry| entry.rule.clone()).collect()
         };
-        Rules::new(&conditions(&self.include), &conditions(&self.exclude))
+        Rules::new(&rules(&self.include), &rules(&self.exclude))
     }
 }
 

@@ -5,10 +5,12 @@
 //! ids, whole paths, and for each field that could not be had the reason. All of it comes from
 //! caches with limits; the system is asked only where a record says it lacks something.
 
+use std::sync::Arc;
+
 use event::process::Unavailable;
 use event::{Event, Extension, Flags, Header, Kind, ProcessKey, Record, process};
 
-use crate::rules::{Rules, Verdict};
+use crate::rules::{Decision, Rules, Told, Verdict};
 use crate::sys::machine;
 use crate::sys::processes::{self, IDS_RETURN_WITHIN_TICK, START_TICK_NS};
 use crate::trail::{self, Body, missing};
@@ -76,6 +78,8 @@ pub struct Enriched {
     pub missing: Vec<(trail::Name, trail::Name)>,
     /// Whether the rules keep it.
     pub kept: bool,
+    /// The rule that does, where it has a name or tags.
+    pub kept_by: Option<Arc<trail::KeptBy>>,
 }
 
 /// The caches, and the rules that are judged once a program instead of once an event.
@@ -100,7 +104,7 @@ impl Enricher {
     pub fn new(boot_id: [u8; 16], rules: Rules, limits: Limits) -> Self {
         Self {
             boot_id,
-            of_unknown: rules.judge_unknown(),
+            of_unknown: rules.judge(None),
             rules,
             losses: Losses::default(),
             image_losses: 0,
@@ -220,14 +224,12 @@ impl Enricher {
                 &mut self.images,
             ),
         };
-        let Notes {
-            mut truncated,
-            mut missing,
-        } = notes;
-        missing.extend(missing_of_start(header, start, has_session));
-        missing.extend(token::missing(header, token));
+        notes
+            .missing
+            .extend(missing_of_start(header, start, has_session));
+        notes.missing.extend(token::missing(header, token));
         if header.flags.contains(Flags::IMAGE_OPENED_TRUNCATED) {
-            truncated.push("image_opened".into());
+            notes.truncated.push("image_opened".into());
         }
         let identity = Identity {
             parent: named.map(|named| self.as_known(named)),
@@ -235,12 +237,7 @@ impl Enricher {
             ..self.identity_at_start(header)
         };
         self.remember(header, identity, program);
-        let body = Body::ProcessStart(Box::new(body));
-        Enriched {
-            truncated,
-            missing,
-            ..self.about(header, body)
-        }
+        self.about(header, Body::ProcessStart(Box::new(body)), notes)
     }
 
     fn set_user_at_start(
@@ -311,14 +308,8 @@ impl Enricher {
         if !user {
             notes.lacks("session_id", missing::UNAVAILABLE);
         }
-        let Notes { truncated, missing } = notes;
         self.remember_later(header, session_id, program);
-        let body = Body::ProcessExec(Box::new(body));
-        Enriched {
-            truncated,
-            missing,
-            ..self.about(header, body)
-        }
+        self.about(header, Body::ProcessExec(Box::new(body)), notes)
     }
 
     /// Cuts the arguments where the user's long arguments take too much of the trail.
@@ -339,22 +330,28 @@ impl Enricher {
     }
 
     /// What every event says of the process it is about, with the rules' word on it.
-    fn about(&self, header: &Header, body: Body) -> Enriched {
+    fn about(&self, header: &Header, body: Body, notes: Notes) -> Enriched {
         let process = self.processes.get(header.process_id, header.start_time);
-        let (process_key, verdict) = match process {
-            Some(process) if self.losses.is_sure(process) => (process.key, process.verdict),
-            Some(process) => (process.key, self.of_unknown),
-            None => (
-                self.known_key(header.process_id, header.start_time, header.time),
-                self.of_unknown,
-            ),
+        let process_key = match process {
+            Some(process) => process.key,
+            None => self.known_key(header.process_id, header.start_time, header.time),
         };
-        let kept = match &body {
-            Body::ImageLoad(load) => {
-                let scope = load.path_scope.as_deref();
-                self.rules.keeps_image(verdict, load.image.as_ref(), scope)
-            }
-            body => verdict.keeps(body.kind()),
+        let is_sure =
+            |process: &&Process| self.losses.is_sure(process) && !process.program.is_lost();
+        let sure = process.filter(is_sure);
+        let verdict = sure.map_or(self.of_unknown, |process| process.verdict);
+        let runs = sure.map(|process| process.program.runs());
+        let Notes { truncated, missing } = notes;
+        let told = Told {
+            body: &body,
+            truncated: &truncated,
+            missing: &missing,
+            is_executing: header.flags.contains(Flags::EXECUTING),
+        };
+        let decision = self.rules.decide(verdict, runs, told);
+        let (kept, kept_by) = match decision {
+            Decision::Kept(kept_by) => (true, kept_by),
+            Decision::LeftOut => (false, None),
         };
         let is_start = body.kind() == Kind::PROCESS_START;
         let existing = is_start && header.flags.contains(Flags::EXISTING);
@@ -368,9 +365,10 @@ impl Enricher {
             process_key,
             time,
             body,
-            truncated: Vec::new(),
-            missing: Vec::new(),
+            truncated,
+            missing,
             kept,
+            kept_by,
         }
     }
 
@@ -492,7 +490,7 @@ impl Enricher {
         let verdict = if program.is_lost() {
             self.of_unknown
         } else {
-            self.rules.judge_partly(&program.trail, program.unsure())
+            self.rules.judge(Some(program.runs()))
         };
         let process = Process {
             key: identity.key,

@@ -143,8 +143,8 @@ impl fmt::Display for Kind {
     }
 }
 
-/// A set of observed kinds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// A set of observed kinds; the default has none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Kinds(u64);
 
 const _: () = assert!(

@@ -58,7 +58,7 @@ fn play() -> usize {
             process_id: known.process_id,
             process_key: known.process_key,
             body: known.body,
-            kept_by: None,
+            kept_by: known.kept_by,
             truncated: known.truncated,
             missing: known.missing,
             further: Further::default(),

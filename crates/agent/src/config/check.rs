@@ -1,7 +1,10 @@
 //! Rules that are valid but can never fire, or never make a difference.
 
+use event::Kind;
+
 use super::{Config, Finding, Place, RuleEntry, Severity};
-use crate::rules::{Conditions, Kinds, Pattern, Reason, never_fires};
+use crate::rules::{Kinds, Pattern, Reason, Rule, never_fires};
+use crate::trail::Program;
 
 /// Warnings about rules of `config` that can never fire. `user_exists_fn` tells whether this
 /// machine knows a user of that name.
@@ -24,12 +27,12 @@ pub fn hopeless_rules(config: &Config, user_exists_fn: &dyn Fn(&str) -> bool) ->
 
 /// An include rule that exclude rules leave nothing to.
 fn by_excludes(entry: &RuleEntry, excludes: &[RuleEntry], events: Kinds) -> Option<Finding> {
-    let others: Vec<(usize, &Conditions)> = excludes
+    let others: Vec<(usize, &Rule)> = excludes
         .iter()
         .enumerate()
-        .map(|(index, other)| (index, &other.conditions))
+        .map(|(index, other)| (index, &other.rule))
         .collect();
-    let message = match never_fires(&entry.conditions, events, &others)? {
+    let message = match never_fires(&entry.rule, events, &others)? {
         Reason::Covered { by } => format!(
             "this include rule can never fire: the exclude rule of line {} takes everything it \
              could match, and exclude wins",
@@ -48,21 +51,20 @@ fn by_siblings(
     list: &str,
     events: Kinds,
 ) -> Option<Finding> {
-    let others: Vec<(usize, &Conditions)> = siblings
+    let others: Vec<(usize, &Rule)> = siblings
         .iter()
         .enumerate()
         .filter(|&(other_index, other)| {
-            other_index < index
-                || (other_index > index && !is_covered(other, &entry.conditions, events))
+            other_index < index || (other_index > index && !is_covered(other, &entry.rule, events))
         })
-        .map(|(other_index, other)| (other_index, &other.conditions))
+        .map(|(other_index, other)| (other_index, &other.rule))
         .collect();
-    let message = match never_fires(&entry.conditions, events, &others)? {
+    let message = match never_fires(&entry.rule, events, &others)? {
         Reason::Covered { by } => {
             let line = line_of(siblings, by);
             let same = siblings
                 .get(by)
-                .is_some_and(|other| other.conditions == entry.conditions);
+                .is_some_and(|other| other.rule == entry.rule);
             if same {
                 format!("this {list} rule is the same as that of line {line}; remove one")
             } else {
@@ -77,9 +79,9 @@ fn by_siblings(
     Some(warning(entry.place, message))
 }
 
-fn is_covered(entry: &RuleEntry, by: &Conditions, events: Kinds) -> bool {
+fn is_covered(entry: &RuleEntry, by: &Rule, events: Kinds) -> bool {
     matches!(
-        never_fires(&entry.conditions, events, &[(0, by)]),
+        never_fires(&entry.rule, events, &[(0, by)]),
         Some(Reason::Covered { .. })
     )
 }
@@ -87,10 +89,15 @@ fn is_covered(entry: &RuleEntry, by: &Conditions, events: Kinds) -> bool {
 /// What a rule's own conditions make impossible.
 fn said(reason: &Reason) -> Option<String> {
     match reason {
-        Reason::LoadedImageOfOtherKinds => Some(
-            "this rule can never fire: loaded_image is known of image_load alone, which its events \
-             leave out"
-                .to_owned(),
+        Reason::FieldOfOtherKinds { field, kinds } => {
+            let kinds: Vec<&str> = kinds.iter().filter_map(Kind::name).collect();
+            Some(format!(
+                "this rule can never fire: {field} is known of {} alone, which its events leave out",
+                kinds.join(", ")
+            ))
+        }
+        Reason::FieldsOfDifferentKinds => Some(
+            "this rule can never fire: no kind of event has all the fields it asks for".to_owned(),
         ),
         Reason::NotRecorded => Some(
             "this rule can never fire: the key `events` at the top leaves out every kind it is \
@@ -107,23 +114,23 @@ fn said(reason: &Reason) -> Option<String> {
 
 /// A rule about users none of whom this machine knows.
 fn by_user(entry: &RuleEntry, user_exists_fn: &dyn Fn(&str) -> bool) -> Option<Finding> {
-    let users = &entry.conditions.user;
     let can_be = |text: &str| is_id(text) || user_exists_fn(text);
-    let hopeless = !users.is_empty()
-        && users
+    let is_hopeless = |users: &&[Pattern]| {
+        users
             .iter()
-            .all(|user| user.is_literal() && !can_be(user.as_str()));
+            .all(|user| user.is_literal() && !can_be(user.as_str()))
+    };
+    let mut conditions = entry.rule.conditions.of_field(Program::user.name);
+    let users = conditions.find(is_hopeless)?;
     let names: Vec<&str> = users.iter().map(Pattern::as_str).collect();
-    hopeless.then(|| {
-        warning(
-            entry.place,
-            format!(
-                "this rule can never fire here: no user `{}` on this machine; write a user id or a \
-                 name that exists",
-                names.join("`, `")
-            ),
-        )
-    })
+    Some(warning(
+        entry.place,
+        format!(
+            "this rule can never fire here: no user `{}` on this machine; write a user id or a name \
+             that exists",
+            names.join("`, `")
+        ),
+    ))
 }
 
 /// Whether it is a user id as events carry it: a number or a Windows SID.

@@ -4,18 +4,17 @@
 
 use std::time::Duration;
 
-use event::Kind;
 use toml::de::DeTable;
 
 use super::reader::{Allowed, Reader, Section, Value};
 use super::{
     ALERT_ARGUMENTS_MAX, ARGUMENT_RATE, Alert, BUFFER_SIZE, Config, DETECT_BUDGET,
     DETECT_BUDGET_DEFAULT, Detect, EVENT_NAMES, FLUSH_INTERVAL, IMAGES, KEEP_FILES, LOG_AGE,
-    Limits, Log, METRICS_ADDRESS, OnLoss, PROCESSES, ROTATE_SIZE, RuleEntry, SEGMENT_SIZE,
-    STORE_SIZE, Store,
+    Limits, Log, METRICS_ADDRESS, OnLoss, PROCESSES, ROTATE_SIZE, SEGMENT_SIZE, STORE_SIZE, Store,
+    rules,
 };
 use crate::detect::Level;
-use crate::rules::{Conditions, Kinds, PATTERNS_MAX, Pattern};
+use crate::rules::Kinds;
 use crate::sensor::choice::Source;
 
 /// Reads a whole file.
@@ -35,10 +34,10 @@ pub(super) fn read(reader: &mut Reader<'_>, table: &DeTable<'_>) -> Config {
         read_events(reader, &value, &EVENT_NAMES, &mut config.events);
     }
     if let Some(value) = top.take("include") {
-        config.include = read_rules(reader, &value);
+        config.include = rules::read(reader, &value);
     }
     if let Some(value) = top.take("exclude") {
-        config.exclude = read_rules(reader, &value);
+        config.exclude = rules::read(reader, &value);
     }
     if let Some(mut section) = top.take_section(reader, "log") {
         read_log(reader, &mut section, &mut config.log);
@@ -199,7 +198,7 @@ fn read_limits(reader: &mut Reader<'_>, section: &mut Section<'_>, limits: &mut 
     }
 }
 
-fn read_events(
+pub(super) fn read_events(
     reader: &mut Reader<'_>,
     value: &Value<'_>,
     names: &[(&'static str, Kinds)],
@@ -221,86 +220,4 @@ fn read_events(
         );
     }
     *target = kinds;
-}
-
-fn read_rules(reader: &mut Reader<'_>, value: &Value<'_>) -> Vec<RuleEntry> {
-    let Some(items) = reader.tables(value) else {
-        return Vec::new();
-    };
-    items
-        .into_iter()
-        .map(|(span, section)| RuleEntry {
-            place: reader.place(span.start),
-            conditions: read_rule(reader, &span, section),
-        })
-        .collect()
-}
-
-fn read_rule(
-    reader: &mut Reader<'_>,
-    span: &std::ops::Range<usize>,
-    mut section: Section<'_>,
-) -> Conditions {
-    let mut conditions = Conditions::default();
-    let is_empty = section.is_empty();
-    if let Some(value) = section.take("events") {
-        read_events(reader, &value, &rule_event_names(), &mut conditions.events);
-    }
-    let patterns = [
-        ("image", &mut conditions.image),
-        ("command_line", &mut conditions.command_line),
-        ("user", &mut conditions.user),
-        ("loaded_image", &mut conditions.loaded_image),
-        ("path_scope", &mut conditions.path_scope),
-    ];
-    for (key, target) in patterns {
-        if let Some(value) = section.take(key) {
-            *target = read_patterns(reader, &value);
-        }
-    }
-    if is_empty {
-        let message = "a rule without a condition; give it image, command_line, user, \
-                       loaded_image, path_scope or events";
-        reader.error(span, message.to_owned());
-    }
-    section.finish(reader);
-    conditions
-}
-
-/// `process`, `thread` and `image`, and each kind by its own name.
-fn rule_event_names() -> Vec<(&'static str, Kinds)> {
-    let kinds = Kind::OBSERVED
-        .into_iter()
-        .filter_map(|kind| kind.name().map(|name| (name, Kinds::NONE.with(kind))));
-    EVENT_NAMES.into_iter().chain(kinds).collect()
-}
-
-/// A pattern or a list of patterns.
-fn read_patterns(reader: &mut Reader<'_>, value: &Value<'_>) -> Vec<Pattern> {
-    let Some(items) = reader.one_or_list(value) else {
-        return Vec::new();
-    };
-    if items.is_empty() {
-        reader.refuse(
-            value,
-            "an empty list matches nothing; leave the key out to match all",
-        );
-    }
-    if items.len() > PATTERNS_MAX {
-        reader.refuse_with(
-            value,
-            &format!("at most {PATTERNS_MAX} patterns are allowed"),
-        );
-    }
-    let mut patterns = Vec::with_capacity(items.len().min(PATTERNS_MAX));
-    for item in items.iter().take(PATTERNS_MAX) {
-        let Some(text) = reader.string(item) else {
-            continue;
-        };
-        match Pattern::new(text) {
-            Ok(pattern) => patterns.push(pattern),
-            Err(error) => reader.refuse_with(item, &error.to_string()),
-        }
-    }
-    patterns
 }

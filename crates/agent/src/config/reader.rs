@@ -3,6 +3,7 @@
 //! Each method reads one value into its target or leaves the target alone and says why, so that one
 //! pass over the file tells everything that is wrong with it.
 
+use std::borrow::Cow;
 use std::fmt::Debug;
 use std::net::SocketAddr;
 use std::ops;
@@ -14,7 +15,11 @@ use toml::de::{DeTable, DeValue};
 
 use super::{Finding, Place, Range, Severity};
 use crate::quantity;
+use crate::rules::System;
 use crate::suggestion;
+
+/// The most keys that are named to somebody who wrote another one.
+const NAMED_MAX: usize = 24;
 
 /// What a number must be beside in range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,8 +56,10 @@ impl<'d> Section<'d> {
         }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.table.is_empty()
+    /// Whether every key was asked for.
+    pub(super) fn is_known(&self) -> bool {
+        let mut keys = self.table.keys();
+        keys.all(|key| self.known.contains(&key.get_ref().as_ref()))
     }
 
     /// The value of `key`, where it is there; the key is known from then on.
@@ -88,6 +95,10 @@ impl<'d> Section<'d> {
             }
             let advice = match suggestion::closest(name, &self.known) {
                 Some(near) => format!("did you mean `{near}`?"),
+                None if self.known.len() > NAMED_MAX => {
+                    "it is no field of an event that a rule can ask for; CONFIGURATION lists them"
+                        .to_owned()
+                }
                 None => format!("known are {}", self.known.join(", ")),
             };
             let message = format!("unknown key `{}`; {advice}", self.whole_key(name));
@@ -108,19 +119,27 @@ impl<'d> Section<'d> {
 #[derive(Debug)]
 pub(super) struct Reader<'t> {
     text: &'t str,
+    /// Whose texts patterns are for.
+    pub(super) system: System,
     findings: Vec<Finding>,
 }
 
 impl<'t> Reader<'t> {
-    pub(super) const fn new(text: &'t str) -> Self {
+    pub(super) const fn new(text: &'t str, system: System) -> Self {
         Self {
             text,
+            system,
             findings: Vec::new(),
         }
     }
 
     pub(super) fn has_errors(&self) -> bool {
         !self.findings.is_empty()
+    }
+
+    /// How many findings there are.
+    pub(super) const fn finding_count(&self) -> usize {
+        self.findings.len()
     }
 
     pub(super) fn into_findings(mut self) -> Vec<Finding> {
@@ -352,6 +371,41 @@ impl<'t> Reader<'t> {
         }
     }
 
+    /// A string or a list of strings; numbers and truth values as well, as they are written, where `is_bare`.
+    pub(super) fn texts<'d>(
+        &mut self,
+        value: &Value<'d>,
+        is_bare: bool,
+    ) -> Option<Vec<(Value<'d>, Cow<'d, str>)>> {
+        let is_one = bare_text(value).is_some() && is_bare;
+        let items = if is_one {
+            vec![value.clone()]
+        } else {
+            self.one_or_list(value)?
+        };
+        let mut texts = Vec::with_capacity(items.len());
+        for item in items {
+            let text = match bare_text(&item).filter(|_| is_bare) {
+                Some(text) => Some(text),
+                None => self.string(&item).map(Cow::Borrowed),
+            };
+            texts.extend(text.map(|text| (item, text)));
+        }
+        Some(texts)
+    }
+
+    /// A table, or a list of tables, each with its place.
+    pub(super) fn one_or_more_tables<'d>(
+        &mut self,
+        value: &Value<'d>,
+    ) -> Option<Vec<(ops::Range<usize>, Section<'d>)>> {
+        if let DeValue::Table(table) = value.value.get_ref() {
+            let span = value.value.span();
+            return Some(vec![(span.clone(), Section::new(&value.key, table, span))]);
+        }
+        self.tables(value)
+    }
+
     /// The tables of `[[key]]`, each with its place.
     pub(super) fn tables<'d>(
         &mut self,
@@ -373,6 +427,18 @@ impl<'t> Reader<'t> {
             }
         }
         Some(sections)
+    }
+}
+
+/// A number in decimal or a truth value, as the trail writes it.
+fn bare_text<'d>(value: &Value<'d>) -> Option<Cow<'d, str>> {
+    match value.value.get_ref() {
+        DeValue::Boolean(truth) => Some(Cow::Borrowed(if *truth { "true" } else { "false" })),
+        DeValue::Integer(integer) => {
+            let number = u64::from_str_radix(integer.as_str(), integer.radix()).ok()?;
+            Some(Cow::Owned(number.to_string()))
+        }
+        _ => None,
     }
 }
 

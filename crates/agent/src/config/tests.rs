@@ -72,7 +72,7 @@ fn documented() -> Vec<&'static str> {
 #[test]
 fn the_documentation_tells_the_defaults_and_nothing_wrong() {
     let documented = documented();
-    assert_eq!(documented.len(), 6);
+    assert_eq!(documented.len(), 7);
     assert_eq!(
         Config::parse(documented[0]),
         (Config::default(), Vec::new())
@@ -304,8 +304,8 @@ fn all_findings_are_told_at_once_in_the_order_of_their_places() {
 
 #[test]
 fn more_rules_than_can_be_obeyed_are_refused() {
-    let text = "[[exclude]]\nloaded_image = \"/a\"\n".repeat(65);
-    assert!(finding(&text).contains("at most 64"));
+    let text = "[[exclude]]\nimage = \"/a\"\n".repeat(2049);
+    assert!(finding(&text).contains("at most 2048"));
 }
 
 #[test]
@@ -341,9 +341,52 @@ fn rules_about_what_cannot_be_are_named() {
     assert!(found[0].contains("no user `nobody-here`"), "{found:?}");
     let found = warnings("[[exclude]]\nloaded_image = \"/a\"\nevents = [\"thread\"]\n");
     assert!(
-        found[0].contains("loaded_image is known of image_load alone"),
+        found[0].contains("loaded_image is known of image_load, image_unload alone"),
         "{found:?}"
     );
+}
+
+#[test]
+fn a_rule_asks_for_fields_in_groups_and_has_a_name() {
+    let text = "[[include]]\nname = \"n\"\ntags = [\"t\"]\nexit_code = [1, 2]\n\
+                not = { image = \"/bin/A\", ignore_case = true }\n\
+                any = [{ signal = 9 }, { core_dumped = true }]\n";
+    let (config, findings) = Config::parse(text);
+    assert_eq!(findings, []);
+    let rule = &config.include[0].rule;
+    assert_eq!(rule.kinds(), Kinds::NONE.with(event::Kind::PROCESS_EXIT));
+    let label = rule.label.as_ref().unwrap();
+    assert_eq!(label.rule_name.as_deref(), Some("n"));
+    assert_eq!(label.tags.as_ref().unwrap()[0], "t".into());
+    let sizes = [&rule.conditions.any, &rule.conditions.not].map(Vec::len);
+    assert_eq!(sizes, [2, 1]);
+    let exit_code = rule.conditions.of_field("exit_code").next().unwrap();
+    let patterns: Vec<&str> = exit_code
+        .iter()
+        .map(crate::rules::Pattern::as_str)
+        .collect();
+    assert_eq!(patterns, ["1", "2"]);
+}
+
+#[test]
+fn what_no_rule_can_ask_is_refused() {
+    let refused = |rule: &str| finding(&format!("[[include]]\n{rule}\n"));
+    assert!(refused("parent_imag = \"/a\"").contains("did you mean `parent_image`?"));
+    assert!(refused("weather = \"fine\"").contains("no field of an event"));
+    assert!(refused("sequence = 7").contains("no field of an event"));
+    assert!(refused("exit_code = -1").contains("string"));
+    assert!(refused("exit_code = 1.5").contains("string"));
+    assert!(refused("name = \"only\"").contains("a rule without a condition"));
+    assert!(refused("image = \"/a\"\nname = \"\"").contains("1 to 256 bytes"));
+    assert!(refused("image = \"/a\"\ntags = []").contains("1 to 32 tags"));
+    assert!(refused("any = []").contains("an empty list asks for nothing"));
+    assert!(refused("any = [{}]").contains("a table without a condition"));
+    assert!(refused("any = [1]").contains("tables"));
+    assert!(refused("not = \"/a\"").contains("tables"));
+    let deep = format!("{}image = \"/a\"{}", "not = {".repeat(9), "}".repeat(9));
+    assert!(refused(&deep).contains("8 deep"));
+    let found = warnings("[[include]]\nexit_code = 1\nloaded_image = \"/a\"\n");
+    assert!(found[0].contains("no kind of event has all"), "{found:?}");
 }
 
 #[test]

@@ -55,19 +55,14 @@ impl Enricher {
             existing: header.flags.contains(Flags::EXISTING),
             details: None,
         });
-        let Notes { truncated, missing } = notes;
-        Enriched {
-            truncated,
-            missing,
-            ..self.about(header, body)
-        }
+        self.about(header, body, notes)
     }
 
     pub(super) fn image_unload(&mut self, header: &Header, unload: &image::Unload<'_>) -> Enriched {
         let image = self.images.path(unload.image, header.flags).text;
-        let mut missing = Vec::new();
+        let mut notes = Notes::default();
         if image.is_none() {
-            missing.push(("image".into(), missing::GONE.into()));
+            notes.lacks("image", missing::GONE);
         }
         let body = Body::ImageUnload(trail::ImageUnload {
             image,
@@ -75,10 +70,7 @@ impl Enricher {
             image_size: unload.image_size,
             kernel_image: header.flags.contains(Flags::KERNEL_IMAGE),
         });
-        Enriched {
-            missing,
-            ..self.about(header, body)
-        }
+        self.about(header, body, notes)
     }
 
     /// The path of an image. A sensor that looks for it later may know the file alone; that of the

@@ -3,6 +3,7 @@
 use event::{Extension, Flags, Header, process};
 
 use super::exit_status::ExitStatus;
+use super::parent::Notes;
 use super::{Enriched, Enricher};
 use crate::trail::{self, Body, missing};
 
@@ -13,7 +14,7 @@ impl Enricher {
         exit: process::Exit,
         extension: &Extension<'_>,
     ) -> Enriched {
-        let mut missing = Vec::new();
+        let mut notes = Notes::default();
         let process = self.processes.get(header.process_id, header.start_time);
         let program = process
             .filter(|process| self.losses.is_sure(process))
@@ -30,11 +31,11 @@ impl Enricher {
                 };
                 reason.into()
             });
-            missing.push(("image".into(), reason));
+            notes.lacks("image", reason);
         }
         let began = self.began(header);
         if began.is_none() {
-            missing.push(("run_time_ns".into(), missing::UNAVAILABLE.into()));
+            notes.lacks("run_time_ns", missing::UNAVAILABLE);
         }
         let (session, used) = match extension {
             Extension::Session(session) => (Some(session.session_id), None),
@@ -44,7 +45,7 @@ impl Enricher {
         // Windows' kernel is not asked, and there is no word of it.
         let usage = match used {
             None if cfg!(windows) => trail::Usage::default(),
-            used => usage_of(used.unwrap_or(&UNKNOWN), &mut missing),
+            used => usage_of(used.unwrap_or(&UNKNOWN), &mut notes),
         };
         let told = process.and_then(|process| process.session_id);
         let session_id = session.filter(|session| Some(*session) != told);
@@ -56,7 +57,7 @@ impl Enricher {
             } else {
                 missing::NEVER_RAN
             };
-            missing.push(("exit_code".into(), reason.into()));
+            notes.lacks("exit_code", reason);
         }
         let body = Body::ProcessExit(trail::ProcessExit {
             exit_code: told.then_some(status.exit_code),
@@ -67,13 +68,10 @@ impl Enricher {
             usage,
             session_id,
         });
-        let enriched = self.about(header, body);
+        let enriched = self.about(header, body, notes);
         self.processes
             .exited(header.process_id, header.start_time, header.time);
-        Enriched {
-            missing,
-            ..enriched
-        }
+        enriched
     }
 }
 
@@ -87,12 +85,12 @@ const UNKNOWN: process::Usage = process::Usage {
 };
 
 /// What the process used, as the trail tells it.
-fn usage_of(used: &process::Usage, missing: &mut Vec<(trail::Name, trail::Name)>) -> trail::Usage {
+fn usage_of(used: &process::Usage, notes: &mut Notes) -> trail::Usage {
     let (user_time, system_time) = times(used).unzip();
     let mut told = |field: &'static str, number: Option<u64>| {
         let number = number.filter(|number| *number != process::Usage::UNKNOWN);
         if number.is_none() {
-            missing.push((field.into(), missing::UNAVAILABLE.into()));
+            notes.lacks(field, missing::UNAVAILABLE);
         }
         number
     };
@@ -159,15 +157,15 @@ mod tests {
 
     #[test]
     fn what_is_not_known_is_missing_and_the_rest_is_told() {
-        let mut missing = Vec::new();
+        let mut notes = Notes::default();
         let used = process::Usage {
             peak_memory: 4_096,
             ..UNKNOWN
         };
-        let usage = usage_of(&used, &mut missing);
+        let usage = usage_of(&used, &mut notes);
         assert_eq!(usage.peak_memory, Some(4_096));
         assert_eq!(usage.user_time_ns, None);
-        let names: Vec<_> = missing.iter().map(|(field, _)| field.as_ref()).collect();
+        let names: Vec<_> = notes.missing.iter().map(|(field, _)| &**field).collect();
         assert_eq!(
             names,
             [

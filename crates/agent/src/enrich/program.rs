@@ -7,7 +7,7 @@ use event::{Extension, Flags, Header, Place, Scope, process};
 
 use super::image_path::{ImagePath, ImagePaths, path, shown, split};
 use super::user::{Name as UserName, Users, sid_text};
-use crate::rules::Unsure;
+use crate::rules::Runs;
 use crate::sys::processes;
 use crate::trail::{self, Name, Text, UserId, missing};
 
@@ -143,12 +143,13 @@ impl Program {
         self.missing_reason("image").as_deref() == Some(missing::LOST)
     }
 
-    /// What rules cannot judge by: the name of a user that is not known yet, the end of a command line
-    /// that was cut.
-    pub fn unsure(&self) -> Unsure {
-        Unsure {
-            user: self.missing_reason("user").as_deref() == Some(missing::UNANSWERED),
-            command_line: self.is_cut("command_line"),
+    /// As rules see it.
+    pub fn runs(&self) -> Runs<'_> {
+        Runs {
+            program: &self.trail,
+            truncated: &self.truncated,
+            missing: &self.missing,
+            is_whole: self.is_whole(),
         }
     }
 

@@ -28,12 +28,7 @@ impl Enricher {
         if header.flags.contains(Flags::START_ADDRESS_UNAVAILABLE) {
             notes.lacks("start_address", missing::UNAVAILABLE);
         }
-        let Notes { truncated, missing } = notes;
-        Enriched {
-            truncated,
-            missing,
-            ..self.about(header, body)
-        }
+        self.about(header, body, notes)
     }
 
     /// Who made a thread of another process, which few do.
@@ -55,6 +50,6 @@ impl Enricher {
         let body = Body::ThreadExit(trail::ThreadExit {
             thread_id: header.thread_id,
         });
-        self.about(header, body)
+        self.about(header, body, Notes::default())
     }
 }

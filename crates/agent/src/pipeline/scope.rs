@@ -124,6 +124,7 @@ mod tests {
             process_key: ProcessKey(key),
             time: 0,
             body,
+            kept_by: None,
             truncated: Vec::new(),
             missing: Vec::new(),
             kept: true,

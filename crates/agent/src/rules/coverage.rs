@@ -3,26 +3,25 @@
 //! The answer errs on one side only: a rule named here can really never fire; one that is not named
 //! may still be hopeless in a way this does not see.
 
-use super::pattern::HAS_ESCAPE;
-use super::{Conditions, Kinds, Pattern};
+use super::conditions::{Conditions, FieldCondition, Rule};
+use super::field::LOADED_IMAGE;
+use super::pattern::{Form, System};
+use super::{Kinds, Pattern};
+use crate::trail::Program;
 
 /// Why `rule` can never make a difference, seen from its conditions alone.
 ///
 /// `others` are the rules that could take everything from it, each with its number: for an include
 /// rule all exclude rules, for an exclude rule the other exclude rules. `recorded` are the kinds
 /// that `events` leaves in.
-pub fn never_fires(
-    rule: &Conditions,
-    recorded: Kinds,
-    others: &[(usize, &Conditions)],
-) -> Option<Reason> {
+pub fn never_fires(rule: &Rule, recorded: Kinds, others: &[(usize, &Rule)]) -> Option<Reason> {
     if rule.kinds().is_empty() {
-        return Some(Reason::LoadedImageOfOtherKinds);
+        return Some(no_kind(rule));
     }
     if rule.kinds().intersection(recorded).is_empty() {
         return Some(Reason::NotRecorded);
     }
-    if let Some((field, pattern)) = hopeless_path(rule) {
+    if let Some((field, pattern)) = hopeless_path(&rule.conditions) {
         return Some(Reason::NotAbsolute {
             field,
             pattern: pattern.clone(),
@@ -38,8 +37,15 @@ pub fn never_fires(
 /// Why a rule can never fire.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// It asks for `loaded_image` and for kinds other than `image_load`.
-    LoadedImageOfOtherKinds,
+    /// It asks for a field that no event of its kinds has.
+    FieldOfOtherKinds {
+        /// The field.
+        field: &'static str,
+        /// The kinds that have it.
+        kinds: Kinds,
+    },
+    /// It asks for fields that no kind has together.
+    FieldsOfDifferentKinds,
     /// `events` leaves out every kind it is about.
     NotRecorded,
     /// A path pattern that no absolute path can match, and no other pattern beside it.
@@ -56,60 +62,91 @@ pub enum Reason {
     },
 }
 
+/// Why there is no kind that a rule is about.
+fn no_kind(rule: &Rule) -> Reason {
+    let strange = |it: &&FieldCondition| it.field.kinds.intersection(rule.events).is_empty();
+    match rule.conditions.fields.iter().find(strange) {
+        Some(FieldCondition { field, .. }) => Reason::FieldOfOtherKinds {
+            field: field.name,
+            kinds: field.kinds,
+        },
+        None => Reason::FieldsOfDifferentKinds,
+    }
+}
+
 /// A path condition of which no pattern can match an absolute path.
-fn hopeless_path(rule: &Conditions) -> Option<(&'static str, &Pattern)> {
-    [("image", &rule.image), ("loaded_image", &rule.loaded_image)]
-        .into_iter()
-        .find(|(_, patterns)| !patterns.is_empty() && !patterns.iter().any(can_match_absolute_path))
-        .and_then(|(field, patterns)| patterns.first().map(|first| (field, first)))
+fn hopeless_path(conditions: &Conditions) -> Option<(&'static str, &Pattern)> {
+    let is_hopeless = |it: &&FieldCondition| {
+        it.field.is_path() && !it.patterns.iter().any(can_match_absolute_path)
+    };
+    let hopeless = conditions.fields.iter().find(is_hopeless)?;
+    let first = hopeless.patterns.first()?;
+    Some((hopeless.field.name, first))
 }
 
 /// Whether the first character lets an absolute path in.
 pub(super) fn can_match_absolute_path(pattern: &Pattern) -> bool {
     let text = pattern.as_str();
-    let has_drive = cfg!(windows) && text.as_bytes().get(1) == Some(&b':');
+    let has_drive = pattern.system == System::Windows && text.as_bytes().get(1) == Some(&b':');
     has_drive || text.starts_with(['/', '*', '?', '[', '{', '\\'])
 }
 
-/// Whether everything `rule` matches of `kinds` is matched by `wide`.
-fn covers(wide: &Conditions, rule: &Conditions, kinds: Kinds) -> bool {
-    wide.kinds().covers(kinds)
-        && condition_covers(&wide.image, &rule.image)
-        && condition_covers(&wide.command_line, &rule.command_line)
-        && condition_covers(&wide.user, &rule.user)
-        && condition_covers(&wide.loaded_image, &rule.loaded_image)
-        && scope_covers(wide, rule)
+/// Whether everything `rule` matches of `kinds` is matched by `wide`. Groups are not looked into: with
+/// one a rule covers none but its like.
+fn covers(wide: &Rule, rule: &Rule, kinds: Kinds) -> bool {
+    if !wide.kinds().covers(kinds) {
+        return false;
+    }
+    let (wide, narrow) = (&wide.conditions, &rule.conditions);
+    if wide == narrow {
+        return true;
+    }
+    let is_covered = |it: &FieldCondition| {
+        let mut narrow = narrow.of_field(it.field.name);
+        narrow.any(|patterns| condition_covers(it.field.form(), &it.patterns, patterns))
+    };
+    !wide.has_groups() && wide.fields.iter().all(is_covered) && scope_covers(wide, narrow)
 }
 
 /// Whether `wide` speaks of every tree that `rule` speaks of. A rule with a path that names none
 /// speaks of the host's.
 fn scope_covers(wide: &Conditions, rule: &Conditions) -> bool {
-    let asks_for_path = |rule: &Conditions| !rule.image.is_empty() || !rule.loaded_image.is_empty();
     match (wide.path_scope.is_empty(), rule.path_scope.is_empty()) {
         (true, true) => true,
-        (true, false) => !asks_for_path(wide),
+        (true, false) => !wide.asks_for_path(),
         (false, true) => false,
-        (false, false) => condition_covers(&wide.path_scope, &rule.path_scope),
+        (false, false) => {
+            condition_covers(Form::Text, &wide.path_scope, &rule.path_scope)
+                && paths_of(wide) == paths_of(rule)
+        }
     }
 }
 
-/// Whether every text `narrow` lets in is let in by `wide`; no pattern lets every text in.
-fn condition_covers(wide: &[Pattern], narrow: &[Pattern]) -> bool {
-    if wide.is_empty() {
-        return true;
-    }
+/// The paths of whose scope a rule speaks.
+fn paths_of(conditions: &Conditions) -> [bool; 2] {
+    let asks = |name| conditions.of_field(name).next().is_some();
+    let (own, loaded) = (asks(Program::image.name), asks(LOADED_IMAGE));
+    [own || !loaded, loaded]
+}
+
+/// Whether every text `narrow` lets in is let in by `wide`.
+fn condition_covers(form: Form, wide: &[Pattern], narrow: &[Pattern]) -> bool {
     !narrow.is_empty()
-        && narrow
-            .iter()
-            .all(|pattern| wide.iter().any(|other| pattern_covers(other, pattern)))
+        && narrow.iter().all(|pattern| {
+            wide.iter()
+                .any(|other| pattern_covers(form, other, pattern))
+        })
 }
 
 /// Whether every text `narrow` matches is matched by `wide`.
-pub(super) fn pattern_covers(wide: &Pattern, narrow: &Pattern) -> bool {
+pub(super) fn pattern_covers(form: Form, wide: &Pattern, narrow: &Pattern) -> bool {
     if wide == narrow {
         return true;
     }
-    match (tokens(wide), tokens(narrow)) {
+    if (wide.system, wide.ignores_case) != (narrow.system, narrow.ignores_case) {
+        return false;
+    }
+    match (tokens(form, wide), tokens(form, narrow)) {
         (Some(wide), Some(narrow)) => tokens_cover(&wide, &narrow),
         _ => false,
     }
@@ -123,7 +160,7 @@ enum Token {
 }
 
 /// The pattern as tokens, or `None` where it has more than `*`, `?` and bytes.
-fn tokens(pattern: &Pattern) -> Option<Vec<Token>> {
+fn tokens(form: Form, pattern: &Pattern) -> Option<Vec<Token>> {
     let text = pattern.as_str();
     // `/**` at the end means what `/*` means; elsewhere `**` may swallow a `/`.
     let text = match text.strip_suffix("/**") {
@@ -140,8 +177,8 @@ fn tokens(pattern: &Pattern) -> Option<Vec<Token>> {
             b'*' => Token::AnyRun,
             b'?' => Token::AnyByte,
             b'[' | b'{' | b'}' => return None,
-            b'\\' if HAS_ESCAPE => Token::Byte(bytes.next()?),
-            b'\\' => Token::Byte(b'/'),
+            b'\\' if pattern.system.has_escape() => Token::Byte(bytes.next()?),
+            b'\\' if form == Form::Path => Token::Byte(b'/'),
             _ => Token::Byte(byte),
         };
         // `*?` means what `?*` means; one order makes the two comparable.

@@ -5,8 +5,8 @@
 //! of a class, `{a,b}` either, `\` takes the next character as it is. A pattern matches the whole
 //! text, case matters.
 //!
-//! On Windows paths are what that system takes for the same: `\` and `/` are one, neither is an
-//! escape, and case does not matter.
+//! On Windows `\` is no escape and case does not matter; in a path `\` and `/` are one, as they are to
+//! that system. In other texts they are not: `/c` begins a switch, and `\c` does not.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -15,17 +15,48 @@ use globset::{Glob, GlobBuilder};
 use regex_automata::meta::{BuildError, Regex};
 use regex_automata::util::syntax;
 
-use crate::trail::Text;
-
 /// The most bytes of one pattern.
 pub const PATTERN_SIZE_MAX: usize = 4096;
 
-/// Whether `\` takes the next character as it is; on Windows it stands between directories.
-pub(super) const HAS_ESCAPE: bool = !cfg!(windows);
+/// Whose texts patterns are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum System {
+    /// Case matters, and `\` takes the next character as it is.
+    Unix,
+    /// Neither does.
+    Windows,
+}
+
+impl System {
+    /// The one this program runs on.
+    pub const HERE: Self = if cfg!(windows) {
+        Self::Windows
+    } else {
+        Self::Unix
+    };
+
+    /// Whether `\` takes the next character as it is; on Windows it stands between directories.
+    pub(super) const fn has_escape(self) -> bool {
+        matches!(self, Self::Unix)
+    }
+}
+
+/// What a pattern is compared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// A path, in which Windows has two separators for one.
+    Path,
+    /// Any other text.
+    Text,
+}
 
 /// A pattern that was understood.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pattern(Glob);
+pub struct Pattern {
+    text: String,
+    pub(super) system: System,
+    pub(super) ignores_case: bool,
+}
 
 /// Why a pattern was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -45,40 +76,78 @@ pub enum InvalidPattern {
 }
 
 impl Pattern {
-    /// Understands `text`.
+    /// Understands `text`, for this system.
     pub fn new(text: &str) -> Result<Self, InvalidPattern> {
+        Self::of(System::HERE, text, false)
+    }
+
+    /// Understands `text`, for a system; case does not matter on Windows in any case.
+    pub fn of(system: System, text: &str, ignores_case: bool) -> Result<Self, InvalidPattern> {
         if text.is_empty() {
             return Err(InvalidPattern::Empty);
         }
         if text.len() > PATTERN_SIZE_MAX {
             return Err(InvalidPattern::TooLong(text.len()));
         }
-        let glob = GlobBuilder::new(text)
-            .literal_separator(false)
-            .backslash_escape(HAS_ESCAPE)
-            .case_insensitive(cfg!(windows))
-            .empty_alternates(true)
-            .build()
-            .map_err(|error| InvalidPattern::Syntax(error.kind().to_string()))?;
-        if has_class_beyond_ascii(text) {
+        let pattern = Self {
+            text: text.to_owned(),
+            system,
+            ignores_case: ignores_case || system == System::Windows,
+        };
+        pattern.glob(Form::Path)?;
+        if pattern.has_class_beyond_ascii() {
             return Err(InvalidPattern::ClassBeyondAscii);
         }
-        Ok(Self(glob))
+        Ok(pattern)
+    }
+
+    /// The same of every system: which of `\` and `/` it takes for a separator depends on where
+    /// `globset` was built, so it is shown but one of them.
+    fn glob(&self, form: Form) -> Result<Glob, InvalidPattern> {
+        let text: Cow<'_, str> = match (self.system, form) {
+            (System::Unix, _) => Cow::Borrowed(&*self.text),
+            (System::Windows, Form::Path) => Cow::Owned(self.text.replace('\\', "/")),
+            (System::Windows, Form::Text) => Cow::Owned(with_backslash_as_class(&self.text)),
+        };
+        let glob = GlobBuilder::new(&text)
+            .literal_separator(false)
+            .backslash_escape(self.system.has_escape())
+            .case_insensitive(self.ignores_case)
+            .empty_alternates(true)
+            .build();
+        glob.map_err(|error| InvalidPattern::Syntax(error.kind().to_string()))
     }
 
     /// The pattern as it was written.
     pub fn as_str(&self) -> &str {
-        self.0.glob()
+        &self.text
     }
 
     /// Whether it has no wildcard, so that it matches one text alone.
     pub fn is_literal(&self) -> bool {
         let is_special = |character| match character {
             '*' | '?' | '[' | '{' => true,
-            '\\' => HAS_ESCAPE,
+            '\\' => self.system.has_escape(),
             _ => false,
         };
         !self.as_str().contains(is_special)
+    }
+
+    /// Call it on a pattern with a known syntax.
+    fn has_class_beyond_ascii(&self) -> bool {
+        let mut in_class = false;
+        let mut escaped = false;
+        for character in self.text.chars() {
+            match character {
+                _ if escaped => escaped = false,
+                '\\' if self.system.has_escape() && !in_class => escaped = true,
+                '[' => in_class = true,
+                ']' => in_class = false,
+                _ if in_class && !character.is_ascii() => return true,
+                _ => {}
+            }
+        }
+        false
     }
 }
 
@@ -88,21 +157,24 @@ impl fmt::Display for Pattern {
     }
 }
 
-/// Call it on a pattern with a known syntax.
-fn has_class_beyond_ascii(text: &str) -> bool {
+/// A Windows pattern in which each `\` outside of a class is a class of its own, which is that very
+/// character everywhere.
+fn with_backslash_as_class(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
     let mut in_class = false;
-    let mut escaped = false;
     for character in text.chars() {
         match character {
-            _ if escaped => escaped = false,
-            '\\' if HAS_ESCAPE && !in_class => escaped = true,
             '[' => in_class = true,
             ']' => in_class = false,
-            _ if in_class && !character.is_ascii() => return true,
+            '\\' if !in_class => {
+                shown.push_str("[\\]");
+                continue;
+            }
             _ => {}
         }
+        shown.push(character);
     }
-    false
+    shown
 }
 
 /// The most memory of one set's automaton, in bytes.
@@ -111,15 +183,30 @@ const AUTOMATON_SIZE_MAX: usize = 10 << 20;
 /// The patterns of one condition, any of which may match. One automaton for all of them, and not a
 /// `GlobSet`, which takes texts for paths: it finds no name in `..` that `?.` could match.
 #[derive(Clone, Debug, Default)]
-pub struct PatternSet(Option<Regex>);
+pub struct PatternSet {
+    set: Option<Regex>,
+    /// Whether `\` of a text is to be seen as `/`.
+    has_two_separators: bool,
+}
+
+/// Why patterns that are right each by itself make no set.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct TooLarge(Box<BuildError>);
 
 impl PatternSet {
-    /// The automaton of these patterns; an error where it would be too large.
-    pub fn new(patterns: &[Pattern]) -> Result<Self, Box<BuildError>> {
+    /// The automaton of these patterns of paths; an error where it would be too large.
+    pub fn new(patterns: &[Pattern]) -> Result<Self, TooLarge> {
+        Self::of(Form::Path, patterns)
+    }
+
+    pub(super) fn of(form: Form, patterns: &[Pattern]) -> Result<Self, TooLarge> {
         if patterns.is_empty() {
-            return Ok(Self(None));
+            return Ok(Self::default());
         }
-        let expressions: Vec<&str> = patterns.iter().map(|it| it.0.regex()).collect();
+        // A pattern that was understood has this form as well.
+        let globs = patterns.iter().filter_map(|it| it.glob(form).ok());
+        let expressions: Vec<String> = globs.map(|glob| glob.regex().to_owned()).collect();
         let bytes = syntax::Config::new().utf8(false).dot_matches_new_line(true);
         let limits = Regex::config()
             .utf8_empty(false)
@@ -127,47 +214,63 @@ impl PatternSet {
             .hybrid_cache_capacity(AUTOMATON_SIZE_MAX);
         let mut builder = Regex::builder();
         let builder = builder.syntax(bytes).configure(limits);
-        let set = builder.build_many(&expressions)?;
-        Ok(Self(Some(set)))
+        let set = builder.build_many(&expressions);
+        let of_windows = patterns.iter().any(|it| it.system == System::Windows);
+        Ok(Self {
+            set: Some(set.map_err(|error| TooLarge(Box::new(error)))?),
+            has_two_separators: of_windows && form == Form::Path,
+        })
     }
 
     pub(super) const fn is_empty(&self) -> bool {
-        self.0.is_none()
+        self.set.is_none()
     }
 
     /// Whether one of them matches the whole text.
     pub fn matches(&self, text: &[u8]) -> bool {
-        self.0
-            .as_ref()
-            .is_some_and(|set| set.is_match(&*with_one_separator(text)))
-    }
-
-    /// Whether there is no pattern, or `text` is there and matches one.
-    pub(super) fn allows(&self, text: Option<&Text>) -> bool {
-        self.is_empty() || text.is_some_and(|text| self.matches(text.as_bytes()))
+        let Some(set) = &self.set else {
+            return false;
+        };
+        if self.has_two_separators && text.contains(&b'\\') {
+            let one = |byte: &u8| if *byte == b'\\' { b'/' } else { *byte };
+            return set.is_match(&text.iter().map(one).collect::<Vec<u8>>());
+        }
+        set.is_match(text)
     }
 }
 
-/// The text as patterns see it: with `/` for both separators where there are two.
-fn with_one_separator(text: &[u8]) -> Cow<'_, [u8]> {
-    if !cfg!(windows) || !text.contains(&b'\\') {
-        return Cow::Borrowed(text);
-    }
-    let one = |byte: &u8| if *byte == b'\\' { b'/' } else { *byte };
-    Cow::Owned(text.iter().map(one).collect())
-}
-
-#[cfg(windows)]
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn set(form: Form, pattern: &str) -> PatternSet {
+        let pattern = Pattern::of(System::Windows, pattern, false).unwrap();
+        PatternSet::of(form, &[pattern]).unwrap()
+    }
+
     #[test]
-    fn a_path_matches_whatever_its_case_and_separators() {
+    fn a_path_of_windows_matches_whatever_its_case_and_separators() {
         for pattern in [r"C:\Windows\*", "c:/windows/*", r"*\System32\CMD.exe"] {
-            let set = PatternSet::new(&[Pattern::new(pattern).unwrap()]).unwrap();
+            let set = set(Form::Path, pattern);
             assert!(set.matches(br"C:\Windows\System32\cmd.exe"), "{pattern}");
             assert!(!set.matches(br"D:\cmd.exe"), "{pattern}");
         }
+    }
+
+    /// `*\c *` would have matched the switch of every `cmd /c`.
+    #[test]
+    fn the_separators_of_other_texts_are_two() {
+        let set = |pattern| set(Form::Text, pattern);
+        assert!(set("* /c *").matches(b"CMD /C dir"));
+        assert!(!set(r"* \c *").matches(b"cmd /c dir"));
+        assert!(set(r"*\Temp[\/]*").matches(br"cmd c:\temp\x"));
+        assert!(set(r"*[*]?\").matches(br"del *x\"));
+    }
+
+    #[test]
+    fn case_may_be_ignored_elsewhere_as_well() {
+        let pattern = Pattern::of(System::Unix, "/Usr/*", true).unwrap();
+        let set = PatternSet::new(&[pattern]).unwrap();
+        assert!(set.matches(b"/uSR/x") && !set.matches(b"\\usr\\x"));
     }
 }

@@ -41,7 +41,7 @@ pub fn events() -> io::Result<Vec<Event>> {
             process_id: told.process_id,
             process_key: told.process_key,
             body: told.body,
-            kept_by: None,
+            kept_by: told.kept_by,
             truncated: told.truncated,
             missing: told.missing,
             further: Further::default(),

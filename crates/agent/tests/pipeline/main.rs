@@ -3,6 +3,7 @@
 
 mod alert;
 mod context;
+mod rules;
 mod stage;
 mod windows;
 
@@ -549,50 +550,6 @@ fn what_a_process_ran_before_a_loss_is_not_told_after_it() {
         assert_eq!((image(event), is_lost(event)), (None, true), "{event:?}");
     }
     assert_eq!(image(&events[9]), Some("/new"));
-}
-
-// The rules left out what a process did because of the program it ran no more.
-#[cfg(target_os = "linux")]
-#[test]
-fn no_rule_leaves_out_what_may_be_another_program_since_a_loss() {
-    let of_image = |pattern| systrail::rules::Conditions {
-        image: vec![systrail::rules::Pattern::new(pattern).unwrap()],
-        ..systrail::rules::Conditions::default()
-    };
-    let script = || {
-        vec![
-            fork(TICK, 1, 10),
-            exec(2 * TICK, 10, b"old\0", b"old\0"),
-            lost(3 * TICK, Kind::PROCESS_EXEC, 1),
-            fork(4 * TICK, 10, 11),
-            exit(5 * TICK, 10, 0),
-        ]
-    };
-    for rules in [
-        Rules::new(&[], &[of_image("/old")]),
-        Rules::new(&[of_image("/new")], &[]),
-    ] {
-        let settings = Settings {
-            rules: rules.unwrap(),
-            ..settings()
-        };
-        let (events, account) = record_with(settings, vec![script()]);
-        let told = kinds(&events);
-        assert!(told.ends_with(&[
-            Kind::LOST,
-            Kind::PROCESS_START,
-            Kind::PROCESS_EXIT,
-            Kind::SENSOR_STOP
-        ]));
-        assert_eq!(
-            account
-                .kinds
-                .by_kind()
-                .map(|(_, count)| count.excluded)
-                .sum::<u64>(),
-            1
-        );
-    }
 }
 
 // A child that was made after a loss was told to run what its creator executed only later.

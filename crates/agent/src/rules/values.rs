@@ -1,0 +1,318 @@
+//! What the fields hold that rules ask for, of one program or of one event.
+
+use std::collections::HashMap;
+use std::io::Write as _;
+
+use event::{Kind, ProcessKey};
+use foldhash::fast::RandomState;
+
+use super::field;
+use super::pattern::PatternSet;
+use crate::trail::schema::{Declared as _, Field};
+use crate::trail::value::Value;
+use crate::trail::visit::Visitor;
+use crate::trail::{self, Body, Name, Program, Text, UserId, missing};
+
+/// The most fields that all rules together may ask for; there are hardly more.
+pub(super) const FIELDS_MAX: usize = 96;
+
+/// What is known of a field.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Known<'e> {
+    /// The event will tell.
+    Later,
+    /// It is there or was, and nobody can say what it holds, or not all of it.
+    Unsure,
+    /// It is not there.
+    Absent,
+    /// It is there.
+    Is(Value<'e>),
+}
+
+/// The places of the fields that some rules ask for.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Places {
+    by_name: HashMap<&'static str, usize, RandomState>,
+    /// Whether the program tells the field, place by place.
+    is_of_program: Vec<bool>,
+}
+
+impl Places {
+    /// The place of a field, which has one from now on; `None` where there are too many.
+    pub(super) fn of(&mut self, name: &'static str, is_of_program: bool) -> Option<usize> {
+        if let Some(place) = self.by_name.get(name) {
+            return Some(*place);
+        }
+        let place = self.is_of_program.len();
+        if place >= FIELDS_MAX {
+            return None;
+        }
+        self.by_name.insert(name, place);
+        self.is_of_program.push(is_of_program);
+        Some(place)
+    }
+}
+
+/// What a process runs, as far as it is known.
+#[derive(Clone, Copy, Debug)]
+pub struct Runs<'e> {
+    /// The program.
+    pub program: &'e Program,
+    /// The fields of it that were cut.
+    pub truncated: &'e [Name],
+    /// Those that could not be had.
+    pub missing: &'e [(Name, Name)],
+    /// Whether its arguments are still known.
+    pub is_whole: bool,
+}
+
+impl<'e> Runs<'e> {
+    /// A program of which all is known.
+    pub const fn whole(program: &'e Program) -> Self {
+        Self {
+            program,
+            truncated: &[],
+            missing: &[],
+            is_whole: true,
+        }
+    }
+}
+
+/// What an event tells.
+#[derive(Clone, Copy, Debug)]
+pub struct Told<'e> {
+    /// What happened.
+    pub body: &'e Body,
+    /// Fields that were cut.
+    pub truncated: &'e [Name],
+    /// Fields that could not be had.
+    pub missing: &'e [(Name, Name)],
+    /// Whether the process is replacing its program: what was known of it is of the one before.
+    pub is_executing: bool,
+}
+
+/// The values, place by place.
+#[derive(Debug)]
+pub(super) struct Values<'p, 'e> {
+    places: &'p Places,
+    known: [Known<'e>; FIELDS_MAX],
+    kind: Kind,
+}
+
+impl<'p, 'e> Values<'p, 'e> {
+    /// Those of a program alone; nothing is known where it is not.
+    pub(super) fn of_program(places: &'p Places, runs: Option<Runs<'e>>) -> Self {
+        let mut values = Self {
+            places,
+            known: [Known::Later; FIELDS_MAX],
+            kind: Kind::PROCESS_EXEC,
+        };
+        values.runs(runs);
+        values
+    }
+
+    /// Those of an event, and of what its process runs.
+    pub(super) fn of_event(places: &'p Places, runs: Option<Runs<'e>>, told: Told<'e>) -> Self {
+        let mut values = Self {
+            places,
+            known: [Known::Absent; FIELDS_MAX],
+            kind: Kind::PROCESS_EXEC,
+        };
+        if told.is_executing {
+            values.program_is(Known::Unsure);
+        } else {
+            values.runs(runs);
+            // The image's own, where an image is told.
+            if let Some(runs) = runs {
+                runs.program.visit(&mut values);
+            }
+        }
+        values.kind = told.body.kind();
+        told.body.visit(&mut values);
+        values.note(told.truncated, told.missing);
+        if told.is_executing {
+            values.new_program(told.body);
+        }
+        values
+    }
+
+    pub(super) fn get(&self, place: usize) -> Known<'e> {
+        self.known.get(place).copied().unwrap_or(Known::Absent)
+    }
+
+    /// What the process runs, where an event does not say it itself.
+    fn runs(&mut self, runs: Option<Runs<'e>>) {
+        let Some(runs) = runs else {
+            self.program_is(Known::Unsure);
+            return;
+        };
+        self.program_is(Known::Absent);
+        for (name, place) in &self.places.by_name {
+            let is_of_program = self.places.is_of_program.get(*place) == Some(&true);
+            let is_of_arguments =
+                [Program::command_line.name, Program::arguments.name].contains(name);
+            if is_of_program && is_of_arguments && !runs.is_whole {
+                self.set(*place, Known::Unsure);
+            }
+        }
+        let mut of_program = OfProgram(self);
+        runs.program.visit(&mut of_program);
+        self.note(runs.truncated, runs.missing);
+    }
+
+    fn program_is(&mut self, known: Known<'e>) {
+        for (place, is_of_program) in self.places.is_of_program.iter().enumerate() {
+            if *is_of_program && let Some(value) = self.known.get_mut(place) {
+                *value = known;
+            }
+        }
+    }
+
+    /// The program that is being executed is the one the image is loaded into.
+    fn new_program(&mut self, body: &'e Body) {
+        let Body::ImageLoad(load) = body else {
+            return;
+        };
+        let (Some(new), Some(place)) = (
+            &load.process_image,
+            self.places.by_name.get(Program::image.name).copied(),
+        ) else {
+            return;
+        };
+        self.set(place, Known::Is(Value::SystemText(new)));
+        let own = load.image.as_ref().is_some_and(|image| image == new);
+        let scope = load.path_scope.as_deref().filter(|_| own);
+        if let Some(place) = self.places.by_name.get(Program::path_scope.name).copied() {
+            let known = scope.map_or(Known::Absent, |scope| Known::Is(Value::Text(scope)));
+            self.set(place, known);
+        }
+    }
+
+    /// What is said of the fields themselves.
+    fn note(&mut self, truncated: &[Name], missing: &[(Name, Name)]) {
+        for name in truncated {
+            // Of a path that was cut its begin tells, as the scope does.
+            if let Some(place) = self.place(name)
+                && name != Program::image.name
+            {
+                self.set(place, Known::Unsure);
+            }
+        }
+        for (name, reason) in missing {
+            let Some(place) = self.place(name) else {
+                continue;
+            };
+            let may_be_there = [
+                missing::GONE,
+                missing::LOST,
+                missing::UNANSWERED,
+                missing::CHANGED,
+            ];
+            if may_be_there.contains(&&**reason) && matches!(self.get(place), Known::Absent) {
+                self.set(place, Known::Unsure);
+            }
+        }
+    }
+
+    fn place(&self, name: &str) -> Option<usize> {
+        let name = field::name_in_rules(self.kind, name)?;
+        self.places.by_name.get(name).copied()
+    }
+
+    fn set(&mut self, place: usize, known: Known<'e>) {
+        if let Some(value) = self.known.get_mut(place) {
+            *value = known;
+        }
+    }
+
+    fn take(&mut self, declared: &'static Field, value: Value<'e>) {
+        if let Some(name) = field::name_in_rules(self.kind, declared.name)
+            && let Some(place) = self.places.by_name.get(name)
+        {
+            self.set(*place, Known::Is(value));
+        }
+    }
+}
+
+/// Takes no more of a program than what is the same in every event.
+struct OfProgram<'v, 'p, 'e>(&'v mut Values<'p, 'e>);
+
+/// A visitor that hands each value to `take`.
+macro_rules! take {
+    ($($method:ident: $type:ty => $value:ident;)+) => {
+        $(
+            fn $method(&mut self, field: &'static Field, value: $type) {
+                self.take(field, Value::$value(value));
+            }
+        )+
+        fn time(&mut self, _field: &'static Field, _value: trail::Time) {}
+        fn kind(&mut self, _field: &'static Field, _value: Kind) {}
+        fn account(&mut self, _field: &'static Field, _value: &'e trail::account::Account) {}
+        fn names(&mut self, _field: &'static Field, _value: &'e [Name]) {}
+        fn reasons(&mut self, _field: &'static Field, _value: &'e [(Name, Name)]) {}
+    };
+}
+macro_rules! visitor {
+    ($visitor:ty) => {
+        impl<'e> Visitor<'e> for $visitor {
+            take! {
+                number: u64 => Number;
+                truth: bool => Truth;
+                text: &'e str => Text;
+                system_text: &'e Text => SystemText;
+                texts: &'e [Text] => Texts;
+                key: ProcessKey => Key;
+                address: u64 => Address;
+                user_id: &'e UserId => UserId;
+            }
+        }
+    };
+}
+visitor!(Values<'_, 'e>);
+visitor!(OfProgram<'_, '_, 'e>);
+
+impl<'e> OfProgram<'_, '_, 'e> {
+    fn take(&mut self, declared: &'static Field, value: Value<'e>) {
+        let Some(place) = self.0.places.by_name.get(declared.name).copied() else {
+            return;
+        };
+        if self.0.places.is_of_program.get(place) == Some(&true) {
+            self.0.set(place, Known::Is(value));
+        }
+    }
+}
+
+/// Whether a value, as text, matches one of the patterns.
+pub(super) fn matches(patterns: &PatternSet, value: Value<'_>) -> bool {
+    match value {
+        Value::Text(text) => patterns.matches(text.as_bytes()),
+        Value::SystemText(text) => patterns.matches(text.as_bytes()),
+        Value::Texts(texts) => texts.iter().any(|text| patterns.matches(text.as_bytes())),
+        Value::UserId(UserId::Sid(sid)) => patterns.matches(sid.as_bytes()),
+        Value::UserId(UserId::Uid(uid)) => matches_shown(patterns, format_args!("{uid}")),
+        Value::Number(number) => matches_shown(patterns, format_args!("{number}")),
+        Value::Truth(truth) => matches_shown(patterns, format_args!("{truth}")),
+        Value::Key(key) => matches_shown(patterns, format_args!("{key}")),
+        Value::Address(address) => matches_shown(patterns, format_args!("{address:#x}")),
+        Value::Time(_)
+        | Value::Kind(_)
+        | Value::Account(_)
+        | Value::Names(_)
+        | Value::Reasons(_) => false,
+    }
+}
+
+/// The same of what is shown in a few characters, without memory of its own.
+fn matches_shown(patterns: &PatternSet, shown: std::fmt::Arguments<'_>) -> bool {
+    let mut buffer = [0; 32];
+    let mut rest = &mut buffer[..];
+    if rest.write_fmt(shown).is_err() {
+        return false;
+    }
+    let left = rest.len();
+    let text = buffer
+        .len()
+        .checked_sub(left)
+        .and_then(|size| buffer.get(..size));
+    text.is_some_and(|text| patterns.matches(text))
+}
