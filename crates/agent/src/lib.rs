@@ -13,6 +13,7 @@ pub mod dos_path;
 pub mod enrich;
 pub mod export;
 mod history;
+pub mod import_sysmon;
 pub mod job;
 pub mod metrics;
 pub mod moment;

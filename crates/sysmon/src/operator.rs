@@ -94,6 +94,16 @@ impl Operator {
         )
     }
 
+    /// What is compared or searched for: the items of a list, else the value itself.
+    pub fn wanted(self, value: &str) -> impl Iterator<Item = &str> {
+        let list = self.takes_list().then(|| items(value));
+        let items = list.into_iter().flatten().map(move |item| match self {
+            Self::IsAny => item.text,
+            _ => item.searched(),
+        });
+        items.chain((!self.takes_list()).then_some(value))
+    }
+
     /// Whether a field with this text meets it.
     pub fn matches(self, field: &str, value: &str) -> bool {
         let (field, value) = (folded(field), folded(value));

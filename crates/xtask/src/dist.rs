@@ -66,6 +66,7 @@ const DOCUMENTS: &[&str] = &[
     "docs/QUERY.md",
     "docs/STORE.md",
     "docs/STYLE.md",
+    "docs/SYSMON.md",
     "docs/TESTING.md",
     "docs/TRACES.md",
     "docs/TUNING.md",

@@ -8,6 +8,7 @@
 //! recording is waited for by the line `systrail: recording`, never by time.
 #![cfg(target_os = "linux")]
 
+mod config;
 mod job;
 mod messages;
 mod replay;
@@ -253,42 +254,6 @@ fn a_configuration_is_a_regular_file_or_open_already() {
         printed.ends_with("/dev/null: valid, 0 errors, 0 warnings\n"),
         "{printed}"
     );
-}
-
-#[test]
-fn config_check_tells_findings_on_standard_output() {
-    let directory = tempfile::tempdir().unwrap();
-    let good = file(directory.path(), "good.toml", "source = \"perf\"\n");
-    let checked = output([OsStr::new("config"), OsStr::new("check"), good.as_os_str()]);
-    assert_eq!(checked.status.code(), Some(0));
-    assert!(printed(&checked).ends_with("valid, 0 errors, 0 warnings\n"));
-
-    let doubtful = file(
-        directory.path(),
-        "doubtful.toml",
-        "[[include]]\nimage = \"bash\"\n",
-    );
-    let checked = output([
-        OsStr::new("config"),
-        OsStr::new("check"),
-        doubtful.as_os_str(),
-    ]);
-    assert_eq!(checked.status.code(), Some(0));
-    let told = printed(&checked);
-    assert!(told.contains("doubtful.toml:1:1: warning: this rule can never fire"));
-    assert!(told.ends_with("valid, 0 errors, 1 warning\n"), "{told}");
-
-    let bad = file(
-        directory.path(),
-        "bad.toml",
-        "source = \"prf\"\nevents = 3\n",
-    );
-    let checked = output([OsStr::new("config"), OsStr::new("check"), bad.as_os_str()]);
-    assert_eq!(checked.status.code(), Some(2));
-    let printed = printed(&checked);
-    assert!(printed.contains("bad.toml:1:10: error: source: \"prf\": did you mean \"perf\"?"));
-    assert!(printed.contains("bad.toml:2:10: error: events"));
-    assert!(printed.ends_with("refused, 2 errors, 0 warnings\n"));
 }
 
 #[test]
