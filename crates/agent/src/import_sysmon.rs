@@ -7,6 +7,7 @@
 
 mod fields;
 mod proof;
+mod remarks;
 mod table;
 mod translate;
 
@@ -30,6 +31,8 @@ pub struct Import {
     pub counts: Vec<Count>,
     /// What could not be taken.
     pub left: Vec<Left>,
+    /// What was taken one way and could be meant another.
+    pub remarks: Vec<Left>,
     /// Elements about other kinds of events: name, how many conditions, line.
     pub others: Vec<sysmon::Other>,
     /// Whether the rules decide as Sysmon does about what was taken.
@@ -69,9 +72,10 @@ fn shown(findings: &[Finding]) -> String {
 /// Takes over the configuration in these bytes, which a file of that name has.
 pub fn import(name: &str, bytes: &[u8]) -> Result<Import, Error> {
     let xml = sysmon::text(bytes)?;
-    let configuration = Configuration::parse(&xml).map_err(Error::Sysmon)?;
+    let mut configuration = Configuration::parse(&xml).map_err(Error::Sysmon)?;
+    let remarks = remarks::settle(&mut configuration);
     let translation = translate::translate(&configuration);
-    let mut text = head(name, &configuration, &translation);
+    let mut text = head(name, &configuration, &translation, &remarks);
     translation.write(&mut text);
     let (config, findings) = Config::parse_for(System::Windows, &text);
     if !findings.is_empty() {
@@ -82,12 +86,18 @@ pub fn import(name: &str, bytes: &[u8]) -> Result<Import, Error> {
         text,
         counts: translation.counts,
         left: translation.left,
+        remarks,
         others: configuration.others,
         proof,
     })
 }
 
-fn head(name: &str, configuration: &Configuration, translation: &translate::Translation) -> String {
+fn head(
+    name: &str,
+    configuration: &Configuration,
+    translation: &translate::Translation,
+    remarks: &[Left],
+) -> String {
     let (all, taken) = sums(&translation.counts);
     let schema = configuration.schema;
     let mut head = format!(
@@ -96,6 +106,9 @@ fn head(name: &str, configuration: &Configuration, translation: &translate::Tran
     );
     for left in &translation.left {
         let _infallible = writeln!(head, "# Not taken: line {}, {}.", left.line, left.what);
+    }
+    for remark in remarks {
+        let _infallible = writeln!(head, "# Line {}: {}.", remark.line, remark.what);
     }
     head
 }

@@ -111,6 +111,9 @@ fn tell(import: &Import) {
     for left in &import.left {
         console::line(format_args!("line {}: not taken: {}", left.line, left.what));
     }
+    for remark in &import.remarks {
+        console::line(format_args!("line {}: {}", remark.line, remark.what));
+    }
     for other in &import.others {
         let conditions = show_count(other.condition_count, "condition");
         console::line(format_args!(

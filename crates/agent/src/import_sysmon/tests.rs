@@ -118,6 +118,37 @@ fn what_cannot_be_taken_keeps_rather_more_and_is_told() {
     }
 }
 
+// Rows 8 and 15 of what other importers have wrong.
+#[test]
+fn what_is_disputed_is_settled_and_told() {
+    let conditions = "<Rule><Image>a</Image><User>u</User></Rule>\n\
+                      <Image condition=\"begin with\">%ProgramData%\\x</Image>\n\
+                      <Image condition=\"begin with\">%TEMP%\\x</Image>";
+    let import = imported(&create("exclude", conditions));
+    let told: Vec<(u32, &str)> = import
+        .remarks
+        .iter()
+        .map(|it| (it.line, &*it.what))
+        .collect();
+    let [rule, known, unknown] = &*told else {
+        panic!("{told:?}");
+    };
+    assert!(
+        rule.1.contains("one of its conditions is enough"),
+        "{rule:?}"
+    );
+    assert_eq!(*known, (2, r"%ProgramData% is taken as C:\ProgramData"));
+    assert!(
+        unknown.0 == 3 && unknown.1.contains("as it stands"),
+        "{unknown:?}"
+    );
+    assert!(
+        import.text.contains("# Line 2: %ProgramData% is taken as"),
+        "{}",
+        import.text
+    );
+}
+
 /// A name with a line end would have begun a line of its own.
 #[test]
 fn no_text_of_the_configuration_is_more_than_a_text() {

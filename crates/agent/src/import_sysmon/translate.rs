@@ -33,7 +33,7 @@ pub(super) struct OwnRule {
     table: Table,
 }
 
-/// What could not be taken.
+/// What could not be taken, or not without a word.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Left {
     /// Where it stands, counted from 1.
