@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
+use std::os::fd::AsRawFd as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use nix::sys::memfd::{MFdFlags, memfd_create};
 use serde_json::Value;
 
 use super::{RULES, found, lines_of_json, systrail};
@@ -30,11 +32,20 @@ fn stage(directory: &Path) {
     run(&[&path("curl"), "http://127.0.0.1/", "-o", &mark]);
     run(&["bash", "-c", "true\nexec 3<>/dev/tcp/127.0.0.1/9", &mark]);
     run(&["env", "LD_PRELOAD=/nothing.so", "true", &mark]);
+    let job = path("cron.d/job");
+    fs::create_dir(directory.join("cron.d")).unwrap();
+    let line = format!("echo '* * * * * root {mark}' > {job}");
+    run(&["bash", "-c", &line]);
+    // Open to the child as well, which runs it.
+    let memory = memfd_create(c"payload", MFdFlags::empty()).unwrap();
+    let mut memory = fs::File::from(memory);
+    std::io::copy(&mut fs::File::open("/bin/true").unwrap(), &mut memory).unwrap();
+    run(&[&format!("/proc/self/fd/{}", memory.as_raw_fd()), &mark]);
     run(&["true", &mark]);
 }
 
 /// The program by the last part of its path, and the rule.
-const EXPECTED: [(&str, &str); 5] = [
+const EXPECTED: [(&str, &str); 7] = [
     (
         "dropped",
         "A program is run that everybody could have put there",
@@ -49,6 +60,8 @@ const EXPECTED: [(&str, &str); 5] = [
     ),
     ("bash", "A shell is connected with a port of a network"),
     ("env", "A library is put before all others"),
+    ("bash", "A shell writes a table of cron"),
+    ("memfd:payload", "A program is run from memory"),
 ];
 
 /// Records until `stage_fn` is done; `None` where no sensor can run.
