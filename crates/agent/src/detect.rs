@@ -14,6 +14,8 @@ mod detector;
 mod folder;
 mod level;
 #[cfg(feature = "detect")]
+mod reload;
+#[cfg(feature = "detect")]
 mod rewrite;
 #[cfg(feature = "detect")]
 mod rule_set;
@@ -32,5 +34,7 @@ pub use level::Level;
 pub use detector::Detector;
 #[cfg(feature = "detect")]
 pub use folder::FolderError;
+#[cfg(feature = "detect")]
+pub use reload::{INTERVAL, Reloading, Watched};
 #[cfg(feature = "detect")]
 pub use rule_set::{Refused, RuleSet, Tally};

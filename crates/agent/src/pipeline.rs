@@ -299,6 +299,9 @@ impl Recorder {
     /// Enriches one batch and hands it to the sinks.
     fn take(&mut self, message: &Message) {
         self.clock = self.clock.updated(message.clock);
+        if let Some(stage) = &mut self.stage {
+            stage.refresh();
+        }
         for record in message.batch.records() {
             match event::read(record) {
                 Ok(record) => match record.event {

@@ -10,8 +10,12 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use systrail::config::Detect;
 use systrail::detect::Level;
+#[cfg(feature = "detect")]
+use systrail::detect::{Detector, FolderError, INTERVAL, Reloading, RuleSet, Watched};
 use systrail::pipeline::Stage;
 
+#[cfg(feature = "detect")]
+use super::console::say;
 use super::options::named;
 use super::trail::TrailArguments;
 use super::{Exit, Failure};
@@ -102,8 +106,19 @@ pub(super) fn main(arguments: &Arguments) -> Result<Exit, Failure> {
 #[cfg(feature = "detect")]
 pub(super) fn stage(settings: &Detect) -> Result<Box<dyn Stage>, Failure> {
     let rule_set = hunt::load(&settings.rules, settings.level)?;
-    let detector = systrail::detect::Detector::new(rule_set, settings.budget);
-    Ok(Box::new(detector))
+    let detector = Detector::new(rule_set, settings.budget);
+    let watched = Watched {
+        rules: settings.rules.clone(),
+        level: settings.level,
+        interval: INTERVAL,
+    };
+    let path = settings.rules.clone();
+    let told_fn = Box::new(move |loaded: Result<&RuleSet, &FolderError>| match loaded {
+        Ok(rule_set) => hunt::tell(&path, rule_set),
+        Err(error) => say!("{error}; the rules stay as they were"),
+    });
+    let reloading = Reloading::new(detector, watched, told_fn).map_err(Failure::from)?;
+    Ok(Box::new(reloading))
 }
 
 /// Says how to get a program that has it.

@@ -53,6 +53,13 @@ impl Detector {
         }
     }
 
+    /// Tries other rules from now on.
+    pub fn replace(&mut self, rule_set: RuleSet) {
+        self.rule_set = rule_set;
+        self.timed = None;
+        self.verdicts.iter_mut().for_each(Verdicts::forget);
+    }
+
     /// The rules.
     pub const fn rule_set(&self) -> &RuleSet {
         &self.rule_set

@@ -2,6 +2,7 @@
 //! its name; the others are read all the same.
 
 use std::fs::{self, File};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
@@ -28,6 +29,40 @@ pub(super) type RuleFile = (PathBuf, Result<String, String>);
 /// Hands every file of rules below `path`, in the order of their names, to `file_fn`; a file by itself
 /// is one.
 pub(super) fn read(path: &Path, file_fn: &mut dyn FnMut(RuleFile)) -> Result<(), FolderError> {
+    let mut text_size = 0;
+    walk(path, &mut |path, refusal| {
+        let text = match refusal {
+            Some(reason) => Err(reason),
+            None => read_file(path),
+        };
+        text_size += text.as_ref().map_or(0, |text| text.len() as u64);
+        let text = if text_size > TEXT_SIZE_MAX {
+            Err(format!(
+                "{TEXT_SIZE_MAX} bytes of rules are read and no more"
+            ))
+        } else {
+            text
+        };
+        file_fn((path.to_path_buf(), text));
+    })
+}
+
+/// A number that is another one when a file of rules was added, removed or written. The files are not read.
+pub(super) fn state(path: &Path) -> Result<u64, FolderError> {
+    let mut hasher = DefaultHasher::new();
+    walk(path, &mut |path, refusal| {
+        let metadata = fs::metadata(path);
+        let written = metadata.as_ref().ok().and_then(|it| it.modified().ok());
+        let size = metadata.map_or(0, |it| it.len());
+        (path, refusal, written, size).hash(&mut hasher);
+    })?;
+    Ok(hasher.finish())
+}
+
+/// Is handed a file, and why it is not to be read where that is so.
+type FileFn<'f> = &'f mut dyn FnMut(&Path, Option<String>);
+
+fn walk(path: &Path, file_fn: FileFn<'_>) -> Result<(), FolderError> {
     let at_path = |source| FolderError {
         path: path.to_path_buf(),
         source,
@@ -36,7 +71,6 @@ pub(super) fn read(path: &Path, file_fn: &mut dyn FnMut(RuleFile)) -> Result<(),
     let mut walk = Walk {
         root: &root,
         file_count: 0,
-        text_size: 0,
         file_fn,
     };
     if root.is_dir() {
@@ -51,13 +85,12 @@ struct Walk<'w> {
     /// The directory, without links.
     root: &'w Path,
     file_count: usize,
-    text_size: u64,
-    file_fn: &'w mut dyn FnMut(RuleFile),
+    file_fn: FileFn<'w>,
 }
 
 impl Walk<'_> {
     fn refuse(&mut self, path: &Path, reason: impl Into<String>) {
-        (self.file_fn)((path.to_path_buf(), Err(reason.into())));
+        (self.file_fn)(path, Some(reason.into()));
     }
 
     fn directory(&mut self, path: &Path, depth: usize) -> io::Result<()> {
@@ -111,13 +144,7 @@ impl Walk<'_> {
             let reason = format!("{FILE_COUNT_MAX} files are read and no more");
             return self.refuse(path, reason);
         }
-        let text = read_file(path);
-        self.text_size += text.as_ref().map_or(0, |text| text.len() as u64);
-        if self.text_size > TEXT_SIZE_MAX {
-            let reason = format!("{TEXT_SIZE_MAX} bytes of rules are read and no more");
-            return self.refuse(path, reason);
-        }
-        (self.file_fn)((path.to_path_buf(), text));
+        (self.file_fn)(path, None);
     }
 }
 

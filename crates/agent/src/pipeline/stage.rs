@@ -6,6 +6,9 @@ use crate::trail::{Detection, Event};
 
 /// Looks at every event that is kept, before it goes to the sinks.
 pub trait Stage: fmt::Debug + Send {
+    /// Called before each batch: the moment to change how it looks.
+    fn refresh(&mut self);
+
     /// Appends what is found in `event`; that follows it in the trail.
     fn look(&mut self, event: &Event, found: &mut Vec<Detection>);
 
@@ -14,7 +17,11 @@ pub trait Stage: fmt::Debug + Send {
 }
 
 #[cfg(feature = "detect")]
-impl Stage for crate::detect::Detector {
+impl Stage for crate::detect::Reloading {
+    fn refresh(&mut self) {
+        self.refresh();
+    }
+
     fn look(&mut self, event: &Event, found: &mut Vec<Detection>) {
         self.look(event, found);
     }

@@ -11,6 +11,8 @@ use super::{TICK, exec, exit, fork, kinds, record_with, settings};
 pub(super) struct FindsExecs;
 
 impl Stage for FindsExecs {
+    fn refresh(&mut self) {}
+
     fn look(&mut self, event: &Event, found: &mut Vec<Detection>) {
         if let Body::ProcessExec(_) = event.body {
             found.push(Detection {

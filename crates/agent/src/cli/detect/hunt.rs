@@ -55,6 +55,12 @@ pub(super) fn main(arguments: &HuntArguments) -> Result<Exit, Failure> {
 /// The rules in a directory. What was refused of them is said.
 pub(super) fn load(path: &Path, level: Level) -> Result<RuleSet, Failure> {
     let rule_set = RuleSet::load(path, level).map_err(Failure::usage)?;
+    tell(path, &rule_set);
+    Ok(rule_set)
+}
+
+/// Says what was loaded, and what was not.
+pub(super) fn tell(path: &Path, rule_set: &RuleSet) {
     let refused = rule_set.refused();
     for rule in refused.iter().take(TOLD_MAX) {
         say!("rule passed over: {rule}");
@@ -66,7 +72,6 @@ pub(super) fn load(path: &Path, level: Level) -> Result<RuleSet, Failure> {
     }
     let tried = show_count(rule_set.rule_count(), "detection rule");
     say!("{tried} from {}", path.display());
-    Ok(rule_set)
 }
 
 impl HuntArguments {

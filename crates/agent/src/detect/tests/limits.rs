@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
-use super::super::folder::{DEPTH_MAX, FILE_SIZE_MAX};
+use super::super::folder::{DEPTH_MAX, FILE_SIZE_MAX, FolderError};
 use super::super::rule_set::TEXT_SIZE_MAX;
-use super::super::{Detector, Level, RuleSet};
+use super::super::{Detector, Level, Reloading, RuleSet, Watched};
 use super::{NO_BUDGET, directory_of, load_all, look, refusal, rule, start};
 
 #[test]
@@ -118,4 +119,87 @@ fn a_link_out_of_the_directory_is_refused_and_one_inside_is_read_once() {
     assert_eq!(rule_set.rule_count(), 1);
     let refused: Vec<String> = rule_set.refused().iter().map(ToString::to_string).collect();
     assert_eq!(refused.len(), 3, "{refused:?}");
+}
+
+/// A directory that changes while it is used.
+struct Changing {
+    directory: tempfile::TempDir,
+    reloading: Reloading,
+    told: mpsc::Receiver<Result<(usize, usize), String>>,
+}
+
+impl Changing {
+    fn new(text: &str) -> Self {
+        let directory = directory_of(&[text]);
+        let watched = Watched {
+            rules: directory.path().to_owned(),
+            level: Level::Informational,
+            interval: Duration::from_millis(20),
+        };
+        let rule_set = RuleSet::load(directory.path(), watched.level).unwrap();
+        let (sender, told) = mpsc::channel();
+        let told_fn = Box::new(move |loaded: Result<&RuleSet, &FolderError>| {
+            let counts = |it: &RuleSet| (it.rule_count(), it.refused().len());
+            let _ended = sender.send(loaded.map(counts).map_err(ToString::to_string));
+        });
+        let detector = Detector::new(rule_set, NO_BUDGET);
+        Self {
+            reloading: Reloading::new(detector, watched, told_fn).unwrap(),
+            directory,
+            told,
+        }
+    }
+
+    fn told(&self) -> Result<(usize, usize), String> {
+        self.told.recv_timeout(Duration::from_secs(20)).unwrap()
+    }
+
+    /// How many rules find something, once a rule is there that finds this command line.
+    fn found_when(&mut self, line: &str, is_found: bool) {
+        let until = Instant::now() + Duration::from_secs(20);
+        loop {
+            self.reloading.refresh();
+            let mut found = Vec::new();
+            self.reloading.look(&start(line), &mut found);
+            if found.is_empty() != is_found {
+                return;
+            }
+            assert!(Instant::now() < until, "{line}");
+        }
+    }
+}
+
+#[test]
+fn rules_that_change_are_loaded_again_as_a_whole_and_told() {
+    let of = |line: &str| {
+        rule(
+            "windows",
+            "process_creation",
+            &format!("CommandLine: {line}"),
+        )
+    };
+    let mut changing = Changing::new(&of("one"));
+    changing.found_when("one", true);
+    fs::write(changing.directory.path().join("two.yml"), of("two")).unwrap();
+    assert_eq!(changing.told(), Ok((2, 0)));
+    changing.found_when("two", true);
+    changing.found_when("one", true);
+    // A file that is broken is refused, and the others are there.
+    fs::write(changing.directory.path().join("two.yml"), "title: [").unwrap();
+    assert_eq!(changing.told(), Ok((1, 1)));
+    changing.found_when("two", false);
+    changing.found_when("one", true);
+}
+
+#[test]
+fn rules_that_cannot_be_read_any_more_stay_as_they_were() {
+    let one = rule("windows", "process_creation", "CommandLine: one");
+    let mut changing = Changing::new(&one);
+    fs::remove_dir_all(changing.directory.path()).unwrap();
+    let told = changing.told().unwrap_err();
+    assert!(told.contains("name a directory of Sigma rules"), "{told}");
+    changing.found_when("one", true);
+    fs::create_dir(changing.directory.path()).unwrap();
+    fs::write(changing.directory.path().join("one.yml"), one).unwrap();
+    assert_eq!(changing.told(), Ok((1, 0)));
 }
