@@ -75,6 +75,8 @@ const DOCUMENTS: &[&str] = &[
     "docs/bench/peers-cost.svg",
     "docs/bench/peers-latency.svg",
     "docs/bench/peers-slow-down.svg",
+    "packaging/sigma/systrail.yml",
+    "packaging/sigma/systrail-ecs.yml",
 ];
 
 /// Builds, checks and packs.

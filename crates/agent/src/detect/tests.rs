@@ -1,6 +1,7 @@
 //! What other engines have wrong, a test each; `shapes` has the fields, `limits` rules that would do harm.
 
 mod limits;
+mod pipelines;
 mod shapes;
 
 use std::fs;
