@@ -9,6 +9,7 @@
 pub(crate) mod csv;
 mod ecs;
 mod ocsf;
+mod parents;
 
 use std::io;
 
@@ -23,6 +24,8 @@ pub use crate::trail::csv::heading as csv_heading;
 
 pub use self::ecs::VERSION as ECS_VERSION;
 pub use self::ocsf::VERSION as OCSF_VERSION;
+
+use self::parents::Parents;
 
 /// The form of an export.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,27 +50,50 @@ impl Format {
     ];
 }
 
-/// Appends `event` as a line.
-pub fn write(event: &Event, format: Format, out: &mut Vec<u8>) -> io::Result<()> {
-    let object_fn = match format {
-        Format::JsonLines => {
-            write_line(event, out);
-            return Ok(());
+/// Writes one event after the other, in the order of the trail.
+#[derive(Debug)]
+pub struct Exporter {
+    format: Format,
+    parents: Parents,
+}
+
+impl Exporter {
+    /// One that has seen no event.
+    pub fn new(format: Format) -> Self {
+        Self {
+            format,
+            parents: Parents::default(),
         }
-        Format::Csv => {
-            trail::csv::write_line(event, out);
-            return Ok(());
+    }
+
+    /// Appends `event` as a line.
+    pub fn write(&mut self, event: &Event, out: &mut Vec<u8>) -> io::Result<()> {
+        match self.format {
+            Format::JsonLines => write_line(event, out),
+            Format::Csv => trail::csv::write_line(event, out),
+            Format::Ecs => {
+                let arguments = self.parents.arguments(event);
+                write_object(&ecs::object(event, members(event)?, arguments), out)?;
+                self.parents.learn(event);
+            }
+            Format::Ocsf => write_object(&ocsf::object(event, members(event)?), out)?,
         }
-        Format::Ecs => ecs::object,
-        Format::Ocsf => ocsf::object,
-    };
+        Ok(())
+    }
+}
+
+/// The fields as the log has them.
+fn members(event: &Event) -> io::Result<Map<String, Value>> {
     let mut line = Vec::new();
     write_line(event, &mut line);
-    let Value::Object(fields) = serde_json::from_slice(&line)? else {
-        return Err(io::ErrorKind::InvalidData.into());
-    };
-    let object = object_fn(event, fields);
-    out.extend_from_slice(escape_controls(serde_json::to_string(&object)?).as_bytes());
+    match serde_json::from_slice(&line)? {
+        Value::Object(fields) => Ok(fields),
+        _ => Err(io::ErrorKind::InvalidData.into()),
+    }
+}
+
+fn write_object(object: &Value, out: &mut Vec<u8>) -> io::Result<()> {
+    out.extend_from_slice(escape_controls(serde_json::to_string(object)?).as_bytes());
     out.push(b'\n');
     Ok(())
 }

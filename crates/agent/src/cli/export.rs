@@ -3,7 +3,7 @@
 use std::io::{self, BufWriter, IsTerminal as _, Write};
 
 use clap::Args;
-use systrail::export::{self, Format};
+use systrail::export::{self, Exporter, Format};
 use systrail::shown;
 use systrail::store::{self, Guard};
 use systrail::trail::{Event, Time};
@@ -42,6 +42,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<Exit, Failure> {
         out,
         line: Vec::new(),
         format,
+        exporter: Exporter::new(format),
         is_terminal: io::stdout().is_terminal(),
     };
     let read = if arguments.trail.log.is_some() {
@@ -132,6 +133,7 @@ struct Printer<W> {
     out: W,
     line: Vec<u8>,
     format: Format,
+    exporter: Exporter,
     is_terminal: bool,
 }
 
@@ -145,7 +147,7 @@ impl<W: Write> Printer<W> {
 
     fn print(&mut self, event: &Event) -> Result<(), End> {
         self.line.clear();
-        written(export::write(event, self.format, &mut self.line))?;
+        written(self.exporter.write(event, &mut self.line))?;
         if self.is_terminal {
             // JSON has an escape for what a terminal acts on; CSV has it as it is.
             self.line = shown::safe(&String::from_utf8_lossy(&self.line)).into_bytes();
@@ -178,6 +180,7 @@ mod tests {
                 out: Vec::new(),
                 line: Vec::new(),
                 format,
+                exporter: Exporter::new(format),
                 is_terminal: true,
             };
             assert!(printer.begin().is_ok() && printer.print(&event).is_ok());

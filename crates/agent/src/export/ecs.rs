@@ -4,21 +4,23 @@ use event::Subject;
 use serde_json::{Map, Value, json};
 
 use super::{as_text, file_name, move_declared, set};
-use crate::trail::{Body, Event, ImageLoad, Parent, Program, UserId};
+use crate::trail::{Body, Event, ImageLoad, Parent, Program, Text, UserId};
 
 /// The version of the schema whose names are used.
 pub const VERSION: &str = "8.17.0";
 
-/// The event's object.
-pub(super) fn object(event: &Event, mut fields: Map<String, Value>) -> Value {
+/// The event's object; `parents` are the arguments of the parent, where they are known.
+pub(super) fn object(
+    event: &Event,
+    mut fields: Map<String, Value>,
+    parents: Option<&[Text]>,
+) -> Value {
     let mut object = Map::new();
     let time = fields.get("time").cloned().unwrap_or_default();
     // Keywords there, whatever they are here.
     as_text(&mut fields, &Program::user_id);
     as_text(&mut fields, &Program::real_user_id);
-    if let Some(Value::Array(arguments)) = fields.get("arguments") {
-        set(&mut object, "process.args_count", arguments.len());
-    }
+    set_process(&fields, parents, &mut object);
     let system = system(event, &fields);
     if let Some(system) = system {
         set(&mut object, "host.os.type", system);
@@ -74,6 +76,31 @@ pub(super) fn object(event: &Event, mut fields: Map<String, Value>) -> Value {
         }
     }
     Value::Object(object)
+}
+
+/// What rules ask of a process that is more than a field of ours under another name.
+fn set_process(
+    fields: &Map<String, Value>,
+    parents: Option<&[Text]>,
+    object: &mut Map<String, Value>,
+) {
+    if let Some(Value::Array(arguments)) = fields.get("arguments") {
+        set(object, "process.args_count", arguments.len());
+    }
+    if let Some(arguments) = parents {
+        let shown: Vec<&str> = arguments.iter().map(Text::shown).collect();
+        set(object, "process.parent.args_count", shown.len());
+        set(object, "process.parent.args", shown);
+    }
+    // Rules ask for the user of the process by both names.
+    for (name, theirs) in [
+        (Program::user.name, "process.user.name"),
+        (Program::user_id.name, "process.user.id"),
+    ] {
+        if let Some(value) = fields.get(name) {
+            set(object, theirs, value.clone());
+        }
+    }
 }
 
 /// What rules call what a process did, where they have a word for it.

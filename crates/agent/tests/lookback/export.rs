@@ -55,7 +55,7 @@ impl Schema {
 }
 
 /// Every value that is no object, with its path.
-fn leaves(object: &Map<String, Value>) -> Vec<(String, &Value)> {
+pub(crate) fn leaves(object: &Map<String, Value>) -> Vec<(String, &Value)> {
     let mut found = Vec::new();
     for (name, value) in object {
         if let Value::Object(inner) = value {

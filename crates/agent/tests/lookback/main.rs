@@ -5,6 +5,7 @@
 //! replay it into one.
 #![cfg(target_os = "linux")]
 
+mod elastic;
 mod export;
 mod guard;
 mod query;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use event::{Flags, Header, Kind, image, process};
 use serde_json::Value;
 use systrail::enrich::{Enricher, Limits};
-use systrail::export::{self, Format};
+use systrail::export::{Exporter, Format};
 use systrail::rules::Rules;
 use systrail::sink::store::{Settings, Store};
 use systrail::sink::{Sink as _, Tally};
@@ -130,7 +130,7 @@ fn exports_have_them_under_our_own_name() {
     for (format, ours) in [(Format::Ecs, "systrail"), (Format::Ocsf, "unmapped")] {
         let object = |event: &Event| -> Value {
             let mut line = Vec::new();
-            export::write(event, format, &mut line).unwrap();
+            Exporter::new(format).write(event, &mut line).unwrap();
             serde_json::from_slice(&line).unwrap()
         };
         assert_eq!(object(&start)[ours]["grown_colour"], "green");
