@@ -14,6 +14,7 @@
 
 mod file;
 mod path;
+mod text;
 mod usage;
 
 use core::cell::UnsafeCell;
@@ -25,12 +26,10 @@ use event::process::{Setting, Users};
 
 pub(crate) use self::file::{File, Vma};
 pub(crate) use self::path::{Path, Way, mask, sign};
+pub(crate) use self::text::KernelText;
 
 /// A component's name and its NUL byte: a power of two.
 pub(crate) const NAME_SIZE_MAX: usize = 256;
-
-/// Bytes of `/dev/fd/` and a number of eight digits, which no process has as many descriptors as.
-const DESCRIPTOR_SIZE_MAX: usize = 16;
 
 /// Declares the read-only globals: a static the loader finds by its name, and the handle by which
 /// programs read it.
@@ -428,51 +427,13 @@ impl Program {
     }
 }
 
-/// A text in kernel memory, ended by a NUL byte.
-#[derive(Clone, Copy)]
-pub(crate) struct KernelText(Pointer);
-
-impl KernelText {
-    /// Whether it begins with `byte`.
-    #[inline(always)]
-    pub(crate) fn begins_with(self, byte: u8) -> bool {
-        let first: [u8; 1] = probe_at(self.0);
-        first == [byte]
-    }
-
-    /// Copies it, cut to `room`, with its NUL byte. The bytes written; negative where it cannot be
-    /// read.
-    #[inline(always)]
-    pub(crate) fn copy_to(self, room: &mut [u8]) -> i64 {
-        // SAFETY: the helper checks the source itself, and the destination has the size it is told.
-        unsafe {
-            helpers::bpf_probe_read_kernel_str(
-                room.as_mut_ptr().cast(),
-                room.len() as u32,
-                self.0.cast(),
-            )
-        }
-    }
-
-    /// The number of a path that begins with `/dev/fd/` and a number, as the kernel makes it up for a
-    /// file that was given by a descriptor.
-    #[inline(always)]
-    pub(crate) fn descriptor(self) -> Option<u32> {
-        let text: [u8; DESCRIPTOR_SIZE_MAX] = probe_at(self.0);
-        let (prefix, digits) = text.split_first_chunk()?;
-        if prefix != b"/dev/fd/" {
-            return None;
-        }
-        let mut number = None;
-        for byte in digits {
-            let digit = byte.wrapping_sub(b'0');
-            if digit > 9 {
-                break;
-            }
-            let before: u32 = number.unwrap_or(0);
-            number = Some(before.wrapping_mul(10).wrapping_add(digit.into()));
-        }
-        number
+/// Copies a text of kernel memory, cut to `room`, with its NUL byte. The bytes written; negative where
+/// it cannot be read.
+#[inline(always)]
+fn copy_text(at: Pointer, room: &mut [u8]) -> i64 {
+    // SAFETY: the helper checks the source itself, and the destination has the size it is told.
+    unsafe {
+        helpers::bpf_probe_read_kernel_str(room.as_mut_ptr().cast(), room.len() as u32, at.cast())
     }
 }
 
