@@ -17,6 +17,8 @@ pub enum Extension<'a> {
     Users(process::Users),
     /// The same with where the process runs.
     Origin(process::Users, process::Setting),
+    /// The same with what surrounds the process.
+    Context(process::Users, process::Setting, process::Context<'a>),
     /// After a process exit on Linux.
     Session(process::Session),
     /// The same with what the process used.
@@ -27,14 +29,41 @@ pub enum Extension<'a> {
     Signature(image::Signature),
 }
 
-impl Extension<'_> {
+const ORIGIN_SIZE: usize = process::Users::SIZE.wrapping_add(process::Setting::SIZE);
+
+impl<'a> Extension<'a> {
+    /// Who asked for what a process runs on Linux, where it is told.
+    pub const fn users(&self) -> Option<&process::Users> {
+        match self {
+            Self::Users(users) | Self::Origin(users, _) | Self::Context(users, ..) => Some(users),
+            _ => None,
+        }
+    }
+
+    /// Where a process runs on Linux, where it is told.
+    pub const fn setting(&self) -> Option<&process::Setting> {
+        match self {
+            Self::Origin(_, setting) | Self::Context(_, setting, _) => Some(setting),
+            _ => None,
+        }
+    }
+
+    /// What surrounds a process on Linux, where it is told.
+    pub const fn context(&self) -> Option<&process::Context<'a>> {
+        match self {
+            Self::Context(.., context) => Some(context),
+            _ => None,
+        }
+    }
+
     /// Bytes of the extension.
     #[inline(always)]
     pub fn size(&self) -> usize {
         match self {
             Self::None => 0,
             Self::Users(_) => process::Users::SIZE,
-            Self::Origin(..) => process::Users::SIZE.wrapping_add(process::Setting::SIZE),
+            Self::Origin(..) => ORIGIN_SIZE,
+            Self::Context(.., context) => ORIGIN_SIZE.saturating_add(context.size()),
             Self::Session(_) => process::Session::SIZE,
             Self::Ending(..) => process::Session::SIZE.wrapping_add(process::Usage::SIZE),
             Self::Token(token) => token.size(),
@@ -50,6 +79,11 @@ impl Extension<'_> {
             Self::Origin(users, setting) => {
                 users.write(writer);
                 setting.write(writer);
+            }
+            Self::Context(users, setting, context) => {
+                users.write(writer);
+                setting.write(writer);
+                context.write(writer);
             }
             Self::Session(session) => session.write(writer),
             Self::Ending(session, usage) => {
@@ -118,7 +152,11 @@ pub(crate) fn read<'a>(header: &Header, reader: &mut Reader<'a>) -> Result<Exten
                 return Ok(Extension::Users(users));
             }
             let setting = process::Setting::read(reader)?;
-            Ok(Extension::Origin(users, setting))
+            if reader.is_empty() {
+                return Ok(Extension::Origin(users, setting));
+            }
+            let context = process::Context::read(reader)?;
+            Ok(Extension::Context(users, setting, context))
         }
         Kind::PROCESS_EXIT => {
             let session = process::Session::read(reader)?;

@@ -1,5 +1,6 @@
 //! Process start, exec and exit.
 
+use crate::Flags;
 use crate::wire::{Invalid, Reader, Writer, size_of_text};
 
 /// A process was created. The header names the new process; its thread is the first one.
@@ -244,6 +245,70 @@ impl Setting {
     pub fn read(reader: &mut Reader<'_>) -> Result<Self, Invalid> {
         Ok(Self {
             cgroup_id: reader.u64()?,
+        })
+    }
+}
+
+/// What surrounds a process (Linux): where it works, what it was given, who can type to it. It follows
+/// [`Setting`] in the record, as a part of the same [`Extension`](crate::Extension).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Context<'a> {
+    /// How good the texts are: of the directory what a record's flags say of its image, of the
+    /// environment what they say of its command line.
+    pub flags: Flags,
+    /// The device of its controlling terminal, as [`Place::device`](crate::Place) has one; 0 where it
+    /// has none.
+    pub terminal: u32,
+    /// The working directory.
+    pub directory: &'a [u8],
+    /// Variables that were asked for, `NAME=value`, each ended by a NUL byte. There may be others with
+    /// them, and the last one may be cut.
+    pub environment: &'a [u8],
+}
+
+impl<'a> Context<'a> {
+    /// Bytes of the fixed fields.
+    pub const FIXED_SIZE: usize = 16;
+
+    /// Of who is told no more than the terminal.
+    pub const UNAVAILABLE: Flags =
+        Flags::IMAGE_UNAVAILABLE.with(Flags::COMMAND_LINE_UNAVAILABLE);
+
+    /// Bytes of this part of the extension.
+    #[inline(always)]
+    pub fn size(&self) -> usize {
+        Self::FIXED_SIZE
+            .saturating_add(self.directory.len())
+            .saturating_add(self.environment.len())
+    }
+
+    /// Writes the fixed fields, for texts of these sizes in the order of the fields.
+    #[inline(always)]
+    pub fn write_fixed(&self, writer: &mut Writer<'_>, [directory, environment]: [u32; 2]) {
+        writer.u32(self.flags.0);
+        writer.u32(self.terminal);
+        writer.u32(directory);
+        writer.u32(environment);
+    }
+
+    /// Writes this part of the extension.
+    #[inline(always)]
+    pub fn write(&self, writer: &mut Writer<'_>) {
+        let sizes = [size_of_text(self.directory), size_of_text(self.environment)];
+        self.write_fixed(writer, sizes);
+        writer.bytes(self.directory);
+        writer.bytes(self.environment);
+    }
+
+    /// Reads this part of the extension.
+    pub fn read(reader: &mut Reader<'a>) -> Result<Self, Invalid> {
+        let (flags, terminal) = (Flags(reader.u32()?), reader.u32()?);
+        let (directory_size, environment_size) = (reader.u32()?, reader.u32()?);
+        Ok(Self {
+            flags,
+            terminal,
+            directory: reader.bytes(directory_size)?,
+            environment: reader.bytes(environment_size)?,
         })
     }
 }

@@ -75,10 +75,7 @@ impl Enricher {
         extension: &Extension<'_>,
         notes: &mut Notes,
     ) -> Setting {
-        let id = match extension {
-            Extension::Origin(_, setting) => setting.cgroup_id,
-            _ => 0,
-        };
+        let id = extension.setting().map_or(0, |setting| setting.cgroup_id);
         if id == 0 {
             // There is no word of groups where there are none.
             if !cfg!(windows) {

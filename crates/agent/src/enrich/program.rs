@@ -325,7 +325,7 @@ impl Programs {
         let name = self.users.name(user_id, now);
         program.set_user(UserId::Uid(user_id), name);
         program.forget_asked();
-        let (Extension::Users(asked) | Extension::Origin(asked, _)) = extension else {
+        let Some(asked) = extension.users() else {
             return program.lacks(&["real_user_id", "login_user_id"], missing::UNAVAILABLE);
         };
         let real = asked.real_user_id;

@@ -114,14 +114,8 @@ fn read_records(mut file: File, mut record_fn: impl FnMut(Record<'_>)) -> io::Re
 
 fn own_process(header: &Header, start: &process::Start<'_>, extension: &Extension<'_>) -> Existing {
     Existing {
-        asked: match extension {
-            Extension::Users(users) | Extension::Origin(users, _) => Some(*users),
-            _ => None,
-        },
-        setting: match extension {
-            Extension::Origin(_, setting) => Some(*setting),
-            _ => None,
-        },
+        asked: extension.users().copied(),
+        setting: extension.setting().copied(),
         process_id: header.process_id,
         start_time: header.start_time,
         parent_process_id: start.parent_process_id,
