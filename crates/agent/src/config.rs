@@ -23,6 +23,7 @@ use toml::de::DeTable;
 pub use self::check::hopeless_rules;
 use self::reader::Reader;
 use crate::detect::Level;
+use crate::environment::Names;
 use crate::rules::{Invalid, Kinds, Rule, Rules, System};
 use crate::sensor::{self, choice::Source};
 use crate::sys::machine;
@@ -166,6 +167,8 @@ pub struct Config {
     pub detect: Option<Detect>,
     /// The command that is run for what they match.
     pub alert: Option<Alert>,
+    /// The variables of a program's environment that are told.
+    pub environment: Names,
     /// Sizes of buffers and caches.
     pub limits: Limits,
     /// Where metrics are served.
@@ -185,6 +188,7 @@ impl Default for Config {
             store: Store::default(),
             detect: None,
             alert: None,
+            environment: Names::usual(),
             limits: Limits::default(),
             metrics: None,
         }
@@ -459,6 +463,7 @@ impl Config {
         sensor::Settings {
             threads: self.events.contains(Kind::THREAD_START),
             images: self.events.contains(Kind::IMAGE_LOAD),
+            environment: self.environment.clone(),
             process_buffer_size: size(self.limits.process_buffer_size),
             event_buffer_size: size(self.limits.event_buffer_size),
             flush_interval: self.flush_interval,

@@ -11,6 +11,7 @@ pub mod detect;
 pub mod doctor;
 pub mod dos_path;
 pub mod enrich;
+pub mod environment;
 pub mod export;
 mod history;
 pub mod import_sysmon;

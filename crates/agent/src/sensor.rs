@@ -32,6 +32,7 @@ use std::time::Duration;
 
 use event::{ByKind, Event, Extension, Header, Kind, extension, loss};
 
+use crate::environment::Names;
 use crate::sys::offset::Offset;
 use crate::sys::wake::Waker;
 
@@ -85,6 +86,8 @@ pub struct Settings {
     pub threads: bool,
     /// Whether to observe image loads.
     pub images: bool,
+    /// Which variables of the environment to tell.
+    pub environment: Names,
     /// Bytes of the kernel buffer for process events; a power of two and whole pages.
     pub process_buffer_size: u32,
     /// Bytes of the kernel buffer for thread and image events, and of each per-processor perf

@@ -14,6 +14,7 @@ use super::{
     rules,
 };
 use crate::detect::Level;
+use crate::environment::{NAME_SIZE_MAX, NAMES_MAX, Names, is_name};
 use crate::rules::Kinds;
 use crate::sensor::choice::Source;
 
@@ -55,6 +56,12 @@ pub(super) fn read(reader: &mut Reader<'_>, table: &DeTable<'_>) -> Config {
         config.alert = read_alert(reader, &mut section);
         if !table.contains_key("detect") {
             reader.useless(&section, "[detect]", "without rules nothing is found");
+        }
+        section.finish(reader);
+    }
+    if let Some(mut section) = top.take_section(reader, "environment") {
+        if let Some(value) = section.take("names") {
+            config.environment = read_names(reader, &value);
         }
         section.finish(reader);
     }
@@ -170,6 +177,32 @@ fn read_alert(reader: &mut Reader<'_>, section: &mut Section<'_>) -> Option<Aler
         program: program?,
         arguments: arguments?,
     })
+}
+
+/// Names of variables; an empty list is none.
+fn read_names(reader: &mut Reader<'_>, value: &Value<'_>) -> Names {
+    let items = reader.list(value).unwrap_or_default();
+    if items.len() > NAMES_MAX {
+        reader.refuse(value, &format!("at most {NAMES_MAX} names are allowed"));
+    }
+    let mut names: Vec<&str> = Vec::new();
+    for item in items.iter().take(NAMES_MAX) {
+        let Some(name) = reader.string(item) else {
+            continue;
+        };
+        if names.contains(&name) {
+            reader.refuse_with(item, "it is there twice");
+        } else if is_name(name) {
+            names.push(name);
+        } else {
+            let wanted = format!(
+                "it must be the whole name of a variable, at most {NAME_SIZE_MAX} printable ASCII \
+                 characters without space, `=` and `*`"
+            );
+            reader.refuse_with(item, &wanted);
+        }
+    }
+    Names::new(&names)
 }
 
 fn read_limits(reader: &mut Reader<'_>, section: &mut Section<'_>, limits: &mut Limits) {

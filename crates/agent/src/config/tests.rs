@@ -44,6 +44,9 @@ segment_age = "1h"
 keep_age = "7d"
 keep_size = "2 GiB"
 
+[environment]
+names = ["LD_PRELOAD", "PATH"]
+
 [limits]
 process_buffer_size = "2 MiB"
 event_buffer_size = "16 MiB"
@@ -99,6 +102,32 @@ fn the_documentation_tells_the_defaults_and_nothing_wrong() {
         arguments: vec!["--as".to_owned(), "alert".to_owned()],
     };
     assert_eq!(alert.alert, Some(expected));
+}
+
+#[test]
+fn variables_of_the_environment_have_whole_names_and_none_may_be_asked_for() {
+    let with = |names: &str| Config::parse(&format!("[environment]\nnames = {names}\n"));
+    let usual = Config::default().environment;
+    assert_eq!(usual.iter().next(), Some("LD_PRELOAD"));
+    let (none, findings) = with("[]");
+    assert!(none.environment.is_empty() && findings.is_empty());
+    let (two, _) = with(r#"["PATH", "LD_AUDIT"]"#);
+    assert!(two.environment.iter().eq(["PATH", "LD_AUDIT"]));
+    let many: Vec<String> = (0..17).map(|n| format!("A{n}")).collect();
+    let many = format!("{many:?}");
+    for (names, reason) in [
+        (r#""PATH""#, "a list of strings"),
+        ("[1]", "a string in quotes"),
+        (r#"["PATH="]"#, "the whole name of a variable"),
+        (r#"[""]"#, "the whole name of a variable"),
+        (r#"["PATH", "LD_*"]"#, "the whole name of a variable"),
+        (r#"["PATH", "PATH"]"#, "it is there twice"),
+        (many.as_str(), "at most 16 names"),
+    ] {
+        let (_, findings) = with(names);
+        assert_eq!(findings.len(), 1, "{names}: {findings:?}");
+        assert!(findings[0].to_string().contains(reason), "{findings:?}");
+    }
 }
 
 #[test]

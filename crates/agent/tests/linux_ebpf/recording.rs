@@ -26,6 +26,7 @@ pub(crate) fn settings() -> Settings {
     Settings {
         threads: true,
         images: true,
+        environment: systrail::environment::Names::usual(),
         process_buffer_size: 4 << 20,
         event_buffer_size: 8 << 20,
         flush_interval: Duration::from_millis(50),
