@@ -77,6 +77,7 @@ fn process(task: Task) -> Option<&'static [u8]> {
     header.flags = header
         .flags
         .with(record.append_origin(task.users(), task.setting()));
+    record.append_terminal(task.terminal());
     let parent = task.parent();
     // Who created it is not known any more; the parent is the best there is.
     let start = process::Start {

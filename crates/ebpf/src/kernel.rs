@@ -12,8 +12,11 @@
 
 #![expect(unsafe_code, reason = "kernel memory is read here and nowhere else")]
 
+mod environment;
 mod file;
 mod path;
+mod program;
+mod terminal;
 mod text;
 mod usage;
 
@@ -24,8 +27,10 @@ use core::ptr::{from_mut, from_ref};
 use aya_ebpf::helpers::generated as helpers;
 use event::process::{Setting, Users};
 
+pub(crate) use self::environment::{Names, Variables};
 pub(crate) use self::file::{File, Vma};
-pub(crate) use self::path::{Path, Way, mask, sign};
+pub(crate) use self::path::{Path, Way, differ, mask, sign};
+pub(crate) use self::program::Program;
 pub(crate) use self::text::KernelText;
 
 /// A component's name and its NUL byte: a power of two.
@@ -61,6 +66,10 @@ parameters! {
     RECORD_THREADS = "record_threads";
     /// Bytes of a page of memory.
     PAGE_SIZE = "page_size";
+    /// 1 while variables of the environment are wanted.
+    ENVIRONMENT_IS_ASKED = "environment_is_asked";
+    /// What leads each name of a variable to a place of its own.
+    ENVIRONMENT_MULTIPLIER = "environment_multiplier";
     /// The inode of the host's mount namespace, which is the agent's; 0 where it is not known.
     HOST_MOUNT_NAMESPACE = "host_mount_namespace";
 
@@ -92,6 +101,8 @@ parameters! {
     MM_ARG_END = "mm_struct.arg_end";
     MM_ARG_START = "mm_struct.arg_start";
     MM_END_CODE = "mm_struct.end_code";
+    MM_ENV_END = "mm_struct.env_end";
+    MM_ENV_START = "mm_struct.env_start";
     MM_EXE_FILE = "mm_struct.exe_file";
     MNT_NAMESPACE_INUM = "mnt_namespace.ns.inum";
     MOUNT_MNT = "mount.mnt";
@@ -113,6 +124,8 @@ parameters! {
     SIGNAL_STATS_SEQUENCE = "signal_struct.stats_lock.seqcount.seqcount.sequence";
     SIGNAL_SYSTEM_TIME = "signal_struct.stime";
     SIGNAL_THREADS = "signal_struct.thread_head";
+    /// [`NOWHERE`] where the kernel has no terminals.
+    SIGNAL_TTY = "signal_struct.tty";
     SIGNAL_USER_TIME = "signal_struct.utime";
     SUPER_BLOCK_DEVICE = "super_block.s_dev";
     TASK_CGROUPS = "task_struct.cgroups";
@@ -139,6 +152,10 @@ parameters! {
     TASK_TGID = "task_struct.tgid";
     TASK_THREAD_NODE = "task_struct.thread_node";
     TASK_USER_TIME = "task_struct.utime";
+    TTY_DRIVER = "tty_struct.driver";
+    TTY_DRIVER_MAJOR = "tty_driver.major";
+    TTY_DRIVER_MINOR_START = "tty_driver.minor_start";
+    TTY_INDEX = "tty_struct.index";
     VFSMOUNT_ROOT = "vfsmount.mnt_root";
     VFSMOUNT_SB = "vfsmount.mnt_sb";
     VMA_END = "vm_area_struct.vm_end";
@@ -366,6 +383,13 @@ impl Task {
         (!mm.is_null()).then(|| (field(mm, MM_ARG_START), field(mm, MM_ARG_END)))
     }
 
+    /// Where the variables that the program was given are in user memory: begin and end.
+    #[inline(always)]
+    pub(crate) fn environment(self) -> Option<(u64, u64)> {
+        let mm: Pointer = field(self.0, TASK_MM);
+        (!mm.is_null()).then(|| (field(mm, MM_ENV_START), field(mm, MM_ENV_END)))
+    }
+
     /// The file of the program the process runs.
     #[inline(always)]
     pub(crate) fn program(self) -> Option<File> {
@@ -386,44 +410,6 @@ impl Task {
     #[inline(always)]
     pub(crate) fn root(self) -> Path {
         probe(field(self.0, TASK_FS), FS_ROOT)
-    }
-
-    /// What one of its descriptors leads to; nothing where it is not open.
-    #[inline(always)]
-    pub(crate) fn descriptor(self, number: u32) -> Path {
-        let table: Pointer = probe(field(self.0, TASK_FILES), FILES_FDT);
-        if number >= probe(table, FDTABLE_MAX_FDS) {
-            return Path::default();
-        }
-        let files: Pointer = probe(table, FDTABLE_FD);
-        let offset = (number as usize).wrapping_mul(size_of::<Pointer>());
-        File(probe_at(files.wrapping_add(offset))).path()
-    }
-}
-
-/// What an exec is about: the kernel's `linux_binprm`.
-#[derive(Clone, Copy)]
-pub(crate) struct Program(Pointer);
-
-impl Program {
-    /// The one a program was given.
-    #[inline(always)]
-    pub(crate) fn new(pointer: *const c_void) -> Option<Self> {
-        (!pointer.is_null()).then_some(Self(pointer.cast()))
-    }
-
-    /// The file that runs; for a script its interpreter.
-    #[inline(always)]
-    pub(crate) fn file(self) -> Option<File> {
-        File::new(field(self.0, BPRM_FILE))
-    }
-
-    /// The path the caller gave, where an interpreter runs instead of it.
-    #[inline(always)]
-    pub(crate) fn script(self) -> Option<KernelText> {
-        let filename: Pointer = field(self.0, BPRM_FILENAME);
-        let interp: Pointer = field(self.0, BPRM_INTERP);
-        (filename != interp).then_some(KernelText(filename))
     }
 }
 
@@ -449,6 +435,33 @@ pub(crate) fn copy_user(address: u64, room: &mut [u8]) -> bool {
         )
     };
     status == 0
+}
+
+/// Copies a text of user memory of the current process, cut to `room`, with its NUL byte. The bytes
+/// written; negative where it cannot be read.
+#[inline(always)]
+fn copy_user_text(address: u64, room: &[Shared]) -> i64 {
+    // SAFETY: the helper checks the source itself, and the destination has the size it is told.
+    unsafe {
+        helpers::bpf_probe_read_user_str(
+            room.as_ptr().cast_mut().cast(),
+            size_of_val(room) as u32,
+            address as *const c_void,
+        )
+    }
+}
+
+/// Copies what is in a map's memory, as much as there is room for. It is there.
+#[inline(always)]
+pub(crate) fn copy_memory<T: ?Sized>(from: &T, room: &mut [u8]) {
+    // SAFETY: the helper checks the source itself, and the destination has the size it is told.
+    let _status = unsafe {
+        helpers::bpf_probe_read_kernel(
+            room.as_mut_ptr().cast(),
+            room.len() as u32,
+            from_ref(from).cast(),
+        )
+    };
 }
 
 /// The boot clock, in nanoseconds.
@@ -529,11 +542,30 @@ pub(crate) fn name_room<const N: usize>(
     at: usize,
     is_wanted: u64,
 ) -> &mut [u8] {
-    const { assert!(N > NAME_SIZE_MAX && (N - NAME_SIZE_MAX).is_power_of_two()) };
-    let at = at & N.wrapping_sub(NAME_SIZE_MAX).wrapping_sub(1);
+    const { assert!(N - reach(N) >= NAME_SIZE_MAX) };
+    let at = at & reach(N).wrapping_sub(1);
     let size = (is_wanted as usize & 1) << NAME_SIZE_MAX.trailing_zeros();
-    // SAFETY: `at` is below `N - NAME_SIZE_MAX`, and `size` is `NAME_SIZE_MAX` or 0.
+    // SAFETY: `at` is below `reach(N)`, and `size` is `NAME_SIZE_MAX` or 0.
     unsafe { core::slice::from_raw_parts_mut(bytes.as_mut_ptr().wrapping_add(at), size) }
+}
+
+/// `bytes[at..at + size]` without a branch, where `size` is below `MAX`, a power of two.
+#[inline(always)]
+pub(crate) fn masked_room<const N: usize, const MAX: usize>(
+    bytes: &mut [u8; N],
+    at: usize,
+    size: usize,
+) -> &mut [u8] {
+    const { assert!(MAX.is_power_of_two() && N - reach(N) >= MAX) };
+    let at = at & reach(N).wrapping_sub(1);
+    let size = size & MAX.wrapping_sub(1);
+    // SAFETY: `at` is below `reach(N)`, and `size` below `MAX`.
+    unsafe { core::slice::from_raw_parts_mut(bytes.as_mut_ptr().wrapping_add(at), size) }
+}
+
+/// The power of two below `size`: up to where a place can be found without a comparison.
+const fn reach(size: usize) -> usize {
+    size.next_power_of_two() / 2
 }
 
 /// A number of which the compiler knows nothing, so that it keeps the comparison the verifier needs

@@ -29,6 +29,7 @@
     clippy::unwrap_used
 )]
 
+mod context;
 mod image;
 mod iterator;
 mod kernel;

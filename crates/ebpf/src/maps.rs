@@ -7,7 +7,8 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, LruHashMap, PerCpuArray, RingBuf};
 use event::{ByKind, Kind, Subject};
 
-use crate::kernel::{self, NAME_SIZE_MAX, PROCESSOR_COUNT, Parameter, Shared};
+use crate::context::ExecContext;
+use crate::kernel::{self, NAME_SIZE_MAX, Names, PROCESSOR_COUNT, Parameter, Shared};
 use crate::record::Scratch;
 use crate::turn::Turn;
 
@@ -80,9 +81,17 @@ static EXITED: LruHashMap<[u64; 2], u8> = LruHashMap::with_max_entries(8192, 0);
 #[map]
 static EXEC_SCRATCH: Array<Scratch<EXEC_SIZE_MAX>> = Array::with_max_entries(1, 0);
 
-/// The largest exec: 32 KiB of arguments, three paths, the fixed part, and room for the checks; a
-/// power of two and a name.
-pub(crate) const EXEC_SIZE_MAX: usize = 64 * 1024 + NAME_SIZE_MAX;
+/// The largest exec: 32 KiB of arguments, four paths, 16 KiB of environment, the fixed part, and room
+/// for the checks: a power of two, and the most that is copied at once.
+pub(crate) const EXEC_SIZE_MAX: usize = 96 * 1024;
+
+/// What surrounds the process of an exec, per processor and turn. The loader sets the count.
+#[map]
+static EXEC_CONTEXTS: Array<ExecContext> = Array::with_max_entries(1, 0);
+
+/// The variables of the environment that the agent asks for.
+#[map]
+static ENVIRONMENT_NAMES: Array<Names> = Array::with_max_entries(1, 0);
 
 /// Where records with one path are put together, by the `SCRATCH_` indices.
 #[map]
@@ -99,11 +108,38 @@ pub(crate) const SCRATCH_ITERATOR: u32 = 1;
 /// Memory for one exec.
 #[inline(always)]
 pub(crate) fn exec_scratch(turn: Turn) -> Option<&'static mut Scratch<EXEC_SIZE_MAX>> {
-    let index = match turn {
+    EXEC_SCRATCH
+        .get_ptr_mut(own_index(turn))
+        .map(kernel::scratch)
+}
+
+/// What surrounds the process of an exec, to be put together.
+#[inline(always)]
+pub(crate) fn exec_context_mut(turn: Turn) -> Option<&'static mut ExecContext> {
+    EXEC_CONTEXTS
+        .get_ptr_mut(own_index(turn))
+        .map(kernel::scratch)
+}
+
+/// The same as it was put together.
+#[inline(always)]
+pub(crate) fn exec_context(turn: Turn) -> Option<&'static ExecContext> {
+    EXEC_CONTEXTS.get(own_index(turn))
+}
+
+/// The index of what a processor and a turn have for themselves.
+#[inline(always)]
+fn own_index(turn: Turn) -> u32 {
+    match turn {
         Turn::First => kernel::processor(),
         Turn::Second => kernel::processor().wrapping_add(PROCESSOR_COUNT.value() as u32),
-    };
-    EXEC_SCRATCH.get_ptr_mut(index).map(kernel::scratch)
+    }
+}
+
+/// The names of the variables that are asked for.
+#[inline(always)]
+pub(crate) fn environment_names() -> Option<&'static Names> {
+    ENVIRONMENT_NAMES.get(0)
 }
 
 /// Whether the program of the first turn that tells `kind` is in the middle of an event here.
@@ -203,6 +239,13 @@ impl Ring {
         } else {
             ARGUMENTS_SIZE_LEAST
         }
+    }
+
+    /// The same of the environment, which is not to fill a small buffer by itself.
+    #[inline(always)]
+    pub(crate) fn environment_room(self) -> usize {
+        let size = self.buffer.query(u64::from(BPF_RB_RING_SIZE));
+        self.argument_room().min((size / 8) as usize)
     }
 
     /// Stores a record of `kind`, or counts it as lost.

@@ -5,8 +5,8 @@ use aya_ebpf::programs::BtfTracePointContext;
 use event::extension::write_extended;
 use event::{Event, Extension, Flags, HEADER_SIZE, Kind, process};
 
-use crate::kernel::{EXIT_TELLS_LAST, KernelText, Path, Program, Task};
-use crate::maps::{self, Ring};
+use crate::kernel::{EXIT_TELLS_LAST, KernelText, Path, Program, RUNS_TWICE, Task};
+use crate::maps::{self, EXEC_SIZE_MAX, Ring};
 use crate::record::{Buffer, Record, Text, header};
 use crate::thread;
 use crate::turn::{Act, Turn};
@@ -72,9 +72,11 @@ fn start(task: Task) {
     const SIZE: usize = HEADER_SIZE
         .wrapping_add(process::Start::FIXED_SIZE)
         .wrapping_add(process::Users::SIZE)
-        .wrapping_add(process::Setting::SIZE);
+        .wrapping_add(process::Setting::SIZE)
+        .wrapping_add(process::Context::FIXED_SIZE);
     let mut buffer = Buffer([0; SIZE]);
-    let origin = Extension::Origin(task.users(), task.setting());
+    let context = process::Context::of_terminal(task.terminal());
+    let origin = Extension::Context(task.users(), task.setting(), context);
     let record = write_extended(header, &Event::ProcessStart(start), &origin, &mut buffer.0);
     ring.store(Kind::PROCESS_START, record);
 }
@@ -100,11 +102,7 @@ fn process_exec(context: &BtfTracePointContext, turn: Turn) -> Option<()> {
     if !maps::is_enabled() {
         return None;
     }
-    let act = Act {
-        kind: Kind::PROCESS_EXEC,
-        task,
-        count: task.exec_count(),
-    };
+    let act = Act::of_exec(task);
     if !turn.begin(act) {
         return None;
     }
@@ -141,6 +139,7 @@ fn exec(task: Task, program: Program, ring: Ring, turn: Turn) -> Option<&'static
         .with(arguments.flags)
         .with(script_flags(directory.flags))
         .with(record.append_origin(task.users(), task.setting()));
+    append_context(&mut record, task, ring);
     let exec = process::Exec {
         user_id: task.effective_user_id(),
         session_id: task.session_id(),
@@ -148,6 +147,20 @@ fn exec(task: Task, program: Program, ring: Ring, turn: Turn) -> Option<&'static
     };
     let sizes = [image.size, arguments.size, script.size, directory.size];
     record.finish(header, |writer| exec.write_fixed(writer, sizes))
+}
+
+/// Appends what was put together before, where that is of this exec.
+#[inline(always)]
+fn append_context(record: &mut Record<EXEC_SIZE_MAX>, task: Task, ring: Ring) {
+    let act = Act::of_exec(task).id();
+    let of_turn = |turn| maps::exec_context(turn).filter(|context| context.is_of(act));
+    let context = match of_turn(Turn::First) {
+        None if RUNS_TWICE.value() != 0 => of_turn(Turn::Second),
+        first => first,
+    };
+    if let Some(context) = context {
+        record.append_context(context, act, ring);
+    }
 }
 
 /// Where the path of a script begins: its descriptor is still open, for its interpreter reads it.

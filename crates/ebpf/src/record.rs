@@ -1,10 +1,11 @@
 //! Records with texts, put together in a map's memory because a program's stack has 512 bytes.
 
-use event::process::{Setting, Users};
+use event::process::{Context, Setting, Users};
 use event::wire::Writer;
 use event::{Flags, HEADER_SIZE, Header, Place};
 
-use crate::kernel::{self, KernelText, Path, Shared, Task, Way};
+use crate::context::ExecContext;
+use crate::kernel::{self, KernelText, Names, Path, Shared, Task, Variables, Way};
 use crate::maps::{ARGUMENTS_SIZE_LEAST, Ring};
 
 /// The most bytes of one path, and its components: more is cut. The kernel takes no longer path
@@ -13,6 +14,13 @@ const PATH_SIZE_MAX: usize = 4096;
 const COMPONENT_COUNT_MAX: usize = 2048;
 /// The most bytes of arguments: more is cut.
 const ARGUMENTS_SIZE_MAX: usize = 32 * 1024;
+/// The most bytes of environment: more is cut. And the variables that are looked at.
+const ENVIRONMENT_SIZE_MAX: usize = 16 * 1024;
+const VARIABLE_COUNT_MAX: usize = 2048;
+/// More than any variable has in the window through which they are looked at; a power of two.
+const VARIABLE_ROOM: usize = 8192;
+/// More than directory and environment have together.
+const CONTEXT_ROOM: usize = 32 * 1024;
 const PAGE_SIZE: usize = 4096;
 
 /// The header of a record about `task`'s process; size and kind are filled in later.
@@ -69,6 +77,13 @@ impl Text {
             flags: Flags::IMAGE_UNAVAILABLE,
         }
     }
+
+    pub(crate) fn arguments_unavailable() -> Self {
+        Self {
+            size: 0,
+            flags: Flags::COMMAND_LINE_UNAVAILABLE,
+        }
+    }
 }
 
 impl<const N: usize> Record<N> {
@@ -78,6 +93,13 @@ impl<const N: usize> Record<N> {
         scratch
             .end
             .store(HEADER_SIZE.saturating_add(fixed_size) as u64);
+        Self { scratch }
+    }
+
+    /// Texts alone, which another record takes.
+    #[inline(always)]
+    pub(crate) fn of_texts(scratch: &'static mut Scratch<N>) -> Self {
+        scratch.end.store(0);
         Self { scratch }
     }
 
@@ -229,6 +251,93 @@ impl<const N: usize> Record<N> {
             if size == 0 || !self.append_user::<PAGE_SIZE>(address, size) {
                 break;
             }
+        }
+    }
+
+    /// Appends those variables that are at `begin..end` in the current process and may be asked for. Of
+    /// one that is cut enough is there to see that it is.
+    #[inline(always)]
+    pub(crate) fn append_variables(
+        &mut self,
+        range: (u64, u64),
+        variables: &Variables,
+        names: &Names,
+    ) -> Text {
+        variables.begin(range);
+        let begin = self.end();
+        let is_whole = self.append_asked(variables, names);
+        let size = self.end().wrapping_sub(begin);
+        Text {
+            size: size as u32,
+            flags: if is_whole {
+                Flags::NONE
+            } else if size == 0 {
+                Flags::COMMAND_LINE_UNAVAILABLE
+            } else {
+                Flags::COMMAND_LINE_TRUNCATED
+            },
+        }
+    }
+
+    /// Whether all were looked at, and those that are asked for appended.
+    #[inline(always)]
+    fn append_asked(&mut self, variables: &Variables, names: &Names) -> bool {
+        let begin = self.end();
+        let Scratch { end, bytes, .. } = &mut *self.scratch;
+        for _ in 0..VARIABLE_COUNT_MAX {
+            let found = variables.step(names);
+            let at = end.load() as usize;
+            let room = begin.wrapping_add(ENVIRONMENT_SIZE_MAX).wrapping_sub(at);
+            let is_full = kernel::sign((room as u64).wrapping_sub(found.size).cast_signed());
+            let size = found.size & !kernel::mask(is_full);
+            let room = kernel::masked_room::<N, VARIABLE_ROOM>(bytes, at, size as usize);
+            kernel::copy_memory(variables.window(), room);
+            end.store(at.wrapping_add(size as usize) as u64);
+            let is_cut = found.is_unreadable | is_full;
+            // One branch a step, as `Way` says why.
+            if is_cut >= found.goes_on {
+                return is_cut == 0;
+            }
+        }
+        false
+    }
+
+    /// Appends what surrounds the process of the act with this number, as far as `ring` has room for
+    /// it. It stands behind the origin.
+    #[inline(always)]
+    pub(crate) fn append_context(&mut self, context: &ExecContext, act: u64, ring: Ring) {
+        let before = self.end();
+        let (mut fixed, [directory_size, environment_size]) = context.fixed();
+        let environment_room = ring.environment_room() as u64;
+        let told_size = environment_size.min(environment_room);
+        fixed.flags = fixed
+            .flags
+            .with_if(told_size < environment_size, Flags::COMMAND_LINE_TRUNCATED);
+        self.append_fixed(fixed, [directory_size as u32, told_size as u32]);
+        let size = directory_size.wrapping_add(told_size) as usize;
+        let is_copied = self.room::<CONTEXT_ROOM>(size).is_some_and(|room| {
+            kernel::copy_memory(&context.texts().bytes, room);
+            true
+        });
+        self.grow(size);
+        if !is_copied || !context.is_of(act) {
+            self.scratch.end.store(before as u64);
+        }
+    }
+
+    /// Appends that the terminal is known, and no more, of what surrounds the process. It stands behind
+    /// the origin.
+    #[inline(always)]
+    pub(crate) fn append_terminal(&mut self, terminal: u32) {
+        self.append_fixed(Context::of_terminal(terminal), [0, 0]);
+    }
+
+    #[inline(always)]
+    fn append_fixed(&mut self, context: Context<'_>, sizes: [u32; 2]) {
+        const SIZE: usize = Context::FIXED_SIZE;
+        if let Some(room) = self.room::<SIZE>(SIZE) {
+            context.write_fixed(&mut Writer::new(room), sizes);
+            self.grow(SIZE);
         }
     }
 

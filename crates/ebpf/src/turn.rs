@@ -71,7 +71,7 @@ impl Turn {
 impl Act {
     /// A number that is another one for any other event of the last moments.
     #[inline(always)]
-    fn id(self) -> u64 {
+    pub(crate) fn id(self) -> u64 {
         let task = self.task.start_time() ^ (u64::from(self.task.pid()) << 40);
         let act = (u64::from(self.count) << 8) | u64::from(self.kind.0);
         task ^ act.wrapping_mul(0x9e37_79b9_7f4a_7c15)

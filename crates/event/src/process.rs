@@ -270,9 +270,15 @@ impl<'a> Context<'a> {
     /// Bytes of the fixed fields.
     pub const FIXED_SIZE: usize = 16;
 
-    /// Of who is told no more than the terminal.
-    pub const UNAVAILABLE: Flags =
-        Flags::IMAGE_UNAVAILABLE.with(Flags::COMMAND_LINE_UNAVAILABLE);
+    /// Where no more than the terminal is told.
+    pub const fn of_terminal(terminal: u32) -> Self {
+        Self {
+            flags: Flags::IMAGE_UNAVAILABLE.with(Flags::COMMAND_LINE_UNAVAILABLE),
+            terminal,
+            directory: &[],
+            environment: &[],
+        }
+    }
 
     /// Bytes of this part of the extension.
     #[inline(always)]

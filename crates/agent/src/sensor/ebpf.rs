@@ -5,6 +5,7 @@
 //! fills up, and it wakes itself a flush interval after records began to come.
 
 mod btf;
+mod environment;
 mod fields;
 mod images;
 mod object;

@@ -3,8 +3,8 @@
 use core::ffi::c_void;
 
 use super::{
-    BACKING_FILE_USER_PATH, FILE_MODE, FILE_PATH, Path, Pointer, VMA_END, VMA_FILE, VMA_FLAGS,
-    VMA_START, field, probe,
+    BACKING_FILE_USER_PATH, FDTABLE_FD, FDTABLE_MAX_FDS, FILE_MODE, FILE_PATH, FILES_FDT, Path,
+    Pointer, TASK_FILES, Task, VMA_END, VMA_FILE, VMA_FLAGS, VMA_START, field, probe, probe_at,
 };
 
 /// A mapping of a process: the kernel's `vm_area_struct`.
@@ -80,5 +80,19 @@ impl File {
         } else {
             path
         }
+    }
+}
+
+impl Task {
+    /// What one of its descriptors leads to; nothing where it is not open.
+    #[inline(always)]
+    pub(crate) fn descriptor(self, number: u32) -> Path {
+        let table: Pointer = probe(field(self.0, TASK_FILES), FILES_FDT);
+        if number >= probe(table, FDTABLE_MAX_FDS) {
+            return Path::default();
+        }
+        let files: Pointer = probe(table, FDTABLE_FD);
+        let offset = (number as usize).wrapping_mul(size_of::<Pointer>());
+        File(probe_at(files.wrapping_add(offset))).path()
     }
 }

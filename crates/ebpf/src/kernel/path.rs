@@ -116,7 +116,7 @@ impl Way {
         let leaves = !mask(stays);
         let structure = choose(leaves, mount, dentry);
         let words = self.look_at(structure as Pointer);
-        let name = KernelText(field(words, DENTRY_NAME));
+        let name = KernelText::new(field(words, DENTRY_NAME));
         let parent = choose(
             leaves,
             field(words, MOUNT_PARENT),
@@ -170,7 +170,7 @@ impl Way {
 
 /// 1 where the two differ, 0 where they are equal, and no branch.
 #[inline(always)]
-fn differ(left: u64, right: u64) -> u64 {
+pub(crate) fn differ(left: u64, right: u64) -> u64 {
     let difference = left ^ right;
     sign((difference | difference.wrapping_neg()).cast_signed())
 }

@@ -7,9 +7,15 @@ const DESCRIPTOR_SIZE_MAX: usize = 16;
 
 /// A text in kernel memory, ended by a NUL byte.
 #[derive(Clone, Copy)]
-pub(crate) struct KernelText(pub(super) Pointer);
+pub(crate) struct KernelText(Pointer);
 
 impl KernelText {
+    /// The text there.
+    #[inline(always)]
+    pub(super) const fn new(begin: Pointer) -> Self {
+        Self(begin)
+    }
+
     /// Whether it begins with `byte`.
     #[inline(always)]
     pub(crate) fn begins_with(self, byte: u8) -> bool {

@@ -4,7 +4,7 @@ use super::btf::Types;
 use crate::sensor::Error;
 
 /// The fields the programs read, named as the read-only globals that carry their offsets.
-const FIELDS: [&str; 53] = [
+const FIELDS: [&str; 55] = [
     "linux_binprm.file",
     "linux_binprm.filename",
     "linux_binprm.interp",
@@ -27,6 +27,8 @@ const FIELDS: [&str; 53] = [
     "mm_struct.arg_end",
     "mm_struct.arg_start",
     "mm_struct.end_code",
+    "mm_struct.env_end",
+    "mm_struct.env_start",
     "mm_struct.exe_file",
     "mnt_namespace.ns.inum",
     "mount.mnt",
@@ -89,6 +91,14 @@ const CGROUP_FIELDS: [&str; 4] = [
     "kernfs_node.id",
     "task_struct.cgroups",
 ];
+/// And what its controlling terminal is.
+const TERMINAL_FIELDS: [&str; 5] = [
+    "signal_struct.tty",
+    "tty_driver.major",
+    "tty_driver.minor_start",
+    "tty_struct.driver",
+    "tty_struct.index",
+];
 /// What they are told of a field that is not there, or not of use.
 const NOWHERE: u64 = u64::MAX;
 /// A field that not every kernel has: 0 stands for none, and it is never the first.
@@ -118,7 +128,13 @@ pub(super) fn offsets(types: &Types<'_>) -> Result<Vec<(&'static str, u64)>, Err
     }
     let offset_of = |field| (field, types.offset(field).unwrap_or(NOWHERE));
     parameters.extend(OPTIONAL_FIELDS.map(offset_of));
-    for fields in [&USAGE_FIELDS[..], &IO_FIELDS, &CGROUP_FIELDS] {
+    let groups = [
+        &USAGE_FIELDS[..],
+        &IO_FIELDS,
+        &CGROUP_FIELDS,
+        &TERMINAL_FIELDS,
+    ];
+    for fields in groups {
         let is_there = fields.iter().all(|field| types.offset(field).is_some());
         let or_nowhere = |field: &&'static str| {
             if is_there {

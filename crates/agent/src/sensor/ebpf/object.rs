@@ -13,7 +13,7 @@ use aya::{Btf, Ebpf, EbpfLoader, VerifierLogLevel};
 use event::{ByKind, Kind};
 
 use super::btf::{self, Types};
-use super::{fields, images};
+use super::{environment, fields, images};
 use crate::sensor::{Error, Settings};
 use crate::sys::{perf, proc, rcu};
 
@@ -31,6 +31,8 @@ const TRACEPOINTS: [(&str, Kind); 3] = [
 ];
 /// What the programs are called that tell what those were too busy for.
 const SECOND: &str = "_second";
+/// The programs that put together what surrounds the process of an exec, for the one that tells it.
+const CONTEXT: (&str, &str) = ("sched_process_exec_context", "sched_process_exec");
 /// The program on the kernel function of that name.
 const IMAGE_FUNCTION: &str = "perf_event_mmap";
 
@@ -97,9 +99,11 @@ impl Object {
             cure: "update systrail".to_owned(),
         })?;
         let machine = Machine::of_this()?;
-        let parameters = parameters(&types, settings, machine)?;
+        let (names, multiplier) = environment::table(&settings.environment);
+        let parameters = parameters(&types, settings, machine, multiplier)?;
         let btf = Btf::from_sys_fs().map_err(|error| unavailable("reading BTF", &error))?;
         let mut ebpf = load_maps(&btf, &parameters, settings, machine)?;
+        set_names(&mut ebpf, &names)?;
         let tracepoint_programs = tracepoint_programs(machine.runs_twice);
         for (name, tracepoint_name) in &tracepoint_programs {
             let program = tracepoint(&mut ebpf, name)?;
@@ -244,7 +248,8 @@ impl Object {
     }
 
     fn runs_twice(&self) -> bool {
-        self.tracepoint_programs.len() > TRACEPOINTS.len()
+        let mut names = self.tracepoint_programs.iter().map(|(name, _)| name);
+        names.any(|name| name.ends_with(SECOND))
     }
 
     /// What the kernel says of a program; `None` where it is not loaded or the kernel does not say.
@@ -292,10 +297,18 @@ fn major_of(release: &str) -> Option<u32> {
 /// The programs on tracepoints, each with its tracepoint. The kernel runs those of one tracepoint in
 /// the order in which they are attached.
 fn tracepoint_programs(runs_twice: bool) -> Vec<(String, &'static str)> {
-    let first = TRACEPOINTS.map(|(name, _)| (name.to_owned(), name));
-    let second = TRACEPOINTS.map(|(name, _)| (format!("{name}{SECOND}"), name));
-    let second = second.into_iter().filter(|_| runs_twice);
-    first.into_iter().chain(second).collect()
+    let tells = TRACEPOINTS.map(|(name, _)| (name, name));
+    let mut programs = Vec::new();
+    // What tells an exec takes what the other left, so that comes first, in both turns.
+    for first in [&[CONTEXT][..], &tells] {
+        let named = |suffix: &'static str| {
+            let programs = first.iter();
+            programs.map(move |(name, tracepoint)| (format!("{name}{suffix}"), *tracepoint))
+        };
+        programs.extend(named(""));
+        programs.extend(named(SECOND).filter(|_| runs_twice));
+    }
+    programs
 }
 
 /// The read-only globals, by name.
@@ -303,6 +316,7 @@ fn parameters(
     types: &Types<'_>,
     settings: &Settings,
     machine: Machine,
+    multiplier: u64,
 ) -> Result<Vec<(&'static str, u64)>, Error> {
     let wake_up_size = |size: u32| u64::from(WAKE_UP_SIZE_MAX.min(size / 4));
     let tells_last = types.tracepoint_parameter_count("sched_process_exit") >= Some(2);
@@ -321,6 +335,11 @@ fn parameters(
         ("runs_twice", u64::from(machine.runs_twice)),
         ("record_threads", u64::from(settings.threads)),
         (
+            "environment_is_asked",
+            u64::from(!settings.environment.is_empty()),
+        ),
+        ("environment_multiplier", multiplier),
+        (
             "host_mount_namespace",
             proc::own_mount_namespace().unwrap_or(0).into(),
         ),
@@ -336,7 +355,7 @@ fn load_maps(
     machine: Machine,
 ) -> Result<Ebpf, Error> {
     let turns = if machine.runs_twice { 2 } else { 1 };
-    let exec_count = machine.processor_count * turns;
+    let exec_count = u32::try_from(machine.processor_count * turns).unwrap_or(u32::MAX);
     let mut loader = EbpfLoader::new();
     loader
         .btf(Some(btf))
@@ -346,16 +365,23 @@ fn load_maps(
         .verifier_log_level(VerifierLogLevel::STATS)
         .map_max_entries("PROCESS_EVENTS", settings.process_buffer_size)
         .map_max_entries("EVENTS", settings.event_buffer_size)
-        .map_max_entries(
-            "EXEC_SCRATCH",
-            u32::try_from(exec_count).unwrap_or(u32::MAX),
-        );
+        .map_max_entries("EXEC_SCRATCH", exec_count)
+        .map_max_entries("EXEC_CONTEXTS", exec_count);
     for (name, value) in parameters {
         loader.override_global(name, value, true);
     }
     loader
         .load(OBJECT)
         .map_err(|error| unavailable("creating eBPF maps", &error))
+}
+
+/// Tells the programs by which table they find the variables that are told.
+fn set_names(ebpf: &mut Ebpf, names: &environment::Table) -> Result<(), Error> {
+    const MAP: &str = "ENVIRONMENT_NAMES";
+    let map = ebpf.map_mut(MAP).ok_or_else(|| missing(MAP))?;
+    Array::try_from(map)
+        .and_then(|mut map: Array<&mut MapData, environment::Table>| map.set(0, *names, 0))
+        .map_err(map_error)
 }
 
 /// Loads a program. The verifier gives up when a signal is pending, and then wants to be asked
@@ -488,12 +514,16 @@ mod tests {
             let programs = tracepoint_programs(runs_twice).into_iter();
             programs.map(|(name, _)| name).collect::<Vec<_>>()
         };
-        assert_eq!(names(false), TRACEPOINTS.map(|(name, _)| name));
+        let (context, _) = CONTEXT;
+        let expected = std::iter::once(context).chain(TRACEPOINTS.map(|(name, _)| name));
+        assert!(names(false).iter().eq(expected));
         let twice = names(true);
+        let at = |name: &str| twice.iter().position(|other| other == name).unwrap();
         for (name, _) in TRACEPOINTS {
-            let at = |name: &str| twice.iter().position(|other| other == name).unwrap();
             assert!(at(name) < at(&format!("{name}{SECOND}")));
+            assert!(at(&format!("{context}{SECOND}")) < at(name));
         }
+        assert!(at(context) < at(&format!("{context}{SECOND}")));
     }
 
     #[test]
