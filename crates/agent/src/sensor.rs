@@ -39,7 +39,7 @@ use crate::sys::wake::Waker;
 /// The processes that are there now, without what they have mapped.
 pub(crate) fn processes_now() -> std::io::Result<Vec<existing::Existing>> {
     #[cfg(target_os = "linux")]
-    let taken = snapshot::take(false, || crate::sys::clock::now().0);
+    let taken = snapshot::take(&snapshot::Wanted::default(), || crate::sys::clock::now().0);
     #[cfg(windows)]
     let taken = windows::processes_now();
     taken
@@ -97,6 +97,18 @@ pub struct Settings {
     pub flush_interval: Duration,
     /// Woken when the sensor is to stop waiting.
     pub waker: Waker,
+}
+
+#[cfg(target_os = "linux")]
+impl Settings {
+    /// What a snapshot is to have.
+    fn wanted(&self) -> snapshot::Wanted {
+        snapshot::Wanted {
+            images: self.images,
+            surroundings: true,
+            environment: self.environment.clone(),
+        }
+    }
 }
 
 /// Per kind: what the sensor saw and what it lost of it.

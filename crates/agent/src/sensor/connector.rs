@@ -99,7 +99,11 @@ impl Sensor for Connector {
         let began = clock::now().0;
         self.stream.recorded = began..=u64::MAX;
         fence().map_err(Error::io("marking the begin of recording"))?;
-        let snapshot = snapshot::take(false, || clock::now().0)
+        let wanted = snapshot::Wanted {
+            images: false,
+            ..self.settings.wanted()
+        };
+        let snapshot = snapshot::take(&wanted, || clock::now().0)
             .map_err(Error::io("reading the processes of /proc"))?;
         self.stream.know(&snapshot);
         // A process the snapshot has seen may not have been told of yet.

@@ -316,9 +316,11 @@ impl Sensor for Ebpf {
         let began = now();
         self.object.start()?;
         let existing =
-            snapshot::take(&mut self.object, self.settings.images).map_err(|source| Error::Io {
-                action: "taking the snapshot",
-                source,
+            snapshot::take(&mut self.object, &self.settings.wanted()).map_err(|source| {
+                Error::Io {
+                    action: "taking the snapshot",
+                    source,
+                }
             })?;
         let stream = self.drain_until_now()?;
         self.pace = Pace::Busy(now());

@@ -2,7 +2,7 @@
 //! the stream.
 
 use event::Flags;
-use event::process::{Setting, Users};
+use event::process::{Context, Setting, Users};
 
 /// A process that was there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub struct Existing {
     pub asked: Option<Users>,
     /// Where it runs (Linux), where that is known.
     pub setting: Option<Setting>,
+    /// What surrounds it (Linux), where that is known.
+    pub context: Option<Surroundings>,
     /// Its user's SID (Windows), in its binary form; empty where it is not known.
     pub user_sid: Vec<u8>,
     /// What is known of its program.
@@ -46,6 +48,31 @@ pub struct Existing {
     pub read_until: u64,
 }
 
+/// What surrounds a process, as [`Context`] has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Surroundings {
+    /// How good the texts are.
+    pub flags: Flags,
+    /// Its controlling terminal.
+    pub terminal: u32,
+    /// Its working directory.
+    pub directory: Vec<u8>,
+    /// The variables that are told.
+    pub environment: Vec<u8>,
+}
+
+impl Surroundings {
+    /// In the form of a record.
+    pub fn context(&self) -> Context<'_> {
+        Context {
+            flags: self.flags,
+            terminal: self.terminal,
+            directory: &self.directory,
+            environment: &self.environment,
+        }
+    }
+}
+
 /// An image that was mapped.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ExistingImage {
@@ -59,7 +86,7 @@ pub struct ExistingImage {
     pub path: Vec<u8>,
 }
 
-/// Bytes of arguments that a snapshot keeps of all processes together: it is in memory as a whole, and
+/// Bytes of arguments and environment that a snapshot keeps of all processes together: it is in memory as a whole, and
 /// how many processes wait with long arguments is any user's choice.
 const ARGUMENTS_SIZE_MAX: usize = 4 << 20;
 
@@ -81,20 +108,31 @@ impl Default for ArgumentRoom {
 }
 
 impl ArgumentRoom {
-    /// Cuts the arguments of a process where there is no room for all of them, and says so.
+    /// Cuts the arguments and the environment of a process where there is no room for all of them, and
+    /// says so.
     pub fn cut(&mut self, existing: &mut Existing) {
-        let size = existing.command_line.len();
+        let cut = Flags::COMMAND_LINE_TRUNCATED;
+        let is_cut = self.cut_bytes(&mut existing.command_line);
+        existing.flags = existing.flags.with_if(is_cut, cut);
+        if let Some(context) = &mut existing.context {
+            let is_cut = self.cut_bytes(&mut context.environment);
+            context.flags = context.flags.with_if(is_cut, cut);
+        }
+    }
+
+    fn cut_bytes(&mut self, bytes: &mut Vec<u8>) -> bool {
+        let size = bytes.len();
         if size <= ARGUMENTS_SIZE_SHORT {
-            return;
+            return false;
         }
         if let Some(left) = self.left.checked_sub(size) {
             self.left = left;
-            return;
+            return false;
         }
         // A unit of UTF-16 is not torn: the size is even.
-        existing.command_line.truncate(ARGUMENTS_SIZE_SHORT);
-        existing.command_line.shrink_to_fit();
-        existing.flags = existing.flags.with(Flags::COMMAND_LINE_TRUNCATED);
+        bytes.truncate(ARGUMENTS_SIZE_SHORT);
+        bytes.shrink_to_fit();
+        true
     }
 }
 

@@ -378,7 +378,7 @@ impl Sensor for Perf {
         self.task_rings.enable().map_err(Error::io(enabling))?;
         let began = clock::now().0;
         self.recorded = began..=u64::MAX;
-        let snapshot = snapshot::take(self.settings.images, || clock::now().0)
+        let snapshot = snapshot::take(&self.settings.wanted(), || clock::now().0)
             .map_err(Error::io("reading the processes of /proc"))?;
         self.tasks.know(&snapshot, self.side.is_some());
         // A process the snapshot has seen may not have been told of yet, and every act before the

@@ -279,6 +279,9 @@ fn write_processes(existing: &[Existing], began: u64, batch: &mut Batch) {
             ..Header::default()
         };
         let extension = match (process.asked, process.setting) {
+            (Some(users), setting) if let Some(context) = &process.context => {
+                Extension::Context(users, setting.unwrap_or_default(), context.context())
+            }
             (Some(users), Some(setting)) => Extension::Origin(users, setting),
             (Some(users), None) => Extension::Users(users),
             (None, _) if process.user_sid.is_empty() => Extension::None,

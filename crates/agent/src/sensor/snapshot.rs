@@ -9,26 +9,38 @@ use std::io;
 
 use event::{Flags, image};
 
-use super::existing::{ArgumentRoom, Existing, ExistingImage};
+use super::existing::{ArgumentRoom, Existing, ExistingImage, Surroundings};
+use crate::environment::Names;
 use crate::sys::proc;
 use crate::sys::processes::START_TICK_NS;
 
-/// Reads every process there is now, and what it has mapped where `images` says so. `now_fn` tells
-/// the time on the stream's clock.
-pub fn take(images: bool, now_fn: impl Fn() -> u64) -> io::Result<Vec<Existing>> {
+/// What is read of each process beside itself.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// Whether to read what it has mapped.
+    pub images: bool,
+    /// Whether to read what surrounds it.
+    pub surroundings: bool,
+    /// The variables of its environment to read.
+    pub environment: Names,
+}
+
+/// Reads every process there is now, and what is `wanted` of it. `now_fn` tells the time on the
+/// stream's clock.
+pub fn take(wanted: &Wanted, now_fn: impl Fn() -> u64) -> io::Result<Vec<Existing>> {
     let ids = proc::process_ids()?;
     let mut room = ArgumentRoom::default();
     Ok(ids
         .into_iter()
         // One that is gone already leaves its exit in the stream, and that is enough.
-        .filter_map(|id| read(id, images, &mut room, &now_fn).ok())
+        .filter_map(|id| read(id, wanted, &mut room, &now_fn).ok())
         .collect())
 }
 
 /// Reads one process.
 pub fn read(
     process_id: u32,
-    images: bool,
+    wanted: &Wanted,
     room: &mut ArgumentRoom,
     now_fn: &impl Fn() -> u64,
 ) -> io::Result<Existing> {
@@ -61,13 +73,31 @@ pub fn read(
         existing.flags = existing.flags.with(program.flags);
         existing.image = program.image;
         existing.command_line = program.command_line;
+        let context = || surroundings(&process, stat.terminal, wanted);
+        existing.context = wanted.surroundings.then(context);
         room.cut(&mut existing);
-        if images {
-            existing.images = self::images(&process);
+        if wanted.images {
+            existing.images = images(&process);
         }
     }
     existing.read_until = now_fn();
     Ok(existing)
+}
+
+/// What surrounds a process.
+pub fn surroundings(process: &proc::Process, terminal: u32, wanted: &Wanted) -> Surroundings {
+    let (flags, directory) = process.working_directory();
+    let (environment_flags, environment) = if wanted.environment.is_empty() {
+        (Flags::NONE, Vec::new())
+    } else {
+        process.environment(&wanted.environment)
+    };
+    Surroundings {
+        flags: flags.with(environment_flags),
+        terminal,
+        directory,
+        environment,
+    }
 }
 
 /// What a process has mapped. What was read before it went is kept; what it has mapped since is in
@@ -93,19 +123,33 @@ mod tests {
 
     #[test]
     fn the_snapshot_has_this_process_its_parent_and_its_images() {
-        let existing = take(true, || 7).unwrap();
+        let wanted = Wanted {
+            images: true,
+            surroundings: true,
+            environment: Names::new(&["PATH"]),
+        };
+        let existing = take(&wanted, || 7).unwrap();
         let by_id = |id: u32| existing.iter().find(|process| process.process_id == id);
         let this = by_id(std::process::id()).unwrap();
         assert!(by_id(this.parent_process_id).is_some());
         assert_eq!((this.read_from, this.read_until), (7, 7));
         assert!(!this.image.is_empty() && !this.command_line.is_empty());
+        let context = this.context.as_ref().unwrap();
+        let directory = std::env::current_dir().unwrap();
+        assert!(
+            context
+                .directory
+                .starts_with(directory.as_os_str().as_encoded_bytes())
+        );
+        let path = std::env::var("PATH").unwrap();
+        assert_eq!(context.environment, format!("PATH={path}\0").as_bytes());
         assert!(this.images.iter().any(|image| image.path == this.image));
         assert!(this.images.iter().all(|image| image.path.starts_with(b"/")));
     }
 
     #[test]
     fn without_images_none_is_read() {
-        let existing = take(false, || 0).unwrap();
+        let existing = take(&Wanted::default(), || 0).unwrap();
         assert!(existing.iter().all(|process| process.images.is_empty()));
     }
 }

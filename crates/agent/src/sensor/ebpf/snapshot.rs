@@ -8,15 +8,15 @@ use std::io::{self, Read as _};
 use event::{Event, Extension, Flags, HEADER_SIZE, Header, Record, image, process, wire};
 
 use super::object::Object;
-use crate::sensor::existing::{ArgumentRoom, Existing, ExistingImage};
-use crate::sensor::snapshot;
+use crate::sensor::existing::{ArgumentRoom, Existing, ExistingImage, Surroundings};
+use crate::sensor::snapshot::{self, Wanted};
 use crate::sys::clock;
 use crate::sys::proc;
 use crate::sys::processes::{self, START_TICK_NS};
 
-/// Reads every process there is now, and what it has mapped where `images` says so: by iterators
-/// where they load, from `/proc` otherwise.
-pub(super) fn take(object: &mut Object, images: bool) -> io::Result<Vec<Existing>> {
+/// Reads every process there is now, and what is `wanted` of it: by iterators where they load, from
+/// `/proc` otherwise.
+pub(super) fn take(object: &mut Object, wanted: &Wanted) -> io::Result<Vec<Existing>> {
     let now = || clock::now().0;
     let is_told = processes::are_told();
     if !is_told {
@@ -25,7 +25,7 @@ pub(super) fn take(object: &mut Object, images: bool) -> io::Result<Vec<Existing
              alone knows of it; run it in the host's (--pid=host)"
         );
     }
-    match iterate(object, images) {
+    match iterate(object, wanted) {
         Ok(Some(existing)) => return Ok(existing),
         Ok(None) => {}
         Err(error) => tracing::warn!(%error, "the iterators broke off; reading /proc instead"),
@@ -33,11 +33,11 @@ pub(super) fn take(object: &mut Object, images: bool) -> io::Result<Vec<Existing
     if !is_told {
         return Ok(Vec::new());
     }
-    snapshot::take(images, now)
+    snapshot::take(wanted, now)
 }
 
 /// `None` where this kernel does not take the iterators.
-fn iterate(object: &mut Object, images: bool) -> io::Result<Option<Vec<Existing>>> {
+fn iterate(object: &mut Object, wanted: &Wanted) -> io::Result<Option<Vec<Existing>>> {
     let Some(processes) = object.iterate_processes()? else {
         return Ok(None);
     };
@@ -50,7 +50,7 @@ fn iterate(object: &mut Object, images: bool) -> io::Result<Option<Vec<Existing>
             existing.push(own_process(&header, &start, &record.extension));
         }
     })?;
-    if images {
+    if wanted.images {
         let Some(walk) = object.iterate_images()? else {
             return Ok(None);
         };
@@ -66,11 +66,11 @@ fn iterate(object: &mut Object, images: bool) -> io::Result<Option<Vec<Existing>
     }
     let mut room = ArgumentRoom::default();
     for process in &mut existing {
-        complete(process, images);
+        complete(process, wanted);
         room.cut(process);
         process.read_until = clock::now().0;
     }
-    add_unvisited(&mut existing, images, &mut room)?;
+    add_unvisited(&mut existing, wanted, &mut room)?;
     Ok(Some(existing))
 }
 
@@ -78,7 +78,7 @@ fn iterate(object: &mut Object, images: bool) -> io::Result<Option<Vec<Existing>
 /// process. One that started meanwhile is in the stream, and is dropped where the two are joined.
 fn add_unvisited(
     existing: &mut Vec<Existing>,
-    images: bool,
+    wanted: &Wanted,
     room: &mut ArgumentRoom,
 ) -> io::Result<()> {
     if !processes::are_told() {
@@ -87,7 +87,7 @@ fn add_unvisited(
     let visited: HashSet<u32> = existing.iter().map(|process| process.process_id).collect();
     for id in proc::process_ids()? {
         if !visited.contains(&id)
-            && let Ok(process) = snapshot::read(id, images, room, &|| clock::now().0)
+            && let Ok(process) = snapshot::read(id, wanted, room, &|| clock::now().0)
         {
             existing.push(process);
         }
@@ -116,6 +116,11 @@ fn own_process(header: &Header, start: &process::Start<'_>, extension: &Extensio
     Existing {
         asked: extension.users().copied(),
         setting: extension.setting().copied(),
+        context: extension.context().map(|context| Surroundings {
+            flags: context.flags,
+            terminal: context.terminal,
+            ..Surroundings::default()
+        }),
         process_id: header.process_id,
         start_time: header.start_time,
         parent_process_id: start.parent_process_id,
@@ -137,9 +142,10 @@ fn own_image(header: &Header, load: &image::Load<'_>) -> ExistingImage {
     }
 }
 
-/// Reads what no iterator can: the command line is in the process's own memory, and where the first
-/// thread has ended, which alone they visit, another has that.
-fn complete(existing: &mut Existing, images: bool) {
+/// Reads what no iterator does: the command line and the environment are in the process's own memory,
+/// and the directory would be a second walk. Where the first thread has ended, which alone they visit,
+/// another has that memory.
+fn complete(existing: &mut Existing, wanted: &Wanted) {
     if existing.flags.contains(Flags::KERNEL_PROCESS) {
         return;
     }
@@ -151,13 +157,16 @@ fn complete(existing: &mut Existing, images: bool) {
         let (flags, image) = process.image();
         existing.flags = existing.flags.without(Flags::IMAGE_UNAVAILABLE).with(flags);
         existing.image = image;
-        if images && existing.images.is_empty() {
+        if wanted.images && existing.images.is_empty() {
             existing.images = snapshot::images(&process);
         }
     }
     let (flags, command_line) = process.command_line();
     existing.flags = existing.flags.with(flags);
     existing.command_line = command_line;
+    if let Some(context) = &mut existing.context {
+        *context = snapshot::surroundings(&process, context.terminal, wanted);
+    }
 }
 
 /// The very process, as `/proc` has it.

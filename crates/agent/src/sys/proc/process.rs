@@ -9,10 +9,12 @@ use std::io::{self, Read as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt as _;
 
-use event::Flags;
 use event::process::Users;
+use event::{Flags, Place};
 use nix::fcntl::{OFlag, openat, readlinkat};
 use nix::sys::stat::Mode;
+
+use crate::environment::Names;
 
 use super::name::{NO_WAY, PLACE, has_path, inode, split_deleted};
 use super::place::{place, placed};
@@ -26,6 +28,9 @@ const TASK_FLAG_KERNEL: u32 = 0x0020_0000;
 
 /// `PF_EXITING`, which is set before anybody is told of an exit.
 const TASK_FLAG_EXITING: u32 = 4;
+
+/// Of an environment, no more than this is looked at.
+const ENVIRONMENT_SIZE_MAX: u64 = 1 << 20;
 
 /// Bytes of the largest `stat` and `status` we read; both are below 4 KiB.
 const STATUS_SIZE_MAX: u64 = 64 * 1024;
@@ -110,6 +115,8 @@ pub struct Stat {
     pub leader_has_ended: bool,
     /// Whether its first thread is about to.
     pub is_exiting: bool,
+    /// The device of its controlling terminal, as [`Place`] has one; 0 where it has none.
+    pub terminal: u32,
 }
 
 impl Process {
@@ -231,6 +238,30 @@ impl Process {
         (Flags::NONE, arguments)
     }
 
+    /// Its working directory, with the flags that say how good the path is.
+    pub fn working_directory(&self) -> (Flags, Vec<u8>) {
+        working_directory(&self.directory)
+            .or_else(|| working_directory(&self.living_thread()?))
+            .unwrap_or((Flags::IMAGE_UNAVAILABLE, Vec::new()))
+    }
+
+    /// Of the variables it was given those that are told, each ended by a NUL byte, with the flags that
+    /// say how good they are.
+    pub fn environment(&self, names: &Names) -> (Flags, Vec<u8>) {
+        // Of what has no program there is no memory to be read, and that reads as empty.
+        let read = self.read_memory("environ", ENVIRONMENT_SIZE_MAX);
+        let Some((_, variables)) = read
+            .ok()
+            .filter(|_| readlinkat(&self.directory, "exe").is_ok())
+        else {
+            return (Flags::COMMAND_LINE_UNAVAILABLE, Vec::new());
+        };
+        let (picked, is_full) = names.picked(&variables);
+        let is_cut = is_full || variables.len() as u64 == ENVIRONMENT_SIZE_MAX;
+        let flags = Flags::NONE.with_if(is_cut, Flags::COMMAND_LINE_TRUNCATED);
+        (flags, picked)
+    }
+
     /// The ids of its threads.
     pub fn thread_ids(&self) -> io::Result<Vec<u32>> {
         // By name, because the standard library reads no directory by descriptor; that `stat`
@@ -296,18 +327,36 @@ pub(super) fn read_in(directory: &OwnedFd, name: &str, size_max: u64) -> io::Res
 /// The program of the process or thread with this directory, unless it has ended.
 fn image(directory: &OwnedFd) -> Option<(Flags, Vec<u8>)> {
     let path = readlinkat(directory, "exe").ok()?.into_vec();
+    (path != NO_WAY).then(|| linked(directory, "exe", &path))
+}
+
+/// The working directory of the process or thread with this directory, unless it has ended.
+fn working_directory(directory: &OwnedFd) -> Option<(Flags, Vec<u8>)> {
+    let path = readlinkat(directory, "cwd").ok()?.into_vec();
     if path == NO_WAY {
-        return None;
+        // That may be the way there, too.
+        let inode_of = |name: &str| {
+            let file = openat(directory, name, PLACE, Mode::empty()).ok()?;
+            inode(&file)
+        };
+        let working = inode_of("cwd")?;
+        let is_root = [inode_of("root"), inode_of("/")].contains(&Some(working));
+        return is_root.then(|| linked(directory, "cwd", &path));
     }
-    let file = openat(directory, "exe", PLACE, Mode::empty()).ok();
-    let (flags, path) = split_deleted(&path, |path| {
+    Some(linked(directory, "cwd", &path))
+}
+
+/// Where a link of the process or thread with this directory leads, by what the link says.
+fn linked(directory: &OwnedFd, link: &str, path: &[u8]) -> (Flags, Vec<u8>) {
+    let file = openat(directory, link, PLACE, Mode::empty()).ok();
+    let (flags, path) = split_deleted(path, |path| {
         let inode = file.as_ref().and_then(inode);
         inode.is_some_and(|inode| has_path(Some(directory), path, inode))
     });
-    Some(match file.and_then(|file| place(directory, &file)) {
+    match file.and_then(|file| place(directory, &file)) {
         Some(place) => (flags.with(Flags::PLACED), placed(path, flags, place)),
         None => (flags, path.to_vec()),
-    })
+    }
 }
 
 fn parse_stat(bytes: &[u8]) -> Option<Stat> {
@@ -328,7 +377,16 @@ fn parse_stat(bytes: &[u8]) -> Option<Stat> {
         threads: u32::try_from(number(20)?).ok()?,
         leader_has_ended: matches!(field(3)?, "Z" | "X" | "x"),
         is_exiting: flags & TASK_FLAG_EXITING != 0,
+        terminal: terminal(field(7)?),
     })
+}
+
+/// A device as the kernel tells user mode of it (`new_encode_dev`), in which the minor number stands on
+/// both sides of the major one.
+fn terminal(number: &str) -> u32 {
+    let number = number.parse::<i32>().unwrap_or(0).cast_unsigned();
+    let minor = (number & 0xff) | ((number >> 12) & 0xf_ff00);
+    Place::device_of((number >> 8) & 0xfff, minor)
 }
 
 impl Stat {
@@ -377,6 +435,7 @@ mod tests {
                 threads: 3,
                 leader_has_ended: false,
                 is_exiting: false,
+                terminal: 0,
             })
         );
     }
