@@ -10,6 +10,7 @@ use std::sync::Arc;
 use event::process::Unavailable;
 use event::{Event, Extension, Flags, Header, Kind, ProcessKey, Record, process};
 
+use crate::environment::Names;
 use crate::rules::{Decision, Rules, Told, Verdict};
 use crate::sys::machine;
 use crate::sys::processes::{self, IDS_RETURN_WITHIN_TICK, START_TICK_NS};
@@ -18,6 +19,7 @@ use crate::trust;
 
 mod after_loss;
 mod cgroup;
+mod context;
 pub mod device_path;
 mod exit_status;
 mod image;
@@ -34,8 +36,9 @@ pub mod user;
 
 use after_loss::Losses;
 use cgroup::Cgroups;
+use context::Terminals;
 use image_path::ImagePaths;
-use long_arguments::{Arguments, LongArguments};
+use long_arguments::LongArguments;
 use parent::{Named, Notes};
 use process_cache::{Process, ProcessCache, is_tick};
 use program::Programs;
@@ -96,6 +99,7 @@ pub struct Enricher {
     programs: Programs,
     images: ImagePaths,
     cgroups: Cgroups,
+    terminals: Terminals,
     long_arguments: LongArguments,
 }
 
@@ -112,8 +116,16 @@ impl Enricher {
             programs: Programs::default(),
             images: ImagePaths::new(limits.images, machine::volumes),
             cgroups: Cgroups::default(),
+            terminals: Terminals::default(),
             long_arguments: LongArguments::new(limits.argument_rate),
         }
+    }
+
+    /// The same, and of the environment of programs these variables are told.
+    #[must_use]
+    pub fn with_environment(mut self, names: Names) -> Self {
+        self.programs.tell_environment(names);
+        self
     }
 
     /// The event of one record; `None` for kinds that are not a process's (losses) or not known.
@@ -180,7 +192,7 @@ impl Enricher {
         extension: &Extension<'_>,
     ) -> Enriched {
         let origin = !header.flags.contains(Flags::ORIGIN_UNAVAILABLE);
-        let mut program = self.program_at_start(header, start);
+        let mut program = self.program_at_start(header, start, extension);
         let user = origin && !header.flags.contains(Flags::USER_UNAVAILABLE);
         if user {
             self.set_user_at_start(&mut program, header, start, extension);
@@ -261,9 +273,11 @@ impl Enricher {
         &mut self,
         header: &Header,
         start: &process::Start<'_>,
+        extension: &Extension<'_>,
     ) -> program::Program {
+        let told = (start, extension);
         if program::is_told(header, start) {
-            return self.programs.at_start(header, start, &mut self.images);
+            return self.programs.at_start(header, told, &mut self.images);
         }
         let (creator_id, creator_start) = (start.creator_process_id, start.creator_start_time);
         let creator = self.processes.get(creator_id, creator_start);
@@ -272,9 +286,9 @@ impl Enricher {
         }
         let creator = self.processes.get(creator_id, creator_start);
         match creator {
-            Some(creator) if !self.losses.is_sure(creator) => program::Program::lost(header),
+            Some(creator) if !self.losses.is_sure(creator) => self.programs.lost(header),
             Some(creator) if creator.program.is_whole() => creator.program.clone(),
-            _ => self.programs.at_start(header, start, &mut self.images),
+            _ => self.programs.at_start(header, told, &mut self.images),
         }
     }
 
@@ -284,7 +298,8 @@ impl Enricher {
         exec: &process::Exec<'_>,
         extension: &Extension<'_>,
     ) -> Enriched {
-        let mut program = self.programs.at_exec(header, exec, &mut self.images);
+        let told = (exec, extension);
+        let mut program = self.programs.at_exec(header, told, &mut self.images);
         let unavailable = [Flags::ORIGIN_UNAVAILABLE, Flags::USER_UNAVAILABLE];
         let user = !unavailable.iter().any(|flag| header.flags.contains(*flag));
         if user {
@@ -310,23 +325,6 @@ impl Enricher {
         }
         self.remember_later(header, session_id, program);
         self.about(header, Body::ProcessExec(Box::new(body)), notes)
-    }
-
-    /// Cuts the arguments where the user's long arguments take too much of the trail.
-    fn bound_arguments(&mut self, header: &Header, program: &mut program::Program) {
-        let line = program.command_line();
-        // Nearly all are; of those that are Unicode nothing is told at length but control characters.
-        let is_unicode = |text: &trail::Text| text.raw().is_none();
-        let is_plain = program.trail.command_line.as_ref().is_none_or(is_unicode);
-        if is_plain && line.len() <= long_arguments::SHORT_SIZE {
-            return;
-        }
-        let arguments = Arguments::new(line, header.flags);
-        let user = program.trail.user_id.as_ref();
-        let size = self.long_arguments.told_size(&arguments, user, header.time);
-        if size < line.len() {
-            program.cut_command_line(size);
-        }
     }
 
     /// What every event says of the process it is about, with the rules' word on it.

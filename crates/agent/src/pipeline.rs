@@ -26,6 +26,7 @@ use event::{ByKind, Flags, Header, Kind, Kinds, Record, loss};
 use crate::account::{Account, Counts};
 use crate::alert::Alerts;
 use crate::enrich::{Enriched, Enricher, Limits};
+use crate::environment::Names;
 use crate::replay::pace::Pace;
 use crate::rules::Rules;
 use crate::sensor::{self, Batch, Sensor};
@@ -68,6 +69,8 @@ pub struct Settings {
     pub stage: Option<Box<dyn Stage>>,
     /// Has a command run for what it finds.
     pub alerts: Option<Alerts>,
+    /// The variables of a program's environment that are told.
+    pub environment: Names,
     /// What enrichment may remember.
     pub limits: Limits,
     /// How long a sink that takes nothing holds up the others.
@@ -214,7 +217,8 @@ impl Recorder {
         queues: SinkQueues,
         status: Arc<Status>,
     ) -> Self {
-        let enricher = Enricher::new(settings.boot_id, settings.rules, settings.limits);
+        let enricher = Enricher::new(settings.boot_id, settings.rules, settings.limits)
+            .with_environment(settings.environment);
         let own_process = processes::own_id().map(|own_id| {
             let start_tick = processes::start_tick(own_id).unwrap_or(0);
             let start_time = start_tick.saturating_mul(processes::START_TICK_NS);

@@ -10,8 +10,6 @@ fields! {
     /// Of a process's start, what the event log of another sensor says beyond the rest.
     #[derive(Clone, Debug, Default, PartialEq)]
     pub struct StartDetails {
-        /// the directory it was started in
-        working_directory: Option<Text> => MaybeSystemText in Noted since 3, ecs "process.working_directory", ocsf "process.working_directory";
         /// Windows: the logon session
         logon_id: Option<u64> => MaybeAddress in Noted since 3;
         /// Windows: the name with which `image` was opened, where it is another: an 8.3 name, one that leads through a junction or a drive of the creator's own

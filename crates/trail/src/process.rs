@@ -44,6 +44,8 @@ fields! {
         script: Option<Text> => MaybeSystemText in Shared since 1;
         /// Linux: in whose tree `script` is told, where that is not the host's: as `path_scope`, and `none`
         script_scope: Option<Cow<'static, str>> => MaybePlainText in Shared since 3;
+        /// Linux: of the variables it was given those that are asked for, `NAME=value`; where there is one
+        environment: Option<Arc<[Text]>> => MaybeTexts in Shared since 3, ecs "process.env_vars";
     }
 }
 
@@ -55,7 +57,8 @@ impl Program {
         const ARGUMENT_SIZE: usize = size_of::<Text>() + 32;
         let own = [&self.image, &self.command_line, &self.script];
         let own = own.into_iter().flatten();
-        let arguments = self.arguments.iter().flat_map(|arguments| arguments.iter());
+        let lists = [&self.arguments, &self.environment].into_iter().flatten();
+        let arguments = lists.flat_map(|list| list.iter());
         let arguments = arguments.map(|argument| argument.size().saturating_add(ARGUMENT_SIZE));
         own.map(Text::size)
             .chain(arguments)
@@ -72,10 +75,11 @@ impl Program {
         has_id || self.user.as_deref() == Some(user)
     }
 
-    /// Forgets the arguments, which are what is long.
+    /// Forgets the arguments, and the environment, which are what is long.
     pub fn forget_arguments(&mut self) {
         self.command_line = None;
         self.arguments = None;
+        self.environment = None;
     }
 }
 
@@ -93,7 +97,7 @@ fields! {
 }
 
 fields! {
-    /// Where a process runs (Linux).
+    /// Where a process runs.
     #[derive(Clone, Debug, Default, PartialEq)]
     pub struct Setting {
         /// Linux: its control group in the unified hierarchy (version 2), as a path from the root
@@ -102,6 +106,12 @@ fields! {
         container_id: Option<Arc<str>> => MaybePlainText in Shared since 3, ecs "container.id", ocsf "process.container.uid";
         /// Linux: the unit of the system's systemd that the control group is of
         systemd_unit: Option<Arc<str>> => MaybePlainText in Shared since 3;
+        /// its working directory
+        working_directory: Option<Text> => MaybeSystemText in Row since 3, ecs "process.working_directory", ocsf "process.working_directory";
+        /// Linux: in whose tree `working_directory` is told, where that is not the host's: as `path_scope`, and `none`
+        working_directory_scope: Option<Cow<'static, str>> => MaybePlainText in Row since 3;
+        /// Linux: its controlling terminal, where it has one: `pts/3`, `tty1`
+        terminal: Option<Arc<str>> => MaybePlainText in Row since 3, ocsf "process.session.terminal";
     }
 }
 

@@ -65,6 +65,8 @@ impl Day {
                 cgroup: Some("/system.slice/builder.service".into()),
                 container_id: None,
                 systemd_unit: Some("builder.service".into()),
+                working_directory: Some("/var/lib/builder/project".into()),
+                ..Setting::default()
             },
             next_process: 1_000,
             parent_program: Program::default(),

@@ -181,6 +181,7 @@ impl Recording {
             scope: self.scope.take(),
             stage: self.config.detect.as_ref().map(detect::stage).transpose()?,
             alerts: None,
+            environment: self.config.environment.clone(),
             limits: enrich::Limits {
                 processes: count(self.config.limits.processes),
                 images: count(self.config.limits.images),

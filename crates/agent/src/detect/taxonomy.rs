@@ -11,7 +11,8 @@ use rsigma_eval::EventValue;
 use crate::trail::schema::Field;
 use crate::trail::{
     Body, Event, ImageDetails, ImageFile, ImageLoad, Parent, ProcessExec, ProcessExit,
-    ProcessStart, Program, ProgramFile, StartDetails, Text, ThreadDetails, ThreadStart, UserId,
+    ProcessStart, Program, ProgramFile, Setting, StartDetails, Text, ThreadDetails, ThreadStart,
+    UserId,
 };
 
 /// The system a log is from.
@@ -159,6 +160,9 @@ const LINUX_PROCESS: &[Column] = &[
     column!("CommandLine", [Program::command_line], |event| {
         text(exec(event)?.program.command_line.as_ref())
     }),
+    column!("CurrentDirectory", [Setting::working_directory], |event| {
+        text(exec(event)?.setting.working_directory.as_ref())
+    }),
     column!("User", [Program::user], |event| plain(
         exec(event)?.program.user.as_deref()
     )),
@@ -202,11 +206,9 @@ const WINDOWS_PROCESS: &[Column] = &[
     column!("CommandLine", [Program::command_line], |event| {
         text(start(event)?.program.command_line.as_ref())
     }),
-    column!(
-        "CurrentDirectory",
-        [StartDetails::working_directory],
-        |event| { text(start(event)?.details.as_ref()?.working_directory.as_ref()) }
-    ),
+    column!("CurrentDirectory", [Setting::working_directory], |event| {
+        text(start(event)?.setting.working_directory.as_ref())
+    }),
     column!("User", [Program::user], |event| plain(
         start(event)?.program.user.as_deref()
     )),

@@ -68,8 +68,8 @@ impl Cgroups {
 }
 
 impl Enricher {
-    /// Where the header's process runs.
-    pub(super) fn setting(
+    /// The control group of the header's process.
+    pub(super) fn group(
         &mut self,
         header: &Header,
         extension: &Extension<'_>,
@@ -91,6 +91,7 @@ impl Enricher {
             cgroup: Some(group.path.clone()),
             container_id: group.container_id.clone(),
             systemd_unit: group.systemd_unit.clone(),
+            ..Setting::default()
         }
     }
 }

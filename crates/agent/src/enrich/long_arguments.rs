@@ -1,15 +1,17 @@
-//! How much of the trail one user's long arguments may take.
+//! How much of the trail one user's long arguments may take, and his environment.
 //!
 //! A program may have megabytes of arguments, and whoever runs thousands of those a second fills the
 //! log and the store with them: what was recorded before is then deleted for want of room. So each
 //! user has so many bytes of long arguments at once, and so many a second; beyond that arguments are
 //! cut to a kibibyte, and the event says so. Which program ran is always told.
 
-use event::Flags;
+use event::{Flags, Header};
 use foldhash::HashMap;
 
+use super::Enricher;
+use super::program::Program;
 use super::token_bucket::TokenBucket;
-use crate::trail::UserId;
+use crate::trail::{Text, UserId};
 
 /// Bytes of arguments that are always told.
 pub(super) const SHORT_SIZE: usize = 1024;
@@ -25,6 +27,37 @@ const USERS: u64 = 4;
 
 /// Users that are told apart. Then all but the sum is forgotten.
 const USER_COUNT_MAX: usize = 1024;
+
+impl Enricher {
+    /// Cuts the arguments and the environment where those of the user take too much of the trail.
+    pub(super) fn bound_arguments(&mut self, header: &Header, program: &mut Program) {
+        let line = program.command_line();
+        // Nearly all are; of those that are Unicode nothing is told at length but control characters.
+        let is_unicode = |text: &Text| text.raw().is_none();
+        let is_plain = program.trail.command_line.as_ref().is_none_or(is_unicode);
+        if !is_plain || line.len() > SHORT_SIZE {
+            let size = self.told_size(line, header, program);
+            if size < line.len() {
+                program.cut_command_line(size);
+            }
+        }
+        // Few programs have any of the variables that are told, and fewer long ones.
+        let variables = program.trail.environment.iter().flat_map(|all| all.iter());
+        if variables.map(Text::size).sum::<usize>() > SHORT_SIZE {
+            let variables = program.environment();
+            let size = self.told_size(&variables, header, program);
+            if size < variables.len() {
+                program.cut_environment(size);
+            }
+        }
+    }
+
+    fn told_size(&mut self, bytes: &[u8], header: &Header, program: &Program) -> usize {
+        let arguments = Arguments::new(bytes, header.flags);
+        let user = program.trail.user_id.as_ref();
+        self.long_arguments.told_size(&arguments, user, header.time)
+    }
+}
 
 /// What every user has left.
 #[derive(Debug)]

@@ -3,10 +3,12 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use event::process::Context;
 use event::{Extension, Flags, Header, Place, Scope, process};
 
 use super::image_path::{ImagePath, ImagePaths, path, shown, split};
 use super::user::{Name as UserName, Users, sid_text};
+use crate::environment::Names;
 use crate::rules::Runs;
 use crate::sys::processes;
 use crate::trail::{self, Name, Text, UserId, missing};
@@ -39,14 +41,7 @@ impl Program {
     /// Cuts the command line and the arguments to so many bytes.
     pub fn cut_command_line(&mut self, size: usize) {
         self.trail.command_line = self.trail.command_line.take().map(|line| cut(&line, size));
-        let mut left = size;
-        let arguments = self.trail.arguments.iter().flat_map(|all| all.iter());
-        let arguments = arguments.map_while(|argument| {
-            let told = (left > 0).then(|| cut(argument, left));
-            left = left.saturating_sub(bytes(argument).len() + 1);
-            told
-        });
-        self.trail.arguments = self.trail.arguments.is_some().then(|| arguments.collect());
+        self.trail.arguments = self.trail.arguments.take().map(|all| cut_list(&all, size));
         let fields = [
             Some("command_line"),
             self.trail.arguments.as_ref().map(|_| "arguments"),
@@ -55,6 +50,26 @@ impl Program {
             if !self.is_cut(field) {
                 self.truncated.push(field.into());
             }
+        }
+    }
+
+    /// The variables of the environment as bytes, each ended by a NUL byte.
+    pub fn environment(&self) -> Vec<u8> {
+        let variables = self.trail.environment.iter().flat_map(|all| all.iter());
+        let ended = variables.flat_map(|variable| [bytes(variable), b"\0"]);
+        ended.flatten().copied().collect()
+    }
+
+    /// Cuts the environment to so many bytes.
+    pub fn cut_environment(&mut self, size: usize) {
+        let cut = self
+            .trail
+            .environment
+            .take()
+            .map(|all| cut_list(&all, size));
+        self.trail.environment = cut.filter(|all| !all.is_empty());
+        if !self.is_cut("environment") {
+            self.truncated.push("environment".into());
         }
     }
 
@@ -221,6 +236,21 @@ impl Program {
         self.trail.script_scope = place.scope.name().map(Cow::Borrowed);
     }
 
+    /// Tells of the variables that are asked for by these names.
+    fn set_environment(&mut self, context: Option<&Context<'_>>, names: &Names) {
+        let Some(context) = context else {
+            return self.lacks(&["environment"], missing::UNAVAILABLE);
+        };
+        if context.flags.contains(Flags::COMMAND_LINE_UNAVAILABLE) {
+            return self.lacks(&["environment"], missing::GONE);
+        }
+        let (told, is_cut) = names.told(context.environment);
+        if is_cut || context.flags.contains(Flags::COMMAND_LINE_TRUNCATED) {
+            self.truncated.push("environment".into());
+        }
+        self.trail.environment = (!told.is_empty()).then(|| told.into());
+    }
+
     fn set_command_line(&mut self, command_line: &[u8], flags: Flags) {
         let fields = command_line_fields(flags);
         if flags.contains(Flags::COMMAND_LINE_UNAVAILABLE) {
@@ -252,14 +282,37 @@ pub fn is_told(header: &Header, start: &process::Start<'_>) -> bool {
 #[derive(Debug, Default)]
 pub struct Programs {
     users: Users,
+    /// The variables of the environment that are told.
+    environment: Names,
 }
 
 impl Programs {
+    /// These variables of the environment are told from now on.
+    pub fn tell_environment(&mut self, names: Names) {
+        self.environment = names;
+    }
+
+    /// The names of the variables that are to be told of what the header is about; `None` where that is
+    /// not of this system.
+    fn names(&self, flags: Flags) -> Option<&Names> {
+        let is_of_linux = cfg!(not(windows)) && !flags.contains(Flags::UTF_16);
+        (is_of_linux && !self.environment.is_empty()).then_some(&self.environment)
+    }
+
+    /// That of a process of which nobody knows what it runs, because what told it was lost.
+    pub fn lost(&self, header: &Header) -> Program {
+        let mut program = Program::lost(header);
+        if self.names(header.flags).is_some() {
+            program.lacks(&["environment"], missing::LOST);
+        }
+        program
+    }
+
     /// The program of a process whose start says it, or whose creator nobody knows.
     pub fn at_start(
         &self,
         header: &Header,
-        start: &process::Start<'_>,
+        (start, extension): (&process::Start<'_>, &Extension<'_>),
         paths: &mut ImagePaths,
     ) -> Program {
         let mut program = Program::default();
@@ -275,6 +328,9 @@ impl Programs {
             };
             program.set_image(start.image, flags, paths);
             program.set_command_line(start.command_line, flags);
+            if let Some(names) = self.names(header.flags) {
+                program.set_environment(extension.context(), names);
+            }
         } else {
             return self.unknown(header, paths);
         }
@@ -287,6 +343,9 @@ impl Programs {
         if let Some(found) = processes::program(header.process_id, header.start_time) {
             program.set_image(&found.image, found.flags, paths);
             program.set_command_line(&found.command_line, found.flags);
+            if self.names(header.flags).is_some() {
+                program.lacks(&["environment"], missing::UNAVAILABLE);
+            }
         } else {
             let reason = if processes::are_told() {
                 missing::LOST
@@ -295,6 +354,9 @@ impl Programs {
             };
             program.lacks(&["image"], reason);
             program.lacks(command_line_fields(header.flags), reason);
+            if self.names(header.flags).is_some() {
+                program.lacks(&["environment"], reason);
+            }
         }
         program
     }
@@ -303,13 +365,16 @@ impl Programs {
     pub fn at_exec(
         &self,
         header: &Header,
-        exec: &process::Exec<'_>,
+        (exec, extension): (&process::Exec<'_>, &Extension<'_>),
         paths: &mut ImagePaths,
     ) -> Program {
         let mut program = Program::default();
         program.set_image(exec.image, header.flags, paths);
         program.set_command_line(exec.command_line, header.flags);
         program.set_script(exec, header.flags);
+        if let Some(names) = self.names(header.flags) {
+            program.set_environment(extension.context(), names);
+        }
         program
     }
 
@@ -377,6 +442,17 @@ fn cut(text: &Text, size: usize) -> Text {
         }
         Some(first) => Text::from_bytes(first),
     }
+}
+
+/// The first bytes of a list of texts.
+fn cut_list(texts: &[Text], size: usize) -> Arc<[Text]> {
+    let mut left = size;
+    let first = texts.iter().map_while(|text| {
+        let told = (left > 0).then(|| cut(text, left));
+        left = left.saturating_sub(bytes(text).len() + 1);
+        told
+    });
+    first.collect()
 }
 
 /// A command line in which each argument is ended by a NUL byte: as one line, the arguments joined
@@ -550,7 +626,11 @@ mod tests {
         };
         let mut programs = Programs::default();
         let mut paths = ImagePaths::new(8, Volumes::default);
-        let mut program = programs.at_exec(&header, &process::Exec::default(), &mut paths);
+        let mut program = programs.at_exec(
+            &header,
+            (&process::Exec::default(), &Extension::None),
+            &mut paths,
+        );
         assert_eq!(
             program.missing_reason("image").as_deref(),
             Some(missing::GONE)

@@ -10,7 +10,7 @@ use super::fields::field_of;
 use crate::rules::{Rules, Runs, Told};
 use crate::trail::{
     Body, ImageDetails, ImageFile, ImageLoad, Parent, ProcessExit, ProcessStart, Program,
-    ProgramFile, StartDetails, Text, ThreadDetails, ThreadStart,
+    ProgramFile, Setting, StartDetails, Text, ThreadDetails, ThreadStart,
 };
 
 /// The text of each of Sysmon's fields that an event has.
@@ -214,10 +214,13 @@ impl Own<'_> {
                 parent_command_line: self.text("parent_command_line"),
                 parent_user: self.of("parent_user").map(Into::into),
             },
+            setting: Setting {
+                working_directory: self.text("working_directory"),
+                ..Setting::default()
+            },
             session_id: self.read("session_id", number),
             integrity_level: self.of("integrity_level").map(|it| it.to_owned().into()),
             details: Some(Box::new(StartDetails {
-                working_directory: self.text("working_directory"),
                 logon_id: self.read("logon_id", address),
                 file: ProgramFile {
                     original_file_name: self.text("original_file_name"),

@@ -37,10 +37,11 @@ pub(super) enum Repeated {
     ParentImage,
     ParentLine,
     Cgroup,
+    Directory,
 }
 
 impl Repeated {
-    const COUNT: usize = 4;
+    const COUNT: usize = 5;
 
     /// The field with that name, where it is one of them.
     #[inline]
@@ -53,6 +54,8 @@ impl Repeated {
             Some(Self::ParentLine)
         } else if name == Setting::cgroup.name {
             Some(Self::Cgroup)
+        } else if name == Setting::working_directory.name {
+            Some(Self::Directory)
         } else {
             None
         }

@@ -44,6 +44,12 @@ pub fn cgroup_path(id: u64, process_id: u32) -> Option<Vec<u8>> {
     HIERARCHY.as_ref()?.path(id, process_id).ok()
 }
 
+/// What the kernel calls a device that is no block device, such as a terminal: `tty1`.
+pub fn character_device(major: u32, minor: u32) -> Option<String> {
+    let device = fs::read_link(format!("/sys/dev/char/{major}:{minor}")).ok()?;
+    Some(device.file_name()?.to_str()?.to_owned())
+}
+
 /// There are no drive letters on this system.
 pub fn volumes() -> Volumes {
     Volumes::default()

@@ -14,6 +14,7 @@
 
 mod cgroups;
 mod clock;
+mod contexts;
 mod crash;
 mod execs;
 mod exits;

@@ -168,7 +168,9 @@ fn a_path_is_whole_up_to_4096_bytes_and_never_a_false_one_beyond() {
     assert_eq!(OsStr::from_bytes(&image), whole.as_os_str());
     let exec = lives.one(own_process_id(), witness.1).exec();
     let image = exec.image.as_deref().unwrap();
-    assert_eq!(exec.truncated, ["image"]);
+    assert_eq!(exec.truncated, ["image", "working_directory"]);
+    let directory = exec.working_directory.as_deref().unwrap();
+    assert!(directory.len() > 4_096 && directory.starts_with('n'));
     assert!(image.len() > 4_096 && image.starts_with('n') && image.ends_with("/tiny"));
 }
 

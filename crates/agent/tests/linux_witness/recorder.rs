@@ -38,6 +38,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) arguments: &'a [&'a str],
     /// Lines of the configuration's `[limits]`.
     pub(crate) limits: &'a str,
+    /// Further tables of the configuration.
+    pub(crate) tables: &'a str,
 }
 
 impl Recorder {
@@ -65,8 +67,8 @@ impl Recorder {
         // One file holds the whole recording, so that the rows can be compared with the account. A
         // store is kept where the plan names one.
         let config = format!(
-            "[log]\nrotate_size = \"1 TiB\"\n[store]\non = false\n[limits]\n{}",
-            plan.limits
+            "[log]\nrotate_size = \"1 TiB\"\n[store]\non = false\n[limits]\n{}\n{}",
+            plan.limits, plan.tables
         );
         let config_path = directory.join("systrail.toml");
         fs::write(&config_path, config).unwrap();
@@ -266,6 +268,11 @@ pub(crate) struct Row {
     pub(crate) cgroup: Option<String>,
     pub(crate) container_id: Option<String>,
     pub(crate) systemd_unit: Option<String>,
+    pub(crate) working_directory: Option<String>,
+    working_directory_raw: Option<String>,
+    pub(crate) working_directory_scope: Option<String>,
+    pub(crate) terminal: Option<String>,
+    pub(crate) environment: Option<Vec<String>>,
     pub(crate) parent_image: Option<String>,
     pub(crate) parent_command_line: Option<String>,
     pub(crate) parent_user: Option<String>,
@@ -292,6 +299,14 @@ impl Row {
     /// The script's path as the kernel has it.
     pub(crate) fn script_bytes(&self) -> Option<Vec<u8>> {
         bytes(self.script.as_deref(), self.script_raw.as_deref())
+    }
+
+    /// The working directory as the kernel has it.
+    pub(crate) fn working_directory_bytes(&self) -> Option<Vec<u8>> {
+        bytes(
+            self.working_directory.as_deref(),
+            self.working_directory_raw.as_deref(),
+        )
     }
 
     /// The command line as the kernel has it.

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use crate::raw;
-use crate::{cgroups, execs, exits, images, parents, paths, seam, threads, usage};
+use crate::{cgroups, contexts, execs, exits, images, parents, paths, seam, threads, usage};
 
 const ROLE: &str = "SYSTRAIL_TEST_ROLE";
 
@@ -38,6 +38,8 @@ pub(crate) fn play() {
         b"parents" => parents::make_children(argument(0)),
         b"images" => images::load_images(argument(0)),
         b"cgroups" => cgroups::start_in(argument(0), argument(1)),
+        b"take_terminal" => contexts::take_terminal(),
+        b"exec_in_deleted" => contexts::exec_in_deleted(argument(0), argument(1)),
         b"usage" => usage::use_much(argument(0)),
         b"wait" => wait(),
         b"wait_without_leader" => exits::wait_without_leader(),

@@ -226,12 +226,14 @@ fn full_setting() -> Setting {
         cgroup: Some(Text::from_bytes(b"/system.slice/caf\xe9.service")),
         container_id: Some("0123456789abcdef".repeat(4).into()),
         systemd_unit: Some("coffee.service".into()),
+        working_directory: Some(Text::from_bytes(b"/caf\xe9/")),
+        working_directory_scope: Some("none".into()),
+        terminal: Some("pts/3".into()),
     }
 }
 
 fn full_start_details() -> StartDetails {
     StartDetails {
-        working_directory: Some(Text::from_bytes(b"C:\\caf\xe9\\")),
         logon_id: Some(0x3e7),
         image_opened: Some(Text::from_bytes(b"Z:\\caf\xe9.exe")),
         subsystem: Some("linux".into()),
@@ -284,6 +286,7 @@ fn full_program() -> Program {
         inode: Some(4_711),
         mount_namespace: Some(4_026_532_177),
         script_scope: Some("detached".into()),
+        environment: Some(vec![Text::from("LD_AUDIT="), Text::from_bytes(b"A=caf\xe9")].into()),
     }
 }
 
@@ -363,10 +366,11 @@ fn program() -> BoxedStrategy<Program> {
     let arguments = option::of(vec(text(), 0..4));
     let user = (option::of(string()), option::of(user_id()));
     let other = || (option::of(string()), any::<Option<u32>>());
-    let places = (place(), option::of(string()));
+    let environment = option::of(vec(text(), 0..4));
+    let places = (place(), option::of(string()), environment);
     (texts, arguments, user, other(), other(), places)
         .prop_map(|(texts, arguments, (user, user_id), real, login, places)| {
-            let (place, script_scope) = places;
+            let (place, script_scope, environment) = places;
             let (image, command_line, script, image_deleted) = texts;
             Program {
                 image,
@@ -385,6 +389,7 @@ fn program() -> BoxedStrategy<Program> {
                 inode: place.2,
                 mount_namespace: place.3,
                 script_scope: script_scope.map(Into::into),
+                environment: environment.map(Into::into),
             }
         })
         .boxed()
@@ -504,10 +509,22 @@ fn setting() -> impl Strategy<Value = Setting> {
         option::of(string()),
         option::of(string()),
     );
-    texts.prop_map(|(cgroup, container_id, systemd_unit)| Setting {
-        cgroup,
-        container_id: container_id.map(Into::into),
-        systemd_unit: systemd_unit.map(Into::into),
+    let place = (
+        option::of(text()),
+        option::of(string()),
+        option::of(string()),
+    );
+    (texts, place).prop_map(|(group, place)| {
+        let (cgroup, container_id, systemd_unit) = group;
+        let (working_directory, scope, terminal) = place;
+        Setting {
+            cgroup,
+            container_id: container_id.map(Into::into),
+            systemd_unit: systemd_unit.map(Into::into),
+            working_directory,
+            working_directory_scope: scope.map(Into::into),
+            terminal: terminal.map(Into::into),
+        }
     })
 }
 
@@ -618,22 +635,21 @@ fn details<T: Clone + Default + PartialEq + std::fmt::Debug>(
 }
 
 fn start_details() -> impl Strategy<Value = StartDetails> {
-    let texts = (option::of(text()), any::<Option<u64>>());
+    let logon = any::<Option<u64>>();
     let of_windows = (
         option::of(text()),
         option::of(string()),
         option::of(string()),
         any::<Option<u32>>(),
     );
-    let all = (texts, of_windows, any_file!(ProgramFile));
-    all.prop_map(|((working_directory, logon_id), of_windows, file)| {
+    let all = (logon, of_windows, any_file!(ProgramFile));
+    all.prop_map(|(logon_id, of_windows, file)| {
         let (image_opened, subsystem, protection_level, creation_status) = of_windows;
         StartDetails {
             image_opened,
             subsystem: subsystem.map(Into::into),
             protection_level: protection_level.map(Into::into),
             creation_status,
-            working_directory,
             logon_id,
             file,
         }

@@ -290,3 +290,146 @@ fn a_control_group_that_cannot_be_found_is_missing_with_the_reason() {
     let (unavailable, gone) = (Some("unavailable"), Some("gone"));
     assert_eq!(reasons, [unavailable, gone, gone, unavailable]);
 }
+
+/// What an exec says of directory, terminal and environment, where the sensor tells this of them.
+#[cfg(target_os = "linux")]
+fn surrounded(time: u64, process_id: u32, context: process::Context<'static>) -> Step {
+    let (users, setting) = (process::Users::default(), process::Setting::default());
+    Step {
+        extension: Extension::Context(users, setting, context),
+        ..exec(time, process_id, b"sh\0bin\0", b"sh\0")
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn setting(event: &Event) -> (Option<&str>, Option<&str>, Option<&str>) {
+    let setting = match &event.body {
+        Body::ProcessStart(start) => &start.setting,
+        Body::ProcessExec(exec) => &exec.setting,
+        body => panic!("{body:?}"),
+    };
+    (
+        setting.working_directory.as_ref().map(Text::shown),
+        setting.working_directory_scope.as_deref(),
+        setting.terminal.as_deref(),
+    )
+}
+
+#[cfg(target_os = "linux")]
+fn environment(event: &Event) -> Vec<&str> {
+    let program = event.body.program().unwrap();
+    let variables = program.environment.iter().flat_map(|all| all.iter());
+    variables.map(Text::shown).collect()
+}
+
+/// Seven events, by how much a sensor could tell of what surrounds a process.
+#[cfg(target_os = "linux")]
+fn surroundings() -> Vec<Event> {
+    let leaf_first = Flags::LEAF_FIRST;
+    let context = process::Context {
+        flags: leaf_first,
+        terminal: event::Place::device_of(136, 300),
+        directory: b"ada\0home\0",
+        environment: b"SECRET=1\0LD_AUDIT=x\0LD_AUDITED=2\0",
+    };
+    let deleted = process::Context {
+        flags: leaf_first.with(Flags::IMAGE_DELETED),
+        // No device has this number.
+        terminal: event::Place::device_of(0xfff, 0xf_ffff),
+        environment: b"",
+        ..context
+    };
+    let elsewhere = process::Context {
+        flags: leaf_first
+            .with(Flags::PLACED)
+            .with(Flags::COMMAND_LINE_TRUNCATED),
+        terminal: 0,
+        // The root of a mount that is attached nowhere.
+        directory: b"\x02\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
+        environment: b"LD_AUDIT=cut",
+    };
+    let cut = process::Context {
+        flags: leaf_first.with(Flags::IMAGE_TRUNCATED),
+        ..context
+    };
+    let script = vec![
+        fork(TICK, 1, 10),
+        surrounded(2 * TICK, 10, context),
+        fork(3 * TICK, 10, 11),
+        surrounded(4 * TICK, 10, deleted),
+        surrounded(5 * TICK, 10, elsewhere),
+        surrounded(6 * TICK, 10, cut),
+        surrounded(7 * TICK, 10, process::Context::of_terminal(0)),
+        exec(8 * TICK, 10, b"sh\0bin\0", b"sh\0"),
+    ];
+    let settings = super::Settings {
+        environment: systrail::environment::Names::new(&["LD_AUDIT"]),
+        ..super::settings()
+    };
+    let (mut events, _account) = super::record_with(settings, vec![script]);
+    events.drain(2..9).collect()
+}
+
+#[cfg(target_os = "linux")]
+fn reasons<'e>(events: &'e [Event], field: &str) -> Vec<Option<&'e str>> {
+    let reasons = events.iter().map(|event| reason(event, field));
+    reasons.collect()
+}
+
+#[cfg(target_os = "linux")]
+fn is_cut(event: &Event, field: &str) -> bool {
+    event.truncated.iter().any(|name| name == field)
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn directory_and_terminal_are_told_or_missing_with_the_reason() {
+    let events = surroundings();
+    let told: Vec<_> = events.iter().map(setting).collect();
+    let (home, none) = (Some("/home/ada"), (None, None, None));
+    assert_eq!(told[0], (home, None, Some("pts/300")));
+    assert_eq!(told[1], none);
+    assert_eq!(told[2], (home, Some("none"), None));
+    assert_eq!(told[3], (Some("."), Some("detached"), None));
+    assert_eq!(told[4], (Some("home/ada"), None, Some("pts/300")));
+    assert!(is_cut(&events[4], "working_directory"));
+    assert_eq!((told[5], told[6]), (none, none));
+    let (none, unavailable) = (None, Some("unavailable"));
+    assert_eq!(
+        reasons(&events, "working_directory"),
+        [
+            none,
+            unavailable,
+            none,
+            none,
+            none,
+            Some("gone"),
+            unavailable
+        ]
+    );
+    let unknown = Some("unknown");
+    assert_eq!(
+        reasons(&events, "terminal"),
+        [none, unavailable, unknown, none, none, none, unavailable]
+    );
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_environment_has_what_is_asked_for_and_a_fork_has_its_creators() {
+    let events = surroundings();
+    let variables: Vec<_> = events.iter().map(environment).collect();
+    let audit = ["LD_AUDIT=x"].as_slice();
+    assert_eq!(variables[..3], [audit, audit, &[]]);
+    assert_eq!(variables[3..], [&["LD_AUDIT=cut"][..], audit, &[], &[]]);
+    let cut: Vec<_> = events
+        .iter()
+        .map(|event| is_cut(event, "environment"))
+        .collect();
+    assert_eq!(cut, [false, false, false, true, false, false, false]);
+    let (none, unavailable) = (None, Some("unavailable"));
+    assert_eq!(
+        reasons(&events, "environment"),
+        [none, none, none, none, none, Some("gone"), unavailable]
+    );
+}

@@ -279,6 +279,7 @@ fn settings() -> Settings {
         rules: Rules::default(),
         process_events: true,
         scope: None,
+        environment: systrail::environment::Names::default(),
         limits: systrail::enrich::Limits::default(),
         stage: None,
         alerts: None,

@@ -32,6 +32,8 @@ fn rows(reader: &Reader) -> Vec<Map<String, Value>> {
                     let text = std::str::from_utf8(text).unwrap();
                     let is_json = [
                         "arguments",
+                        "environment",
+                        "environment_raw",
                         "arguments_raw",
                         "account",
                         "truncated",

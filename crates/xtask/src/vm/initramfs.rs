@@ -108,6 +108,8 @@ fn init(tests: &[Executable], filter: Option<&str>) -> String {
     ] {
         lines.push(format!("busybox mount -t {kind} {kind} {place}"));
     }
+    lines.push(String::from("busybox mkdir /dev/pts"));
+    lines.push(String::from("busybox mount -t devpts devpts /dev/pts"));
     lines.push(String::from("busybox ln -s /proc/self/fd /dev/fd"));
     lines.push(String::from("busybox ip link set lo up"));
     lines.push(String::from("busybox hostname machine"));

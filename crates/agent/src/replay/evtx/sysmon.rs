@@ -4,7 +4,7 @@ use super::convert::{Context, Converted, integrity_level, run_time};
 use super::data::Data;
 use crate::trail::{
     Body, ImageDetails, ImageFile, ImageLoad, Parent, ProcessExit, ProcessStart, Program,
-    ProgramFile, StartDetails, ThreadDetails, ThreadStart,
+    ProgramFile, Setting, StartDetails, ThreadDetails, ThreadStart,
 };
 
 /// The event of that id.
@@ -43,10 +43,13 @@ fn process_start(context: &mut Context<'_>) -> Converted {
             parent_command_line: data.text("ParentCommandLine").cloned(),
             parent_user: data.shown("ParentUser").map(Into::into),
         },
+        setting: Setting {
+            working_directory: data.text("CurrentDirectory").cloned(),
+            ..Setting::default()
+        },
         session_id: context.unknown("session_id", data.id("TerminalSessionId")),
         integrity_level: data.shown("IntegrityLevel").map(integrity_level),
         details: Some(Box::new(StartDetails {
-            working_directory: data.text("CurrentDirectory").cloned(),
             logon_id: data.number("LogonId"),
             file: program_file(data),
             ..StartDetails::default()

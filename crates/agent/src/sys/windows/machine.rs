@@ -81,6 +81,11 @@ pub const fn cgroup_path(_id: u64, _process_id: u32) -> Option<Vec<u8>> {
     None
 }
 
+/// There are no names of devices to be asked for here.
+pub const fn character_device(_major: u32, _minor: u32) -> Option<String> {
+    None
+}
+
 /// The drive letters there are now, and the directory of Windows.
 pub fn volumes() -> Volumes {
     // SAFETY: takes nothing and returns a bit a letter.
