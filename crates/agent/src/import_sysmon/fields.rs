@@ -3,6 +3,7 @@
 use sysmon::{Condition, EventKind, NO_TEXT, Operator};
 
 use super::table::Table;
+use crate::rules::Field;
 
 /// Our field for one of Sysmon's; `None` where there is none that holds the same text.
 pub(super) fn field_of(kind: EventKind, name: &str) -> Option<&'static str> {
@@ -82,7 +83,7 @@ pub(super) fn condition(kind: EventKind, condition: &Condition) -> Result<Table,
     let mut wanted: Vec<Table> = positive
         .wanted(value)
         .filter(|text| !(text.is_empty() && matches!(positive, Operator::Is | Operator::IsAny)))
-        .map(|text| Table::field(name, patterns(positive, text)))
+        .map(|text| Table::field(name, patterns(name, positive, text)))
         .collect();
     let is_every = positive == Operator::ContainsAll;
     if wanted.is_empty() {
@@ -124,8 +125,8 @@ const fn positive(operator: Operator) -> Option<(Operator, bool)> {
 }
 
 /// The patterns of texts in which `text` is as the operator wants it.
-fn patterns(operator: Operator, text: &str) -> Vec<String> {
-    let own = literal(text);
+fn patterns(field: &str, operator: Operator, text: &str) -> Vec<String> {
+    let own = literal(field, text);
     match operator {
         Operator::Contains | Operator::ContainsAny | Operator::ContainsAll if text.is_empty() => {
             vec!["*".to_owned()]
@@ -143,10 +144,13 @@ fn patterns(operator: Operator, text: &str) -> Vec<String> {
 }
 
 /// A pattern that is one text, whatever its case; patterns themselves ignore that of ASCII alone.
-fn literal(text: &str) -> String {
+fn literal(field: &str, text: &str) -> String {
+    // To Sysmon `/` is no separator, as a pattern of a path has it.
+    let is_path = Field::named(field).is_some_and(Field::is_path);
     let mut pattern = String::with_capacity(text.len());
     for character in text.chars() {
-        if matches!(character, '*' | '?' | '[' | ']' | '{' | '}') {
+        let is_special = matches!(character, '*' | '?' | '[' | ']' | '{' | '}');
+        if is_special || (is_path && character == '/') {
             pattern.extend(['[', character, ']']);
             continue;
         }

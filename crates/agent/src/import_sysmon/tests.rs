@@ -1,6 +1,6 @@
 //! What an import promises: what it takes decides as Sysmon does, and what it does not take is told.
 
-use proptest::prelude::{Just, Strategy, prop_oneof, proptest};
+use proptest::prelude::{Just, ProptestConfig, Strategy, prop_oneof, proptest};
 
 use super::*;
 
@@ -205,6 +205,9 @@ fn section() -> impl Strategy<Value = String> {
 }
 
 proptest! {
+    // Each compiles its rules and asks them about a few hundred events.
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
     #[test]
     fn any_configuration_decides_as_it_does_there(
         sections in proptest::collection::vec(section(), 0..4),

@@ -5,7 +5,7 @@
 
 use super::conditions::{Conditions, FieldCondition, Rule};
 use super::field::LOADED_IMAGE;
-use super::pattern::{Form, System};
+use super::pattern::System;
 use super::{Kinds, Pattern};
 use crate::trail::Program;
 
@@ -103,7 +103,7 @@ fn covers(wide: &Rule, rule: &Rule, kinds: Kinds) -> bool {
     }
     let is_covered = |it: &FieldCondition| {
         let mut narrow = narrow.of_field(it.field.name);
-        narrow.any(|patterns| condition_covers(it.field.form(), &it.patterns, patterns))
+        narrow.any(|patterns| condition_covers(&it.patterns, patterns))
     };
     !wide.has_groups() && wide.fields.iter().all(is_covered) && scope_covers(wide, narrow)
 }
@@ -116,8 +116,7 @@ fn scope_covers(wide: &Conditions, rule: &Conditions) -> bool {
         (true, false) => !wide.asks_for_path(),
         (false, true) => false,
         (false, false) => {
-            condition_covers(Form::Text, &wide.path_scope, &rule.path_scope)
-                && paths_of(wide) == paths_of(rule)
+            condition_covers(&wide.path_scope, &rule.path_scope) && paths_of(wide) == paths_of(rule)
         }
     }
 }
@@ -130,23 +129,22 @@ fn paths_of(conditions: &Conditions) -> [bool; 2] {
 }
 
 /// Whether every text `narrow` lets in is let in by `wide`.
-fn condition_covers(form: Form, wide: &[Pattern], narrow: &[Pattern]) -> bool {
+fn condition_covers(wide: &[Pattern], narrow: &[Pattern]) -> bool {
     !narrow.is_empty()
-        && narrow.iter().all(|pattern| {
-            wide.iter()
-                .any(|other| pattern_covers(form, other, pattern))
-        })
+        && narrow
+            .iter()
+            .all(|pattern| wide.iter().any(|other| pattern_covers(other, pattern)))
 }
 
 /// Whether every text `narrow` matches is matched by `wide`.
-pub(super) fn pattern_covers(form: Form, wide: &Pattern, narrow: &Pattern) -> bool {
+pub(super) fn pattern_covers(wide: &Pattern, narrow: &Pattern) -> bool {
     if wide == narrow {
         return true;
     }
     if (wide.system, wide.ignores_case) != (narrow.system, narrow.ignores_case) {
         return false;
     }
-    match (tokens(form, wide), tokens(form, narrow)) {
+    match (tokens(wide), tokens(narrow)) {
         (Some(wide), Some(narrow)) => tokens_cover(&wide, &narrow),
         _ => false,
     }
@@ -160,7 +158,7 @@ enum Token {
 }
 
 /// The pattern as tokens, or `None` where it has more than `*`, `?` and bytes.
-fn tokens(form: Form, pattern: &Pattern) -> Option<Vec<Token>> {
+fn tokens(pattern: &Pattern) -> Option<Vec<Token>> {
     let text = pattern.as_str();
     // `/**` at the end means what `/*` means; elsewhere `**` may swallow a `/`.
     let text = match text.strip_suffix("/**") {
@@ -178,7 +176,6 @@ fn tokens(form: Form, pattern: &Pattern) -> Option<Vec<Token>> {
             b'?' => Token::AnyByte,
             b'[' | b'{' | b'}' => return None,
             b'\\' if pattern.system.has_escape() => Token::Byte(bytes.next()?),
-            b'\\' if form == Form::Path => Token::Byte(b'/'),
             _ => Token::Byte(byte),
         };
         // `*?` means what `?*` means; one order makes the two comparable.

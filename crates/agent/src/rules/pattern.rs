@@ -5,8 +5,9 @@
 //! of a class, `{a,b}` either, `\` takes the next character as it is. A pattern matches the whole
 //! text, case matters.
 //!
-//! On Windows `\` is no escape and case does not matter; in a path `\` and `/` are one, as they are to
-//! that system. In other texts they are not: `/c` begins a switch, and `\c` does not.
+//! On Windows `\` is no escape and case does not matter; in a pattern of a path `/` is either separator,
+//! as it is to that system, and its own paths have `\`. In other texts `/c` begins a switch, and `\c` does
+//! not.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -101,13 +102,12 @@ impl Pattern {
         Ok(pattern)
     }
 
-    /// The same of every system: which of `\` and `/` it takes for a separator depends on where
-    /// `globset` was built, so it is shown but one of them.
+    /// The same of every system: what `\` is to `globset` depends on where that was built, so it is shown
+    /// none but in classes.
     fn glob(&self, form: Form) -> Result<Glob, InvalidPattern> {
         let text: Cow<'_, str> = match (self.system, form) {
             (System::Unix, _) => Cow::Borrowed(&*self.text),
-            (System::Windows, Form::Path) => Cow::Owned(self.text.replace('\\', "/")),
-            (System::Windows, Form::Text) => Cow::Owned(with_backslash_as_class(&self.text)),
+            (System::Windows, form) => Cow::Owned(with_separators_as_classes(&self.text, form)),
         };
         let glob = GlobBuilder::new(&text)
             .literal_separator(false)
@@ -157,9 +157,9 @@ impl fmt::Display for Pattern {
     }
 }
 
-/// A Windows pattern in which each `\` outside of a class is a class of its own, which is that very
-/// character everywhere.
-fn with_backslash_as_class(text: &str) -> String {
+/// A Windows pattern in which each separator outside of a class is a class of its own, which is those very
+/// characters everywhere.
+fn with_separators_as_classes(text: &str, form: Form) -> String {
     let mut shown = String::with_capacity(text.len());
     let mut in_class = false;
     for character in text.chars() {
@@ -167,7 +167,11 @@ fn with_backslash_as_class(text: &str) -> String {
             '[' => in_class = true,
             ']' => in_class = false,
             '\\' if !in_class => {
-                shown.push_str("[\\]");
+                shown.push_str(r"[\]");
+                continue;
+            }
+            '/' if !in_class && form == Form::Path => {
+                shown.push_str(r"[\/]");
                 continue;
             }
             _ => {}
@@ -183,11 +187,7 @@ const AUTOMATON_SIZE_MAX: usize = 10 << 20;
 /// The patterns of one condition, any of which may match. One automaton for all of them, and not a
 /// `GlobSet`, which takes texts for paths: it finds no name in `..` that `?.` could match.
 #[derive(Clone, Debug, Default)]
-pub struct PatternSet {
-    set: Option<Regex>,
-    /// Whether `\` of a text is to be seen as `/`.
-    has_two_separators: bool,
-}
+pub struct PatternSet(Option<Regex>);
 
 /// Why patterns that are right each by itself make no set.
 #[derive(Debug, thiserror::Error)]
@@ -215,27 +215,17 @@ impl PatternSet {
         let mut builder = Regex::builder();
         let builder = builder.syntax(bytes).configure(limits);
         let set = builder.build_many(&expressions);
-        let of_windows = patterns.iter().any(|it| it.system == System::Windows);
-        Ok(Self {
-            set: Some(set.map_err(|error| TooLarge(Box::new(error)))?),
-            has_two_separators: of_windows && form == Form::Path,
-        })
+        let set = set.map_err(|error| TooLarge(Box::new(error)))?;
+        Ok(Self(Some(set)))
     }
 
     pub(super) const fn is_empty(&self) -> bool {
-        self.set.is_none()
+        self.0.is_none()
     }
 
     /// Whether one of them matches the whole text.
     pub fn matches(&self, text: &[u8]) -> bool {
-        let Some(set) = &self.set else {
-            return false;
-        };
-        if self.has_two_separators && text.contains(&b'\\') {
-            let one = |byte: &u8| if *byte == b'\\' { b'/' } else { *byte };
-            return set.is_match(&text.iter().map(one).collect::<Vec<u8>>());
-        }
-        set.is_match(text)
+        self.0.as_ref().is_some_and(|set| set.is_match(text))
     }
 }
 
@@ -255,6 +245,8 @@ mod tests {
             assert!(set.matches(br"C:\Windows\System32\cmd.exe"), "{pattern}");
             assert!(!set.matches(br"D:\cmd.exe"), "{pattern}");
         }
+        assert!(set(Form::Path, "c:/x").matches(b"C:/X"));
+        assert!(!set(Form::Path, "c:[/]x").matches(br"C:\x"));
     }
 
     /// `*\c *` would have matched the switch of every `cmd /c`.

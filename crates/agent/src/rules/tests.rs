@@ -6,7 +6,7 @@ use event::Kind;
 use proptest::prelude::{Just, Strategy, any, prop_oneof, proptest};
 
 use super::coverage::pattern_covers;
-use super::pattern::{Form, PatternSet};
+use super::pattern::PatternSet;
 use super::{
     Conditions, Decision, Field, FieldCondition, InvalidPattern, Kinds, Pattern, Reason, Rule,
     Rules, Runs, Told, Verdict, never_fires,
@@ -372,7 +372,6 @@ fn what_is_no_pattern_is_refused() {
 fn a_wider_pattern_covers_a_narrower_one() {
     let covers = |wide: &str, narrow: &str| {
         pattern_covers(
-            Form::Path,
             &Pattern::new(wide).expect("a pattern"),
             &Pattern::new(narrow).expect("a pattern"),
         )
@@ -484,7 +483,7 @@ proptest! {
     ) {
         let both = patterns(&[wide.as_str(), narrow.as_str()]);
         let matches = |pattern: &str| matches_by_definition(pattern.as_bytes(), text.as_bytes());
-        if pattern_covers(Form::Path, &both[0], &both[1]) && matches(&narrow) {
+        if pattern_covers(&both[0], &both[1]) && matches(&narrow) {
             assert!(matches(&wide));
         }
     }
