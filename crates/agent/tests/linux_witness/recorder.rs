@@ -93,7 +93,7 @@ impl Recorder {
     }
 
     fn wait_until_recording(&mut self) {
-        let time = BEGIN_TIME_MAX * if is_emulated() { 4 } else { 1 };
+        let time = BEGIN_TIME_MAX * if is_emulated() { 8 } else { 1 };
         if !self.is_recording_within(time) {
             let (heard, doing) = (&self.heard, doing(&mut self.child));
             panic!("the recorder does not begin: {heard:#?}\n{doing}");

@@ -16,7 +16,7 @@ use crate::recorder::{Kind, Plan, Recorder, Recording};
 use crate::witness::{Machine, directory, processes, scaled, tiny_program};
 use crate::workload::{Role, read_to_end, tell};
 
-const START_COUNT: usize = 100;
+const START_COUNT: usize = 40;
 /// Processes that are there from the first start to the last.
 const LONG_LIVED_COUNT: usize = 10;
 /// Lines of processes that make, execute and end others without a pause.
