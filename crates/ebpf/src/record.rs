@@ -263,6 +263,10 @@ impl<const N: usize> Record<N> {
         variables: &Variables,
         names: &Names,
     ) -> Text {
+        // Behind no variable at all stands the path of the program, which may look like one.
+        if range.0 >= range.1 {
+            return Text::NONE;
+        }
         variables.begin(range);
         let begin = self.end();
         let is_whole = self.append_asked(variables, names);

@@ -153,7 +153,7 @@ fn variables_are_found_among_64_kib_of_others_and_cut_at_4_kib() {
         return;
     };
     let long = "x".repeat(VALUE_SIZE_MAX);
-    let (process_ids, recording, scratch) = record(|_, program| {
+    let (process_ids, recording, scratch) = record(|directory, program| {
         let run = |variables: &[(&str, &str)]| {
             let mut command = Command::new(program);
             command.env_clear();
@@ -183,6 +183,7 @@ fn variables_are_found_among_64_kib_of_others_and_cut_at_4_kib() {
                 ("LD_PRELOA", SECRET),
             ]),
             run(&[]),
+            run_as_variable(directory, program),
         ]
     });
     let lives = Lives::of(&recording);
@@ -200,7 +201,16 @@ fn variables_are_found_among_64_kib_of_others_and_cut_at_4_kib() {
     assert_eq!(told(3), (cut, true));
     assert_eq!(told(4), (vec![], false));
     assert_eq!(told(5), (vec![], false));
+    assert_eq!(told(6), (vec![], false));
     assert_no_secret(&fs::canonicalize(scratch.path()).unwrap());
+}
+
+/// Runs a program whose path looks like a variable, and has none: the path stands behind the environment.
+fn run_as_variable(directory: &Path, program: &Path) -> i32 {
+    fs::create_dir(directory.join("LD_PRELOAD=x")).unwrap();
+    fs::copy(program, directory.join("LD_PRELOAD=x/tiny")).unwrap();
+    let mut command = Command::new("LD_PRELOAD=x/tiny");
+    run(command.env_clear().current_dir(directory))
 }
 
 /// Sixteen names, of which some begin alike, find each its own; none find nothing.
