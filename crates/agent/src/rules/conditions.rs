@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use event::Kinds;
 
-use super::field::{Field, LOADED_IMAGE};
+use super::field::Field;
 use super::pattern::Pattern;
-use crate::trail::{KeptBy, Program};
+use crate::trail::KeptBy;
 
 /// One rule.
 #[derive(Clone, Debug, PartialEq)]
@@ -96,7 +96,6 @@ impl Conditions {
 
     /// Whether it asks for a path of which a scope is told.
     pub(super) fn asks_for_path(&self) -> bool {
-        let has_scope = |name: &str| name == LOADED_IMAGE || name == Program::image.name;
-        self.fields.iter().any(|it| has_scope(it.field.name))
+        self.fields.iter().any(|it| it.field.has_path_scope())
     }
 }

@@ -40,8 +40,14 @@ impl Field {
 
     /// Whether it is a path, and an absolute one where it is whole.
     pub fn is_path(&self) -> bool {
-        self.name.ends_with("image")
-            || ["image_opened", "script", "working_directory"].contains(&self.name)
+        let is_called_so = self.name.ends_with("image")
+            || ["image_opened", "script", "working_directory"].contains(&self.name);
+        self.r#type == Type::SystemText && is_called_so
+    }
+
+    /// Whether the key `path_scope` of a rule is about it.
+    pub(super) fn has_path_scope(&self) -> bool {
+        self.name == LOADED_IMAGE || self.name == Program::image.name
     }
 
     pub(super) fn form(&self) -> Form {

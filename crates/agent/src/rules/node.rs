@@ -1,11 +1,11 @@
 //! Conditions ready to be asked.
 
 use super::conditions::{Conditions, FieldCondition};
-use super::field::{LOADED_IMAGE, LOADED_SCOPE};
+use super::field::{Field, LOADED_IMAGE, LOADED_SCOPE};
 use super::pattern::{Form, Pattern, PatternSet, System, TooLarge};
 use super::values::{FIELDS_MAX, Known, Places, Values, matches};
 use crate::trail::value::Value;
-use crate::trail::{Program, Text};
+use crate::trail::{Program, Setting, Text};
 
 /// What [`Conditions::path_scope`] calls the tree of the host, whose paths have no mark.
 pub const HOST_SCOPE: &str = "host";
@@ -66,11 +66,12 @@ pub(super) enum Node {
     },
 }
 
-/// What is asked of a path of which a scope is told.
+/// What is asked of a path.
 #[derive(Clone, Debug)]
 pub(super) struct PathNode {
     place: usize,
-    scope: usize,
+    /// Where its scope is, for a path of which one is told.
+    scope: Option<usize>,
     patterns: PatternSet,
     scopes: PatternSet,
     /// Whose paths these are.
@@ -92,10 +93,11 @@ impl Node {
     pub(super) fn new(conditions: &Conditions, places: &mut Places) -> Result<Self, NodeError> {
         let mut nodes = Vec::new();
         for condition in &conditions.fields {
-            nodes.push(Self::field(condition, &conditions.path_scope, places)?);
+            nodes.push(Self::field(condition, conditions, places)?);
         }
         if !conditions.path_scope.is_empty() && !conditions.asks_for_path() {
-            let node = PathNode::new(Program::image.name, &[], &conditions.path_scope, places)?;
+            let (field, scopes) = (Program::image.name, &*conditions.path_scope);
+            let node = PathNode::new(field, Some(Program::path_scope.name), [&[], scopes], places)?;
             nodes.push(Self::Path(node));
         }
         for group in &conditions.all {
@@ -117,12 +119,21 @@ impl Node {
 
     fn field(
         condition: &FieldCondition,
-        scopes: &[Pattern],
+        beside: &Conditions,
         places: &mut Places,
     ) -> Result<Self, NodeError> {
         let FieldCondition { field, patterns } = condition;
-        if field.name == Program::image.name || field.name == LOADED_IMAGE {
-            return PathNode::new(field.name, patterns, scopes, places).map(Self::Path);
+        if field.is_path() {
+            let scope = scope_of(field.name);
+            let scopes = if field.has_path_scope() {
+                &*beside.path_scope
+            } else {
+                &[]
+            };
+            // A rule that asks for the scope by its own name has said of which tree it speaks.
+            let is_asked = |scope: &&str| beside.of_field(scope).next().is_some();
+            let scope = scope.filter(|scope| !is_asked(scope));
+            return PathNode::new(field.name, scope, [patterns, scopes], places).map(Self::Path);
         }
         let mut place = |name, is_of_program| {
             let place = places.of(name, is_of_program);
@@ -192,23 +203,18 @@ fn of_value(known: Known<'_>, patterns: &PatternSet) -> Truth {
 impl PathNode {
     fn new(
         field: &'static str,
-        patterns: &[Pattern],
-        scopes: &[Pattern],
+        scope: Option<&'static str>,
+        [patterns, scopes]: [&[Pattern]; 2],
         places: &mut Places,
     ) -> Result<Self, NodeError> {
-        let is_of_program = field == Program::image.name;
-        let scope = if is_of_program {
-            Program::path_scope.name
-        } else {
-            LOADED_SCOPE
-        };
+        let is_of_program = Field::named(field).is_some_and(|field| field.is_of_program);
         let mut place = |name| {
             let place = places.of(name, is_of_program);
             place.ok_or(NodeError::TooManyFields)
         };
         Ok(Self {
             place: place(field)?,
-            scope: place(scope)?,
+            scope: scope.map(place).transpose()?,
             patterns: PatternSet::of(Form::Path, patterns)?,
             scopes: PatternSet::of(Form::Text, scopes)?,
             system: patterns
@@ -228,8 +234,8 @@ impl PathNode {
             Known::Later => return Truth::Later,
             Known::Unsure => return Truth::Unsure,
         };
-        let scope = match values.get(self.scope) {
-            Known::Is(Value::Text(scope)) => Some(scope),
+        let scope = match self.scope.map(|scope| values.get(scope)) {
+            Some(Known::Is(Value::Text(scope))) => Some(scope),
             _ => None,
         };
         let cannot_judge = match scope {
@@ -243,6 +249,19 @@ impl PathNode {
         let is_there = self.scopes.is_empty() || self.scopes.matches(scope);
         let is_it = self.patterns.is_empty() || self.patterns.matches(path.as_bytes());
         Truth::of(is_there && is_it)
+    }
+}
+
+/// The field with the scope of a path.
+fn scope_of(path: &str) -> Option<&'static str> {
+    match path {
+        LOADED_IMAGE => Some(LOADED_SCOPE),
+        path if path == Program::image.name => Some(Program::path_scope.name),
+        path if path == Program::script.name => Some(Program::script_scope.name),
+        path if path == Setting::working_directory.name => {
+            Some(Setting::working_directory_scope.name)
+        }
+        _ => None,
     }
 }
 

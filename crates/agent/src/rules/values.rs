@@ -16,6 +16,13 @@ use crate::trail::{self, Body, Name, Program, Text, UserId, missing};
 /// The most fields that all rules together may ask for; there are hardly more.
 pub(super) const FIELDS_MAX: usize = 96;
 
+/// What is forgotten of a program that takes too much room.
+const FORGOTTEN: [&str; 3] = [
+    Program::command_line.name,
+    Program::arguments.name,
+    Program::environment.name,
+];
+
 /// What is known of a field.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Known<'e> {
@@ -149,8 +156,7 @@ impl<'p, 'e> Values<'p, 'e> {
         self.program_is(Known::Absent);
         for (name, place) in &self.places.by_name {
             let is_of_program = self.places.is_of_program.get(*place) == Some(&true);
-            let is_of_arguments =
-                [Program::command_line.name, Program::arguments.name].contains(name);
+            let is_of_arguments = FORGOTTEN.contains(name);
             if is_of_program && is_of_arguments && !runs.is_whole {
                 self.set(*place, Known::Unsure);
             }

@@ -1,7 +1,7 @@
 //! What rules decide by the event itself: fields of the event, groups, names, one kind and not another.
 
 use super::*;
-use crate::trail::ProcessExit;
+use crate::trail::{ProcessExit, Setting};
 
 fn start(parent: &str, line: &str) -> Body {
     ProcessStart {
@@ -108,6 +108,37 @@ fn a_field_that_was_lost_meets_what_is_included() {
     };
     assert!(decide("lost") && decide("gone"));
     assert!(!decide("kernel_thread") && !decide("unavailable"));
+}
+
+/// A directory of a container, and a path of no root, are not the host's.
+#[cfg(not(windows))]
+#[test]
+fn a_path_of_another_tree_is_left_out_by_no_rule_that_does_not_say_so() {
+    let told = |directory: &str, scope: Option<&'static str>| {
+        Body::from(ProcessStart {
+            setting: Setting {
+                working_directory: Some(directory.into()),
+                working_directory_scope: scope.map(Into::into),
+                ..Setting::default()
+            },
+            parent: Parent {
+                parent_image: Some("/bin/x".into()),
+                ..Parent::default()
+            },
+            ..ProcessStart::default()
+        })
+    };
+    let opt = ("working_directory", &["/opt/*"][..]);
+    let of_host = rules(&[], &[rule(&[opt])]);
+    assert!(!kept(&of_host, &told("/opt/x", None)));
+    assert!(kept(&of_host, &told("/opt/x", Some("mount_namespace"))));
+    assert!(kept(&of_host, &told("opt/x", None)), "it was cut");
+    let scope = ("working_directory_scope", &["mount_namespace"][..]);
+    let of_other = rules(&[], &[rule(&[opt, scope])]);
+    assert!(!kept(&of_other, &told("/opt/x", Some("mount_namespace"))));
+    assert!(kept(&of_other, &told("/opt/x", None)));
+    let parent = rules(&[], &[rule(&[("parent_image", &["*/x"])])]);
+    assert!(!kept(&parent, &told("/", None)));
 }
 
 fn named(name: &str, rule: Rule) -> Rule {
