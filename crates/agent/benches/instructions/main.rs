@@ -20,6 +20,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 use systrail::enrich::{Enricher, Limits};
+use systrail::environment::Names;
 use systrail::rules::Rules;
 use systrail::sink::store::{self, Store};
 use systrail::sink::{Sink as _, Tally};
@@ -44,7 +45,8 @@ fn main() -> ExitCode {
 fn play() -> usize {
     // What a machine is asked once, and what it says of how it is mounted, is no event's.
     let _path = systrail::sys::machine::cgroup_path(1, 0);
-    let mut caches = Enricher::new([7; 16], Rules::default(), Limits::default());
+    let mut caches = Enricher::new([7; 16], Rules::default(), Limits::default())
+        .with_environment(Names::usual());
     let origin = Origin::of_host("host");
     let mut lines = Vec::new();
     let mut events = Vec::new();
