@@ -40,6 +40,8 @@ fn rows(reader: &Reader) -> Vec<Map<String, Value>> {
                         "missing",
                         "rule_tags",
                         "rule_tags_raw",
+                        "tags",
+                        "tags_raw",
                     ];
                     if is_json.contains(field) {
                         serde_json::from_str(text).unwrap()

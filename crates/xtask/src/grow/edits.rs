@@ -161,7 +161,7 @@ fields! {
                     grown_size: grow.grown_size,
                     grown_name: Some(trail::Text::from_bytes(grow.grown_name)),
                 });
-                self.about(header, body)
+                self.about(header, body, Notes::default())
             }\n",
         ),
         // How people are told.
