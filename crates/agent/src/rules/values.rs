@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io::Write as _;
 
-use event::{Kind, ProcessKey};
+use event::{Kind, Kinds, ProcessKey};
 use foldhash::fast::RandomState;
 
 use super::field;
@@ -129,8 +129,9 @@ impl<'p, 'e> Values<'p, 'e> {
             values.program_is(Known::Unsure);
         } else {
             values.runs(runs);
-            // The image's own, where an image is told.
-            if let Some(runs) = runs {
+            // An inode and the like are the image's own where one is told, be it without.
+            let is_image = Kinds::IMAGE.contains(told.body.kind());
+            if let Some(runs) = runs.filter(|_| !is_image) {
                 runs.program.visit(&mut values);
             }
         }

@@ -204,6 +204,25 @@ fn the_loads_of_a_program_are_its_own_while_it_is_executed() {
     assert!(decide(&rules(&[], &[line]), true));
 }
 
+/// A loaded image without an inode was taken for the program, which has one.
+#[test]
+fn what_a_program_and_an_image_both_have_is_the_images_where_one_is_told() {
+    let rules = rules(&[], &[rule(&[("inode", &["7"])])]);
+    let shell = Program {
+        inode: Some(7),
+        ..program("/bin/sh")
+    };
+    let load = |inode| {
+        Body::ImageLoad(ImageLoad {
+            inode,
+            ..ImageLoad::default()
+        })
+    };
+    let keeps = |body: &Body| decide(&rules, &shell, body).is_kept();
+    assert!(keeps(&load(None)) && keeps(&load(Some(8))) && !keeps(&load(Some(7))));
+    assert!(!keeps(&Body::ProcessExit(ProcessExit::default())));
+}
+
 #[test]
 fn a_number_and_a_truth_value_are_compared_as_they_are_written() {
     let exit = |code| {
