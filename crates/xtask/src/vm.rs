@@ -42,7 +42,7 @@ pub(crate) struct Options {
 }
 
 /// How long one machine may take by default; emulated, a test is about ten times slower.
-const TIME_MAX_S: u64 = 3000;
+const TIME_MAX_S: u64 = 3600;
 
 impl Default for Options {
     fn default() -> Self {
