@@ -299,12 +299,17 @@ impl Programs {
         (is_of_linux && !self.environment.is_empty()).then_some(&self.environment)
     }
 
+    /// Says why no variables are told, where any are asked for.
+    fn lacks_environment(&self, program: &mut Program, flags: Flags, reason: &'static str) {
+        if self.names(flags).is_some() {
+            program.lacks(&["environment"], reason);
+        }
+    }
+
     /// That of a process of which nobody knows what it runs, because what told it was lost.
     pub fn lost(&self, header: &Header) -> Program {
         let mut program = Program::lost(header);
-        if self.names(header.flags).is_some() {
-            program.lacks(&["environment"], missing::LOST);
-        }
+        self.lacks_environment(&mut program, header.flags, missing::LOST);
         program
     }
 
@@ -343,9 +348,7 @@ impl Programs {
         if let Some(found) = processes::program(header.process_id, header.start_time) {
             program.set_image(&found.image, found.flags, paths);
             program.set_command_line(&found.command_line, found.flags);
-            if self.names(header.flags).is_some() {
-                program.lacks(&["environment"], missing::UNAVAILABLE);
-            }
+            self.lacks_environment(&mut program, header.flags, missing::UNAVAILABLE);
         } else {
             let reason = if processes::are_told() {
                 missing::LOST
@@ -354,9 +357,7 @@ impl Programs {
             };
             program.lacks(&["image"], reason);
             program.lacks(command_line_fields(header.flags), reason);
-            if self.names(header.flags).is_some() {
-                program.lacks(&["environment"], reason);
-            }
+            self.lacks_environment(&mut program, header.flags, reason);
         }
         program
     }
