@@ -156,8 +156,8 @@ impl Node {
     /// Whether they are met.
     pub(super) fn truth(&self, values: &Values<'_, '_>) -> Truth {
         match self {
-            Self::All(nodes) => all(nodes, values),
-            Self::Any(nodes) => any(nodes, values),
+            Self::All(nodes) => joined(nodes, values, Truth::No, Truth::and),
+            Self::Any(nodes) => joined(nodes, values, Truth::Yes, Truth::or),
             Self::Not(node) => node.truth(values).not(),
             Self::Field { place, patterns } => of_value(values.get(*place), patterns),
             Self::Path(path) => path.truth(values),
@@ -169,22 +169,17 @@ impl Node {
     }
 }
 
-fn all(nodes: &[Node], values: &Values<'_, '_>) -> Truth {
-    let mut truth = Truth::Yes;
+/// The nodes joined, until one decides.
+fn joined(
+    nodes: &[Node],
+    values: &Values<'_, '_>,
+    decisive: Truth,
+    join_fn: fn(Truth, Truth) -> Truth,
+) -> Truth {
+    let mut truth = decisive.not();
     for node in nodes {
-        truth = truth.and(node.truth(values));
-        if truth == Truth::No {
-            break;
-        }
-    }
-    truth
-}
-
-fn any(nodes: &[Node], values: &Values<'_, '_>) -> Truth {
-    let mut truth = Truth::No;
-    for node in nodes {
-        truth = truth.or(node.truth(values));
-        if truth == Truth::Yes {
+        truth = join_fn(truth, node.truth(values));
+        if truth == decisive {
             break;
         }
     }
