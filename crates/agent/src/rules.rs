@@ -27,7 +27,7 @@ pub use event::Kinds;
 
 pub use self::conditions::{Conditions, FieldCondition, Rule};
 pub use self::coverage::{Reason, never_fires};
-pub use self::field::{Field, fields};
+pub use self::field::{Field, PROCESS_IMAGE, fields};
 pub use self::node::{HOST_SCOPE, NodeError};
 pub use self::pattern::{InvalidPattern, PATTERN_SIZE_MAX, Pattern, PatternSet, System, TooLarge};
 pub use self::values::{Runs, Told};

@@ -8,7 +8,8 @@ use event::Kind;
 use super::reader::{Reader, Section, Value};
 use super::{EVENT_NAMES, RuleEntry, keys};
 use crate::rules::{
-    Conditions, DEPTH_MAX, FieldCondition, Kinds, PATTERNS_MAX, Pattern, Rule, fields,
+    Conditions, DEPTH_MAX, Field, FieldCondition, Kinds, PATTERNS_MAX, PROCESS_IMAGE, Pattern,
+    Rule, fields,
 };
 use crate::trail::{KeptBy, Text};
 
@@ -17,9 +18,6 @@ const TAGS_MAX: usize = 32;
 
 /// The most bytes of a rule's name, and of a tag: they are on every event it keeps.
 const LABEL_SIZE_MAX: usize = 256;
-
-/// The names of fields that the schema has another name for in some kinds.
-const OTHER_NAMES: [&str; 1] = ["process_image"];
 
 pub(super) fn read(reader: &mut Reader<'_>, value: &Value<'_>) -> Vec<RuleEntry> {
     let Some(items) = reader.tables(value) else {
@@ -92,10 +90,10 @@ fn read_conditions(reader: &mut Reader<'_>, section: &mut Section<'_>, depth: us
     if let Some(value) = section.take("ignore_case") {
         reader.boolean(&value, &mut ignores_case);
     }
-    let names = fields().iter().map(|field| field.name).chain(OTHER_NAMES);
-    for name in names {
-        let (Some(value), Some(field)) = (section.take(name), crate::rules::Field::named(name))
-        else {
+    let own = fields().iter().map(|field| (field.name, field));
+    let alias = Field::named(PROCESS_IMAGE).map(|field| (PROCESS_IMAGE, field));
+    for (name, field) in own.chain(alias) {
+        let Some(value) = section.take(name) else {
             continue;
         };
         let patterns = read_patterns(reader, &value, field.is_bare(), ignores_case);

@@ -11,6 +11,9 @@ use crate::trail::{ImageLoad, ImageUnload, Program};
 /// What a rule calls the image that is loaded; its `image` is the program of the process in every kind.
 pub(super) const LOADED_IMAGE: &str = "loaded_image";
 
+/// What some events call the program of their process, which rules may as well.
+pub const PROCESS_IMAGE: &str = ImageLoad::process_image.name;
+
 /// What rules have for the scope of the path of the image that is loaded; nobody writes it.
 pub(super) const LOADED_SCOPE: &str = "loaded_image path_scope";
 
@@ -29,8 +32,7 @@ pub struct Field {
 impl Field {
     /// The field of that name.
     pub fn named(name: &str) -> Option<&'static Self> {
-        // The program of a process has one name in a rule, whatever the events call it.
-        let name = if name == "process_image" {
+        let name = if name == PROCESS_IMAGE {
             Program::image.name
         } else {
             name
@@ -69,12 +71,12 @@ impl Field {
 
 /// What a rule calls a field of an event.
 pub(super) fn name_in_rules(kind: Kind, name: &str) -> Option<&str> {
-    let is_image = [Kind::IMAGE_LOAD, Kind::IMAGE_UNLOAD].contains(&kind);
+    let is_image = Kinds::IMAGE.contains(kind);
     match name {
         name if is_image && name == ImageLoad::image.name => Some(LOADED_IMAGE),
         name if is_image && name == ImageLoad::path_scope.name => Some(LOADED_SCOPE),
         // It is the program's, which is told apart.
-        "process_image" => None,
+        PROCESS_IMAGE => None,
         name if kind == Kind::PROCESS_EXIT && name == Program::image.name => None,
         name => Some(name),
     }
