@@ -3,7 +3,7 @@
 use event::{Kind, ProcessKey};
 
 use crate::account::Account;
-use crate::schema::{Declared as _, Field};
+use crate::schema::Field;
 use crate::visit::Visitor;
 use crate::{Event, Name, Text, Time, UserId};
 
@@ -41,38 +41,32 @@ pub enum Value<'e> {
 impl Event {
     /// The field of that name; `None` when the event has none. Looks at each field in turn.
     pub fn field(&self, name: &str) -> Option<Value<'_>> {
-        let mut wanted = Wanted { name, value: None };
-        self.visit(&mut wanted);
-        wanted.value
+        let mut wanted = None;
+        self.visit(&mut Each(|field: &'static Field, value| {
+            if field.name == name {
+                wanted = Some(value);
+            }
+        }));
+        wanted
     }
 }
 
-/// Remembers the field of one name.
-struct Wanted<'n, 'e> {
-    name: &'n str,
-    value: Option<Value<'e>>,
-}
+/// A visitor that hands each field that is there to a function, with what it holds.
+#[derive(Clone, Copy, Debug)]
+pub struct Each<F>(pub F);
 
-impl<'e> Wanted<'_, 'e> {
-    fn take(&mut self, field: &'static Field, value: Value<'e>) {
-        if field.name == self.name {
-            self.value = Some(value);
-        }
-    }
-}
-
-/// The method of a visitor that remembers a value of its type.
+/// The method of a visitor that hands on a value of its type.
 macro_rules! take {
     ($($method:ident: $type:ty => $value:ident;)+) => {
         $(
             fn $method(&mut self, field: &'static Field, value: $type) {
-                self.take(field, Value::$value(value));
+                (self.0)(field, Value::$value(value));
             }
         )+
     };
 }
 
-impl<'e> Visitor<'e> for Wanted<'_, 'e> {
+impl<'e, F: FnMut(&'static Field, Value<'e>)> Visitor<'e> for Each<F> {
     take! {
         number: u64 => Number;
         time: Time => Time;
@@ -89,17 +83,13 @@ impl<'e> Visitor<'e> for Wanted<'_, 'e> {
 
     fn names(&mut self, field: &'static Field, value: &'e [Name]) {
         if !value.is_empty() {
-            self.take(field, Value::Names(value));
+            (self.0)(field, Value::Names(value));
         }
     }
 
     fn reasons(&mut self, field: &'static Field, value: &'e [(Name, Name)]) {
         if !value.is_empty() {
-            self.take(field, Value::Reasons(value));
+            (self.0)(field, Value::Reasons(value));
         }
-    }
-
-    fn origin(&mut self, origin: &'e crate::Origin) {
-        origin.visit(self);
     }
 }

@@ -56,13 +56,9 @@ pub(super) fn compare(configuration: &Configuration, rules: &Rules) -> Proof {
 
 fn is_kept(rules: &Rules, program: &Program, body: &Body) -> bool {
     let runs = Some(Runs::whole(program));
-    let told = Told {
-        body,
-        truncated: &[],
-        missing: &[],
-        is_executing: false,
-    };
-    rules.decide(rules.judge(runs), runs, told).is_kept()
+    rules
+        .decide(rules.judge(runs), runs, Told::whole(body))
+        .is_kept()
 }
 
 /// Events for each condition by itself, and for each rule as a whole with one field changed at a time.

@@ -68,14 +68,8 @@ fn keeps_load(rules: &Rules, program: &Program, image: Option<&str>, scope: Opti
 }
 
 fn decide(rules: &Rules, program: &Program, body: &Body) -> Decision {
-    let told = Told {
-        body,
-        truncated: &[],
-        missing: &[],
-        is_executing: false,
-    };
     let runs = Runs::whole(program);
-    rules.decide(rules.judge(Some(runs)), Some(runs), told)
+    rules.decide(rules.judge(Some(runs)), Some(runs), Told::whole(body))
 }
 
 fn program(image: &str) -> Program {

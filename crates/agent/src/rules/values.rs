@@ -3,15 +3,14 @@
 use std::collections::HashMap;
 use std::io::Write as _;
 
-use event::{Kind, Kinds, ProcessKey};
+use event::{Kind, Kinds};
 use foldhash::fast::RandomState;
 
 use super::field;
 use super::pattern::PatternSet;
 use crate::trail::schema::{Declared as _, Field};
-use crate::trail::value::Value;
-use crate::trail::visit::Visitor;
-use crate::trail::{self, Body, Name, Program, Text, UserId, missing};
+use crate::trail::value::{Each, Value};
+use crate::trail::{Body, Name, Program, UserId, missing};
 
 /// The most fields that all rules together may ask for; there are hardly more.
 pub(super) const FIELDS_MAX: usize = 96;
@@ -98,6 +97,18 @@ pub struct Told<'e> {
     pub is_executing: bool,
 }
 
+impl<'e> Told<'e> {
+    /// An event that tells all there is.
+    pub const fn whole(body: &'e Body) -> Self {
+        Self {
+            body,
+            truncated: &[],
+            missing: &[],
+            is_executing: false,
+        }
+    }
+}
+
 /// The values, place by place.
 #[derive(Debug)]
 pub(super) struct Values<'p, 'e> {
@@ -114,7 +125,7 @@ impl<'p, 'e> Values<'p, 'e> {
             known: [Known::Later; FIELDS_MAX],
             kind: Kind::PROCESS_EXEC,
         };
-        values.runs(runs);
+        values.runs(runs, false);
         values
     }
 
@@ -128,15 +139,13 @@ impl<'p, 'e> Values<'p, 'e> {
         if told.is_executing {
             values.program_is(Known::Unsure);
         } else {
-            values.runs(runs);
             // An inode and the like are the image's own where one is told, be it without.
             let is_image = Kinds::IMAGE.contains(told.body.kind());
-            if let Some(runs) = runs.filter(|_| !is_image) {
-                runs.program.visit(&mut values);
-            }
+            values.runs(runs, !is_image);
         }
         values.kind = told.body.kind();
-        told.body.visit(&mut values);
+        told.body
+            .visit(&mut Each(|declared, value| values.take(declared, value)));
         values.note(told.truncated, told.missing);
         if told.is_executing {
             values.new_program(told.body);
@@ -148,22 +157,27 @@ impl<'p, 'e> Values<'p, 'e> {
         self.known.get(place).copied().unwrap_or(Known::Absent)
     }
 
-    /// What the process runs, where an event does not say it itself.
-    fn runs(&mut self, runs: Option<Runs<'e>>) {
+    /// What the process runs, where an event does not say it itself; with the fields that an image has as
+    /// well, where `takes_shared`.
+    fn runs(&mut self, runs: Option<Runs<'e>>, takes_shared: bool) {
         let Some(runs) = runs else {
             self.program_is(Known::Unsure);
             return;
         };
         self.program_is(Known::Absent);
-        for (name, place) in &self.places.by_name {
-            let is_of_program = self.places.is_of_program.get(*place) == Some(&true);
-            let is_of_arguments = FORGOTTEN.contains(name);
-            if is_of_program && is_of_arguments && !runs.is_whole {
-                self.set(*place, Known::Unsure);
+        for name in FORGOTTEN.iter().filter(|_| !runs.is_whole) {
+            if let Some(place) = self.place(name) {
+                self.set(place, Known::Unsure);
             }
         }
-        let mut of_program = OfProgram(self);
-        runs.program.visit(&mut of_program);
+        runs.program
+            .visit(&mut Each(|declared: &'static Field, value| {
+                if let Some(place) = self.place(declared.name)
+                    && (takes_shared || self.places.is_of_program.get(place) == Some(&true))
+                {
+                    self.set(place, Known::Is(value));
+                }
+            }));
         self.note(runs.truncated, runs.missing);
     }
 
@@ -180,16 +194,16 @@ impl<'p, 'e> Values<'p, 'e> {
         let Body::ImageLoad(load) = body else {
             return;
         };
-        let (Some(new), Some(place)) = (
-            &load.process_image,
-            self.places.by_name.get(Program::image.name).copied(),
-        ) else {
+        let of_program = |name| self.places.by_name.get(name).copied();
+        let scope_place = of_program(Program::path_scope.name);
+        let (Some(new), Some(place)) = (&load.process_image, of_program(Program::image.name))
+        else {
             return;
         };
         self.set(place, Known::Is(Value::SystemText(new)));
         let own = load.image.as_ref().is_some_and(|image| image == new);
         let scope = load.path_scope.as_deref().filter(|_| own);
-        if let Some(place) = self.places.by_name.get(Program::path_scope.name).copied() {
+        if let Some(place) = scope_place {
             let known = scope.map_or(Known::Absent, |scope| Known::Is(Value::Text(scope)));
             self.set(place, known);
         }
@@ -233,58 +247,8 @@ impl<'p, 'e> Values<'p, 'e> {
     }
 
     fn take(&mut self, declared: &'static Field, value: Value<'e>) {
-        if let Some(name) = field::name_in_rules(self.kind, declared.name)
-            && let Some(place) = self.places.by_name.get(name)
-        {
-            self.set(*place, Known::Is(value));
-        }
-    }
-}
-
-/// Takes no more of a program than what is the same in every event.
-struct OfProgram<'v, 'p, 'e>(&'v mut Values<'p, 'e>);
-
-/// A visitor that hands each value to `take`.
-macro_rules! take {
-    ($($method:ident: $type:ty => $value:ident;)+) => {
-        $(
-            fn $method(&mut self, field: &'static Field, value: $type) {
-                self.take(field, Value::$value(value));
-            }
-        )+
-        fn time(&mut self, _field: &'static Field, _value: trail::Time) {}
-        fn kind(&mut self, _field: &'static Field, _value: Kind) {}
-        fn account(&mut self, _field: &'static Field, _value: &'e trail::account::Account) {}
-        fn names(&mut self, _field: &'static Field, _value: &'e [Name]) {}
-        fn reasons(&mut self, _field: &'static Field, _value: &'e [(Name, Name)]) {}
-    };
-}
-macro_rules! visitor {
-    ($visitor:ty) => {
-        impl<'e> Visitor<'e> for $visitor {
-            take! {
-                number: u64 => Number;
-                truth: bool => Truth;
-                text: &'e str => Text;
-                system_text: &'e Text => SystemText;
-                texts: &'e [Text] => Texts;
-                key: ProcessKey => Key;
-                address: u64 => Address;
-                user_id: &'e UserId => UserId;
-            }
-        }
-    };
-}
-visitor!(Values<'_, 'e>);
-visitor!(OfProgram<'_, '_, 'e>);
-
-impl<'e> OfProgram<'_, '_, 'e> {
-    fn take(&mut self, declared: &'static Field, value: Value<'e>) {
-        let Some(place) = self.0.places.by_name.get(declared.name).copied() else {
-            return;
-        };
-        if self.0.places.is_of_program.get(place) == Some(&true) {
-            self.0.set(place, Known::Is(value));
+        if let Some(place) = self.place(declared.name) {
+            self.set(place, Known::Is(value));
         }
     }
 }

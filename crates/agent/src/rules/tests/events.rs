@@ -97,10 +97,8 @@ fn a_field_that_was_lost_meets_what_is_included() {
     let decide = |reason: &'static str| {
         let missing: [(Name, Name); 1] = [("parent_image".into(), reason.into())];
         let told = Told {
-            body: &body,
-            truncated: &[],
             missing: &missing,
-            is_executing: false,
+            ..Told::whole(&body)
         };
         let shell = program("/bin/sh");
         let runs = Some(Runs::whole(&shell));
@@ -185,10 +183,8 @@ fn the_loads_of_a_program_are_its_own_while_it_is_executed() {
     });
     let decide = |rules: &Rules, is_executing| {
         let told = Told {
-            body: &body,
-            truncated: &[],
-            missing: &[],
             is_executing,
+            ..Told::whole(&body)
         };
         let shell = program("/bin/sh");
         let runs = Some(Runs::whole(&shell));
@@ -202,6 +198,28 @@ fn the_loads_of_a_program_are_its_own_while_it_is_executed() {
     let line = rule(&[("image", &["/opt/tool"]), ("command_line", &["*x*"])]);
     assert!(decide(&rules(std::slice::from_ref(&line), &[]), true));
     assert!(decide(&rules(&[], &[line]), true));
+}
+
+/// A rule that also asks for a field of the event saw the begin of a line as all of it.
+#[test]
+fn a_command_line_that_was_cut_is_so_in_every_event() {
+    let asked: &[(&str, &[&str])] = &[("command_line", &["*--secret*"]), ("exit_code", &["0"])];
+    let truncated: [Name; 1] = ["command_line".into()];
+    let shell = program("/bin/sh");
+    let runs = Some(Runs {
+        truncated: &truncated,
+        ..Runs::whole(&shell)
+    });
+    let body = Body::ProcessExit(ProcessExit {
+        exit_code: Some(0),
+        ..ProcessExit::default()
+    });
+    let keeps = |rules: &Rules| {
+        let verdict = rules.judge(runs);
+        rules.decide(verdict, runs, Told::whole(&body)).is_kept()
+    };
+    assert!(keeps(&rules(&[rule(asked)], &[])));
+    assert!(keeps(&rules(&[], &[rule(asked)])));
 }
 
 /// A loaded image without an inode was taken for the program, which has one.
