@@ -1,7 +1,8 @@
 //! What surrounds the process of an exec: its directory, its terminal, the variables it was given.
 //!
 //! It is put together by a program of its own in front of the one that tells the exec, which appends it
-//! to its record: both together are more than the verifier is willing to look at. Between the two the
+//! to its record: both together are more than the verifier of an old kernel is willing to look at, which
+//! walks through each step of a loop (`kernel/repeat.rs`). Between the two the
 //! processor may have been given to another exec, and since Linux 7.0 in the middle of each; so it says
 //! of which exec it is, and whoever takes it looks before and afterwards.
 

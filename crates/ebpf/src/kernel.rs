@@ -16,6 +16,7 @@ mod environment;
 mod file;
 mod path;
 mod program;
+mod repeat;
 mod terminal;
 mod text;
 mod usage;
@@ -31,6 +32,7 @@ pub(crate) use self::environment::{Names, Variables};
 pub(crate) use self::file::{File, Vma};
 pub(crate) use self::path::{Path, Way, differ, mask, sign};
 pub(crate) use self::program::Program;
+pub(crate) use self::repeat::{Steps, repeat};
 pub(crate) use self::text::KernelText;
 
 /// A component's name and its NUL byte: a power of two.
@@ -58,6 +60,8 @@ parameters! {
     EVENTS_WAKE_UP_SIZE = "events_wake_up_size";
     /// 1 where the tracepoint of a task's exit says whether it is the process's last.
     EXIT_TELLS_LAST = "exit_tells_last";
+    /// 1 where the kernel can call the steps of a loop.
+    HAS_LOOP = "has_loop";
     /// How many processors there can be.
     PROCESSOR_COUNT = "processor_count";
     /// 1 where programs on tracepoints can be preempted, and each is there twice.

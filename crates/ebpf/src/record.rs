@@ -5,18 +5,18 @@ use event::wire::Writer;
 use event::{Flags, HEADER_SIZE, Header, Place};
 
 use crate::context::ExecContext;
-use crate::kernel::{self, KernelText, Names, Path, Shared, Task, Variables, Way};
+use crate::kernel::{self, KernelText, Names, Path, Shared, Steps, Task, Variables, Way, repeat};
 use crate::maps::{ARGUMENTS_SIZE_LEAST, Ring};
 
 /// The most bytes of one path, and its components: more is cut. The kernel takes no longer path
 /// from a caller, but a file may be deeper; the name that crosses the limit is the last.
 const PATH_SIZE_MAX: usize = 4096;
-const COMPONENT_COUNT_MAX: usize = 2048;
+const COMPONENT_COUNT_MAX: u32 = 2048;
 /// The most bytes of arguments: more is cut.
 const ARGUMENTS_SIZE_MAX: usize = 32 * 1024;
 /// The most bytes of environment: more is cut. And the variables that are looked at.
 const ENVIRONMENT_SIZE_MAX: usize = 16 * 1024;
-const VARIABLE_COUNT_MAX: usize = 2048;
+const VARIABLE_COUNT_MAX: u32 = 2048;
 /// More than any variable has in the window through which they are looked at; a power of two.
 const VARIABLE_ROOM: usize = 8192;
 /// More than directory and environment have together.
@@ -56,6 +56,62 @@ pub(crate) struct Scratch<const N: usize> {
 /// The fixed part is left free at the front.
 pub(crate) struct Record<const N: usize> {
     scratch: &'static mut Scratch<N>,
+}
+
+/// Appending the names on the way from a file to the root.
+struct Components<'s, const N: usize> {
+    scratch: &'s mut Scratch<N>,
+    /// Behind which the record does not go on.
+    limit: usize,
+}
+
+impl<const N: usize> Steps for Components<'_, N> {
+    #[inline(always)]
+    fn step(&mut self) -> bool {
+        let Scratch { end, way, bytes } = &mut *self.scratch;
+        let step = way.step();
+        let at = end.load() as usize;
+        let room = kernel::name_room(bytes, at, step.has_name);
+        let size = step.name.copy_to(room);
+        // One branch a step, as `Way` says why.
+        let is_unreadable = kernel::sign(size);
+        let size = size.cast_unsigned() & !kernel::mask(is_unreadable);
+        let at = at.wrapping_add(size as usize);
+        end.store(at as u64);
+        let room = self.limit.wrapping_sub(at);
+        let is_cut = is_unreadable | kernel::sign(room.cast_signed() as i64);
+        let is_last = is_cut >= step.goes_on;
+        way.leave(is_cut | step.goes_on);
+        is_last
+    }
+}
+
+/// Appending those variables that are asked for.
+struct Asked<'s, const N: usize> {
+    scratch: &'s mut Scratch<N>,
+    variables: &'s Variables,
+    names: &'s Names,
+    /// Behind which the record does not go on.
+    limit: usize,
+}
+
+impl<const N: usize> Steps for Asked<'_, N> {
+    #[inline(always)]
+    fn step(&mut self) -> bool {
+        let Scratch { end, bytes, .. } = &mut *self.scratch;
+        let found = self.variables.step(self.names);
+        let at = end.load() as usize;
+        let room = self.limit.wrapping_sub(at);
+        let is_full = kernel::sign((room as u64).wrapping_sub(found.size).cast_signed());
+        let size = found.size & !kernel::mask(is_full);
+        let room = kernel::masked_room::<N, VARIABLE_ROOM>(bytes, at, size as usize);
+        kernel::copy_memory(self.variables.window(), room);
+        end.store(at.wrapping_add(size as usize) as u64);
+        let is_cut = found.is_unreadable | is_full;
+        self.variables.leave(is_cut | found.goes_on);
+        // One branch a step, as `Way` says why.
+        is_cut >= found.goes_on
+    }
 }
 
 /// One text in a [`Record`], for its size.
@@ -138,10 +194,11 @@ impl<const N: usize> Record<N> {
             inode,
             ..Place::default()
         };
-        if let Some(last) = self.append_components(path) {
-            (place.scope, place.mount_namespace) = self.scratch.way.end(last);
-        } else {
+        self.append_components(path);
+        if self.scratch.way.is_cut() {
             flags = flags.with(Flags::IMAGE_TRUNCATED);
+        } else {
+            (place.scope, place.mount_namespace) = self.scratch.way.end();
         }
         self.append_place(place);
         Text {
@@ -150,29 +207,18 @@ impl<const N: usize> Record<N> {
         }
     }
 
-    /// The name of the last step, where the way to the root was within the limits.
+    /// Appends the names on the way to the root.
     #[inline(always)]
-    fn append_components(&mut self, path: Path) -> Option<KernelText> {
-        let begin = self.end();
-        let Scratch { end, way, bytes } = &mut *self.scratch;
-        way.begin(path);
-        for _ in 0..COMPONENT_COUNT_MAX {
-            let step = way.step();
-            let at = end.load() as usize;
-            let room = kernel::name_room(bytes, at, step.has_name);
-            let size = step.name.copy_to(room);
-            // One branch a step, as `Way` says why.
-            let is_unreadable = kernel::sign(size);
-            let size = size.cast_unsigned() & !kernel::mask(is_unreadable);
-            let at = at.wrapping_add(size as usize);
-            end.store(at as u64);
-            let room = begin.wrapping_add(PATH_SIZE_MAX).wrapping_sub(at);
-            let is_cut = is_unreadable | kernel::sign(room.cast_signed() as i64);
-            if is_cut >= step.goes_on {
-                return (is_cut == 0).then_some(step.name);
-            }
-        }
-        None
+    fn append_components(&mut self, path: Path) {
+        self.scratch.way.begin(path);
+        let limit = self.end().wrapping_add(PATH_SIZE_MAX);
+        repeat(
+            COMPONENT_COUNT_MAX,
+            &mut Components {
+                scratch: self.scratch,
+                limit,
+            },
+        );
     }
 
     #[inline(always)]
@@ -269,41 +315,23 @@ impl<const N: usize> Record<N> {
         }
         variables.begin(range);
         let begin = self.end();
-        let is_whole = self.append_asked(variables, names);
+        let mut asked = Asked {
+            limit: begin.wrapping_add(ENVIRONMENT_SIZE_MAX),
+            scratch: self.scratch,
+            variables,
+            names,
+        };
+        repeat(VARIABLE_COUNT_MAX, &mut asked);
         let size = self.end().wrapping_sub(begin);
+        let flags = match size {
+            _ if !variables.are_cut() => Flags::NONE,
+            0 => Flags::COMMAND_LINE_UNAVAILABLE,
+            _ => Flags::COMMAND_LINE_TRUNCATED,
+        };
         Text {
             size: size as u32,
-            flags: if is_whole {
-                Flags::NONE
-            } else if size == 0 {
-                Flags::COMMAND_LINE_UNAVAILABLE
-            } else {
-                Flags::COMMAND_LINE_TRUNCATED
-            },
+            flags,
         }
-    }
-
-    /// Whether all were looked at, and those that are asked for appended.
-    #[inline(always)]
-    fn append_asked(&mut self, variables: &Variables, names: &Names) -> bool {
-        let begin = self.end();
-        let Scratch { end, bytes, .. } = &mut *self.scratch;
-        for _ in 0..VARIABLE_COUNT_MAX {
-            let found = variables.step(names);
-            let at = end.load() as usize;
-            let room = begin.wrapping_add(ENVIRONMENT_SIZE_MAX).wrapping_sub(at);
-            let is_full = kernel::sign((room as u64).wrapping_sub(found.size).cast_signed());
-            let size = found.size & !kernel::mask(is_full);
-            let room = kernel::masked_room::<N, VARIABLE_ROOM>(bytes, at, size as usize);
-            kernel::copy_memory(variables.window(), room);
-            end.store(at.wrapping_add(size as usize) as u64);
-            let is_cut = found.is_unreadable | is_full;
-            // One branch a step, as `Way` says why.
-            if is_cut >= found.goes_on {
-                return is_cut == 0;
-            }
-        }
-        false
     }
 
     /// Appends what surrounds the process of the act with this number, as far as `ring` has room for

@@ -5,6 +5,8 @@
 //! the linker's. Debian's `rustc-web` has both. Nothing is installed here: what is missing is
 //! named with the command that installs it.
 
+mod functions;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -34,17 +36,16 @@ pub(crate) fn run(check: bool) -> anyhow::Result<()> {
     require_toolchain()?;
     let linker = require_linker()?;
     let top = workspace::root();
-    let built = build(top, &linker)?;
-    let committed = top.join(OBJECT);
-    if !check {
-        return std::fs::copy(&built, &committed)
-            .map(drop)
-            .with_context(|| format!("writing {}", committed.display()));
-    }
     let read =
         |path: &Path| std::fs::read(path).with_context(|| format!("reading {}", path.display()));
+    let built = functions::with_types(&read(&build(top, &linker)?)?)?;
+    let committed = top.join(OBJECT);
+    if !check {
+        return std::fs::write(&committed, &built)
+            .with_context(|| format!("writing {}", committed.display()));
+    }
     ensure!(
-        read(&built)? == read(&committed)?,
+        built == read(&committed)?,
         "{OBJECT} is not what its sources build: run `cargo xtask ebpf` and commit it"
     );
     Ok(())

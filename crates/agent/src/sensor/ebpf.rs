@@ -21,7 +21,7 @@ use event::{Kind, Kinds};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
 use self::images::Images;
-use self::object::{Object, Waiting};
+use self::object::{Loops, Object, Waiting};
 use self::ring::{Ring, Told};
 use super::merge::{HEARTBEAT, SETTLE_NS};
 use super::{BATCH_SIZE_MAX, Batch, Counters, Error, Sensor, Settings, seam};
@@ -37,7 +37,16 @@ const SHARE_MAX: usize = BATCH_SIZE_MAX / 2;
 /// # Errors
 /// [`Error::Unavailable`] names what this machine does not give.
 pub fn open(settings: &Settings) -> Result<Box<dyn Sensor>, Error> {
-    Ok(Box::new(Ebpf::open(settings)?))
+    Ok(Box::new(Ebpf::open(settings, Loops::OfKernel)?))
+}
+
+/// The same with programs that take every step themselves, as kernels before Linux 5.17 need: so that
+/// these are tested on any kernel.
+///
+/// # Errors
+/// As of [`open`].
+pub fn open_as_on_old_kernels(settings: &Settings) -> Result<Box<dyn Sensor>, Error> {
+    Ok(Box::new(Ebpf::open(settings, Loops::OfPrograms)?))
 }
 
 /// The sensor.
@@ -75,8 +84,8 @@ enum Pace {
 }
 
 impl Ebpf {
-    fn open(settings: &Settings) -> Result<Self, Error> {
-        let mut object = Object::load(settings)?;
+    fn open(settings: &Settings, loops: Loops) -> Result<Self, Error> {
+        let mut object = Object::load(settings, loops)?;
         let (processes, others) = (settings.process_buffer_size, settings.event_buffer_size);
         let rings = [
             Ring::new(

@@ -13,10 +13,12 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Command, Output, Stdio};
 
 use event::loss::Reason;
-use event::{Event, Flags, Kind};
+use event::process::Usage;
+use event::{Event, Extension, Flags, Kind};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 
-use recording::{Recorded, is_root, path, record, record_unread, settings};
+use recording::{Recorded, is_root, path, record, record_unread, record_with, settings};
+use systrail::sensor::ebpf;
 
 /// Records while this executable plays `role`.
 fn record_role(role: &str) -> (Recorded, u32, Output) {
@@ -367,6 +369,47 @@ fn a_script_is_named_beside_its_interpreter() {
         path(&header, exec.directory),
         directory.path().canonicalize().unwrap().to_str().unwrap()
     );
+}
+
+#[test]
+fn long_ways_are_gone_to_their_end_without_the_kernels_loop() {
+    if !is_root() {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let mut deep = directory.path().canonicalize().unwrap();
+    deep.extend(["deeper"; 200]);
+    std::fs::create_dir_all(&deep).unwrap();
+    let program = deep.join("program");
+    std::fs::copy(this_program(), &program).unwrap();
+    let settings = settings();
+    let sensor = ebpf::open_as_on_old_kernels(&settings).unwrap();
+    let (recorded, id) = record_with(sensor, &settings, || {
+        let mut command = Command::new(&program);
+        command
+            .args(["no such test", "--exact"])
+            .current_dir(&deep)
+            .env_clear();
+        // Behind a thousand others.
+        command.envs((0..1000).map(|number| (format!("A{number:04}"), "other")));
+        command.env("LD_PRELOAD", "").env("ZZ", "last");
+        let mut child = command.stdout(Stdio::null()).spawn().unwrap();
+        assert!(child.wait().unwrap().success());
+        child.id()
+    });
+    let (_, image, _) = exec_of(&recorded, id);
+    assert_eq!(image, program.to_str().unwrap());
+    let extension = recorded.extension(id, Kind::PROCESS_EXEC);
+    let context = extension.context().unwrap();
+    assert_eq!(context.environment, b"LD_PRELOAD=\0");
+    assert_eq!(
+        context.flags.without(Flags::LEAF_FIRST.with(Flags::PLACED)),
+        Flags::NONE
+    );
+    match recorded.extension(id, Kind::PROCESS_EXIT) {
+        Extension::Ending(_, usage) => assert_ne!(usage.run_time, Usage::UNKNOWN),
+        other => panic!("what it used expected, not {other:?}"),
+    }
 }
 
 #[test]

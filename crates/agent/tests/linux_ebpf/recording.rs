@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use event::{Event, Flags, Header, Kind, process};
+use event::{Event, Extension, Flags, Header, Kind, process};
 use systrail::enrich::image_path;
 use systrail::sensor::{Batch, Counters, Sensor, Settings, ebpf};
 use systrail::sys::wake::Waker;
@@ -42,7 +42,15 @@ pub(crate) struct Recorded {
 
 /// Records while `act_fn` runs, reading as the agent does.
 pub(crate) fn record<T>(settings: &Settings, act_fn: impl FnOnce() -> T) -> (Recorded, T) {
-    let mut sensor = ebpf::open(settings).unwrap();
+    record_with(ebpf::open(settings).unwrap(), settings, act_fn)
+}
+
+/// The same with this sensor.
+pub(crate) fn record_with<T>(
+    mut sensor: Box<dyn Sensor>,
+    settings: &Settings,
+    act_fn: impl FnOnce() -> T,
+) -> (Recorded, T) {
     let mut batch = Batch::default();
     sensor.start(&mut batch).unwrap();
     let waker = settings.waker.clone();
@@ -128,6 +136,21 @@ impl Recorded {
             (header, Event::ProcessExit(exit)) => (header, exit),
             other => panic!("an exit expected, not {other:?}"),
         }
+    }
+
+    /// What stands behind the one event of `kind` of a process.
+    pub(crate) fn extension(&self, process_id: u32, kind: Kind) -> Extension<'_> {
+        let records = self
+            .batch
+            .records()
+            .map(|bytes| event::read(bytes).unwrap());
+        let mut extensions = records
+            .filter(|record| record.header.process_id == process_id && record.header.kind == kind)
+            .filter(|record| !record.header.flags.contains(Flags::EXISTING))
+            .map(|record| record.extension);
+        let extension = extensions.next().unwrap();
+        assert_eq!(extensions.next(), None);
+        extension
     }
 
     /// How many events of `kind` the stream says were lost.

@@ -57,6 +57,8 @@ pub(crate) struct Variables {
     end: Shared,
     /// 1 where a variable begins at the address, 0 where a long one goes on.
     is_begin: Shared,
+    /// Not 0 until all have been looked at.
+    are_cut: Shared,
 }
 
 /// What one step found.
@@ -76,6 +78,7 @@ impl Variables {
         self.address.store(begin);
         self.end.store(end);
         self.is_begin.store(1);
+        self.are_cut.store(1);
     }
 
     /// Reads the next one, or more of one that is longer than the window.
@@ -98,6 +101,18 @@ impl Variables {
             goes_on: (is_unreadable | sign(left.cast_signed())) ^ 1,
             is_unreadable,
         }
+    }
+
+    /// Says whether they were left before their end.
+    #[inline(always)]
+    pub(crate) fn leave(&self, are_cut: u64) {
+        self.are_cut.store(are_cut);
+    }
+
+    /// Whether there are more than were looked at.
+    #[inline(always)]
+    pub(crate) fn are_cut(&self) -> bool {
+        self.are_cut.load() != 0
     }
 
     /// What the last step read.

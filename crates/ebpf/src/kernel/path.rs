@@ -70,8 +70,8 @@ pub(crate) struct Step {
 /// It is kept in a map's memory so that the verifier forgets it: it would otherwise remember what
 /// was found equal and what was read, and tell apart every way through the loop by that.
 ///
-/// A step has no branches: the verifier keeps in mind each one of a loop, of 8,192 at most, and a
-/// path has up to 2,048 components.
+/// A step has no branches: where programs take the steps of a loop themselves the verifier keeps in
+/// mind each one, of 8,192 at most, and a path has up to 2,048 components.
 #[repr(C)]
 pub(crate) struct Way {
     mount: Shared,
@@ -80,6 +80,10 @@ pub(crate) struct Way {
     dentry: Shared,
     /// Not 0 where the last step left a mount.
     has_left: Shared,
+    /// The name that the last step passed.
+    name: Shared,
+    /// Not 0 until the way has been gone to its end.
+    is_cut: Shared,
     /// The first words of the structure looked at, which hold all we need of it.
     words: [Shared; 8],
 }
@@ -97,6 +101,7 @@ impl Way {
         let mount = path.mount.wrapping_sub(MOUNT_MNT.offset());
         self.mount.store(mount as u64);
         self.dentry.store(path.dentry as u64);
+        self.is_cut.store(1);
         self.read_root(mount, 1);
     }
 
@@ -116,7 +121,7 @@ impl Way {
         let leaves = !mask(stays);
         let structure = choose(leaves, mount, dentry);
         let words = self.look_at(structure as Pointer);
-        let name = KernelText::new(field(words, DENTRY_NAME));
+        let name: u64 = field(words, DENTRY_NAME);
         let parent = choose(
             leaves,
             field(words, MOUNT_PARENT),
@@ -127,18 +132,32 @@ impl Way {
         self.dentry
             .store(choose(leaves, field(words, MOUNT_MOUNTPOINT), parent));
         self.has_left.store(leaves);
+        self.name.store(name);
         self.read_root(mount as Pointer, stays ^ 1);
         Step {
-            name,
+            name: KernelText::new(name as Pointer),
             has_name: stays,
             goes_on: differ(parent, structure) & differ(parent, 0),
         }
     }
 
-    /// Where the way has ended: in whose tree, and in which mount namespace, where that is not the
-    /// host's. `last` is the name of its last step.
+    /// Says whether the way was left before its end.
     #[inline(always)]
-    pub(crate) fn end(&self, last: KernelText) -> (Scope, u32) {
+    pub(crate) fn leave(&self, is_cut: u64) {
+        self.is_cut.store(is_cut);
+    }
+
+    /// Whether there are more steps than were taken.
+    #[inline(always)]
+    pub(crate) fn is_cut(&self) -> bool {
+        self.is_cut.load() != 0
+    }
+
+    /// Where the way has ended: in whose tree, and in which mount namespace, where that is not the
+    /// host's.
+    #[inline(always)]
+    pub(crate) fn end(&self) -> (Scope, u32) {
+        let last = KernelText::new(self.name.load() as Pointer);
         if self.has_left.load() == 0 {
             // Not below the root of its mount. What is in no directory has a name of its own there;
             // what was moved out of the mount came to the file system's root, which has this one.

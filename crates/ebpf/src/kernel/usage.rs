@@ -9,8 +9,8 @@ use event::process::Usage;
 use super::{
     NOWHERE, PAGE_SIZE, Parameter, Pointer, SIGNAL_IO_READ, SIGNAL_IO_WRITTEN, SIGNAL_MAX_RSS,
     SIGNAL_RUN_TIME, SIGNAL_STATS_SEQUENCE, SIGNAL_SYSTEM_TIME, SIGNAL_THREADS, SIGNAL_USER_TIME,
-    TASK_IO_READ, TASK_IO_WRITTEN, TASK_RUN_TIME, TASK_SIGNAL, TASK_SYSTEM_TIME, TASK_THREAD_NODE,
-    TASK_USER_TIME, Task, field, probe,
+    Steps, TASK_IO_READ, TASK_IO_WRITTEN, TASK_RUN_TIME, TASK_SIGNAL, TASK_SYSTEM_TIME,
+    TASK_THREAD_NODE, TASK_USER_TIME, Task, field, probe, repeat,
 };
 
 /// Threads that are looked at, those looked at again included. A process that has more of them left
@@ -44,31 +44,53 @@ const UNKNOWN: Usage = Usage {
     written_bytes: Usage::UNKNOWN,
 };
 
-/// The sums of the process and what stands with its threads. A thread that is added to the sums
-/// meanwhile would be missed, or counted twice: then it begins again.
+/// The sums of the process and what stands with its threads.
 #[inline(always)]
 fn sum(signal: Pointer) -> Option<Usage> {
-    let head = signal.wrapping_add(SIGNAL_THREADS.offset()) as u64;
-    let mut sequence: u32 = field(signal, SIGNAL_STATS_SEQUENCE);
-    let mut sums = of_process(signal);
-    let mut next: u64 = probe(signal, SIGNAL_THREADS);
-    for _ in 0..STEP_COUNT_MAX {
-        if next == head {
-            let now: u32 = field(signal, SIGNAL_STATS_SEQUENCE);
-            if now == sequence && now & 1 == 0 {
-                return Some(sums);
-            }
-            sequence = now;
-            sums = of_process(signal);
-            next = probe(signal, SIGNAL_THREADS);
-            continue;
+    let mut sum = Sum {
+        signal,
+        sequence: field(signal, SIGNAL_STATS_SEQUENCE),
+        usage: of_process(signal),
+        next: probe(signal, SIGNAL_THREADS),
+        is_whole: false,
+    };
+    repeat(STEP_COUNT_MAX, &mut sum);
+    sum.is_whole.then_some(sum.usage)
+}
+
+/// Adding thread by thread. One that is added to the process's sums meanwhile would be missed, or
+/// counted twice: then it begins again.
+struct Sum {
+    signal: Pointer,
+    /// What the counter of changes was at the begin.
+    sequence: u32,
+    usage: Usage,
+    /// The next in the list, which ends where it begins.
+    next: u64,
+    is_whole: bool,
+}
+
+impl Steps for Sum {
+    #[inline(always)]
+    fn step(&mut self) -> bool {
+        let head = self.signal.wrapping_add(SIGNAL_THREADS.offset()) as u64;
+        if self.next != head {
+            let node = self.next as Pointer;
+            let task = node.wrapping_sub(TASK_THREAD_NODE.offset());
+            add_thread(&mut self.usage, task);
+            // A list begins with the pointer to what is next.
+            self.next = super::probe_at(node);
+            return false;
         }
-        let node = next as Pointer;
-        add_thread(&mut sums, node.wrapping_sub(TASK_THREAD_NODE.offset()));
-        // A list begins with the pointer to what is next.
-        next = super::probe_at(node);
+        let now: u32 = field(self.signal, SIGNAL_STATS_SEQUENCE);
+        self.is_whole = now == self.sequence && now & 1 == 0;
+        if !self.is_whole {
+            self.sequence = now;
+            self.usage = of_process(self.signal);
+            self.next = probe(self.signal, SIGNAL_THREADS);
+        }
+        self.is_whole
     }
-    None
 }
 
 #[inline(always)]

@@ -12,6 +12,10 @@ const UNSAFE_PLACES: &[(&str, &str)] = &[
     ),
     ("crates/ebpf/src/kernel.rs", "reads of kernel memory"),
     (
+        "crates/ebpf/src/kernel/repeat.rs",
+        "steps that the kernel calls by a bare pointer",
+    ),
+    (
         "crates/ebpf/src/iterator.rs",
         "aya-ebpf has no macro for iterators, so their sections are named here",
     ),

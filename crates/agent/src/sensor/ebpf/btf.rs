@@ -26,6 +26,7 @@ mod kind {
     pub(super) const VOLATILE: u32 = 9;
     pub(super) const CONST: u32 = 10;
     pub(super) const RESTRICT: u32 = 11;
+    pub(super) const FUNC: u32 = 12;
     pub(super) const FUNC_PROTO: u32 = 13;
     pub(super) const VAR: u32 = 14;
     pub(super) const DATASEC: u32 = 15;
@@ -159,6 +160,12 @@ impl<'a> Types<'a> {
         let function = self.list.get(self.resolve(pointer.target)? as usize)?;
         // The first is the tracepoint's private data, which programs do not see.
         (function.kind() == kind::FUNC_PROTO).then(|| function.count().saturating_sub(1))
+    }
+
+    /// Whether the kernel has a function of this name.
+    pub(super) fn has_function(&self, name: &str) -> bool {
+        let mut functions = self.list.iter().filter(|one| one.kind() == kind::FUNC);
+        functions.any(|function| self.name(function.name) == Some(name.as_bytes()))
     }
 
     /// The type and the offset in bits of a member.
@@ -296,6 +303,20 @@ mod tests {
         let types = Types::read(&bytes).unwrap();
         assert_eq!(types.tracepoint_parameter_count("exit"), Some(2));
         assert_eq!(types.tracepoint_parameter_count("exec"), None);
+    }
+
+    #[test]
+    fn a_function_is_found_by_its_name_alone() {
+        let types = [
+            &[0, info(kind::FUNC_PROTO, 0), 0][..], // 1
+            &[1, info(kind::FUNC, 0), 1],           // 2
+            &[6, info(kind::TYPEDEF, 0), 1],        // 3
+        ]
+        .concat();
+        let bytes = information(&types, b"\0loop\0other\0");
+        let types = Types::read(&bytes).unwrap();
+        assert!(types.has_function("loop"));
+        assert!(!types.has_function("other"));
     }
 
     #[test]

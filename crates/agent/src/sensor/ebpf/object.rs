@@ -43,6 +43,15 @@ const IMAGE_ITERATOR: (&str, &str) = ("iterate_images", "task_vma");
 /// The agent is woken when this much waits in a buffer, or a quarter of its size.
 const WAKE_UP_SIZE_MAX: u32 = 64 * 1024;
 
+/// Who takes the steps of a loop, each of which the verifier would otherwise walk through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Loops {
+    /// The kernel where it can, since Linux 5.17.
+    OfKernel,
+    /// The programs.
+    OfPrograms,
+}
+
 /// How the agent is about to wait, for the programs to know whether to wake it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u64)]
@@ -86,7 +95,7 @@ pub(super) struct Object {
 
 impl Object {
     /// Loads the programs and attaches none.
-    pub(super) fn load(settings: &Settings) -> Result<Self, Error> {
+    pub(super) fn load(settings: &Settings, loops: Loops) -> Result<Self, Error> {
         let bytes = std::fs::read(btf::PATH).map_err(|error| Error::Unavailable {
             cause: format!(
                 "the kernel publishes no type information: {}: {error}",
@@ -100,7 +109,9 @@ impl Object {
         })?;
         let machine = Machine::of_this()?;
         let (names, multiplier) = environment::table(&settings.environment);
-        let parameters = parameters(&types, settings, machine, multiplier)?;
+        let mut parameters = parameters(&types, settings, machine, multiplier)?;
+        let has_loop = loops == Loops::OfKernel && types.has_function("bpf_loop");
+        parameters.push(("has_loop", u64::from(has_loop)));
         let btf = Btf::from_sys_fs().map_err(|error| unavailable("reading BTF", &error))?;
         let mut ebpf = load_maps(&btf, &parameters, settings, machine)?;
         set_names(&mut ebpf, &names)?;
