@@ -15,6 +15,7 @@ pub mod driver;
 pub mod host;
 #[cfg_attr(windows, path = "sys/windows/machine.rs")]
 pub mod machine;
+pub mod memory;
 pub mod offset;
 #[cfg_attr(windows, path = "sys/windows/processes.rs")]
 pub mod processes;

@@ -136,6 +136,7 @@ impl Recording {
         let mut attendant = None;
         let recording_fn = || {
             recording_fn();
+            systrail::sys::memory::give_back();
             let duties = Duties::new(options.duration, self.is_live);
             attendant = Attendant::start(duties, &status, waker);
         };

@@ -27,6 +27,8 @@ const ATTEMPTS: usize = 5;
 /// The most voluntary context switches a second of all threads of an idle recorder.
 const IDLE_SWITCHES_MAX: u64 = 3;
 const IDLE_SECONDS: u64 = 5;
+/// The most memory of its own: what the start took, 16 MiB, is given back.
+const IDLE_MEMORY_MAX: u64 = 12 << 20;
 /// How long to wait for that many idle seconds.
 const IDLE_PATIENCE: Duration = Duration::from_secs(30);
 
@@ -124,7 +126,7 @@ fn arrivals(log: ChildStdout) -> Receiver<(Row, i64)> {
 }
 
 #[test]
-fn an_idle_recorder_hardly_wakes_up() {
+fn an_idle_recorder_hardly_wakes_up_and_takes_little_memory() {
     let Some(_machine) = Machine::take() else {
         return;
     };
@@ -146,7 +148,9 @@ fn an_idle_recorder_hardly_wakes_up() {
         }
         was_idle = is_idle;
     }
+    let memory = own_memory(recorder.process_id());
     recorder.stop_without_log();
+    assert!(memory <= IDLE_MEMORY_MAX, "{memory} bytes of memory");
     // Whoever else uses the machine decides how often it is idle, but not what we do then.
     say(&format!("{idle_seconds} idle seconds, {switches} wake-ups"));
     assert!(
@@ -163,6 +167,16 @@ fn is_silent_for_a_second(rows: &Receiver<(Row, i64)>) -> bool {
         is_silent = false;
     }
     is_silent
+}
+
+/// Bytes of a process that neither a file nor the kernel's rings have.
+fn own_memory(process_id: Pid) -> u64 {
+    let rollup = fs::read_to_string(format!("/proc/{process_id}/smaps_rollup")).unwrap();
+    let line = rollup
+        .lines()
+        .find_map(|line| line.strip_prefix("Anonymous:"));
+    let kib = line.unwrap().trim().trim_end_matches(" kB");
+    kib.parse::<u64>().unwrap() << 10
 }
 
 /// How often the threads of a process have gone to sleep.

@@ -9,7 +9,7 @@ use aya::maps::{Array, MapData, MapError, PerCpuArray, RingBuf};
 use aya::programs::fentry::FEntryLink;
 use aya::programs::tp_btf::BtfTracePointLink;
 use aya::programs::{BtfTracePoint, FEntry, Iter, ProgramError};
-use aya::{Btf, Ebpf, EbpfLoader, VerifierLogLevel};
+use aya::{Btf, Ebpf, EbpfLoader, Endianness, VerifierLogLevel};
 use event::{ByKind, Kind};
 
 use super::btf::{self, Types};
@@ -112,7 +112,8 @@ impl Object {
         let mut parameters = parameters(&types, settings, machine, multiplier)?;
         let has_loop = loops == Loops::OfKernel && types.has_function("bpf_loop");
         parameters.push(("has_loop", u64::from(has_loop)));
-        let btf = Btf::from_sys_fs().map_err(|error| unavailable("reading BTF", &error))?;
+        let btf = Btf::parse(&bytes, Endianness::default())
+            .map_err(|error| unavailable("reading BTF", &error))?;
         let mut ebpf = load_maps(&btf, &parameters, settings, machine)?;
         set_names(&mut ebpf, &names)?;
         let tracepoint_programs = tracepoint_programs(machine.runs_twice);
