@@ -2,11 +2,12 @@
 //! waited for what.
 //!
 //! A job is put together event by event while it runs ([`Job::add`]) and looked at when it is over: in
-//! figures ([`Figures`]), in words for a person ([`tell()`]), and as a trace for a viewer of such
-//! ([`trace`]). What it keeps is bounded; what is beyond that is counted, and told.
+//! figures ([`Figures`]), in words for a person ([`tell()`]), as a page ([`page`]), and as a trace for a
+//! viewer of such ([`trace`]). What it keeps is bounded; what is beyond that is counted, and told.
 
 mod collector;
 mod figures;
+pub mod page;
 mod tell;
 pub mod trace;
 

@@ -7,6 +7,7 @@ use std::process::{Child, Command, ExitStatus};
 use std::thread::JoinHandle;
 
 use clap::Args;
+use systrail::account::Account;
 use systrail::job::{self, Collector, Ended, Job};
 use systrail::moment;
 use systrail::pipeline::scope::{Scope, Started};
@@ -29,8 +30,8 @@ const NOT_RUN: u8 = 126;
 /// prints the account on standard error.
 ///
 /// With a command, or a process, it records that and everything below it, and says at the end what
-/// failed, what took how long and what was waited for. Files are written then only where --log, --store or
-/// --trace ask for them, and the exit code is the command's: 128 and the signal that killed it, 127 when it
+/// failed, what took how long and what was waited for. Files are written then only where --log, --store,
+/// --report or --trace ask for them, and the exit code is the command's: 128 and the signal that killed it, 127 when it
 /// is not there, 126 when it cannot be run.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "\
@@ -40,6 +41,7 @@ Examples:
   systrail run --duration 10s --summary account.json --on-loss fail
   systrail run --events process --metrics      processes alone, metrics on 127.0.0.1:9477
   systrail run -- make -j2                     a command: what failed, what took how long
+  systrail run --report build.html -- make     and a page to look at, for any browser
   systrail run --trace build.json -- make      and a picture for ui.perfetto.dev
   systrail run --pid 1161 --duration 30s       half a minute of a process and what it starts")]
 pub(super) struct Arguments {
@@ -63,6 +65,9 @@ struct JobArguments {
     /// Write the processes as a trace for Perfetto and other viewers (Trace Event Format)
     #[arg(long, value_name = "FILE", value_parser = summary_file)]
     trace: Option<PathBuf>,
+    /// Write what happened as a page to look at: one HTML file with the failures, a timeline and the times
+    #[arg(long, value_name = "FILE", value_parser = summary_file)]
+    report: Option<PathBuf>,
     /// Print every line of long tables
     #[arg(long)]
     all: bool,
@@ -99,9 +104,12 @@ impl JobArguments {
 pub(super) fn main(arguments: &Arguments) -> Result<Exit, Failure> {
     let started = Started::default();
     let Some(scope) = arguments.job.scope(&started)? else {
-        if arguments.job.trace.is_some() || arguments.job.all {
+        let JobArguments {
+            trace, report, all, ..
+        } = &arguments.job;
+        if trace.is_some() || report.is_some() || *all {
             return Err(Failure::usage(anyhow::anyhow!(
-                "--trace and --all are of one command or process: add `-- COMMAND` or --pid PID"
+                "--report, --trace and --all are of one command or process: add `-- COMMAND` or --pid PID"
             )));
         }
         return record::run(&arguments.run);
@@ -131,7 +139,7 @@ fn record_job(
     started: &Started,
 ) -> Result<Exit, Failure> {
     let options = &arguments.run.options;
-    check_trace(arguments, &recording)?;
+    check_pictures(arguments, &recording)?;
     let on_loss = recording.config.on_loss;
     let waker = Waker::new()?;
     let running = Running::default();
@@ -176,7 +184,7 @@ fn record_job(
             .and_then(|end| end.time)
             .unwrap_or_else(moment::now),
     };
-    tell(arguments, &collector.take(), &ended, end.as_ref())?;
+    tell(arguments, &collector.take(), &ended, &account, end.as_ref())?;
     // The command's own end comes before what is said of the recording.
     let exit = exit_of(&account, on_loss);
     Ok(match end.map(|end| end.code) {
@@ -185,22 +193,32 @@ fn record_job(
     })
 }
 
-/// Refuses a trace that could not be written in the end.
-fn check_trace(arguments: &Arguments, recording: &Recording) -> Result<(), Failure> {
-    let Some(trace) = arguments.job.trace.as_deref() else {
-        return Ok(());
-    };
-    if let Log::File(log) = &recording.log {
-        keep_from_summary(log, Some(trace))?;
+/// Refuses a report or a trace that could not be written in the end.
+fn check_pictures(arguments: &Arguments, recording: &Recording) -> Result<(), Failure> {
+    let JobArguments { report, trace, .. } = &arguments.job;
+    if report.is_some() && report == trace {
+        return Err(Failure::usage(anyhow::anyhow!(
+            "--report and --trace are two files: name another for one of them"
+        )));
     }
-    report::check("trace", trace)
+    for (what, path) in [("report", report), ("trace", trace)] {
+        let Some(path) = path else {
+            continue;
+        };
+        if let Log::File(log) = &recording.log {
+            keep_from_summary(log, Some(path))?;
+        }
+        report::check(what, path)?;
+    }
+    Ok(())
 }
 
-/// Says how it went, on standard error, and writes the trace.
+/// Says how it went, on standard error, and writes report and trace.
 fn tell(
     arguments: &Arguments,
     job: &Job,
     ended: &Ended,
+    account: &Account,
     end: Option<&CommandEnd>,
 ) -> Result<(), Failure> {
     if let Some(CommandEnd {
@@ -218,6 +236,11 @@ fn tell(
     };
     let text = job::tell(job, ended, style, arguments.job.all);
     console::told(&text);
+    if let Some(path) = &arguments.job.report {
+        let mut page = Vec::new();
+        job::page::write(job, ended, &report::table(account), &mut page)?;
+        report::write("report", path, &page)?;
+    }
     if let Some(path) = &arguments.job.trace {
         let mut trace = Vec::new();
         job::trace::write(job, ended, &mut trace)?;

@@ -49,6 +49,8 @@ pub struct ProgramTime {
 /// A process that others waited for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Link {
+    /// Where it stands among the job's processes.
+    pub index: usize,
     /// What it is called.
     pub title: String,
     /// Nanoseconds.
@@ -253,6 +255,7 @@ fn links(processes: &[Process], lives: &[Life], own: &[u64]) -> (Vec<Link>, u64)
     longest.truncate(LINKS_MAX);
     longest.sort_by_key(|index| lives[*index].begin);
     let links = longest.iter().map(|index| Link {
+        index: *index,
         title: short(&processes[*index]),
         time_ns: own[*index],
     });

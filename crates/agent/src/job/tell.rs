@@ -61,7 +61,7 @@ pub fn tell(job: &Job, ended: &Ended, style: Style, all: bool) -> Vec<u8> {
 }
 
 /// `make -j2 ended with 2 after 41.300 s: 1204 processes of 61 programs, 2 failed, nothing lost`.
-fn headline(job: &Job, figures: &Figures, ended: &Ended) -> String {
+pub(super) fn headline(job: &Job, figures: &Figures, ended: &Ended) -> String {
     let time = run_time(ended.end.0.abs_diff(ended.begin.0));
     let processes = show_count(job.processes().len(), "process");
     let programs = show_count(figures.programs.len(), "program");
@@ -226,28 +226,8 @@ impl Told {
         if count < 2 {
             return;
         }
-        let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        let processors = show_count(processors, "processor");
-        let mut text = format!("{processors}: ");
-        if let Some(cpu_ns) = figures.cpu_ns {
-            let wall = ended.end.0.abs_diff(ended.begin.0).max(1);
-            let busy = u128::from(cpu_ns) * 1_000 / u128::from(wall);
-            let busy = tenths(u64::try_from(busy).unwrap_or(u64::MAX));
-            text = format!("{text}busy {busy} on average; ");
-        }
-        let at_work = tenths(figures.at_work_milli);
-        text = format!("{text}{at_work} processes at work");
-        let alone: u64 = figures.alone.iter().map(|(_, time_ns)| time_ns).sum();
-        let named = figures.alone.iter().take(3);
-        let named: Vec<_> = named
-            .map(|(name, time_ns)| format!("{name} {}", run_time(*time_ns)))
-            .collect();
-        if !named.is_empty() {
-            let named = named.join(", ");
-            text = format!("{text}; one alone for {}: {named}", run_time(alone));
-        }
         self.empty_line();
-        self.sentence(&text, true);
+        self.sentence(&at_work(figures, ended), true);
         let whole: u64 = figures.chain.iter().map(|link| link.time_ns).sum();
         let whole = whole.saturating_add(figures.chain_rest_ns);
         let links: Vec<_> = figures
@@ -279,6 +259,31 @@ impl Told {
         );
         self.sentence(&text, true);
     }
+}
+
+/// How many processes were at work, and for how long one alone.
+pub(super) fn at_work(figures: &Figures, ended: &Ended) -> String {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let processors = show_count(processors, "processor");
+    let mut text = format!("{processors}: ");
+    if let Some(cpu_ns) = figures.cpu_ns {
+        let wall = ended.end.0.abs_diff(ended.begin.0).max(1);
+        let busy = u128::from(cpu_ns) * 1_000 / u128::from(wall);
+        let busy = tenths(u64::try_from(busy).unwrap_or(u64::MAX));
+        text = format!("{text}busy {busy} on average; ");
+    }
+    let at_work = tenths(figures.at_work_milli);
+    text = format!("{text}{at_work} processes at work");
+    let alone: u64 = figures.alone.iter().map(|(_, time_ns)| time_ns).sum();
+    let named = figures.alone.iter().take(3);
+    let named: Vec<_> = named
+        .map(|(name, time_ns)| format!("{name} {}", run_time(*time_ns)))
+        .collect();
+    if !named.is_empty() {
+        let named = named.join(", ");
+        text = format!("{text}; one alone for {}: {named}", run_time(alone));
+    }
+    text
 }
 
 /// Thousandths as a number with one decimal.

@@ -114,14 +114,16 @@ fn what_cannot_be_run_ends_as_in_a_shell() {
 }
 
 #[test]
-fn the_log_and_the_trace_have_the_commands_processes_alone() {
+fn log_trace_and_report_have_the_commands_processes_alone() {
     let directory = tempfile::tempdir().expect("a directory");
-    let (log, trace) = (directory.path().join("log"), directory.path().join("trace"));
+    let [log, trace, report] = ["log", "trace", "report"].map(|name| directory.path().join(name));
     let flags = [
         "--log",
         log.to_str().unwrap(),
         "--trace",
         trace.to_str().unwrap(),
+        "--report",
+        report.to_str().unwrap(),
     ];
     // Beside it runs what is not the command's.
     let mut beside = Command::new("sh");
@@ -153,6 +155,21 @@ fn the_log_and_the_trace_have_the_commands_processes_alone() {
     let traced = trace["traceEvents"].as_array().expect("a list");
     let lives = traced.iter().filter(|event| event["cat"] == "process");
     assert_eq!(lives.count(), 2, "{trace}");
+    let page = fs::read_to_string(&report).expect("a page");
+    let (_, data) = page.split_once("id=\"data\">").expect("data");
+    let (data, _) = data.split_once("</script>").expect("its end");
+    let data: Value = serde_json::from_str(data).expect("JSON");
+    assert_eq!(
+        data["processes"].as_array().map(Vec::len),
+        Some(2),
+        "{data}"
+    );
+    assert_eq!(data["failed"], serde_json::json!([0]));
+    let told = data["account"].as_str().expect("a table");
+    assert!(
+        told.ends_with("balanced: produced = delivered + lost"),
+        "{told}"
+    );
 }
 
 #[test]
@@ -245,11 +262,20 @@ fn a_process_that_runs_is_recorded_until_it_ends() {
 
 #[test]
 fn arguments_that_do_not_go_together_are_refused() {
-    let cases: [(&[&str], &str); 5] = [
+    let cases: [(&[&str], &str); 8] = [
         (&["--pid", "1", "--", "true"], "cannot be used with"),
         (&["--pid", "0"], "0 is not in 1.."),
         (&["--pid", "4194304"], "no process 4194304 runs now"),
         (&["--trace", "x"], "add `-- COMMAND` or --pid PID"),
+        (&["--report", "x"], "add `-- COMMAND` or --pid PID"),
+        (
+            &["--report", "/no/x", "--", "true"],
+            "there is no directory /no",
+        ),
+        (
+            &["--report", "x", "--trace", "x", "--", "true"],
+            "--report and --trace are two files",
+        ),
         (
             &["--log", "-", "--", "true"],
             "standard output is the command's",
