@@ -1,5 +1,7 @@
-//! Points in time as people write them: `10m` (that long ago), `2026-11-22T02:00:00Z`,
-//! `2026-11-22 02:00`, `02:00`. Without an offset they are UTC, as everything the trail shows.
+//! Points in time as people write them: `10m` and `-10m` (that long ago), `now`, `today`,
+//! `yesterday 02:00`, `2026-11-22T02:00:00Z`, `2026-11-22 02:00`, `02:00`, and seconds since 1970 with
+//! their fractions (`1795348800`, `1795348800000`). Without an offset they are UTC, as everything the trail
+//! shows.
 
 use jiff::civil;
 use jiff::tz::Offset;
@@ -13,13 +15,10 @@ use crate::trail::Time;
 pub enum Invalid {
     /// Not one of the forms.
     #[error(
-        "`{0}` is no time; write how long ago (10m, 2h 30m), or in UTC 02:00, \
+        "`{0}` is no time; write how long ago (10m, 2h 30m), now, or in UTC yesterday, 02:00, \
          2026-11-22 02:00, 2026-11-22T02:00:00Z"
     )]
     Unknown(String),
-    /// How long ago, with a sign.
-    #[error("`-{0}` is no time; write {0}, which is that long ago")]
-    Signed(String),
     /// Before or after all the times there are.
     #[error("`{0}` is out of range")]
     OutOfRange(String),
@@ -28,26 +27,56 @@ pub enum Invalid {
 /// The time `text` says at the moment `now`.
 pub fn parse(text: &str, now: Time) -> Result<Time, Invalid> {
     let text = text.trim();
-    if let Ok(ago) = quantity::duration(text) {
+    let unknown = || Invalid::Unknown(text.to_owned());
+    let out_of_range = || Invalid::OutOfRange(text.to_owned());
+    let ago = text.strip_prefix('-').unwrap_or(text);
+    if let Ok(ago) = quantity::duration(ago) {
         let ago = i64::try_from(ago.as_nanos()).ok();
         let time = ago.and_then(|ago| now.0.checked_sub(ago));
-        return time
-            .map(Time)
-            .ok_or_else(|| Invalid::OutOfRange(text.to_owned()));
+        return time.map(Time).ok_or_else(out_of_range);
+    }
+    if text.eq_ignore_ascii_case("now") {
+        return Ok(now);
+    }
+    if let Some(unit_ns) = unit_of_number(text) {
+        let number = text.parse::<i64>().ok();
+        let time = number.and_then(|number| number.checked_mul(unit_ns));
+        return time.map(Time).ok_or_else(out_of_range);
     }
     let timestamp = text
         .parse::<Timestamp>()
         .ok()
-        .or_else(|| civil_time(text, now));
-    if let Some(ago) = text.strip_prefix('-')
-        && quantity::duration(ago).is_ok()
-    {
-        return Err(Invalid::Signed(ago.to_owned()));
-    }
-    let Some(timestamp) = timestamp else {
-        return Err(Invalid::Unknown(text.to_owned()));
+        .or_else(|| civil_time(text, now))
+        .or_else(|| named_day(text, now));
+    time_of(timestamp.ok_or_else(unknown)?).ok_or_else(out_of_range)
+}
+
+/// Nanoseconds of the unit that a number since 1970 is in: seconds, their thousandths, millionths or
+/// billionths, as its digits tell. `None` where it is no such number.
+fn unit_of_number(text: &str) -> Option<i64> {
+    let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+    let unit_ns = match text.len() {
+        9..=10 => 1_000_000_000,
+        12..=13 => 1_000_000,
+        15..=16 => 1_000,
+        18..=19 => 1,
+        _ => return None,
     };
-    time_of(timestamp).ok_or_else(|| Invalid::OutOfRange(text.to_owned()))
+    is_number.then_some(unit_ns)
+}
+
+/// `today` or `yesterday`, with a time of the day or without.
+fn named_day(text: &str, now: Time) -> Option<Timestamp> {
+    let (name, time) = text.split_once(' ').unwrap_or((text, "00:00"));
+    let now = Timestamp::from_nanosecond(now.0.into()).ok()?;
+    let today = Offset::UTC.to_datetime(now).date();
+    let day = match &*name.to_ascii_lowercase() {
+        "today" => today,
+        "yesterday" => today.yesterday().ok()?,
+        _ => return None,
+    };
+    let time: civil::Time = time.trim().parse().ok()?;
+    Offset::UTC.to_timestamp(day.to_datetime(time)).ok()
 }
 
 /// Now.
@@ -95,6 +124,34 @@ mod tests {
         assert_eq!(parse("1h", NOON), Ok(Time(NOON.0 - HOUR_NS)));
         assert_eq!(parse("30m 30m", NOON), Ok(Time(NOON.0 - HOUR_NS)));
         assert_eq!(parse("0s", NOON), Ok(NOON));
+        assert_eq!(parse("-1h", NOON), Ok(Time(NOON.0 - HOUR_NS)));
+        assert_eq!(parse("Now", NOON), Ok(NOON));
+    }
+
+    #[test]
+    fn a_day_has_a_name_and_a_time_of_the_day() {
+        let midnight = Time(NOON.0 - 12 * HOUR_NS);
+        assert_eq!(parse("today", NOON), Ok(midnight));
+        assert_eq!(parse("today 13:00", NOON), Ok(Time(NOON.0 + HOUR_NS)));
+        assert_eq!(parse("yesterday", NOON), Ok(Time(NOON.0 - 36 * HOUR_NS)));
+        assert_eq!(
+            parse("Yesterday 02:00", NOON),
+            Ok(Time(NOON.0 - 34 * HOUR_NS))
+        );
+    }
+
+    #[test]
+    fn a_number_is_seconds_since_1970_or_a_fraction_of_them() {
+        for text in [
+            "1795348800",
+            "1795348800000",
+            "1795348800000000",
+            "1795348800000000000",
+        ] {
+            assert_eq!(parse(text, NOON), Ok(NOON), "{text}");
+        }
+        let far = parse("9999999999999999999", NOON);
+        assert!(matches!(far, Err(Invalid::OutOfRange(_))), "{far:?}");
     }
 
     #[test]
@@ -119,9 +176,19 @@ mod tests {
 
     #[test]
     fn what_is_no_time_is_refused_with_what_is() {
-        let signed = parse("-1h", NOON);
-        assert_eq!(signed, Err(Invalid::Signed("1h".to_owned())));
-        for text in ["", "yesterday", "10", "2026-13-01", "25:00", "-", "--1h"] {
+        for text in [
+            "",
+            "tomorrow",
+            "yesterday 25:00",
+            "today noon",
+            "1h ago",
+            "10",
+            "12345",
+            "2026-13-01",
+            "25:00",
+            "-",
+            "--1h",
+        ] {
             assert!(
                 matches!(parse(text, NOON), Err(Invalid::Unknown(_))),
                 "{text}"

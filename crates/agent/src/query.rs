@@ -19,6 +19,7 @@ use rusqlite::{Batch, Connection, ErrorCode};
 pub use self::examples::{EXAMPLES, Example};
 pub use self::output::{Format, Output};
 use self::text_times::Odd;
+use crate::moment;
 use crate::store::{Guard, ReadError, Reader, Stopped, Window, code_of, views};
 use crate::suggestion;
 use crate::tree::stored;
@@ -96,7 +97,8 @@ impl Query {
         }
         let guard = self.reader.guard();
         guard.begin();
-        let mut batch = Batch::new(self.reader.connection(), sql);
+        let sql = text_times::with_numbers(sql, moment::now());
+        let mut batch = Batch::new(self.reader.connection(), &sql);
         let first = batch.next().map_err(|error| self.explain(error))?;
         let Some(mut statement) = first.filter(|statement| statement.column_count() > 0) else {
             return Err(Error::NotOne("there is no query; write SELECT ..."));
@@ -147,13 +149,14 @@ impl Query {
 }
 
 /// What is to be said of a query that is answered, but most likely not as it is meant: a time that
-/// is compared with a text, or given to a function that takes seconds.
+/// is compared with a text that is none, or given to a function that takes seconds.
 pub fn remark(sql: &str) -> Option<String> {
-    Some(match text_times::find(sql)? {
+    let sql = text_times::with_numbers(sql, moment::now());
+    Some(match text_times::find(&sql)? {
         Odd::Compared(column, text) => format!(
             "{column} is a number, nanoseconds since 1970, and less than every text: comparing it \
-             with {text} is the same for all rows; give --since and --until, or compare it with \
-             unixepoch('2026-11-28T19:44:00Z') * 1000000000"
+             with {text}, which is no time, is the same for all rows; write '2026-11-28T19:44:00Z', \
+             '10m' (that long ago), or give --since and --until"
         ),
         Odd::Given(column, function) => format!(
             "{column} is in nanoseconds, of which {function}() makes NULL; give it {column}_text, \

@@ -35,7 +35,7 @@ pub(super) struct Arguments {
     /// The store's directory
     #[arg(long, value_name = "DIR")]
     store: Option<PathBuf>,
-    /// Rows from this time on: 10m (that long ago), 02:00, 2026-11-22T02:00:00Z
+    /// Rows from this time on: 10m (that long ago), yesterday, 02:00, 2026-11-22T02:00:00Z
     #[arg(long, value_name = "TIME", value_parser = trail::time, allow_hyphen_values = true)]
     since: Option<Time>,
     /// Rows up to this time

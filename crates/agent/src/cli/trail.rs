@@ -21,7 +21,7 @@ pub(super) struct TrailArguments {
     /// Read the store in this directory
     #[arg(long, value_name = "DIR")]
     pub(super) store: Option<PathBuf>,
-    /// From this time on: 10m (that long ago), 02:00, 2026-11-22T02:00:00Z
+    /// From this time on: 10m (that long ago), yesterday, 02:00, 2026-11-22T02:00:00Z
     #[arg(long, value_name = "TIME", value_parser = time, allow_hyphen_values = true)]
     pub(super) since: Option<Time>,
     /// Up to this time

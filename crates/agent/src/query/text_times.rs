@@ -1,11 +1,16 @@
 //! A time compared with a text: SQLite calls every number less than every text, so such a comparison is
-//! right for all rows or for none, without a word. And a time given to a function that takes seconds,
-//! which answers NULL. A query that has one is told.
+//! right for all rows or for none, without a word. Where the text is a point in time, the number of that
+//! takes its place; where it is none the query is told, and so is a time given to a function that takes
+//! seconds, which answers NULL.
 //!
 //! This reads a query only as far as it takes to see a comparison; what it does not understand is
-//! not told of.
+//! left as it is, and not told of.
 
+use std::borrow::Cow;
+
+use crate::moment;
 use crate::store::views;
+use crate::trail::Time;
 
 /// Functions of SQLite whose result is a time as a text.
 const TEXT_FUNCTIONS: [&str; 4] = ["date", "time", "datetime", "strftime"];
@@ -28,6 +33,44 @@ enum Token<'s> {
     Name(&'s str),
     Text(&'s str),
     Symbol(&'s str),
+}
+
+/// The query in which a time is compared with numbers alone, at the moment `now`.
+pub(super) fn with_numbers(sql: &str, now: Time) -> Cow<'_, str> {
+    let tokens: Vec<Token<'_>> = tokens(sql).collect();
+    let mut changed = String::new();
+    let mut rest = 0;
+    for (at, token) in tokens.iter().enumerate() {
+        let Token::Text(text) = token else {
+            continue;
+        };
+        let is_compared = compared_with(&tokens, at)
+            .is_some_and(|column| !is_pattern(&tokens, at) && !is_renamed(&tokens, column));
+        if is_compared && let Ok(Time(time)) = moment::parse(text, now) {
+            // The text lies between two quotes.
+            let begin = (text.as_ptr() as usize).wrapping_sub(sql.as_ptr() as usize) - 1;
+            changed.push_str(sql.get(rest..begin).unwrap_or_default());
+            changed.push_str(&time.to_string());
+            rest = begin + text.len() + 2;
+        }
+    }
+    if rest == 0 {
+        return Cow::Borrowed(sql);
+    }
+    changed.push_str(sql.get(rest..).unwrap_or_default());
+    Cow::Owned(changed)
+}
+
+/// Whether what stands at a place is a pattern.
+fn is_pattern(tokens: &[Token<'_>], at: usize) -> bool {
+    let before = at.checked_sub(1).and_then(|at| tokens.get(at));
+    is_word(before, "like") || is_word(before, "glob")
+}
+
+/// Whether the query calls something else by that name, which may be a text.
+fn is_renamed(tokens: &[Token<'_>], column: &str) -> bool {
+    let mut pairs = tokens.windows(2);
+    pairs.any(|pair| is_word(pair.first(), "as") && is_word(pair.last(), column))
 }
 
 /// The first such thing in `sql`.
@@ -95,8 +138,14 @@ fn compared_with(tokens: &[Token<'_>], at: usize) -> Option<&'static str> {
     if is_comparison(before(1)) || words.iter().any(|word| is_word(before(1), word)) {
         return column(2);
     }
-    if before(1) == Some(&Token::Symbol("(")) && is_word(before(2), "in") {
-        return column(3);
+    // `IN ('a', 'b')`
+    let listed = (0..at / 2).take_while(|count| {
+        let (comma, text) = (before(2 * count + 1), before(2 * count + 2));
+        comma == Some(&Token::Symbol(",")) && matches!(text, Some(Token::Text(_)))
+    });
+    let first = 2 * listed.count();
+    if before(first + 1) == Some(&Token::Symbol("(")) && is_word(before(first + 2), "in") {
+        return column(first + 3);
     }
     // `BETWEEN 'a' AND 'b'`
     if is_word(before(1), "and") && is_word(before(3), "between") {
@@ -190,7 +239,8 @@ fn read(token: &str, first: char) -> Token<'_> {
 mod tests {
     use proptest::prelude::{any, proptest};
 
-    use super::{Odd, find};
+    use super::{Odd, find, with_numbers};
+    use crate::trail::Time;
 
     #[test]
     fn a_comparison_of_a_time_with_a_text_is_found() {
@@ -253,6 +303,44 @@ mod tests {
     }
 
     #[test]
+    fn a_point_in_time_becomes_its_number() {
+        const NOW: Time = Time(1_795_348_800_000_000_000);
+        let same = [
+            "SELECT 1 FROM events WHERE time_text > '2026-11-22'",
+            "SELECT 1 FROM events WHERE time LIKE '2026-11-22'",
+            "SELECT 1 FROM events WHERE time > 'never' AND image = '12:00'",
+            "WITH t AS (SELECT time_text AS time FROM events) SELECT 1 FROM t WHERE time > '2026-11-22'",
+            "SELECT '2026-11-22' -- time > '2026-11-22'",
+        ];
+        for sql in same {
+            assert_eq!(with_numbers(sql, NOW), sql);
+        }
+        let changed = [
+            (
+                "time > '2026-11-22T12:00:00Z'",
+                "time > 1795348800000000000",
+            ),
+            ("e.time>='-1h' AND 1", "e.time>=1795345200000000000 AND 1"),
+            ("'now' < start_time", "1795348800000000000 < start_time"),
+            (
+                "time BETWEEN '2026-11-22' AND '12:00' OR image = 'é'",
+                "time BETWEEN 1795305600000000000 AND 1795348800000000000 OR image = 'é'",
+            ),
+            (
+                "EXIT_TIME NOT IN ('now', '1h')",
+                "EXIT_TIME NOT IN (1795348800000000000, 1795345200000000000)",
+            ),
+            (
+                "'é' = image AND time <= '12:00'",
+                "'é' = image AND time <= 1795348800000000000",
+            ),
+        ];
+        for (sql, expected) in changed {
+            assert_eq!(with_numbers(sql, NOW), expected);
+        }
+    }
+
+    #[test]
     fn what_is_right_is_not_told_of() {
         let right = [
             "SELECT 1 FROM events WHERE time > 1795348800000000000",
@@ -275,6 +363,7 @@ mod tests {
         #[test]
         fn any_text_is_answered(sql in any::<String>()) {
             let _answer = find(&sql);
+            let _changed = with_numbers(&sql, Time(0));
         }
     }
 }

@@ -312,7 +312,7 @@ fn what_is_mistyped_gets_a_suggestion_and_exit_code_2() {
 
 /// It gave no rows, or all, without a word.
 #[test]
-fn a_time_that_is_taken_for_a_text_or_seconds_is_told_of() {
+fn a_time_is_compared_as_a_time_and_told_of_where_it_is_taken_for_something_else() {
     let store = Store::small();
     let count = |condition: &str| {
         let sql = format!("SELECT count(*) FROM events WHERE {condition}");
@@ -322,13 +322,18 @@ fn a_time_that_is_taken_for_a_text_or_seconds_is_told_of() {
         let rows = lines_of_json(&String::from_utf8(asked.stdout).unwrap());
         (rows[0]["count(*)"].as_u64().unwrap(), said)
     };
-    let (rows, said) = count("time > '2026-01-01T00:00:02Z'");
+    let (by_number, _) = count("time >= unixepoch('2026-01-01T00:00:02Z') * 1000000000");
+    let (rows, said) = count("time >= '2026-01-01T00:00:02Z'");
+    assert!(rows > 0 && said.is_empty(), "{said}");
+    assert_eq!(rows, by_number);
+    let (rows, _) = count("time BETWEEN '2026-01-01' AND '2026-01-01 00:00:02'");
+    assert!(rows > 0);
+    let (rows, said) = count("time > 'two seconds after'");
     assert_eq!(rows, 0);
-    assert!(said.contains("time is a number"), "{said}");
-    // The cure that is told.
-    let (rows, right) = count("time >= unixepoch('2026-01-01T00:00:02Z') * 1000000000");
-    assert!(rows > 0 && said.contains("unixepoch("), "{rows}");
-    assert_eq!(right, "");
+    assert!(
+        said.contains("time is a number") && said.contains("no time"),
+        "{said}"
+    );
     let (rows, said) = count("datetime(time) > '2000'");
     assert_eq!(rows, 0);
     assert!(said.contains("give it time_text"), "{said}");
@@ -338,17 +343,26 @@ fn a_time_that_is_taken_for_a_text_or_seconds_is_told_of() {
 
 /// clap took it for a flag, and gave a tip about `--`.
 #[test]
-fn how_long_ago_with_a_sign_is_refused_with_the_cure() {
+fn how_long_ago_may_have_a_sign() {
+    let store = Store::small();
     let commands: [&[&str]; 4] = [
         &["query", "SELECT 1", "--since", "-10m"],
         &["tree", "--until", "-10m"],
-        &["show", "1", "--at", "-10m"],
+        &["export", "--since", "-10m"],
         &["export", "--since=-10m"],
     ];
     for command in commands {
-        let said = refused(2, command);
-        assert!(said.contains("write 10m, which is that long ago"), "{said}");
+        let mut command = command.to_vec();
+        command.extend(["--store", store.path()]);
+        let asked = output(&command);
+        let said = String::from_utf8(asked.stderr).unwrap();
+        assert_eq!(asked.status.code(), Some(0), "{command:?}: {said}");
     }
+    let said = refused(2, ["show", "1", "--at", "-10"]);
+    assert!(
+        said.contains("`-10` is no time; write how long ago"),
+        "{said}"
+    );
 }
 
 #[test]
