@@ -20,7 +20,7 @@ pub use self::figures::{Figures, Link, ProgramTime};
 pub use self::tell::{Ended, tell};
 use crate::shown::base_name;
 use crate::trail::{Body, Event, Program, Text, Time};
-use crate::tree::{Losses, Process, Tree};
+use crate::tree::{Losses, Process, Tree, is_of_system};
 
 /// Programs that processes put in the place of others: what is kept of them, at most.
 const EXECS_MAX: usize = 65_536;
@@ -143,18 +143,6 @@ impl Job {
     }
 }
 
-/// Whether a system has its own files there.
-fn is_of_system(path: &str) -> bool {
-    const PLACES: [&str; 6] = ["/usr/", "/lib/", "/lib32/", "/lib64/", "/bin/", "/sbin/"];
-    let windows = path.get(..11).unwrap_or_default();
-    // What has no path was never a file anywhere: the kernel's own pages, memory.
-    PLACES.iter().any(|place| path.starts_with(place))
-        || windows
-            .get(1..)
-            .is_some_and(|rest| rest.eq_ignore_ascii_case(":\\windows\\"))
-        || !path.contains(['/', '\\'])
-}
-
 /// The name of a process's program: what it runs, and of a script that.
 fn program_name(process: &Process) -> String {
     let program = &process.program;
@@ -265,23 +253,5 @@ mod tests {
         };
         assert_eq!(short_of(&script, None), "deploy.py now");
         assert_eq!(short_of(&Program::default(), None), "?");
-    }
-
-    #[test]
-    fn what_a_system_has_of_its_own_is_told_from_what_it_has_not() {
-        let own = [
-            "/usr/lib/libc.so.6",
-            "/lib64/ld.so",
-            "C:\\Windows\\System32\\ntdll.dll",
-            "[vdso]",
-        ];
-        assert!(own.iter().all(|path| is_of_system(path)));
-        let foreign = [
-            "/opt/x/libfoo.so",
-            "/tmp/usr/lib/x.so",
-            "D:\\x.dll",
-            "é:\\Windows\\x.dll",
-        ];
-        assert!(!foreign.iter().any(|path| is_of_system(path)));
     }
 }

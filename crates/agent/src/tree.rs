@@ -9,6 +9,7 @@ mod draw;
 mod forest;
 pub mod live;
 mod losses;
+mod name;
 mod recordings;
 mod row;
 pub mod stored;
@@ -23,6 +24,7 @@ use event::{ProcessKey, Subject};
 pub use self::draw::{Style, draw, heading, state};
 pub use self::forest::{Forest, Visit};
 pub use self::losses::Losses;
+pub(crate) use self::name::is_of_system;
 use self::recordings::Recordings;
 pub use self::row::{Row, write_csv, write_dot, write_json, write_json_lines};
 pub use self::who::{NotOne, Span, Who};
@@ -168,10 +170,14 @@ impl Process {
     }
 
     /// What to call it in one line: its command line, else its image, else what is known instead: the
-    /// name of a kernel process stands in brackets, as `ps` has it.
+    /// name of a kernel process stands in brackets, as `ps` has it. A command line is what the caller says;
+    /// where it names another program than runs, that stands before it: `/memfd:x as [kworker/u8:2]`.
     pub fn title(&self) -> Cow<'_, str> {
         let command_line = self.program.command_line.as_ref();
         let command_line = command_line.filter(|text| !text.shown().is_empty());
+        if let (Some(text), Some(image)) = (command_line, name::other_name(&self.program)) {
+            return format!("{image} as {}", text.shown()).into();
+        }
         match (command_line, &self.program.image) {
             (Some(text), _) | (None, Some(text)) => text.shown().into(),
             (None, None) if self.is_kernel => {

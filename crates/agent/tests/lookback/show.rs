@@ -17,7 +17,7 @@ ancestors, nearest first: 4
   1002  cc -c two.c
   1000  make -j2 all
   100   -bash
-  1     /sbin/init
+  1     systemd as /sbin/init
 
 programs: 1
   00:00:01.015  /usr/libexec/cc1  cc1 two.c

@@ -211,7 +211,7 @@ fn dot_has_a_box_a_process_and_an_arrow_a_parent() {
     let log = log_of(&directory, &[start_line(1, 5, 5, 9, "a\" -> \"b\\")]);
     let dot = printed(["tree", "--format", "dot", "--log", log.to_str().unwrap()]);
     assert!(
-        dot.contains("label=\"5 a\\\" -> \\\"b\\\\\\nrunning\""),
+        dot.contains("label=\"5 /x as a\\\" -> \\\"b\\\\\\nrunning\""),
         "{dot}"
     );
 }
@@ -336,7 +336,7 @@ fn a_chain_as_long_as_the_trail_is_shown_in_time_and_room() {
     let drawn = printed(["tree", "--log", log]);
     assert_eq!(drawn.lines().count(), 20_001);
     assert!(drawn.len() < 20_000 * 500, "{} bytes", drawn.len());
-    assert!(drawn.ends_with("(19999) link\n"));
+    assert!(drawn.ends_with("(19999) /x as link\n"));
     let json = printed(["tree", "--format", "json", "--log", log]);
     assert_eq!(json.matches("\"children\":[").count(), 20_000);
     assert!(json.trim_end().ends_with("}\n]"));
