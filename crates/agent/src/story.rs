@@ -50,6 +50,9 @@ pub struct Details {
     pub threads: List<Thread>,
     /// What it loaded.
     pub images: List<Image>,
+    /// What was mapped in the process that it was forked from, and so in itself: of one that runs no program
+    /// of its own. A store tells it, a log does not.
+    pub inherited_images: List<Image>,
 }
 
 /// The first of many, and how many there are.

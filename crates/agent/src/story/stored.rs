@@ -1,7 +1,7 @@
 //! A story from the store: a few questions about one process, each answered by an index.
 
 use event::ProcessKey;
-use rusqlite::{Params, Row, params_from_iter};
+use rusqlite::{OptionalExtension as _, Params, Row, params_from_iter};
 
 use super::{Details, Exec, Image, LISTED_MAX, List, Story, Thread, ancestors};
 use crate::store::{Reader, Window};
@@ -41,11 +41,78 @@ fn story(reader: &Reader, window: &Window, who: Who, at: Option<Time>) -> Result
     }
     let mut children = children(reader, &process)?;
     children.retain(|child| child.process_key != process.process_key);
+    let mut details = details(reader, &key, until)?;
+    if details.execs.count == 0 {
+        details.inherited_images = inherited_images(reader, &process, &ancestors)?;
+    }
     Ok(Story {
         ancestors,
         children: children.into_iter().map(as_of).collect(),
-        details: details(reader, &key, until)?,
+        details,
         process,
+    })
+}
+
+/// What was mapped when `process` was forked: what its parent had loaded since its program began, and where
+/// that runs none of its own, what that one had from its parent.
+fn inherited_images(
+    reader: &Reader,
+    process: &Process,
+    ancestors: &[Process],
+) -> Result<List<Image>, Error> {
+    let mut inherited = List::default();
+    let mut forked = process.start_time.filter(|_| !process.existing);
+    let mut child = process;
+    for ancestor in ancestors {
+        let Some(Time(until)) = forked.filter(|_| child.process_key != ancestor.process_key) else {
+            break;
+        };
+        let key = ancestor.process_key.to_string();
+        let begin = program_begin(reader, &key, until)?;
+        let images = "SELECT time, image, image_base, image_size, existing FROM images \
+                      WHERE process_key = ?1 AND time BETWEEN ?2 AND ?3 ORDER BY time, sequence";
+        let parameters = (&key, begin.unwrap_or(i64::MIN), until);
+        let mut own = list(reader, images, parameters, image)?;
+        // Those of the eldest come first.
+        own.count += inherited.count;
+        own.first.append(&mut inherited.first);
+        own.first.truncate(LISTED_MAX);
+        inherited = own;
+        if begin.is_some() {
+            break;
+        }
+        forked = ancestor.start_time.filter(|_| !ancestor.existing);
+        child = ancestor;
+    }
+    Ok(inherited)
+}
+
+/// When the program began that a process ran at a time: with the load of its own file, a little before it
+/// is told. `None` where it runs none since it was forked, or it began before the trail.
+fn program_begin(reader: &Reader, key: &str, until: i64) -> Result<Option<i64>, Error> {
+    let connection = reader.connection();
+    let exec = "SELECT time, image FROM events WHERE process_key = ?1 AND kind = 'process_exec' \
+                AND time <= ?2 ORDER BY time DESC LIMIT 1";
+    let exec = connection
+        .query_row(exec, (key, until), |row| {
+            Ok((row.get::<_, i64>(0)?, row.get::<_, Option<String>>(1)?))
+        })
+        .optional()?;
+    let Some((told, program)) = exec else {
+        return Ok(None);
+    };
+    let load = "SELECT max(time) FROM images WHERE process_key = ?1 AND image = ?2 AND time <= ?3";
+    let loaded: Option<i64> = connection.query_row(load, (key, program, told), |row| row.get(0))?;
+    Ok(Some(loaded.unwrap_or(told)))
+}
+
+fn image(row: &Row<'_>) -> rusqlite::Result<Image> {
+    Ok(Image {
+        time: Time(row.get("time")?),
+        image: row.get("image")?,
+        image_base: row.get("image_base")?,
+        image_size: row.get::<_, i64>("image_size")?.cast_unsigned(),
+        existing: row.get("existing")?,
     })
 }
 
@@ -127,15 +194,8 @@ fn details(reader: &Reader, key: &str, until: Time) -> Result<Details, Error> {
                 exit_time: time("exit_time")?.filter(|time| *time < until),
             })
         })?,
-        images: list(reader, images, parameters, |row| {
-            Ok(Image {
-                time: Time(row.get("time")?),
-                image: text(row, "image")?,
-                image_base: row.get("image_base")?,
-                image_size: row.get::<_, i64>("image_size")?.cast_unsigned(),
-                existing: row.get("existing")?,
-            })
-        })?,
+        images: list(reader, images, parameters, image)?,
+        inherited_images: List::default(),
     })
 }
 

@@ -35,6 +35,7 @@ pub fn tell(story: &Story, style: Style, all: bool) -> Vec<u8> {
         execs,
         threads,
         images,
+        inherited_images,
     } = &story.details;
     page.list("programs", execs, exec_cells);
     page.list("children", &of(&story.children), |process| {
@@ -47,6 +48,11 @@ pub fn tell(story: &Story, style: Style, all: bool) -> Vec<u8> {
     };
     page.list("threads", threads, |thread| thread_cells(thread, &open));
     page.list("images", images, image_cells);
+    page.list(
+        "images inherited over the fork",
+        inherited_images,
+        image_cells,
+    );
     page.out
 }
 
@@ -273,6 +279,7 @@ pub fn write_json<'s>(story: &'s Story, now: Time, out: &mut impl Write) -> io::
         execs: &'s List<Exec>,
         threads: &'s List<Thread>,
         images: &'s List<Image>,
+        inherited_images: &'s List<Image>,
     }
     let rows = |processes: &'s [Process]| -> Vec<tree::Row<'s>> {
         processes
@@ -287,6 +294,7 @@ pub fn write_json<'s>(story: &'s Story, now: Time, out: &mut impl Write) -> io::
         execs: &story.details.execs,
         threads: &story.details.threads,
         images: &story.details.images,
+        inherited_images: &story.details.inherited_images,
     };
     writeln!(
         out,

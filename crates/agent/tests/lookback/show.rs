@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{END, Store, TRAIL, assert_harmless, printed, refused};
+use super::{END, Store, TRAIL, assert_harmless, log_of, printed, refused, start_line};
 
 const TOLD: &str = "\
 process 1012, key a0000000000003f4 on atlas
@@ -62,6 +62,62 @@ fn a_story_has_children_threads_and_images() {
     }
 }
 
+/// A forked child had no libraries, though its maps list all its parent's.
+#[test]
+fn what_a_forked_process_has_from_its_parents_is_told_as_inherited() {
+    let load = |sequence: u64, process: u32, key: u64, image: &str| {
+        format!(
+            "{{\"sequence\":{sequence},\"time\":\"2026-01-01T00:00:00.{sequence:09}Z\",\
+             \"kind\":\"image_load\",\"host\":\"h\",\"process_id\":{process},\
+             \"process_key\":\"{key:016x}\",\"image\":\"{image}\",\"image_base\":\"0x1000\",\
+             \"image_size\":4096,\"kernel_image\":false,\"existing\":false}}"
+        )
+    };
+    let exec = |sequence, process, key, image: &str| {
+        let line = start_line(sequence, process, key, 0, image);
+        let line = line.replace("process_start", "process_exec");
+        line.replace("\"image\":\"/x\"", &format!("\"image\":\"{image}\""))
+    };
+    let lines = [
+        start_line(1, 10, 0xa, 1, "x"),
+        load(2, 10, 0xa, "/lib/old.so"),
+        // What an exec maps comes before it.
+        load(3, 10, 0xa, "/bin/new"),
+        load(4, 10, 0xa, "/lib/ld.so"),
+        exec(5, 10, 0xa, "/bin/new"),
+        load(6, 10, 0xa, "/lib/libc.so"),
+        start_line(7, 11, 0xb, 0xa, "new"),
+        load(8, 10, 0xa, "/lib/later.so"),
+        load(9, 11, 0xb, "/lib/own.so"),
+        start_line(10, 12, 0xc, 0xb, "new"),
+        start_line(11, 13, 0xd, 0xb, "new"),
+        exec(12, 13, 0xd, "/bin/other"),
+    ];
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::of(&log_of(&directory, &lines));
+    let told = |id| -> Value {
+        serde_json::from_str(&store.printed(&["show", id, "--format", "json"])).unwrap()
+    };
+    let images = |told: &Value, of: &str| -> Vec<String> {
+        let list = told[of]["first"].as_array().unwrap().iter();
+        list.map(|image| image["image"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let program = ["/bin/new", "/lib/ld.so", "/lib/libc.so"];
+    let child = told("11");
+    assert_eq!(images(&child, "inherited_images"), program);
+    assert_eq!(images(&child, "images"), ["/lib/own.so"]);
+    let grandchild = told("12");
+    let whole = [&program[..], &["/lib/own.so"]].concat();
+    assert_eq!(images(&grandchild, "inherited_images"), whole);
+    for with_a_program_of_its_own in ["10", "13"] {
+        let told = told(with_a_program_of_its_own);
+        assert!(images(&told, "inherited_images").is_empty());
+    }
+    let text = store.printed(&["show", "12"]);
+    assert!(text.contains("images inherited over the fork: 4"), "{text}");
+}
+
 #[test]
 fn an_id_that_was_used_again_needs_a_key_or_a_time() {
     let store = Store::small();
@@ -106,7 +162,7 @@ fn long_lists_are_cut_unless_all_are_asked_for() {
     let directory = tempfile::tempdir().unwrap();
     let lines: Vec<String> = (0..30)
         .map(|child| {
-            super::start_line(
+            start_line(
                 child + 1,
                 100,
                 100 + child,
@@ -115,7 +171,7 @@ fn long_lists_are_cut_unless_all_are_asked_for() {
             )
         })
         .collect();
-    let log = super::log_of(&directory, &lines);
+    let log = log_of(&directory, &lines);
     let log = log.to_str().unwrap();
     let key = "0000000000000064";
     let told = printed(["show", key, "--log", log]);
@@ -158,10 +214,10 @@ fn what_exits_later_was_running_at_the_end_of_the_window() {
 fn what_ran_when_the_trail_ended_is_not_told_as_running_now() {
     let directory = tempfile::tempdir().unwrap();
     let lines = [
-        super::start_line(1, 5, 5, 9, "parent"),
-        super::start_line(2, 6, 6, 5, "child"),
+        start_line(1, 5, 5, 9, "parent"),
+        start_line(2, 6, 6, 5, "child"),
     ];
-    let log = super::log_of(&directory, &lines);
+    let log = log_of(&directory, &lines);
     let store = Store::of(&log);
     for source in [["--log", log.to_str().unwrap()], ["--store", store.path()]] {
         let told = printed(["show", "5"].into_iter().chain(source));
@@ -201,11 +257,11 @@ fn what_still_runs_on_this_machine_is_told_as_running_now() {
     let directory = tempfile::tempdir().unwrap();
     let lines = [
         // As a sensor has it that knows the nanoseconds.
-        super::start_line(1, own, key ^ 0x12_d687, 9, "this"),
+        start_line(1, own, key ^ 0x12_d687, 9, "this"),
         // The same id, and another process.
-        super::start_line(2, own, key ^ (1 << 40), 9, "another"),
+        start_line(2, own, key ^ (1 << 40), 9, "another"),
     ];
-    let log = super::log_of(&directory, &lines);
+    let log = log_of(&directory, &lines);
     let store = Store::of(&log);
     for source in [["--log", log.to_str().unwrap()], ["--store", store.path()]] {
         let told = |key: u64| {
