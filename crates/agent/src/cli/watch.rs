@@ -18,7 +18,7 @@ use super::{Exit, Failure, stop};
 
 /// Prints a line a process on standard output when it has ended: what it ran, how it ended, who started it.
 /// One that runs for longer than a second has a line when it begins, too. More lines than can be read are
-/// counted instead. With --all, or --kind, it is a line an event.
+/// counted instead. With --all, --kind or --rule it is a line an event.
 ///
 /// Files are written only where --log, --store or --summary ask for one.
 #[derive(Debug, Args)]
@@ -30,6 +30,7 @@ Examples:
   systrail watch --image 'python*' --user ada      her Pythons
   systrail watch --under 1161                      what a process starts, and what that starts
   systrail watch --kind image_load --image nginx   what it loads
+  systrail watch --rule '*reverse shell*'          what a rule finds
   systrail watch --all | grep --line-buffered exec every event, filtered by another program")]
 pub(super) struct Arguments {
     #[command(flatten)]
@@ -60,6 +61,9 @@ pub(super) struct Arguments {
     /// Processes with this command line alone: a pattern of the whole
     #[arg(long, value_name = "PATTERN", value_parser = pattern)]
     command_line: Option<PatternSet>,
+    /// What a rule kept or found alone, a line an event: a pattern of the rule's name, title or id
+    #[arg(long, value_name = "PATTERN", value_parser = pattern)]
+    rule: Option<PatternSet>,
     /// What is below this process alone
     #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
     under: Option<u32>,
@@ -94,13 +98,14 @@ impl Arguments {
             kinds.iter().fold(Kinds::NONE, one)
         });
         Watcher {
-            is_of_events: self.all || kinds.is_some(),
+            is_of_events: self.all || kinds.is_some() || self.rule.is_some(),
             every_line: self.every_line,
             wanted: Wanted {
                 kinds,
                 user: self.user.clone(),
                 image: self.image.clone(),
                 command_line: self.command_line.clone(),
+                rule: self.rule.clone(),
                 failed: self.failed,
                 existing: self.existing,
             },

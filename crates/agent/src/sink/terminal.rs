@@ -123,7 +123,7 @@ impl Chosen {
         {
             self.programs.insert(key, program.clone());
         }
-        let has_program = wanted.has_program(self.programs.get(&key));
+        let has_program = wanted.has_program(self.programs.get(&key)) && wanted.has_rule(event);
         let is_there_before = match &event.body {
             Body::ProcessStart(start) => start.existing,
             Body::ImageLoad(load) => load.existing,
@@ -131,9 +131,8 @@ impl Chosen {
                 self.programs.remove(&key);
                 return wanted.has_kind(event) && has_program && wanted.has_end(exit);
             }
-            Body::Detection(_) | Body::Lost(_) | Body::SensorStart(_) | Body::SensorStop(_) => {
-                return true;
-            }
+            Body::Detection(_) => return wanted.has_rule(event),
+            Body::Lost(_) | Body::SensorStart(_) | Body::SensorStop(_) => return true,
             _ => false,
         };
         let is_wanted = !wanted.failed && (wanted.existing || !is_there_before);

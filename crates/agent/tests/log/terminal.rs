@@ -4,9 +4,10 @@ use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 
 use proptest::prelude::*;
-use systrail::sink::terminal::Terminal;
+use systrail::rules::{Pattern, PatternSet};
+use systrail::sink::terminal::{Terminal, Wanted};
 use systrail::sink::{Sink as _, Tally};
-use systrail::trail::{Body, Event, ProcessExec, Program, Text};
+use systrail::trail::{Body, Event, KeptBy, ProcessExec, Program, Text};
 
 use super::any_event::{event, full, full_events};
 
@@ -46,6 +47,50 @@ fn exec(command_line: &str) -> Event {
             ..ProcessExec::default()
         })))
     }
+}
+
+#[test]
+fn of_a_rule_there_is_what_it_kept_and_what_it_found() {
+    let by = |rule: Option<&str>| Event {
+        kept_by: rule.map(|name| {
+            Arc::new(KeptBy {
+                rule_name: Some(name.into()),
+                tags: None,
+            })
+        }),
+        ..exec(rule.unwrap_or("none"))
+    };
+    let found = full_events()
+        .into_iter()
+        .find(|event| matches!(event.body, Body::Detection(_)));
+    let events = [
+        by(None),
+        by(Some("shells of nginx")),
+        by(Some("other")),
+        found.unwrap(),
+    ];
+    let told = |pattern: &str| {
+        let pattern = Pattern::new(pattern).unwrap();
+        let wanted = Wanted {
+            rule: Some(PatternSet::new(&[pattern]).unwrap()),
+            ..Wanted::default()
+        };
+        let screen = Screen::default();
+        let mut terminal = Terminal::new(Box::new(screen.clone()), false, None).only(wanted);
+        terminal.write(&events, &Tally::default());
+        String::from_utf8(screen.0.lock().unwrap().clone()).unwrap()
+    };
+    let kept = told("shells*");
+    assert_eq!(kept.lines().count(), 1, "{kept}");
+    assert!(kept.contains("shells of nginx"));
+    for title_or_id in ["*shell from nowhere", "5b5bd3c2-*"] {
+        let found = told(title_or_id);
+        assert!(
+            found.lines().count() == 1 && found.contains("A shell from nowhere"),
+            "{found}"
+        );
+    }
+    assert_eq!(told("nothing"), "");
 }
 
 proptest! {

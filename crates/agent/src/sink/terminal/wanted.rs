@@ -3,7 +3,7 @@
 
 use crate::rules::{Kinds, PatternSet};
 use crate::shown::base_name;
-use crate::trail::{Event, ProcessExit, Program};
+use crate::trail::{Body, Event, ProcessExit, Program};
 
 /// What is wanted; everything that is not told.
 #[derive(Clone, Debug, Default)]
@@ -16,6 +16,8 @@ pub struct Wanted {
     pub image: Option<PatternSet>,
     /// Of processes whose command line matches.
     pub command_line: Option<PatternSet>,
+    /// Kept by an include rule whose name matches, or matches of a detection rule whose title or id does.
+    pub rule: Option<PatternSet>,
     /// Ends that were no success alone.
     pub failed: bool,
     /// What was there before the recording as well.
@@ -27,6 +29,20 @@ impl Wanted {
     pub(super) fn has_kind(&self, event: &Event) -> bool {
         self.kinds
             .is_none_or(|kinds| kinds.contains(event.body.kind()))
+    }
+
+    /// Whether an event is, as far as the rule goes that kept or found it.
+    pub(super) fn has_rule(&self, event: &Event) -> bool {
+        let Some(wanted) = &self.rule else {
+            return true;
+        };
+        let kept_by = event.kept_by.as_ref();
+        let mut names = [kept_by.and_then(|rule| rule.rule_name.as_deref()), None];
+        if let Body::Detection(found) = &event.body {
+            names = [Some(&*found.rule_title), found.rule_id.as_deref()];
+        }
+        let mut names = names.into_iter().flatten();
+        names.any(|name| wanted.matches(name.as_bytes()))
     }
 
     /// Whether what a process runs is; of one that nobody knows anything of it is not known.
