@@ -75,6 +75,7 @@ const DOCUMENTS: &[&str] = &[
     "docs/bench/peers-cost.svg",
     "docs/bench/peers-latency.svg",
     "docs/bench/peers-slow-down.svg",
+    "docs/pictures/report.png",
     "packaging/sigma/systrail.yml",
     "packaging/sigma/systrail-ecs.yml",
 ];

@@ -24,6 +24,7 @@ mod lint;
 mod loom;
 mod miri;
 mod outside;
+mod pictures;
 mod places;
 mod setup;
 mod sign;
@@ -66,6 +67,8 @@ enum Task {
     Test(test::Options),
     /// A program of somebody else's that reads a log with `systrail-trail` alone
     Outside,
+    /// The pictures of the documents; needs root, make, gcc and Chromium
+    Pictures,
     /// Add a field and a kind in a copy, and find them wherever fields and kinds are
     Grow,
     /// Every interleaving of the ring buffer's small cases
@@ -122,6 +125,7 @@ fn run(task: Task) -> Result<()> {
         Task::Deny => deny::run(),
         Task::Test(options) => test::run(&options),
         Task::Outside => outside::run(),
+        Task::Pictures => pictures::run(),
         Task::Grow => grow::run().map(|_tally| ()),
         Task::Loom => loom::run().map(|_tally| ()),
         Task::Tsan => tsan::run().map(|_tally| ()),

@@ -69,30 +69,31 @@ impl File {
     }
 }
 
-/// The text files of the repository: all that git tracks or would track.
+/// The files of the repository: all that git tracks or would track.
 #[derive(Debug, Default)]
 struct Tree {
     files: Vec<File>,
+    /// The paths of files that are no text: pictures.
+    others: Vec<String>,
 }
 
 impl Tree {
     fn read() -> Result<Self> {
         let list =
             read(program("git").args(["ls-files", "--cached", "--others", "--exclude-standard"]))?;
-        let mut files = Vec::new();
+        let mut this = Self::default();
         for path in list.lines() {
             let Ok(bytes) = fs::read(workspace::root().join(path)) else {
                 // Removed and not yet committed.
                 continue;
             };
-            if let Ok(text) = String::from_utf8(bytes) {
-                files.push(File {
-                    path: path.to_owned(),
-                    text,
-                });
+            let path = path.to_owned();
+            match String::from_utf8(bytes) {
+                Ok(text) => this.files.push(File { path, text }),
+                Err(_no_text) => this.others.push(path),
             }
         }
-        Ok(Self { files })
+        Ok(this)
     }
 
     fn file(&self, path: &str) -> Option<&File> {
@@ -112,7 +113,10 @@ impl Tree {
                 text: (*text).to_owned(),
             })
             .collect();
-        Self { files }
+        Self {
+            files,
+            ..Self::default()
+        }
     }
 }
 

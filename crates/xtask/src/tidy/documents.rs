@@ -131,9 +131,10 @@ fn leads_somewhere(tree: &Tree, directory: &str, link: &str) -> bool {
     }
     let path = parts.join("/");
     let as_directory = format!("{path}/");
-    tree.files
-        .iter()
-        .any(|file| file.path == path || file.path.starts_with(&as_directory))
+    let texts = tree.files.iter().map(|file| &file.path);
+    texts
+        .chain(&tree.others)
+        .any(|file| *file == path || file.starts_with(&as_directory))
 }
 
 /// `cargo xtask TASK` names a task of ours.

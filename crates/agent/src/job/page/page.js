@@ -358,7 +358,8 @@ function ruler(wide) {
     pen.moveTo(at, RULER - 6);
     pen.lineTo(at, RULER - 2);
     pen.stroke();
-    pen.fillText(since(Math.round(time)), at + 3, (RULER - 6) / 2 + 1);
+    const words = since(Math.round(time));
+    if (at + 3 + pen.measureText(words).width < wide) pen.fillText(words, at + 3, (RULER - 6) / 2 + 1);
   }
 }
 
