@@ -75,7 +75,7 @@ fn named_day(text: &str, now: Time) -> Option<Timestamp> {
         "yesterday" => today.yesterday().ok()?,
         _ => return None,
     };
-    let time: civil::Time = time.trim().parse().ok()?;
+    let time: civil::Time = time.trim().parse().ok().filter(|_| !time.contains('-'))?;
     Offset::UTC.to_timestamp(day.to_datetime(time)).ok()
 }
 
@@ -91,22 +91,21 @@ fn time_of(timestamp: Timestamp) -> Option<Time> {
 
 /// A date, a date with a time, or a time of the day that ended or goes on at `now`.
 fn civil_time(text: &str, now: Time) -> Option<Timestamp> {
-    // `10` alone would be ten o'clock, and is more likely a duration that lacks its unit.
-    if text.contains(':')
-        && let Ok(time) = text.parse::<civil::Time>()
-    {
-        let now = Timestamp::from_nanosecond(now.0.into()).ok()?;
-        let today = Offset::UTC.to_datetime(now).date();
-        let at = Offset::UTC.to_timestamp(today.to_datetime(time)).ok()?;
-        // The evening before, for whoever asks after midnight.
-        return if at > now {
-            at.checked_sub(Span::new().hours(24)).ok()
-        } else {
-            Some(at)
-        };
+    // First: a time of the day is read out of a date with a time as well.
+    if let Ok(at) = text.parse::<civil::DateTime>() {
+        return Offset::UTC.to_timestamp(at).ok();
     }
-    let at = text.parse::<civil::DateTime>().ok()?;
-    Offset::UTC.to_timestamp(at).ok()
+    // `10` alone would be ten o'clock, and is more likely a duration that lacks its unit.
+    let time: civil::Time = text.parse().ok().filter(|_| text.contains(':'))?;
+    let now = Timestamp::from_nanosecond(now.0.into()).ok()?;
+    let today = Offset::UTC.to_datetime(now).date();
+    let at = Offset::UTC.to_timestamp(today.to_datetime(time)).ok()?;
+    // The evening before, for whoever asks after midnight.
+    if at > now {
+        at.checked_sub(Span::new().hours(24)).ok()
+    } else {
+        Some(at)
+    }
 }
 
 #[cfg(test)]
@@ -167,6 +166,14 @@ mod tests {
             assert_eq!(parse(text, NOON), Ok(NOON), "{text}");
         }
         assert_eq!(parse("2026-11-22", NOON), Ok(Time(NOON.0 - 12 * HOUR_NS)));
+        // Of another day.
+        for text in [
+            "2026-11-20 12:00",
+            "2026-11-20T12:00",
+            "2026-11-20 12:00:00",
+        ] {
+            assert_eq!(parse(text, NOON), Ok(Time(NOON.0 - 48 * HOUR_NS)), "{text}");
+        }
     }
 
     #[test]
@@ -180,6 +187,7 @@ mod tests {
             "",
             "tomorrow",
             "yesterday 25:00",
+            "today 2026-11-22 02:00",
             "today noon",
             "1h ago",
             "10",
