@@ -13,6 +13,7 @@ mod readme;
 mod replay;
 mod show;
 mod strict;
+mod tour;
 mod tree;
 
 use std::ffi::OsStr;

@@ -26,8 +26,8 @@ fn commands(section: &str) -> Vec<&'static str> {
     commands
 }
 
-/// Runs a line of the README as a shell would, with this `systrail`.
-fn run(line: &str, directory: &Path) -> Output {
+/// Runs a line of a document as a shell would, with this `systrail`.
+pub(super) fn run(line: &str, directory: &Path) -> Output {
     let program = Path::new(env!("CARGO_BIN_EXE_systrail"));
     let path = std::env::var("PATH").unwrap();
     let line = line
