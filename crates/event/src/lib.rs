@@ -40,7 +40,7 @@ pub mod wire;
 pub use extension::Extension;
 pub use key::ProcessKey;
 pub use kind::{ByKind, Kind, Kinds, Subject};
-pub use place::{Place, Scope};
+pub use place::{Place, Scope, Stamp};
 
 use wire::{Invalid, Reader, Writer};
 
@@ -110,6 +110,8 @@ impl Flags {
     /// The process is replacing its program: the image is the new one's, whose exec is told later
     /// (Linux).
     pub const EXECUTING: Self = Self(1 << 28);
+    /// The image path has a [`Stamp`] before its [`Place`] (Linux).
+    pub const STAMPED: Self = Self(1 << 29);
 
     /// Whether every flag of `other` is set in `self`.
     #[inline]

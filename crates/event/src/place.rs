@@ -1,7 +1,8 @@
 //! Where a path leads to: which file that is, and in whose tree the path is told.
 //!
 //! One name is two files in two mount namespaces, and one file has two names under two roots. A text
-//! with a place at its end ([`Flags::PLACED`](crate::Flags::PLACED)) says which it is.
+//! with a place at its end ([`Flags::PLACED`](crate::Flags::PLACED)) says which it is. A file may also be
+//! written anew and stay the same file; a [`Stamp`] tells the one from the other.
 
 use crate::wire::{Invalid, Reader, Writer};
 
@@ -96,5 +97,47 @@ impl Place {
             mount_namespace: reader.u32()?,
         };
         Ok((path, place))
+    }
+}
+
+/// The state of a file: what of two states with the same stamp differs, the file system did not tell apart
+/// either. It stands before the place of an image path that has one
+/// ([`Flags::STAMPED`](crate::Flags::STAMPED)).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Stamp {
+    /// When its content, owner or permissions were changed last, in nanoseconds since the Unix epoch.
+    pub change_time_ns: i64,
+    /// Its bytes.
+    pub size: u64,
+}
+
+impl Stamp {
+    /// Bytes before a place.
+    pub const SIZE: usize = 16;
+
+    /// Writes it.
+    #[inline(always)]
+    pub fn write(&self, writer: &mut Writer<'_>) {
+        writer.u64(self.change_time_ns.cast_unsigned());
+        writer.u64(self.size);
+    }
+
+    /// The bytes of a path before its stamp, and the stamp. What follows, a place, is split off already.
+    ///
+    /// # Errors
+    /// When the text is too short to have one.
+    pub fn split(text: &[u8]) -> Result<(&[u8], Self), Invalid> {
+        let too_short = Invalid::Short {
+            needed: Self::SIZE,
+            left: text.len(),
+        };
+        let path_size = text.len().checked_sub(Self::SIZE).ok_or(too_short)?;
+        let (path, stamp) = text.split_at_checked(path_size).ok_or(too_short)?;
+        let mut reader = Reader::new(stamp);
+        let stamp = Self {
+            change_time_ns: reader.u64()?.cast_signed(),
+            size: reader.u64()?,
+        };
+        Ok((path, stamp))
     }
 }

@@ -6,7 +6,7 @@
 
 use std::path::PathBuf;
 
-use event::{Event, Flags, Header, Kind, Place, Scope, image, loss, process, thread};
+use event::{Event, Flags, Header, Kind, Place, Scope, Stamp, image, loss, process, thread};
 
 struct Case {
     name: &'static str,
@@ -89,7 +89,7 @@ fn cases() -> Vec<Case> {
     cases
 }
 
-fn images() -> [(&'static str, Event<'static>); 3] {
+fn images() -> [(&'static str, Event<'static>); 4] {
     let load = image::Load {
         image_base: 0x6867_6665_6463_6261,
         image_size: 0x7877_7675_7473_7271,
@@ -100,6 +100,11 @@ fn images() -> [(&'static str, Event<'static>); 3] {
             b"x.so\0lib\0\x01\0\0\0\x03\x02\x10\0\x18\x17\x16\x15\x14\x13\x12\x11\x24\x23\x22\x21",
         ..load
     };
+    let stamped = image::Load {
+        image: b"x.so\0lib\0\x38\x37\x36\x35\x34\x33\x32\xb1\x48\x47\x46\x45\x44\x43\x42\x41\
+            \x01\0\0\0\x03\x02\x10\0\x18\x17\x16\x15\x14\x13\x12\x11\x24\x23\x22\x21",
+        ..load
+    };
     let unload = image::Unload {
         image_base: load.image_base,
         image_size: load.image_size,
@@ -108,6 +113,7 @@ fn images() -> [(&'static str, Event<'static>); 3] {
     [
         ("image_load", Event::ImageLoad(load)),
         ("image_load_placed", Event::ImageLoad(placed)),
+        ("image_load_stamped", Event::ImageLoad(stamped)),
         ("image_unload", Event::ImageUnload(unload)),
     ]
 }
@@ -172,6 +178,28 @@ fn a_place_is_read_as_it_was_written() {
     place.write(&mut writer);
     assert_eq!(writer.finish(), load.image.strip_prefix(path));
     assert!(Place::split(&bytes[1..]).is_err());
+}
+
+#[test]
+fn a_stamp_is_read_as_it_was_written() {
+    let golden = std::fs::read(path("image_load_stamped")).unwrap();
+    let Event::ImageLoad(load) = event::read(&golden).unwrap().event else {
+        panic!("not a load");
+    };
+    let (stamped, place) = Place::split(load.image).unwrap();
+    assert_eq!(place.inode, 0x1112_1314_1516_1718);
+    let (path, stamp) = Stamp::split(stamped).unwrap();
+    assert_eq!(path, b"x.so\0lib\0");
+    let expected = Stamp {
+        change_time_ns: 0xb132_3334_3536_3738_u64.cast_signed(),
+        size: 0x4142_4344_4546_4748,
+    };
+    assert_eq!(stamp, expected);
+    let mut bytes = [0; Stamp::SIZE];
+    let mut writer = event::wire::Writer::new(&mut bytes);
+    stamp.write(&mut writer);
+    assert_eq!(writer.finish(), stamped.strip_prefix(path));
+    assert!(Stamp::split(&bytes[1..]).is_err());
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use event::{Flags, Place, Scope};
+use event::{Flags, Place, Scope, Stamp};
 use foldhash::HashMap;
 
 use super::device_path::DevicePaths;
@@ -41,6 +41,13 @@ pub fn split(bytes: &[u8], flags: Flags) -> (&[u8], Place) {
     let is_placed = flags.contains(Flags::PLACED);
     let placed = is_placed.then(|| Place::split(bytes).ok()).flatten();
     placed.unwrap_or_else(|| (bytes, Place::default()))
+}
+
+/// The same of the bytes before a place, and a stamp.
+fn split_stamp(bytes: &[u8], flags: Flags) -> (&[u8], Option<Stamp>) {
+    let is_stamped = flags.contains(Flags::PLACED.with(Flags::STAMPED));
+    let split = is_stamped.then(|| Stamp::split(bytes).ok()).flatten();
+    split.map_or((bytes, None), |(path, stamp)| (path, Some(stamp)))
 }
 
 /// A path as the trail tells it, with what it leads to.
@@ -90,6 +97,7 @@ impl ImagePaths {
     /// The path these bytes stand for, not remembered.
     pub fn read(&mut self, bytes: &[u8], flags: Flags) -> ImagePath {
         let (bytes, place) = split(bytes, flags);
+        let (bytes, _stamp) = split_stamp(bytes, flags);
         let text = if flags.contains(Flags::IMAGE_UNAVAILABLE) {
             None
         } else if flags.contains(Flags::UTF_16) {
@@ -194,6 +202,28 @@ mod tests {
             ..ImagePath::default()
         };
         assert_eq!(plain, nothing);
+    }
+
+    /// One file written anew is told by the same path.
+    #[test]
+    fn a_stamp_is_no_part_of_a_path() {
+        let mut paths = ImagePaths::new(8, Volumes::default);
+        let flags = Flags::LEAF_FIRST.with(Flags::PLACED).with(Flags::STAMPED);
+        let place = Place {
+            inode: 7,
+            ..Place::default()
+        };
+        for size in [1, 2] {
+            let stamp = Stamp {
+                change_time_ns: 5,
+                size,
+            };
+            let mut bytes = [0; Stamp::SIZE];
+            stamp.write(&mut event::wire::Writer::new(&mut bytes));
+            let stamped = [&b"sh\0bin\0"[..], &bytes].concat();
+            let path = paths.path(&placed(&stamped, place), flags);
+            assert_eq!((path.text, path.inode), (Some("/bin/sh".into()), Some(7)));
+        }
     }
 
     /// A path that was cut, and one on a mount that is attached nowhere, were told as if they began
