@@ -463,6 +463,7 @@ impl Config {
         sensor::Settings {
             threads: self.events.contains(Kind::THREAD_START),
             images: self.events.contains(Kind::IMAGE_LOAD),
+            stamps: false,
             environment: self.environment.clone(),
             process_buffer_size: size(self.limits.process_buffer_size),
             event_buffer_size: size(self.limits.event_buffer_size),

@@ -86,6 +86,8 @@ pub struct Settings {
     pub threads: bool,
     /// Whether to observe image loads.
     pub images: bool,
+    /// Whether to tell the states of image files (Linux, eBPF).
+    pub stamps: bool,
     /// Which variables of the environment to tell.
     pub environment: Names,
     /// Bytes of the kernel buffer for process events; a power of two and whole pages.

@@ -36,7 +36,7 @@ pub(crate) fn load(
     scratch: u32,
 ) -> Option<&'static [u8]> {
     let mut record = Record::new(maps::scratch(scratch)?, image::Load::FIXED_SIZE);
-    let path = record.append_path(path);
+    let path = record.append_image(path);
     header.kind = Kind::IMAGE_LOAD;
     header.flags = header.flags.with(path.flags);
     let load = image::Load {

@@ -74,6 +74,8 @@ parameters! {
     ENVIRONMENT_IS_ASKED = "environment_is_asked";
     /// What leads each name of a variable to a place of its own.
     ENVIRONMENT_MULTIPLIER = "environment_multiplier";
+    /// 1 while the states of image files are wanted, where this kernel has the fields for it.
+    IMAGES_ARE_STAMPED = "images_are_stamped";
     /// The inode of the host's mount namespace, which is the agent's; 0 where it is not known.
     HOST_MOUNT_NAMESPACE = "host_mount_namespace";
 
@@ -99,8 +101,13 @@ parameters! {
     FILE_PATH = "file.f_path";
     FS_PWD = "fs_struct.pwd";
     FS_ROOT = "fs_struct.root";
+    /// Whatever the kernel calls it.
+    INODE_CTIME_NSEC = "inode.i_ctime_nsec";
+    /// The same.
+    INODE_CTIME_SEC = "inode.i_ctime_sec";
     INODE_NUMBER = "inode.i_ino";
     INODE_SB = "inode.i_sb";
+    INODE_SIZE = "inode.i_size";
     KERNFS_NODE_ID = "kernfs_node.id";
     MM_ARG_END = "mm_struct.arg_end";
     MM_ARG_START = "mm_struct.arg_start";

@@ -121,7 +121,7 @@ fn exec(task: Task, program: Program, ring: Ring, turn: Turn) -> Option<&'static
     let mut header = header(task, ring.lost());
     let mut record = Record::new(maps::exec_scratch(turn)?, process::Exec::FIXED_SIZE);
     let image = match program.file() {
-        Some(file) => record.append_path(file.path()),
+        Some(file) => record.append_image(file.path()),
         None => Text::image_unavailable(),
     };
     let arguments = match task.arguments() {

@@ -2,10 +2,12 @@
 
 use event::process::{Context, Setting, Users};
 use event::wire::Writer;
-use event::{Flags, HEADER_SIZE, Header, Place};
+use event::{Flags, HEADER_SIZE, Header, Place, Stamp};
 
 use crate::context::ExecContext;
-use crate::kernel::{self, KernelText, Names, Path, Shared, Steps, Task, Variables, Way, repeat};
+use crate::kernel::{
+    self, IMAGES_ARE_STAMPED, KernelText, Names, Path, Shared, Steps, Task, Variables, Way, repeat,
+};
 use crate::maps::{ARGUMENTS_SIZE_LEAST, Ring};
 
 /// The most bytes of one path, and its components: more is cut. The kernel takes no longer path
@@ -177,9 +179,20 @@ impl<const N: usize> Record<N> {
         self.scratch.end.store(self.end().wrapping_add(size) as u64);
     }
 
+    /// Appends the path of an image, leaf first, its stamp where that is wanted, and its place.
+    #[inline(always)]
+    pub(crate) fn append_image(&mut self, path: Path) -> Text {
+        self.append(path, IMAGES_ARE_STAMPED.value() != 0)
+    }
+
     /// Appends a path, leaf first, and its place.
     #[inline(always)]
     pub(crate) fn append_path(&mut self, path: Path) -> Text {
+        self.append(path, false)
+    }
+
+    #[inline(always)]
+    fn append(&mut self, path: Path, is_stamped: bool) -> Text {
         if !path.is_some() {
             return Text::image_unavailable();
         }
@@ -200,6 +213,10 @@ impl<const N: usize> Record<N> {
         } else {
             (place.scope, place.mount_namespace) = self.scratch.way.end();
         }
+        if is_stamped {
+            self.append_stamp(path.stamp());
+            flags = flags.with(Flags::STAMPED);
+        }
         self.append_place(place);
         Text {
             size: self.end().wrapping_sub(begin) as u32,
@@ -219,6 +236,15 @@ impl<const N: usize> Record<N> {
                 limit,
             },
         );
+    }
+
+    #[inline(always)]
+    fn append_stamp(&mut self, stamp: Stamp) {
+        if let Some(room) = self.room::<{ Stamp::SIZE }>(Stamp::SIZE) {
+            let mut writer = Writer::new(room);
+            stamp.write(&mut writer);
+            self.grow(Stamp::SIZE);
+        }
     }
 
     #[inline(always)]

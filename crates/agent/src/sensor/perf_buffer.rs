@@ -80,6 +80,7 @@ fn executed(
         Flags::LEAF_FIRST,
         Flags::IMAGE_TRUNCATED,
         Flags::IMAGE_DELETED,
+        Flags::STAMPED,
     ];
     let is_unknown = flags.contains(Flags::IMAGE_UNAVAILABLE)
         || Place::split(image).is_ok_and(|(_, place)| place.scope == Scope::UNKNOWN);
@@ -464,6 +465,44 @@ mod tests {
         for broken in ["", "x", "3-1", "0-99999999", "1,,2"] {
             assert_eq!(parse_cpu_list(broken), None, "{broken:?}");
         }
+    }
+
+    /// A path that was taken from an exec had the stamp of its file among its directories.
+    #[test]
+    fn the_path_of_an_exec_is_taken_with_its_stamp() {
+        let place = Place {
+            device: 9,
+            inode: 7,
+            ..Place::default()
+        };
+        let mut bytes = [0; event::Stamp::SIZE + Place::SIZE];
+        let mut writer = event::wire::Writer::new(&mut bytes);
+        event::Stamp::default().write(&mut writer);
+        place.write(&mut writer);
+        let image = [&b"x\0"[..], &bytes].concat();
+        let flags = Flags::LEAF_FIRST.with(Flags::PLACED).with(Flags::STAMPED);
+        let header = Header {
+            process_id: 5,
+            flags,
+            ..Header::default()
+        };
+        let exec = event::process::Exec {
+            image: &image,
+            ..event::process::Exec::default()
+        };
+        let mut batch = Batch::default();
+        assert!(batch.write(header, &Event::ProcessExec(exec)));
+        let mapping = Mapping {
+            process_id: 5,
+            thread_id: 5,
+            address: 0,
+            size: 1,
+            device: 9,
+            inode: 7,
+            name: b"",
+        };
+        let found = executed(&batch, &mapping, Flags::IMAGE_UNAVAILABLE, b"");
+        assert_eq!(found, Some((flags, image)));
     }
 
     #[test]

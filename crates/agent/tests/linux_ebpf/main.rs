@@ -8,13 +8,13 @@ use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::Write as _;
 use std::os::fd::AsRawFd as _;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Command, Output, Stdio};
 
 use event::loss::Reason;
 use event::process::Usage;
-use event::{Event, Extension, Flags, Kind};
+use event::{Event, Extension, Flags, Header, Kind, Place, Stamp};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 
 use recording::{Recorded, is_root, path, record, record_unread, record_with, settings};
@@ -437,6 +437,53 @@ fn arguments_are_whole_up_to_32_kib_and_cut_beyond() {
             exec.command_line.len()
         );
     }
+}
+
+/// The time and the size of a file tell whether it is as it was when it was executed.
+#[test]
+fn an_image_is_stamped_where_that_is_asked_for() {
+    if !is_root() {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let copy = directory.path().join("copy");
+    std::fs::copy("/bin/true", &copy).unwrap();
+    let expected = std::fs::metadata(&copy).unwrap();
+    let change_time_ns = expected.ctime() * 1_000_000_000 + expected.ctime_nsec();
+    let expected = Stamp {
+        change_time_ns,
+        size: expected.size(),
+    };
+    let settings = systrail::sensor::Settings {
+        stamps: true,
+        ..settings()
+    };
+    let (recorded, id) = record(&settings, || {
+        let mut child = Command::new(&copy).spawn().unwrap();
+        assert!(child.wait().unwrap().success());
+        child.id()
+    });
+    let (header, exec) = recorded.exec(id);
+    let loads = recorded.of_kind(id, Kind::IMAGE_LOAD);
+    let images = loads.iter().map(|(header, event)| match event {
+        Event::ImageLoad(load) => (*header, load.image),
+        other => panic!("a load expected, not {other:?}"),
+    });
+    // The first that is mapped is the program; what perf events tell has no stamp.
+    let of_programs = |header: &Header| header.flags.contains(Flags::LEAF_FIRST);
+    let mapped = images.take(1).filter(|(header, _)| of_programs(header));
+    for (header, image) in mapped.chain([(header, exec.image)]) {
+        assert!(header.flags.contains(Flags::STAMPED));
+        let (stamped, _) = Place::split(image).unwrap();
+        let (path, stamp) = Stamp::split(stamped).unwrap();
+        assert_eq!(path.split(|byte| *byte == 0).next(), Some(&b"copy"[..]));
+        assert_eq!(stamp, expected);
+    }
+    let existing = recorded.all().filter(|(header, event)| {
+        let is_load = matches!(event, Event::ImageLoad(_));
+        is_load && header.flags.contains(Flags::EXISTING.with(Flags::STAMPED))
+    });
+    assert!(existing.count() > 0);
 }
 
 #[test]

@@ -26,6 +26,7 @@ pub(crate) fn settings() -> Settings {
     Settings {
         threads: true,
         images: true,
+        stamps: false,
         environment: systrail::environment::Names::usual(),
         process_buffer_size: 4 << 20,
         event_buffer_size: 8 << 20,

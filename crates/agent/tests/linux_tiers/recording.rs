@@ -21,6 +21,7 @@ pub(crate) fn settings(threads: bool, images: bool) -> (Settings, Waker) {
     let settings = Settings {
         threads,
         images,
+        stamps: false,
         environment: systrail::environment::Names::usual(),
         process_buffer_size: 1 << 20,
         event_buffer_size: 8 << 20,

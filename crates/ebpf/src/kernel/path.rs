@@ -2,13 +2,14 @@
 
 use core::ptr::from_ref;
 
-use event::Scope;
+use event::{Scope, Stamp};
 
 use super::{
     DENTRY_HASH_PPREV, DENTRY_INODE, DENTRY_NAME, DENTRY_PARENT, DENTRY_SB, HOST_MOUNT_NAMESPACE,
-    INODE_NUMBER, INODE_SB, KernelText, MNT_NAMESPACE_INUM, MOUNT_MNT, MOUNT_MOUNTPOINT,
-    MOUNT_NAMESPACE, MOUNT_PARENT, Pointer, SUPER_BLOCK_DEVICE, Shared, VFSMOUNT_ROOT, VFSMOUNT_SB,
-    field, opaque, probe, probe_if, probe_into,
+    INODE_CTIME_NSEC, INODE_CTIME_SEC, INODE_NUMBER, INODE_SB, INODE_SIZE, KernelText,
+    MNT_NAMESPACE_INUM, MOUNT_MNT, MOUNT_MOUNTPOINT, MOUNT_NAMESPACE, MOUNT_PARENT, Pointer,
+    SUPER_BLOCK_DEVICE, Shared, VFSMOUNT_ROOT, VFSMOUNT_SB, field, opaque, probe, probe_if,
+    probe_into,
 };
 
 /// A place in a mount: the kernel's `struct path`, copied.
@@ -52,6 +53,27 @@ impl Path {
             probe(super_block, SUPER_BLOCK_DEVICE),
             probe(inode, INODE_NUMBER),
         )
+    }
+}
+
+impl Path {
+    /// `I_CTIME_QUERIED` (Linux 6.13): somebody has asked for the time. It is no part of it.
+    const CTIME_FLAGS: u32 = 1 << 31;
+    const SECOND_NS: i64 = 1_000_000_000;
+
+    /// The state of the file there.
+    #[inline(always)]
+    pub(crate) fn stamp(self) -> Stamp {
+        let inode: Pointer = probe(self.dentry, DENTRY_INODE);
+        let seconds: i64 = probe(inode, INODE_CTIME_SEC);
+        let nanoseconds: u32 = probe(inode, INODE_CTIME_NSEC);
+        let nanoseconds = i64::from(nanoseconds & !Self::CTIME_FLAGS);
+        Stamp {
+            change_time_ns: seconds
+                .wrapping_mul(Self::SECOND_NS)
+                .wrapping_add(nanoseconds),
+            size: probe(inode, INODE_SIZE),
+        }
     }
 }
 

@@ -99,6 +99,26 @@ const TERMINAL_FIELDS: [&str; 5] = [
     "tty_struct.driver",
     "tty_struct.index",
 ];
+/// The state of a file, each field by the names it had: of Linux 6.11, of 6.6, and before.
+const STAMP_FIELDS: [(&str, [&str; 3]); 3] = [
+    (
+        "inode.i_ctime_sec",
+        [
+            "inode.i_ctime_sec",
+            "inode.__i_ctime.tv_sec",
+            "inode.i_ctime.tv_sec",
+        ],
+    ),
+    (
+        "inode.i_ctime_nsec",
+        [
+            "inode.i_ctime_nsec",
+            "inode.__i_ctime.tv_nsec",
+            "inode.i_ctime.tv_nsec",
+        ],
+    ),
+    ("inode.i_size", ["inode.i_size"; 3]),
+];
 /// What they are told of a field that is not there, or not of use.
 const NOWHERE: u64 = u64::MAX;
 /// A field that not every kernel has: 0 stands for none, and it is never the first.
@@ -112,6 +132,16 @@ const HEAD_FIELDS: [&str; 4] = [
     "mount.mnt_parent",
 ];
 const HEAD_SIZE: u64 = 64;
+
+/// The offsets of the fields that tell the state of a file; `None` where one of them is not there.
+pub(super) fn stamp_offsets(types: &Types<'_>) -> Option<[(&'static str, u64); 3]> {
+    let mut offsets = [("", 0); 3];
+    for (slot, (field, names)) in offsets.iter_mut().zip(STAMP_FIELDS) {
+        let offset = names.into_iter().find_map(|name| types.offset(name))?;
+        *slot = (field, offset);
+    }
+    Some(offsets)
+}
 
 /// The offset of each field, by its name.
 pub(super) fn offsets(types: &Types<'_>) -> Result<Vec<(&'static str, u64)>, Error> {

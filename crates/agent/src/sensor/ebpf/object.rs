@@ -357,6 +357,10 @@ fn parameters(
         ),
     ];
     parameters.extend(fields::offsets(types)?);
+    if let Some(offsets) = fields::stamp_offsets(types).filter(|_| settings.stamps) {
+        parameters.push(("images_are_stamped", 1));
+        parameters.extend(offsets);
+    }
     Ok(parameters)
 }
 
