@@ -39,7 +39,7 @@ fields! {
 fields! {
     /// Of an image load.
     #[derive(Clone, Debug, Default, PartialEq)]
-    pub struct ImageDetails {
+    pub struct LoadDetails {
         /// what is known of the file
         file: ImageFile => Group in Apart since 3;
         /// Windows: the file has a signature

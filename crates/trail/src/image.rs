@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::schema::fields;
-use crate::{ImageDetails, Text};
+use crate::{LoadDetails, Text};
 
 fields! {
     /// A file was mapped executable.
@@ -37,7 +37,7 @@ fields! {
         /// it was there before the sensor; part of the snapshot a run begins with
         existing: bool => Truth in Shared since 1;
         /// what few sensors know of it
-        details: Option<Box<ImageDetails>> => MaybeGroup in Apart since 3;
+        details: Option<Box<LoadDetails>> => MaybeGroup in Apart since 3;
     }
 }
 

@@ -43,7 +43,7 @@ use schema::{Declared as _, Field, Type, field, fields};
 use visit::Visitor;
 
 pub use body::Body;
-pub use details::{ImageDetails, ImageFile, ProgramFile, StartDetails, ThreadDetails};
+pub use details::{ImageFile, LoadDetails, ProgramFile, StartDetails, ThreadDetails};
 pub use detection::Detection;
 pub use further::Further;
 pub use image::{ImageLoad, ImageUnload};

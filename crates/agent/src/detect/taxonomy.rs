@@ -10,9 +10,8 @@ use rsigma_eval::EventValue;
 
 use crate::trail::schema::Field;
 use crate::trail::{
-    Body, Event, ImageDetails, ImageFile, ImageLoad, Parent, ProcessExec, ProcessExit,
-    ProcessStart, Program, ProgramFile, Setting, StartDetails, Text, ThreadDetails, ThreadStart,
-    UserId,
+    Body, Event, ImageFile, ImageLoad, LoadDetails, Parent, ProcessExec, ProcessExit, ProcessStart,
+    Program, ProgramFile, Setting, StartDetails, Text, ThreadDetails, ThreadStart, UserId,
 };
 
 /// The system a log is from.
@@ -358,16 +357,16 @@ const IMPHASH: Column = column!("Imphash", [ImageFile::imphash], |event| {
     plain(image_file(event)?.imphash.as_deref())
 });
 /// A text there, and no truth.
-const SIGNED: Column = column!("Signed", [ImageDetails::signed], |event| {
+const SIGNED: Column = column!("Signed", [LoadDetails::signed], |event| {
     let is_signed = load(event)?.details.as_ref()?.signed?;
     plain(Some(if is_signed { "true" } else { "false" }))
 });
-const SIGNATURE: Column = column!("Signature", [ImageDetails::signer], |event| {
+const SIGNATURE: Column = column!("Signature", [LoadDetails::signer], |event| {
     text(load(event)?.details.as_ref()?.signer.as_ref())
 });
 const SIGNATURE_STATUS: Column = column!(
     "SignatureStatus",
-    [ImageDetails::signature_status],
+    [LoadDetails::signature_status],
     |event| text(load(event)?.details.as_ref()?.signature_status.as_ref())
 );
 

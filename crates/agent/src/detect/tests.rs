@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use super::taxonomy::SOURCES;
 use super::{Detector, Level, RuleSet};
 use crate::trail::{
-    Body, Detection, Event, Further, ImageDetails, ImageLoad, Origin, ProcessExec, ProcessStart,
+    Body, Detection, Event, Further, ImageLoad, LoadDetails, Origin, ProcessExec, ProcessStart,
     Program, ProgramFile, SensorStart, StartDetails, Text, Time, UserId,
 };
 
@@ -78,7 +78,7 @@ fn with_file(file: ProgramFile) -> Event {
     event
 }
 
-fn load(image: &str, details: ImageDetails) -> Event {
+fn load(image: &str, details: LoadDetails) -> Event {
     event_of(ImageLoad {
         process_image: Some("C:\\Windows\\explorer.exe".into()),
         image: Some(image.into()),

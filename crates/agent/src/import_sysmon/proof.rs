@@ -9,7 +9,7 @@ use sysmon::{Condition, Configuration, EventKind, Item};
 use super::fields::field_of;
 use crate::rules::{Rules, Runs, Told};
 use crate::trail::{
-    Body, ImageDetails, ImageFile, ImageLoad, Parent, ProcessExit, ProcessStart, Program,
+    Body, ImageFile, ImageLoad, LoadDetails, Parent, ProcessExit, ProcessStart, Program,
     ProgramFile, Setting, StartDetails, Text, ThreadDetails, ThreadStart,
 };
 
@@ -237,7 +237,7 @@ impl Own<'_> {
             image: self.text("loaded_image"),
             process_image,
             kernel_image: self.kind == EventKind::DriverLoad,
-            details: Some(Box::new(ImageDetails {
+            details: Some(Box::new(LoadDetails {
                 file: ImageFile {
                     original_file_name: self.text("original_file_name"),
                     description: self.text("description"),

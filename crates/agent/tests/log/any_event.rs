@@ -9,7 +9,7 @@ use proptest::option;
 use proptest::prelude::*;
 use systrail::account::{Account, Count, Counts, QueuePeak, SinkCount};
 use systrail::trail::{
-    Body, Detection, Event, Further, ImageDetails, ImageFile, ImageLoad, ImageUnload, KeptBy, Lost,
+    Body, Detection, Event, Further, ImageFile, ImageLoad, ImageUnload, KeptBy, LoadDetails, Lost,
     Origin, Parent, ProcessExec, ProcessExit, ProcessStart, Program, ProgramFile, SensorStart,
     SensorStop, Setting, StartDetails, Text, ThreadDetails, ThreadExit, ThreadStart, Time, Usage,
     UserId, Whence,
@@ -250,8 +250,8 @@ fn full_thread_details() -> ThreadDetails {
     }
 }
 
-fn full_image_details() -> ImageDetails {
-    ImageDetails {
+fn full_image_details() -> LoadDetails {
+    LoadDetails {
         file: full_file!(ImageFile),
         signed: Some(true),
         signer: Some(Text::from_bytes(b"Caf\xe9 Ltd")),
@@ -664,10 +664,10 @@ fn thread_details() -> impl Strategy<Value = ThreadDetails> {
     })
 }
 
-fn image_details() -> impl Strategy<Value = ImageDetails> {
+fn image_details() -> impl Strategy<Value = LoadDetails> {
     let texts = (option::of(text()), option::of(text()));
     (texts, any::<Option<bool>>(), any_file!(ImageFile)).prop_map(|(texts, signed, file)| {
-        ImageDetails {
+        LoadDetails {
             file,
             signed,
             signer: texts.0,

@@ -12,19 +12,19 @@ use super::{
     start_of, windows, with_file,
 };
 use crate::trail::{
-    Body, Event, ImageDetails, ImageFile, Parent, ProcessExec, ProcessExit, Program, ProgramFile,
+    Body, Event, ImageFile, LoadDetails, Parent, ProcessExec, ProcessExit, Program, ProgramFile,
     Text, ThreadDetails, ThreadStart, UserId,
 };
 
 // Row 15: a load of ole32.dll is no event of a process called so.
 #[test]
 fn image_is_the_process_and_what_it_loads_is_image_loaded() {
-    let ole = load("C:\\Windows\\System32\\ole32.dll", ImageDetails::default());
+    let ole = load("C:\\Windows\\System32\\ole32.dll", LoadDetails::default());
     let of = |lines: &str| matches(&rule("windows", "image_load", lines), &ole);
     assert!(!of("Image|endswith: '\\ole32.dll'"));
     assert!(of("ImageLoaded|endswith: '\\ole32.dll'"));
     assert!(of("Image|endswith: '\\explorer.exe'"));
-    let mut driver = load("C:\\Windows\\a.sys", ImageDetails::default());
+    let mut driver = load("C:\\Windows\\a.sys", LoadDetails::default());
     if let Body::ImageLoad(load) = &mut driver.body {
         load.kernel_image = true;
     }
@@ -88,10 +88,10 @@ fn values_have_the_shape_that_rules_ask_for() {
     assert!(!of("IntegrityLevel: System"));
     assert!(of("Hashes|contains: 'IMPHASH=DE'") && of("Hashes: 'MD5=0A,SHA256=BC,IMPHASH=DE'"));
     assert!(of("Imphash: DE"));
-    let details = ImageDetails {
+    let details = LoadDetails {
         signed: Some(false),
         file: ImageFile::default(),
-        ..ImageDetails::default()
+        ..LoadDetails::default()
     };
     let unsigned = load("C:\\a.dll", details);
     for value in ["'false'", "false"] {

@@ -3,7 +3,7 @@
 use super::convert::{Context, Converted, integrity_level, run_time};
 use super::data::Data;
 use crate::trail::{
-    Body, ImageDetails, ImageFile, ImageLoad, Parent, ProcessExit, ProcessStart, Program,
+    Body, ImageFile, ImageLoad, LoadDetails, Parent, ProcessExit, ProcessStart, Program,
     ProgramFile, Setting, StartDetails, ThreadDetails, ThreadStart,
 };
 
@@ -86,7 +86,7 @@ fn loaded(context: &mut Context<'_>, kernel_image: bool) -> Body {
         image: context.unknown("image", data.text("ImageLoaded").cloned()),
         process_image: data.text("Image").cloned(),
         kernel_image,
-        details: Some(Box::new(ImageDetails {
+        details: Some(Box::new(LoadDetails {
             file: image_file(data),
             signed: data.truth("Signed"),
             signer: data.text("Signature").cloned(),
