@@ -319,6 +319,7 @@ impl Enricher {
             parent: self.parent_now(parent, header, &mut notes),
             setting: self.setting(header, extension, &mut notes),
             session_id,
+            details: None,
         };
         if !user {
             notes.lacks("session_id", missing::UNAVAILABLE);

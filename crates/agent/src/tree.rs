@@ -19,7 +19,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use event::{ProcessKey, Subject};
+use event::{Kind, ProcessKey, Subject};
 
 pub use self::draw::{Style, draw, heading, state};
 pub use self::forest::{Forest, Visit};
@@ -239,6 +239,8 @@ impl Tree {
         let recording = self.recordings.of(event);
         match event.body.kind().subject() {
             Some(Subject::Recording | Subject::Detection) | None => {}
+            // It is of a file, and the process that used it may have ended long ago.
+            _ if event.body.kind() == Kind::IMAGE_DETAILS => {}
             Some(Subject::Process | Subject::Thread | Subject::Image) => {
                 if let Body::ProcessStart(start) = &event.body {
                     self.add_parent(start, event, recording)?;

@@ -105,6 +105,8 @@ kinds! {
         IMAGE_UNLOAD = 33, "image_unload", Image;
     }
     told {
+        /// The file of an image was read.
+        IMAGE_DETAILS = 40, "image_details", Image;
         /// A rule matched an event.
         DETECTION = 224, "detection", Detection;
         /// Events were lost.

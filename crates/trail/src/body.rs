@@ -5,8 +5,8 @@ use event::Kind;
 use crate::schema::{Declared as _, Field, fields_of};
 use crate::visit::{Form as _, MaybeGroup, Source, Visitor};
 use crate::{
-    Detection, ImageLoad, ImageUnload, Lost, ProcessExec, ProcessExit, ProcessStart, SensorStart,
-    SensorStop, ThreadExit, ThreadStart,
+    Detection, ImageDetails, ImageLoad, ImageUnload, Lost, ProcessExec, ProcessExit, ProcessStart,
+    SensorStart, SensorStop, ThreadExit, ThreadStart,
 };
 
 /// The body of each kind; the large ones are boxed, since threads and images come by the million.
@@ -74,6 +74,7 @@ bodies! {
     THREAD_EXIT => ThreadExit(ThreadExit);
     IMAGE_LOAD => ImageLoad(ImageLoad);
     IMAGE_UNLOAD => ImageUnload(ImageUnload);
+    IMAGE_DETAILS => ImageDetails(ImageDetails), boxed;
     DETECTION => Detection(Detection), boxed;
     LOST => Lost(Lost);
     SENSOR_START => SensorStart(SensorStart);
@@ -90,6 +91,7 @@ impl Body {
     pub const fn has_noted(&self) -> bool {
         match self {
             Self::ProcessStart(start) => start.details.is_some(),
+            Self::ProcessExec(exec) => exec.details.is_some(),
             Self::ThreadStart(start) => start.details.is_some(),
             Self::ImageLoad(load) => load.details.is_some(),
             _ => false,
@@ -100,6 +102,7 @@ impl Body {
     pub(crate) fn visit_noted<'e, V: Visitor<'e>>(&'e self, visitor: &mut V) {
         match self {
             Self::ProcessStart(start) => start.details.iter().for_each(|own| own.visit(visitor)),
+            Self::ProcessExec(exec) => exec.details.iter().for_each(|own| own.visit(visitor)),
             Self::ThreadStart(start) => start.details.iter().for_each(|own| own.visit(visitor)),
             Self::ImageLoad(load) => load.details.iter().for_each(|own| own.visit(visitor)),
             _ => {}
@@ -111,6 +114,9 @@ impl Body {
         match self {
             Self::ProcessStart(start) => {
                 start.details = MaybeGroup::read(&ProcessStart::details, source)?;
+            }
+            Self::ProcessExec(exec) => {
+                exec.details = MaybeGroup::read(&ProcessExec::details, source)?;
             }
             Self::ThreadStart(start) => {
                 start.details = MaybeGroup::read(&ThreadStart::details, source)?;

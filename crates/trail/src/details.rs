@@ -26,6 +26,17 @@ fields! {
 }
 
 fields! {
+    /// Of an exec, what is known of the program's file.
+    #[derive(Clone, Debug, Default, PartialEq)]
+    pub struct ExecDetails {
+        /// the SHA-256 of the program's file, in lower case
+        sha256: Option<Arc<str>> => MaybePlainText in Noted since 3, ecs "process.hash.sha256";
+        /// Linux: the build id of the program, as its linker wrote it into the file
+        build_id: Option<Arc<str>> => MaybePlainText in Noted since 3;
+    }
+}
+
+fields! {
     /// Of a thread's start.
     #[derive(Clone, Debug, Default, PartialEq)]
     pub struct ThreadDetails {
@@ -42,6 +53,8 @@ fields! {
     pub struct LoadDetails {
         /// what is known of the file
         file: ImageFile => Group in Apart since 3;
+        /// Linux: the build id of the file, as its linker wrote it there
+        build_id: Option<Arc<str>> => MaybePlainText in Noted since 3;
         /// Windows: the file has a signature
         signed: Option<bool> => MaybeTruth in Noted since 3, ecs "dll.code_signature.exists";
         /// Windows: who signed it

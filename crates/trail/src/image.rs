@@ -1,4 +1,4 @@
-//! Image load and unload.
+//! Image load and unload, and what is known of the file.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -53,5 +53,29 @@ fields! {
         image_size: u64 => Number in Row since 3, ocsf "module.file.size";
         /// it was in the kernel's address space
         kernel_image: bool => Truth in Row since 3;
+    }
+}
+
+fields! {
+    /// What was found in the file of an image (Linux). It completes the events before it that said of
+    /// this file that its hash was `pending`, and is of the process of the first of them.
+    #[derive(Clone, Debug, Default, PartialEq)]
+    pub struct ImageDetails {
+        /// path of the file, as that event has it
+        image: Option<Text> => MaybeSystemText in Row since 3, ecs "file.path", ocsf "module.file.path";
+        /// in whose tree `image` is told, where that is not the host's: as of `image_load`
+        path_scope: Option<Cow<'static, str>> => MaybePlainText in Row since 3;
+        /// the device of the file, `major:minor`
+        device: Option<Arc<str>> => MaybePlainText in Row since 3;
+        /// the inode of the file
+        inode: Option<u64> => MaybeNumber in Row since 3;
+        /// when content, owner or permissions of the file were changed last, in nanoseconds since the Unix epoch: what is said here is of events that are not older
+        change_time_ns: Option<u64> => MaybeNumber in Row since 3;
+        /// bytes of the file
+        file_size: Option<u64> => MaybeNumber in Row since 3, ecs "file.size", ocsf "module.file.size";
+        /// the SHA-256 of the file, in lower case
+        sha256: Option<Arc<str>> => PlainText in Row since 3, ecs "file.hash.sha256";
+        /// its build id, where it has one
+        build_id: Option<Arc<str>> => MaybePlainText in Row since 3;
     }
 }

@@ -43,10 +43,10 @@ use schema::{Declared as _, Field, Type, field, fields};
 use visit::Visitor;
 
 pub use body::Body;
-pub use details::{ImageFile, LoadDetails, ProgramFile, StartDetails, ThreadDetails};
+pub use details::{ExecDetails, ImageFile, LoadDetails, ProgramFile, StartDetails, ThreadDetails};
 pub use detection::Detection;
 pub use further::Further;
-pub use image::{ImageLoad, ImageUnload};
+pub use image::{ImageDetails, ImageLoad, ImageUnload};
 pub use kept_by::KeptBy;
 pub use process::{Parent, ProcessExec, ProcessExit, ProcessStart, Program, Setting, Usage};
 pub use recording::{Lost, SensorStart, SensorStop};
@@ -83,8 +83,18 @@ pub mod missing {
     pub const UNKNOWN: &str = "unknown";
     /// Who knows it did not say in time; a later event may have it.
     pub const UNANSWERED: &str = "unanswered";
-    /// It changed while the snapshot was taken.
+    /// It changed while it was looked at.
     pub const CHANGED: &str = "changed";
+    /// It is being found out: an `image_details` that follows completes the event.
+    pub const PENDING: &str = "pending";
+    /// Too much else is being found out.
+    pub const BUSY: &str = "busy";
+    /// It is larger than what is read.
+    pub const TOO_LARGE: &str = "too_large";
+    /// It is no regular file.
+    pub const NOT_A_FILE: &str = "not_a_file";
+    /// Another machine or a program serves the file system, and might not answer.
+    pub const REMOTE: &str = "remote";
 }
 
 fields! {

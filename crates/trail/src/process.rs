@@ -6,7 +6,7 @@ use std::sync::Arc;
 use event::ProcessKey;
 
 use crate::schema::fields;
-use crate::{StartDetails, Text, UserId};
+use crate::{ExecDetails, StartDetails, Text, UserId};
 
 fields! {
     /// The program a process runs and for whom. Shared, not copied, between the events of a process.
@@ -162,6 +162,8 @@ fields! {
         setting: Setting => Group in Apart since 3;
         /// the session at that moment
         session_id: Option<u32> => Number in Row since 3, ocsf "process.session.uid";
+        /// what few sensors know of it
+        details: Option<Box<ExecDetails>> => MaybeGroup in Apart since 3;
     }
 }
 

@@ -163,6 +163,7 @@ impl Day {
                 parent: parent_runs(&before),
                 setting: self.setting.clone(),
                 session_id: Some(7),
+                details: None,
             })),
         ];
         for _ in 0..self.below(18) + 4 {

@@ -34,11 +34,10 @@ pub(super) fn object(
         }
     }
     if let Some(Value::String(path)) = fields.get("image") {
-        let is_library = matches!(event.body, Body::ImageLoad(_) | Body::ImageUnload(_));
-        let name = if is_library {
-            "dll.name"
-        } else {
-            "process.name"
+        let name = match event.body {
+            Body::ImageLoad(_) | Body::ImageUnload(_) => "dll.name",
+            Body::ImageDetails(_) => "file.name",
+            _ => "process.name",
         };
         set(&mut object, name, file_name(path));
     }
@@ -159,6 +158,7 @@ fn categories(body: &Body) -> Categories {
         Body::ThreadExit(_) => ("process", "end", None),
         Body::ImageLoad(_) => ("library", "start", None),
         Body::ImageUnload(_) => ("library", "end", None),
+        Body::ImageDetails(_) => ("file", "info", None),
         // A kind without a line here says at least what it is about.
         other => match other.kind().subject() {
             Some(Subject::Process | Subject::Thread) => ("process", "change", None),

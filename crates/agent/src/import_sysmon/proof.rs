@@ -246,6 +246,7 @@ impl Own<'_> {
                     file_version: self.text("file_version"),
                     ..ImageFile::default()
                 },
+                build_id: None,
                 signed: self.read("signed", truth),
                 signer: self.text("signer"),
                 signature_status: self.text("signature_status"),

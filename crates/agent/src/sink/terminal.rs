@@ -16,7 +16,8 @@ use super::stream::Out;
 use super::{Sink, Tally};
 use crate::shown::{Row, run_time, time_of_day};
 use crate::trail::{
-    Body, Detection, Event, ImageLoad, ImageUnload, ProcessExit, Program, Text, ThreadStart,
+    Body, Detection, Event, ImageDetails, ImageLoad, ImageUnload, ProcessExit, Program, Text,
+    ThreadStart,
 };
 use event::{Kind, ProcessKey};
 
@@ -170,7 +171,7 @@ fn colour(kind: Kind) -> &'static str {
         Kind::PROCESS_EXEC => "\x1b[1;32m",
         Kind::PROCESS_EXIT => "\x1b[33m",
         Kind::THREAD_START | Kind::THREAD_EXIT => "\x1b[2m",
-        Kind::IMAGE_LOAD | Kind::IMAGE_UNLOAD => "\x1b[36m",
+        Kind::IMAGE_LOAD | Kind::IMAGE_UNLOAD | Kind::IMAGE_DETAILS => "\x1b[36m",
         // White on red: neither must be overlooked.
         Kind::DETECTION | Kind::LOST => "\x1b[1;37;41m",
         _ => "\x1b[1m",
@@ -197,6 +198,7 @@ fn what(row: &mut Row<'_>, body: &Body) {
         Body::ThreadExit(exit) => row.text(&format!("thread {}", exit.thread_id)),
         Body::ImageLoad(load) => image_load(row, load),
         Body::ImageUnload(unload) => image_unload(row, unload),
+        Body::ImageDetails(details) => image_details(row, details),
         Body::Detection(found) => detection(row, found),
         Body::Lost(lost) => row.text(&format!(
             "LOST {} {}: {}",
@@ -281,6 +283,14 @@ fn image_unload(row: &mut Row<'_>, unload: &ImageUnload) {
         row.text("kernel ");
     }
     image(row, unload.image.as_ref(), false);
+}
+
+fn image_details(row: &mut Row<'_>, details: &ImageDetails) {
+    if let Some(sha256) = &details.sha256 {
+        row.text(sha256);
+        row.text("  ");
+    }
+    image(row, details.image.as_ref(), false);
 }
 
 fn detection(row: &mut Row<'_>, detection: &Detection) {

@@ -9,10 +9,10 @@ use proptest::option;
 use proptest::prelude::*;
 use systrail::account::{Account, Count, Counts, QueuePeak, SinkCount};
 use systrail::trail::{
-    Body, Detection, Event, Further, ImageFile, ImageLoad, ImageUnload, KeptBy, LoadDetails, Lost,
-    Origin, Parent, ProcessExec, ProcessExit, ProcessStart, Program, ProgramFile, SensorStart,
-    SensorStop, Setting, StartDetails, Text, ThreadDetails, ThreadExit, ThreadStart, Time, Usage,
-    UserId, Whence,
+    Body, Detection, Event, ExecDetails, Further, ImageDetails, ImageFile, ImageLoad, ImageUnload,
+    KeptBy, LoadDetails, Lost, Origin, Parent, ProcessExec, ProcessExit, ProcessStart, Program,
+    ProgramFile, SensorStart, SensorStop, Setting, StartDetails, Text, ThreadDetails, ThreadExit,
+    ThreadStart, Time, Usage, UserId, Whence,
 };
 
 /// An event of any kind.
@@ -99,6 +99,7 @@ pub(crate) fn full_events() -> Vec<Event> {
             parent: full_parent(),
             setting: full_setting(),
             session_id: Some(9),
+            details: Some(Box::new(full_exec_details())),
         })),
         Body::ProcessExit(ProcessExit {
             exit_code: Some(139),
@@ -139,9 +140,10 @@ pub(crate) fn full_events() -> Vec<Event> {
             signature_level: Some("windows".into()),
             signature_type: Some("embedded".into()),
             existing: true,
-            details: Some(Box::new(full_image_details())),
+            details: Some(Box::new(full_load_details())),
         }),
         full_unload(),
+        full_image_details(),
         full_detection(),
         Body::Lost(Lost {
             lost_kind: Kind::THREAD_START,
@@ -243,6 +245,26 @@ fn full_start_details() -> StartDetails {
     }
 }
 
+fn full_exec_details() -> ExecDetails {
+    ExecDetails {
+        sha256: Some("2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824".into()),
+        build_id: Some("8fa1b4c3".into()),
+    }
+}
+
+fn full_image_details() -> Body {
+    Body::from(ImageDetails {
+        image: Some(Text::from_bytes(b"/lib/caf\xe9.so")),
+        path_scope: Some("mount_namespace".into()),
+        device: Some("254:1".into()),
+        inode: Some(4_712),
+        change_time_ns: Some(1_763_827_199_000_000_007),
+        file_size: Some(1_048_577),
+        sha256: Some("2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824".into()),
+        build_id: Some("8fa1b4c2".into()),
+    })
+}
+
 fn full_thread_details() -> ThreadDetails {
     ThreadDetails {
         creator_image: Some(Text::from_bytes(b"C:\\caf\xe9 2.exe")),
@@ -250,9 +272,10 @@ fn full_thread_details() -> ThreadDetails {
     }
 }
 
-fn full_image_details() -> LoadDetails {
+fn full_load_details() -> LoadDetails {
     LoadDetails {
         file: full_file!(ImageFile),
+        build_id: Some("8fa1b4c2".into()),
         signed: Some(true),
         signer: Some(Text::from_bytes(b"Caf\xe9 Ltd")),
         signature_status: Some(Text::from_bytes(b"Valid\xe9")),
@@ -404,21 +427,13 @@ fn place() -> impl Strategy<Value = (Option<String>, Option<String>, Option<u64>
 fn body() -> BoxedStrategy<Body> {
     prop_oneof![
         process_start().boxed(),
-        (program(), parent(), setting(), any::<Option<u32>>()).prop_map(
-            |(program, parent, setting, session_id)| {
-                Body::from(ProcessExec {
-                    program,
-                    parent,
-                    setting,
-                    session_id,
-                })
-            },
-        ),
+        process_exec().boxed(),
         process_exit().boxed(),
         thread_start().boxed(),
         any::<u32>().prop_map(|thread_id| Body::ThreadExit(ThreadExit { thread_id })),
         image_load().boxed(),
         image_unload().boxed(),
+        image_details().boxed(),
         detection().boxed(),
         (kind(), any::<u64>(), string()).prop_map(|(lost_kind, lost_count, reason)| {
             Body::Lost(Lost {
@@ -437,6 +452,45 @@ fn body() -> BoxedStrategy<Body> {
         sensor_stop().boxed(),
     ]
     .boxed()
+}
+
+fn process_exec() -> impl Strategy<Value = Body> {
+    let hashes = (option::of(string()), option::of(string()));
+    let own = hashes.prop_map(|(sha256, build_id)| ExecDetails {
+        sha256: sha256.map(Into::into),
+        build_id: build_id.map(Into::into),
+    });
+    let session = any::<Option<u32>>();
+    (program(), parent(), setting(), session, details(own)).prop_map(
+        |(program, parent, setting, session_id, details)| {
+            Body::from(ProcessExec {
+                program,
+                parent,
+                setting,
+                session_id,
+                details,
+            })
+        },
+    )
+}
+
+fn image_details() -> impl Strategy<Value = Body> {
+    // SQL has no greater ones.
+    let number = || option::of(0..1_u64 << 63);
+    let texts = vec(option::of(string()), 4);
+    let numbers = (number(), number(), number());
+    (option::of(text()), texts, numbers).prop_map(|(image, mut texts, numbers)| {
+        Body::from(ImageDetails {
+            image,
+            path_scope: texts.remove(0).map(Into::into),
+            device: texts.remove(0).map(Into::into),
+            inode: numbers.0,
+            change_time_ns: numbers.1,
+            file_size: numbers.2,
+            sha256: texts.remove(0).map(Into::into),
+            build_id: texts.remove(0).map(Into::into),
+        })
+    })
 }
 
 fn detection() -> impl Strategy<Value = Body> {
@@ -584,7 +638,7 @@ fn image_load() -> impl Strategy<Value = Body> {
     );
     let mapping = (any::<u64>(), any::<u64>());
     let images = (option::of(text()), option::of(text()));
-    let own = (mapping, details(image_details()));
+    let own = (mapping, details(load_details()));
     (images, own, flags, place()).prop_map(
         |((image, process_image), ((image_base, image_size), details), flags, place)| {
             Body::ImageLoad(ImageLoad {
@@ -664,11 +718,12 @@ fn thread_details() -> impl Strategy<Value = ThreadDetails> {
     })
 }
 
-fn image_details() -> impl Strategy<Value = LoadDetails> {
-    let texts = (option::of(text()), option::of(text()));
+fn load_details() -> impl Strategy<Value = LoadDetails> {
+    let texts = (option::of(text()), option::of(text()), option::of(string()));
     (texts, any::<Option<bool>>(), any_file!(ImageFile)).prop_map(|(texts, signed, file)| {
         LoadDetails {
             file,
+            build_id: texts.2.map(Into::into),
             signed,
             signer: texts.0,
             signature_status: texts.1,

@@ -94,6 +94,7 @@ fn is_plain(event: &Event) -> bool {
         Body::ProcessExit(exit) => exit.run_time_ns.is_none_or(small),
         Body::ImageLoad(load) => small(load.image_size) && load.inode.is_none_or(small),
         Body::ImageUnload(unload) => small(unload.image_size),
+        Body::ImageDetails(details) => details.inode.is_none_or(small),
         _ => true,
     };
     let program = event.body.program();

@@ -139,7 +139,7 @@ fields! {
         ),
         edit(
             "crates/trail/src/lib.rs",
-            "pub use image::{ImageLoad, ImageUnload};\n",
+            "pub use image::{ImageDetails, ImageLoad, ImageUnload};\n",
             "pub use image::ImageGrow;\n",
         ),
         edit(

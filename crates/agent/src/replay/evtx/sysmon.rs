@@ -88,6 +88,7 @@ fn loaded(context: &mut Context<'_>, kernel_image: bool) -> Body {
         kernel_image,
         details: Some(Box::new(LoadDetails {
             file: image_file(data),
+            build_id: None,
             signed: data.truth("Signed"),
             signer: data.text("Signature").cloned(),
             signature_status: data.text("SignatureStatus").cloned(),
