@@ -301,6 +301,8 @@ pub(super) fn create_tables() -> String {
         };
         index(&mut sql, table.name, thread);
     }
+    // What completes an event is looked for by its file.
+    sql.push_str("CREATE INDEX image_details_by_file ON image_details(inode);\n");
     let marks = format!(
         ", kind INTEGER NOT NULL, {}, notes INTEGER",
         list(mark_columns(), mark_type)

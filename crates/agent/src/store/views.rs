@@ -7,6 +7,7 @@
 //! their columns are.
 
 mod described;
+mod hashes;
 mod segment;
 
 use std::fmt::Write as _;

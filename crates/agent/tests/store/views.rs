@@ -8,7 +8,9 @@ use serde_json::{Map, Value};
 use systrail::store::{self, Reader};
 use systrail::trail::json::write_line;
 use systrail::trail::schema::{self, Type};
-use systrail::trail::{Body, Detection, Event, ImageLoad, Lost, Text};
+use systrail::trail::{
+    Body, Detection, Event, ImageDetails, ImageLoad, Lost, Name, ProcessExec, Program, Text, Time,
+};
 
 use super::any_event::{event, full_events};
 use super::shelf::{Shelf, ask, numbered, of_process, reader, segments};
@@ -268,6 +270,85 @@ fn detections_are_rows_of_their_own_and_among_the_events() {
     let events = format!("SELECT {row} FROM events WHERE kind = 'detection'");
     for sql in [format!("SELECT {row} FROM detections"), events] {
         assert_eq!(ask::<String>(&reader, &sql), expected);
+    }
+}
+
+/// An event that is a second older for each number, and says why it has no hash.
+fn without_hash(sequence: u64, body: impl Into<Body>, reason: &'static str) -> Event {
+    let missing: [(Name, Name); 2] = ["sha256", "build_id"].map(|it| (it.into(), reason.into()));
+    Event {
+        time: Time(1_000_000_000 * i64::try_from(sequence).unwrap()),
+        missing: missing.into(),
+        ..of_process(sequence, 1, body.into())
+    }
+}
+
+#[test]
+fn a_hash_that_was_told_later_is_in_the_rows_that_waited_for_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut shelf = Shelf::in_directory(directory.path());
+    let (device, inode) = (Some("8:1".into()), Some(7));
+    let load = || ImageLoad {
+        image: Some("/lib/a".into()),
+        device: device.clone(),
+        inode,
+        ..ImageLoad::default()
+    };
+    let exec = ProcessExec {
+        program: Program {
+            image: Some("/bin/a".into()),
+            device: device.clone(),
+            inode: Some(8),
+            ..Program::default()
+        },
+        ..ProcessExec::default()
+    };
+    let details = |sequence: u64, inode: u64, changed: u64, sha256: &str| {
+        let details = ImageDetails {
+            device: device.clone(),
+            inode: Some(inode),
+            change_time_ns: Some(changed * 1_000_000_000),
+            sha256: Some(sha256.into()),
+            build_id: Some(format!("of {sha256}").into()),
+            ..ImageDetails::default()
+        };
+        Event {
+            missing: Vec::new(),
+            ..without_hash(sequence, details, "")
+        }
+    };
+    let other = ImageLoad {
+        device: Some("8:2".into()),
+        ..load()
+    };
+    shelf.write_events(&[
+        without_hash(1, exec, "pending"),
+        without_hash(2, load(), "pending"),
+        without_hash(3, load(), "busy"),
+        without_hash(4, other, "pending"),
+        details(5, 8, 0, "exec"),
+        // Changed after the load: it is not what was mapped.
+        details(6, 7, 3, "later"),
+        details(7, 7, 2, "load"),
+        details(8, 7, 1, "another"),
+        without_hash(9, load(), "pending"),
+    ]);
+    let reader = reader(&shelf.path);
+    let segment = rusqlite::Connection::open(&segments(&shelf.path)[0]).unwrap();
+    for connection in [reader.connection(), &segment] {
+        let one =
+            |sql: &str| -> String { connection.query_row(sql, [], |row| row.get(0)).unwrap() };
+        let all = "group_concat(sequence || coalesce(' ' || sha256 || ' ' || build_id, ''))";
+        let ordered = |view: &str| format!("(SELECT * FROM {view} ORDER BY sequence)");
+        let images = one(&format!("SELECT {all} FROM {}", ordered("images")));
+        assert_eq!(images, "2 load of load,3,4,9");
+        let events = format!("SELECT {all} FROM {}", ordered("events WHERE sequence < 4"));
+        assert_eq!(one(&events), "1 exec of exec,2 load of load,3");
+        let process = one("SELECT sha256 || ' ' || build_id FROM processes");
+        assert_eq!(process, "exec of exec");
+        // What the event itself said stays.
+        let missing = "SELECT missing FROM events WHERE sequence = 2";
+        assert!(one(missing).contains("pending"));
     }
 }
 

@@ -11,7 +11,7 @@ use std::fmt::Write as _;
 use event::Kind;
 
 use super::described::{Column, columns_of};
-use super::time_text;
+use super::{hashes, time_text};
 use crate::store::layout::{self, MARK, Table};
 use crate::trail::schema::{self, Field, Place, Type};
 use crate::trail::{Parent, Program, ThreadStart};
@@ -54,7 +54,7 @@ fn raw(id: &str) -> String {
 }
 
 /// A part of the JSON object that the text with that number is.
-fn member(id: &str, name: &str) -> String {
+pub(super) fn member(id: &str, name: &str) -> String {
     format!("(SELECT json_extract(text, '$.{name}') FROM @strings WHERE id = {id})")
 }
 
@@ -160,6 +160,19 @@ fn of_notes(field: &'static Field, notes: &str) -> Expressions {
         .collect()
 }
 
+/// A column with a hash of the event `e`, which may have been told later.
+fn hash(kind: Kind, column: &str) -> String {
+    let table = layout::table_of(kind);
+    let shared = table.and_then(Table::shared_table);
+    let notes = notes_of(table.is_some_and(Table::shares_notes));
+    match shared {
+        Some(shared) if [Kind::PROCESS_EXEC, Kind::IMAGE_LOAD].contains(&kind) => {
+            hashes::completed(column, notes, shared)
+        }
+        _ => member(notes, column),
+    }
+}
+
 /// The column with the notes: of the event, or of the shared row.
 const fn notes_of(shares_notes: bool) -> &'static str {
     if shares_notes { "g.notes" } else { "e.notes" }
@@ -171,6 +184,10 @@ fn of_kind(kind: Kind) -> Expressions {
     let shares_notes = layout::table_of(kind).is_some_and(Table::shares_notes);
     for field in schema::fields_of_kind(kind) {
         let cell = match (field.place, field.r#type) {
+            (Place::Noted, _) if hashes::COLUMNS.contains(&field.name) => {
+                expressions.push((field.name, hash(kind, field.name)));
+                continue;
+            }
             (Place::Noted, _) => {
                 expressions.extend(of_notes(field, notes_of(shares_notes)));
                 continue;
@@ -367,6 +384,15 @@ fn execs() -> String {
     )
 }
 
+/// A hash of what a process ran last: of its last exec, unless a later start tells of another program.
+fn last_hash(column: &str) -> String {
+    format!(
+        "coalesce(CASE WHEN l.id > e.id AND l.program IS NOT e.program THEN NULL ELSE {} END, {})",
+        hash(Kind::PROCESS_EXEC, column),
+        member("s.notes", column)
+    )
+}
+
 /// What is known of each process. Where an exit says that the process ended as another program than it
 /// was told to run, or that nobody knows, an exec was lost and that program is not told.
 fn processes() -> Arm {
@@ -397,6 +423,7 @@ fn processes() -> Arm {
                 "coalesce(x.session_id, e.session_id, s.session_id, c.session_id)".to_owned()
             }
             "image" => format!("coalesce({}, {})", text("g.image"), text("x.image")),
+            column if hashes::COLUMNS.contains(&column) => last_hash(column),
             "exec_count" => "(SELECT count(*) FROM @process_exec WHERE process = p.id) \
                              + coalesce(c.exec_count, 0)"
                 .to_owned(),
