@@ -10,8 +10,9 @@ use rsigma_eval::EventValue;
 
 use crate::trail::schema::Field;
 use crate::trail::{
-    Body, Event, ImageFile, ImageLoad, LoadDetails, Parent, ProcessExec, ProcessExit, ProcessStart,
-    Program, ProgramFile, Setting, StartDetails, Text, ThreadDetails, ThreadStart, UserId,
+    Body, Event, ExecDetails, ImageFile, ImageLoad, LoadDetails, Parent, ProcessExec, ProcessExit,
+    ProcessStart, Program, ProgramFile, Setting, StartDetails, Text, ThreadDetails, ThreadStart,
+    UserId,
 };
 
 /// The system a log is from.
@@ -189,6 +190,13 @@ const LINUX_PROCESS: &[Column] = &[
     ),
     column!("ParentUser", [Parent::parent_user], |event| {
         plain(exec(event)?.parent.parent_user.as_deref())
+    }),
+    column!("Hashes", [ExecDetails::sha256], |event| {
+        let sha256 = &exec(event)?.details.as_ref()?.sha256;
+        hashes([&None, &None, sha256, &None])
+    }),
+    column!("sha256", [ExecDetails::sha256], |event| {
+        plain(exec(event)?.details.as_ref()?.sha256.as_deref())
     }),
     column!("ProcessId", [Event::process_id], of one process |event| {
         Some(EventValue::Int(event.process_id.into()))

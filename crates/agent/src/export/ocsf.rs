@@ -104,6 +104,14 @@ pub(super) fn object(event: &Event, mut fields: Map<String, Value>) -> Value {
         (has_process || !name.starts_with("process.")).then_some(name)
     };
     move_declared(event, &mut fields, name, &mut object);
+    let holder = match class.uid {
+        1005 => Some("module"),
+        1007 => Some("process"),
+        _ => None,
+    };
+    if let Some(holder) = holder {
+        set_hashes(&mut fields, &mut object, holder);
+    }
     name_file(&mut object, "module");
     name_file(&mut object, "process");
     classify(event, &class, &mut object);
@@ -214,6 +222,27 @@ fn process(event: &Event, fields: &mut Map<String, Value>, object: &mut Map<Stri
                 _ => {}
             }
         }
+    }
+}
+
+/// Gives the file of `holder` its hashes, which are a list there. Without a path there is no file.
+fn set_hashes(fields: &mut Map<String, Value>, object: &mut Map<String, Value>, holder: &str) {
+    let file = object.get(holder).and_then(|holder| holder.get("file"));
+    if file.and_then(|file| file.get("path")).is_none() {
+        return;
+    }
+    let algorithms = [
+        (1, "MD5", "md5"),
+        (2, "SHA-1", "sha1"),
+        (3, "SHA-256", "sha256"),
+    ];
+    let hashes = algorithms.into_iter().filter_map(|(id, algorithm, ours)| {
+        let value = fields.remove(ours)?;
+        Some(json!({ "algorithm_id": id, "algorithm": algorithm, "value": value }))
+    });
+    let hashes: Vec<Value> = hashes.collect();
+    if !hashes.is_empty() {
+        set(object, &format!("{holder}.file.hashes"), hashes);
     }
 }
 

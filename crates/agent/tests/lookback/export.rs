@@ -213,6 +213,43 @@ const OCSF: [(&str, &str); 4] = [
     ("/process/container/uid", "c0ffee"),
 ];
 
+/// Hashes are a list in OCSF, and what tells them later is of a file.
+#[test]
+fn hashes_are_where_each_schema_has_them() {
+    const EXEC: &str = r#"{"sequence":8,"time":"2026-01-01T00:00:01.002000000Z","kind":"process_exec","host":"h","process_id":1000,"process_key":"a000000000001000","image":"/bin/x","command_line":"x","arguments":["x"],"user":"root","user_id":0,"session_id":1,"sha256":"ab01","build_id":"cd"}"#;
+    const DETAILS: &str = r#"{"sequence":9,"time":"2026-01-01T00:00:01.002000000Z","kind":"image_details","host":"h","process_id":1000,"process_key":"a000000000001000","image":"/bin/x","device":"8:1","inode":7,"change_time_ns":1763827199000000007,"file_size":4096,"sha256":"ab01"}"#;
+    let directory = tempfile::tempdir().unwrap();
+    let log = directory.path().join("trail.jsonl");
+    fs::write(&log, format!("{EXEC}\n{DETAILS}\n")).unwrap();
+    let export = |format: &str, ours: &str, fields: &'static str| -> Vec<Value> {
+        let text = printed(["export", "--format", format, "--log", log.to_str().unwrap()]);
+        let schema = Schema::read(fields);
+        let all = lines_of_json(&text).into_iter().map(|line| {
+            let (exported, ours) = theirs(line, ours);
+            for (path, value) in leaves(&exported) {
+                schema.check(&path, value);
+            }
+            assert!(!ours.contains_key("sha256"), "{ours:?}");
+            Value::Object(exported)
+        });
+        all.collect()
+    };
+    let ecs = export("ecs", "systrail", include_str!("ecs.fields"));
+    assert_eq!(ecs[0]["process"]["hash"]["sha256"], "ab01");
+    assert_eq!(ecs[1]["file"]["hash"]["sha256"], "ab01");
+    assert_eq!(ecs[1]["file"]["name"], "x");
+    assert_eq!(ecs[1]["event"]["category"][0], "file");
+    let ocsf = export("ocsf", "unmapped", include_str!("ocsf.fields"));
+    for (event, holder) in ocsf.iter().zip(["process", "module"]) {
+        let hashes = &event[holder]["file"]["hashes"];
+        assert_eq!(hashes.as_array().map(Vec::len), Some(1));
+        assert_eq!(
+            (&hashes[0]["algorithm_id"], &hashes[0]["value"]),
+            (&3.into(), &"ab01".into())
+        );
+    }
+}
+
 #[test]
 fn a_detection_is_an_alert_and_a_finding() {
     const LINE: &str = r#"{"sequence":8,"time":"2026-01-01T00:00:01.002000000Z","kind":"detection","host":"h","process_id":1000,"process_key":"a0000000000003e8","matched_sequence":7,"rule_id":"r-1","rule_title":"A shell","rule_level":"high","rule_author":"Ada","rule_tags":["attack.execution"]}"#;

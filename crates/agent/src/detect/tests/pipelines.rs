@@ -60,7 +60,8 @@ const ECS: Target = Target {
     table: None,
 };
 
-/// A truth value is no text that a rule could compare, and what is made of several fields has no one name.
+/// A truth value is no text that a rule could compare, and what is made of several fields has no one name. A
+/// hash among `Hashes` has the name of its algorithm before it, be there only one.
 fn mapping(
     source: &Source,
     target: &Target,
@@ -68,7 +69,10 @@ fn mapping(
     let (mut mapped, mut others) = (Vec::new(), Vec::new());
     for column in source.columns {
         match column.ours {
-            [field] if !matches!(field.r#type, Type::Truth | Type::Flag) => {
+            [field]
+                if column.sigma != "Hashes"
+                    && !matches!(field.r#type, Type::Truth | Type::Flag) =>
+            {
                 match (target.name_fn)(field) {
                     Some(name) => mapped.push((column.sigma, name)),
                     None => others.push(column.sigma),

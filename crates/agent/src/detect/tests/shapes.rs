@@ -12,8 +12,8 @@ use super::{
     start_of, windows, with_file,
 };
 use crate::trail::{
-    Body, Event, ImageFile, LoadDetails, Parent, ProcessExec, ProcessExit, Program, ProgramFile,
-    Text, ThreadDetails, ThreadStart, UserId,
+    Body, Event, ExecDetails, ImageFile, LoadDetails, Parent, ProcessExec, ProcessExit, Program,
+    ProgramFile, Text, ThreadDetails, ThreadStart, UserId,
 };
 
 // Row 15: a load of ole32.dll is no event of a process called so.
@@ -88,6 +88,16 @@ fn values_have_the_shape_that_rules_ask_for() {
     assert!(!of("IntegrityLevel: System"));
     assert!(of("Hashes|contains: 'IMPHASH=DE'") && of("Hashes: 'MD5=0A,SHA256=BC,IMPHASH=DE'"));
     assert!(of("Imphash: DE"));
+    let run = event_of(ProcessExec {
+        details: Some(Box::new(ExecDetails {
+            sha256: Some("bc".into()),
+            build_id: None,
+        })),
+        ..ProcessExec::default()
+    });
+    let of_run = |lines: &str| matches(&rule("linux", "process_creation", lines), &run);
+    assert!(of_run("Hashes|contains: 'SHA256=BC'") && of_run("sha256: bc"));
+    assert!(!of_run("Hashes|contains: 'SHA256=BD'"));
     let details = LoadDetails {
         signed: Some(false),
         file: ImageFile::default(),
