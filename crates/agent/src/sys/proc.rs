@@ -4,12 +4,14 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+mod image_file;
 mod mapped;
 mod maps;
 mod name;
 mod place;
 mod process;
 
+pub use image_file::{ImageFile, NotOpened};
 pub use mapped::{Mapped, MappedFiles};
 pub use name::image_of_name;
 pub use process::{Process, Program, Stat, User, login_as_of, program_as_of};

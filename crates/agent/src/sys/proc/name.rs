@@ -115,6 +115,22 @@ pub(super) fn open_below(root: &OwnedFd, path: &[u8]) -> Result<OwnedFd, Errno> 
     }
 }
 
+/// The same where the path may be out of memory: file systems are asked, and may take their time.
+///
+/// # Errors
+/// As of [`open_below`].
+pub(super) fn open_below_uncached(root: &OwnedFd, path: &[u8]) -> Result<OwnedFd, Errno> {
+    let path = path.strip_prefix(b"/").ok_or(Errno::EINVAL)?;
+    let flags = PLACE | OFlag::O_NOFOLLOW;
+    let how = OpenHow::new()
+        .flags(flags)
+        .resolve(ResolveFlag::RESOLVE_NO_SYMLINKS);
+    match openat2(root, path, how) {
+        Err(Errno::ENOSYS) => openat(root, path, flags, Mode::empty()),
+        answer => answer,
+    }
+}
+
 /// The inode of an open file. `fdinfo` has it since Linux 5.14 and asks no file system for it.
 pub(super) fn inode(file: &OwnedFd) -> Option<u64> {
     match own_descriptor(file.as_raw_fd(), "ino") {

@@ -54,7 +54,15 @@ pub(super) struct Mount {
     /// The files of an overlay are told with the inodes and devices of those below it by some
     /// kernels.
     pub(super) is_overlay: bool,
+    /// Another machine or a program serves the file system, and may not answer.
+    pub(super) is_remote: bool,
 }
+
+/// File systems of other machines, and of hypervisors. Those of programs are called `fuse` and the like.
+const REMOTE: [&str; 15] = [
+    "9p", "afs", "beegfs", "ceph", "cifs", "coda", "gfs2", "lustre", "nfs", "nfs4", "ocfs2",
+    "orangefs", "smb3", "vboxsf", "virtiofs",
+];
 
 /// The place of an open file that the process with that directory in `/proc` uses.
 pub(super) fn place(process: &OwnedFd, file: &OwnedFd) -> Option<Place> {
@@ -68,12 +76,20 @@ pub(super) fn place(process: &OwnedFd, file: &OwnedFd) -> Option<Place> {
         });
     }
     let elsewhere = scope(process);
-    let mounts = read_in(process, "mountinfo", MOUNTS_SIZE_MAX).unwrap_or_default();
-    let mount = parse(&mounts).find(|(id, _)| *id == opened.mount_id);
+    let mount = mount_of(&opened, Some(process));
     Some(Place {
-        device: mount.map_or(0, |(_, mount)| mount.device),
+        device: mount.map_or(0, |mount| mount.device),
         inode,
         ..elsewhere
+    })
+}
+
+/// The mount of an open file: one of the host's, or of the process with that directory in `/proc`.
+pub(super) fn mount_of(opened: &Opened, process: Option<&OwnedFd>) -> Option<Mount> {
+    opened.host_mount().or_else(|| {
+        let mounts = read_in(process?, "mountinfo", MOUNTS_SIZE_MAX).ok()?;
+        let mount = parse(&mounts).find(|(id, _)| *id == opened.mount_id);
+        mount.map(|(_, mount)| mount)
     })
 }
 
@@ -187,9 +203,16 @@ fn parse_line(line: &str) -> Option<(u64, Mount)> {
     let id = fields.next()?.parse().ok()?;
     let (major, minor) = fields.nth(1)?.split_once(':')?;
     let device = Place::device_of(major.parse().ok()?, minor.parse().ok()?);
+    let is_root = fields.nth(1)? == "/";
     let kind = fields.skip_while(|field| *field != "-").nth(1)?;
-    let is_overlay = kind == "overlay";
-    Some((id, Mount { device, is_overlay }))
+    // Where that of the whole system does not answer nothing goes on.
+    let is_remote = !is_root && (REMOTE.contains(&kind) || kind.starts_with("fuse"));
+    let mount = Mount {
+        device,
+        is_overlay: kind == "overlay",
+        is_remote,
+    };
+    Some((id, mount))
 }
 
 #[cfg(test)]
@@ -199,12 +222,21 @@ mod tests {
     #[test]
     fn a_mount_has_its_id_its_device_and_its_kind() {
         let list = b"36 35 98:2 / /mnt/a\\040b rw,noatime master:1 - ext3 /dev/x rw\n\
-            37 1 0:50 / / rw - overlay overlay rw\nnone\n";
+            37 1 0:50 / / rw - overlay overlay rw\nnone\n\
+            38 1 0:51 / /home rw - nfs4 a:/b rw\n39 1 0:52 / /x rw - fuse.sshfs c rw\n\
+            40 1 0:53 / / rw - virtiofs root rw\n";
         let mounts: Vec<_> = parse(list).collect();
-        let mount = |device, is_overlay| Mount { device, is_overlay };
+        let mount = |major, minor, is_overlay, is_remote| Mount {
+            device: Place::device_of(major, minor),
+            is_overlay,
+            is_remote,
+        };
         let expected = [
-            (36, mount(Place::device_of(98, 2), false)),
-            (37, mount(Place::device_of(0, 50), true)),
+            (36, mount(98, 2, false, false)),
+            (37, mount(0, 50, true, false)),
+            (38, mount(0, 51, false, true)),
+            (39, mount(0, 52, false, true)),
+            (40, mount(0, 53, false, false)),
         ];
         assert_eq!(mounts, expected);
     }
