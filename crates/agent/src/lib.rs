@@ -14,6 +14,7 @@ pub mod enrich;
 pub mod environment;
 pub mod export;
 mod history;
+pub mod image_hash;
 pub mod import_sysmon;
 pub mod job;
 pub mod metrics;
