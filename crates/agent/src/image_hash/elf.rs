@@ -21,7 +21,7 @@ const NT_GNU_BUILD_ID: u32 = 3;
 ///
 /// # Errors
 /// What `read_at_fn` says.
-pub(super) fn build_id(
+pub fn build_id(
     mut read_at_fn: impl FnMut(u64, &mut [u8]) -> io::Result<usize>,
 ) -> io::Result<Option<String>> {
     let mut head = [0; 64];
