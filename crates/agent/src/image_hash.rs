@@ -457,3 +457,6 @@ fn lacks(missing: &mut Vec<(Name, Name)>, reason: &'static str) {
         missing.push((field.name.into(), reason.into()));
     }
 }
+
+#[cfg(test)]
+mod tests;
