@@ -80,6 +80,16 @@ pub const ARGUMENT_RATE: Range<u64> = Range {
     least: 64 << 10,
     most: 1 << 30,
 };
+/// Bytes a second that are read of images to hash them.
+pub const HASH_RATE: Range<u64> = Range {
+    least: 64 << 10,
+    most: 1 << 30,
+};
+/// Bytes of the largest image that is hashed.
+pub const HASH_FILE_SIZE: Range<u64> = Range {
+    least: 1 << 20,
+    most: 1 << 40,
+};
 /// Bytes at which the log is rotated.
 pub const ROTATE_SIZE: Range<u64> = Range {
     least: 64 << 10,
@@ -167,6 +177,8 @@ pub struct Config {
     pub detect: Option<Detect>,
     /// The command that is run for what they match.
     pub alert: Option<Alert>,
+    /// The hashes of images.
+    pub hash: Hash,
     /// The variables of a program's environment that are told.
     pub environment: Names,
     /// Sizes of buffers and caches.
@@ -188,6 +200,7 @@ impl Default for Config {
             store: Store::default(),
             detect: None,
             alert: None,
+            hash: Hash::default(),
             environment: Names::usual(),
             limits: Limits::default(),
             metrics: None,
@@ -285,6 +298,27 @@ pub struct Alert {
     pub program: PathBuf,
     /// Its arguments.
     pub arguments: Vec<String>,
+}
+
+/// The hashes of images.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hash {
+    /// Whether there are any.
+    pub on: bool,
+    /// Bytes a second that are read for them.
+    pub rate: u64,
+    /// Bytes of the largest image that is read.
+    pub file_size_max: u64,
+}
+
+impl Default for Hash {
+    fn default() -> Self {
+        Self {
+            on: false,
+            rate: 2 << 20,
+            file_size_max: 512 << 20,
+        }
+    }
 }
 
 /// Sizes of buffers and caches.
@@ -463,7 +497,7 @@ impl Config {
         sensor::Settings {
             threads: self.events.contains(Kind::THREAD_START),
             images: self.events.contains(Kind::IMAGE_LOAD),
-            stamps: false,
+            stamps: self.hash.on,
             environment: self.environment.clone(),
             process_buffer_size: size(self.limits.process_buffer_size),
             event_buffer_size: size(self.limits.event_buffer_size),

@@ -11,6 +11,7 @@ use event::process::Unavailable;
 use event::{Event, Extension, Flags, Header, Kind, ProcessKey, Record, process};
 
 use crate::environment::Names;
+use crate::image_hash::FileKey;
 use crate::rules::{Decision, Rules, Told, Verdict};
 use crate::sys::machine;
 use crate::sys::processes::{self, IDS_RETURN_WITHIN_TICK, START_TICK_NS};
@@ -83,6 +84,8 @@ pub struct Enriched {
     pub kept: bool,
     /// The rule that does, where it has a name or tags.
     pub kept_by: Option<Arc<trail::KeptBy>>,
+    /// Which file its image is, where that is asked for.
+    pub file: Option<FileKey>,
 }
 
 /// The caches, and the rules that are judged once a program instead of once an event.
@@ -101,6 +104,8 @@ pub struct Enricher {
     cgroups: Cgroups,
     terminals: Terminals,
     long_arguments: LongArguments,
+    /// Whether it is told which files images are.
+    tells_files: bool,
 }
 
 impl Enricher {
@@ -118,6 +123,7 @@ impl Enricher {
             cgroups: Cgroups::default(),
             terminals: Terminals::default(),
             long_arguments: LongArguments::new(limits.argument_rate),
+            tells_files: false,
         }
     }
 
@@ -325,7 +331,10 @@ impl Enricher {
             notes.lacks("session_id", missing::UNAVAILABLE);
         }
         self.remember_later(header, session_id, program);
-        self.about(header, Body::ProcessExec(Box::new(body)), notes)
+        Enriched {
+            file: self.file(exec.image, header),
+            ..self.about(header, Body::ProcessExec(Box::new(body)), notes)
+        }
     }
 
     /// What every event says of the process it is about, with the rules' word on it.
@@ -368,6 +377,7 @@ impl Enricher {
             missing,
             kept,
             kept_by,
+            file: None,
         }
     }
 

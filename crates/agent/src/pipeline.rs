@@ -27,6 +27,7 @@ use crate::account::{Account, Counts};
 use crate::alert::Alerts;
 use crate::enrich::{Enriched, Enricher, Limits};
 use crate::environment::Names;
+use crate::image_hash::ImageHashes;
 use crate::replay::pace::Pace;
 use crate::rules::Rules;
 use crate::sensor::{self, Batch, Sensor};
@@ -37,6 +38,7 @@ use crate::sys::wake::Waker;
 use crate::trail::{self, Body, Event, Further, Origin, Time, Whence};
 
 mod feed;
+mod hashes;
 pub mod scope;
 mod sink_queue;
 mod stage;
@@ -46,7 +48,7 @@ pub use sink_queue::PATIENCE;
 pub use stage::Stage;
 pub use status::{Found, Status};
 
-use feed::{Feed, Message};
+use feed::{Feed, Message, Received};
 use scope::Scope;
 use sink_queue::SinkQueues;
 
@@ -69,6 +71,8 @@ pub struct Settings {
     pub stage: Option<Box<dyn Stage>>,
     /// Has a command run for what it finds.
     pub alerts: Option<Alerts>,
+    /// Tells the hashes of images.
+    pub hashes: Option<ImageHashes>,
     /// The variables of a program's environment that are told.
     pub environment: Names,
     /// What enrichment may remember.
@@ -190,6 +194,7 @@ struct Recorder {
     /// What the stage finds in the event at hand.
     found: Vec<trail::Detection>,
     alerts: Option<Alerts>,
+    hashes: Option<ImageHashes>,
     /// What runs below this program while it has commands run: no alert is of them, or it would be the cause
     /// of the next.
     own: Option<Scope>,
@@ -218,7 +223,8 @@ impl Recorder {
         status: Arc<Status>,
     ) -> Self {
         let enricher = Enricher::new(settings.boot_id, settings.rules, settings.limits)
-            .with_environment(settings.environment);
+            .with_environment(settings.environment)
+            .with_files(settings.hashes.is_some());
         let own_process = processes::own_id().map(|own_id| {
             let start_tick = processes::start_tick(own_id).unwrap_or(0);
             let start_time = start_tick.saturating_mul(processes::START_TICK_NS);
@@ -228,6 +234,9 @@ impl Recorder {
         if let Some(alerts) = &settings.alerts {
             status.alerts(alerts.tally());
             own = own_process.map(|(own_id, _)| Scope::of_running(own_id).without_root());
+        }
+        if let Some(hashes) = &settings.hashes {
+            status.hashes(hashes.tally());
         }
         Self {
             source,
@@ -241,6 +250,7 @@ impl Recorder {
             stage: settings.stage,
             found: Vec::new(),
             alerts: settings.alerts,
+            hashes: settings.hashes,
             own,
             own_process,
             enricher,
@@ -260,8 +270,17 @@ impl Recorder {
     /// Takes messages until the sensor has said its last.
     fn run(&mut self, feed: &Feed, recording_fn: impl FnOnce()) -> Result<(), Error> {
         let mut recording_fn = Some(recording_fn);
-        while let Some(message) = feed.receive() {
-            let message = message?;
+        loop {
+            let answers = self.hashes.as_ref().map(ImageHashes::answers);
+            let message = match feed.receive(answers) {
+                None => return Ok(()),
+                Some(Received::Answer(answer)) => {
+                    self.complete(answer);
+                    self.queues.send();
+                    continue;
+                }
+                Some(Received::Message(message)) => message?,
+            };
             if let Some(recording_fn) = recording_fn.take() {
                 self.began = Instant::now();
                 self.clock = message.clock;
@@ -274,7 +293,6 @@ impl Recorder {
             self.take(&message);
             feed.give_back(message.batch);
         }
-        Ok(())
     }
 
     /// Takes its own identity from the snapshot: the sensor may know more of it than `/proc` says.
@@ -334,7 +352,7 @@ impl Recorder {
     }
 
     fn deliver(&mut self, record: &Record<'_>) {
-        let Some(enriched) = self.enricher.enrich(record) else {
+        let Some(mut enriched) = self.enricher.enrich(record) else {
             return;
         };
         let kind = enriched.body.kind();
@@ -356,6 +374,7 @@ impl Recorder {
             count.excluded += u64::from(!kept);
         }
         if kept {
+            self.tell_hash(&mut enriched);
             let time = self.clock.time(enriched.time);
             self.emit(time, enriched, is_own);
         }
@@ -457,6 +476,7 @@ impl Recorder {
                 truncated,
                 missing,
                 kept: true,
+                file: None,
             },
             true,
         );
@@ -537,6 +557,7 @@ impl Recorder {
     /// Says the account where a recording was begun, closes the sinks, and returns the account with
     /// what the closing lost.
     fn finish(mut self) -> Account {
+        self.end_hashes();
         if self.status.is_recording() {
             self.queues.catch_up();
             let (now, offset) = crate::sys::clock::now();

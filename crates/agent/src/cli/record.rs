@@ -9,6 +9,9 @@ use systrail::account::Account;
 use systrail::alert::{self, Alerts};
 use systrail::config::Config;
 use systrail::enrich;
+#[cfg(target_os = "linux")]
+use systrail::image_hash;
+use systrail::image_hash::ImageHashes;
 use systrail::metrics::Server;
 use systrail::pipeline::scope::Scope;
 use systrail::pipeline::{self, Status};
@@ -182,6 +185,7 @@ impl Recording {
             scope: self.scope.take(),
             stage: self.config.detect.as_ref().map(detect::stage).transpose()?,
             alerts: None,
+            hashes: self.open_hashes()?,
             environment: self.config.environment.clone(),
             limits: enrich::Limits {
                 processes: count(self.config.limits.processes),
@@ -234,6 +238,34 @@ impl Recording {
             close_time: alert::CLOSE_TIME,
         })?;
         Ok(Some(alerts))
+    }
+
+    /// What hashes images, where the configuration asks for that.
+    #[cfg(target_os = "linux")]
+    fn open_hashes(&self) -> Result<Option<ImageHashes>, Failure> {
+        let hash = &self.config.hash;
+        if !hash.on {
+            return Ok(None);
+        }
+        let settings = image_hash::Settings {
+            rate: hash.rate,
+            file_size_max: hash.file_size_max,
+            review_interval: image_hash::REVIEW_INTERVAL,
+            close_time: image_hash::CLOSE_TIME,
+        };
+        let files = Box::new(image_hash::ImageFiles);
+        Ok(Some(ImageHashes::start(settings, files)?))
+    }
+
+    /// No configuration asks for hashes here.
+    #[cfg(windows)]
+    #[expect(
+        clippy::unused_self,
+        clippy::unnecessary_wraps,
+        reason = "its twin needs both"
+    )]
+    fn open_hashes(&self) -> Result<Option<ImageHashes>, Failure> {
+        Ok(None)
     }
 
     fn serve_metrics(&self, status: &Arc<Status>) -> Result<Option<Server>, Failure> {

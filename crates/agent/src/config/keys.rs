@@ -9,13 +9,13 @@ use toml::de::DeTable;
 use super::reader::{Allowed, Reader, Section, Value};
 use super::{
     ALERT_ARGUMENTS_MAX, ARGUMENT_RATE, Alert, BUFFER_SIZE, Config, DETECT_BUDGET,
-    DETECT_BUDGET_DEFAULT, Detect, EVENT_NAMES, FLUSH_INTERVAL, IMAGES, KEEP_FILES, LOG_AGE,
-    Limits, Log, METRICS_ADDRESS, OnLoss, PROCESSES, ROTATE_SIZE, SEGMENT_SIZE, STORE_SIZE, Store,
-    rules,
+    DETECT_BUDGET_DEFAULT, Detect, EVENT_NAMES, FLUSH_INTERVAL, HASH_FILE_SIZE, HASH_RATE, Hash,
+    IMAGES, KEEP_FILES, LOG_AGE, Limits, Log, METRICS_ADDRESS, OnLoss, PROCESSES, ROTATE_SIZE,
+    SEGMENT_SIZE, STORE_SIZE, Store, rules,
 };
 use crate::detect::Level;
 use crate::environment::{NAME_SIZE_MAX, NAMES_MAX, Names, is_name};
-use crate::rules::Kinds;
+use crate::rules::{Kinds, System};
 use crate::sensor::choice::Source;
 
 /// Reads a whole file.
@@ -57,6 +57,10 @@ pub(super) fn read(reader: &mut Reader<'_>, table: &DeTable<'_>) -> Config {
         if !table.contains_key("detect") {
             reader.useless(&section, "[detect]", "without rules nothing is found");
         }
+        section.finish(reader);
+    }
+    if let Some(mut section) = top.take_section(reader, "hash") {
+        read_hash(reader, &mut section, &mut config.hash);
         section.finish(reader);
     }
     if let Some(mut section) = top.take_section(reader, "environment") {
@@ -177,6 +181,26 @@ fn read_alert(reader: &mut Reader<'_>, section: &mut Section<'_>) -> Option<Aler
         program: program?,
         arguments: arguments?,
     })
+}
+
+fn read_hash(reader: &mut Reader<'_>, section: &mut Section<'_>, hash: &mut Hash) {
+    if let Some(value) = section.take("on") {
+        reader.boolean(&value, &mut hash.on);
+        if hash.on && reader.system == System::Windows {
+            reader.refuse(&value, "images are hashed on Linux alone");
+        }
+    }
+    if let Some(value) = section.take("rate") {
+        reader.size(&value, HASH_RATE, Allowed::Any, &mut hash.rate);
+    }
+    if let Some(value) = section.take("file_size_max") {
+        reader.size(
+            &value,
+            HASH_FILE_SIZE,
+            Allowed::Any,
+            &mut hash.file_size_max,
+        );
+    }
 }
 
 /// Names of variables; an empty list is none.

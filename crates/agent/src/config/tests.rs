@@ -8,7 +8,7 @@ use std::time::Duration;
 use proptest::prelude::{any, proptest};
 
 use super::{Config, Finding, OnLoss, Severity, hopeless_rules};
-use crate::rules::Kinds;
+use crate::rules::{Kinds, System};
 use crate::sensor::choice::Source;
 
 const WHOLE: &str = r#"
@@ -128,6 +128,33 @@ fn variables_of_the_environment_have_whole_names_and_none_may_be_asked_for() {
         assert_eq!(findings.len(), 1, "{names}: {findings:?}");
         assert!(findings[0].to_string().contains(reason), "{findings:?}");
     }
+}
+
+#[test]
+fn hashes_are_off_and_have_a_rate_and_a_limit() {
+    assert!(!Config::default().hash.on);
+    let text = "[hash]\non = true\nrate = \"1 MiB\"\nfile_size_max = \"1 GiB\"\n";
+    let (config, found) = Config::parse_for(System::Unix, text);
+    assert_eq!(found, []);
+    let expected = super::Hash {
+        on: true,
+        rate: 1 << 20,
+        file_size_max: 1 << 30,
+    };
+    assert_eq!(config.hash, expected);
+    let refusals = [
+        ("on = 1", "true or false"),
+        ("rate = \"1 KiB\"", "\"64 KiB\""),
+        ("rate = 5", "a size"),
+        ("file_size_max = \"2 TiB\"", "\"1 TiB\""),
+        ("budget = \"1 MiB\"", "unknown key"),
+    ];
+    for (line, reason) in refusals {
+        let told = finding(&format!("[hash]\n{line}\n"));
+        assert!(told.contains(reason), "{told}");
+    }
+    let (_, found) = Config::parse_for(System::Windows, "[hash]\non = true\n");
+    assert!(found[0].to_string().contains("Linux alone"), "{found:?}");
 }
 
 #[test]

@@ -2,13 +2,28 @@
 
 use event::{Extension, Flags, Header, image};
 
-use super::image_path::ImagePath;
+use super::image_path::{self, ImagePath};
 use super::parent::Notes;
 use super::{Enriched, Enricher};
+use crate::image_hash::FileKey;
 use crate::trail::{self, Body, missing};
 use crate::trust;
 
 impl Enricher {
+    /// The same, and events say which files their images are.
+    #[must_use]
+    pub const fn with_files(mut self, tells_files: bool) -> Self {
+        self.tells_files = tells_files;
+        self
+    }
+
+    /// Which file an image is, where that is asked for.
+    pub(super) fn file(&self, image: &[u8], header: &Header) -> Option<FileKey> {
+        self.tells_files
+            .then(|| image_path::file(image, header.flags))
+            .flatten()
+    }
+
     pub(super) fn image_load(
         &mut self,
         header: &Header,
@@ -55,7 +70,10 @@ impl Enricher {
             existing: header.flags.contains(Flags::EXISTING),
             details: None,
         });
-        self.about(header, body, notes)
+        Enriched {
+            file: self.file(load.image, header),
+            ..self.about(header, body, notes)
+        }
     }
 
     pub(super) fn image_unload(&mut self, header: &Header, unload: &image::Unload<'_>) -> Enriched {

@@ -7,6 +7,7 @@ use event::{Flags, Place, Scope, Stamp};
 use foldhash::HashMap;
 
 use super::device_path::DevicePaths;
+use crate::image_hash::FileKey;
 use crate::sys::volumes::Volumes;
 use crate::trail::Text;
 
@@ -48,6 +49,17 @@ fn split_stamp(bytes: &[u8], flags: Flags) -> (&[u8], Option<Stamp>) {
     let is_stamped = flags.contains(Flags::PLACED.with(Flags::STAMPED));
     let split = is_stamped.then(|| Stamp::split(bytes).ok()).flatten();
     split.map_or((bytes, None), |(path, stamp)| (path, Some(stamp)))
+}
+
+/// Which file a record's image bytes lead to, in which state; `None` where the sensor does not know the file.
+pub fn file(bytes: &[u8], flags: Flags) -> Option<FileKey> {
+    let (bytes, Place { device, inode, .. }) = split(bytes, flags);
+    let (_path, stamp) = split_stamp(bytes, flags);
+    (device != 0 && inode != 0).then_some(FileKey {
+        device,
+        inode,
+        stamp,
+    })
 }
 
 /// A path as the trail tells it, with what it leads to.
@@ -210,6 +222,7 @@ mod tests {
         let mut paths = ImagePaths::new(8, Volumes::default);
         let flags = Flags::LEAF_FIRST.with(Flags::PLACED).with(Flags::STAMPED);
         let place = Place {
+            device: 9,
             inode: 7,
             ..Place::default()
         };
@@ -221,8 +234,15 @@ mod tests {
             let mut bytes = [0; Stamp::SIZE];
             stamp.write(&mut event::wire::Writer::new(&mut bytes));
             let stamped = [&b"sh\0bin\0"[..], &bytes].concat();
-            let path = paths.path(&placed(&stamped, place), flags);
+            let bytes = placed(&stamped, place);
+            let path = paths.path(&bytes, flags);
             assert_eq!((path.text, path.inode), (Some("/bin/sh".into()), Some(7)));
+            let key = FileKey {
+                device: 9,
+                inode: 7,
+                stamp: Some(stamp),
+            };
+            assert_eq!(file(&bytes, flags), Some(key));
         }
     }
 

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded, never, select};
 
 use super::{Error, Status};
 use crate::account::QueuePeak;
@@ -25,6 +25,19 @@ pub(super) struct Message {
     /// When it was handed over, or, for the first, when the sensor was told to start; on the
     /// sensor's clock.
     pub(super) time: u64,
+}
+
+/// What the pipeline waits for.
+#[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one at a time, and it is taken apart at once"
+)]
+pub(super) enum Received<A> {
+    /// From the sensor.
+    Message(Result<Message, sensor::Error>),
+    /// From elsewhere.
+    Answer(A),
 }
 
 /// The pipeline's end of the sensor thread.
@@ -68,9 +81,17 @@ impl Feed {
         })
     }
 
-    /// The next message; `None` when the sensor has said its last.
-    pub(super) fn receive(&self) -> Option<Result<Message, sensor::Error>> {
-        self.messages.recv().ok()
+    /// The next message, or answer where it comes first; `None` when the sensor has said its last.
+    pub(super) fn receive<A>(&self, answers: Option<&Receiver<A>>) -> Option<Received<A>> {
+        let nobody = never();
+        select! {
+            recv(self.messages) -> message => message.ok().map(Received::Message),
+            recv(answers.unwrap_or(&nobody)) -> answer => match answer {
+                Ok(answer) => Some(Received::Answer(answer)),
+                // Who answers has ended.
+                Err(_ended) => self.messages.recv().ok().map(Received::Message),
+            },
+        }
     }
 
     /// Lets the sensor use the batch again.

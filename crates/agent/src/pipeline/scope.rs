@@ -125,6 +125,7 @@ mod tests {
             time: 0,
             body,
             kept_by: None,
+            file: None,
             truncated: Vec::new(),
             missing: Vec::new(),
             kept: true,

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use crate::account::Account;
 use crate::alert;
 use crate::detect::Level;
+use crate::image_hash;
 use crate::trail::Detection;
 
 /// The state of a pipeline, shared with metrics, the live line and the watchdog.
@@ -21,6 +22,8 @@ pub struct Status {
     off_count: AtomicU64,
     /// What became of the matches that are told to a command.
     alerts: OnceLock<Arc<alert::Tally>>,
+    /// What the thread that hashes images did.
+    hashes: OnceLock<Arc<image_hash::Tally>>,
 }
 
 /// What rules have found so far.
@@ -61,6 +64,16 @@ impl Status {
             off_count: self.off_count.load(Ordering::Relaxed),
             alerts: self.alerts.get().map(|tally| tally.counts()),
         }
+    }
+
+    /// What the thread that hashes images has done, where there is one.
+    pub fn hashed_so_far(&self) -> Option<image_hash::Counts> {
+        self.hashes.get().map(|tally| tally.counts())
+    }
+
+    /// Images are hashed by a thread whose tally this is.
+    pub(super) fn hashes(&self, tally: Arc<image_hash::Tally>) {
+        self.hashes.get_or_init(|| tally);
     }
 
     /// Matches are told to a command, whose tally this is.

@@ -3,6 +3,7 @@
 
 mod alert;
 mod context;
+mod hashes;
 mod rules;
 mod stage;
 mod windows;
@@ -283,6 +284,7 @@ fn settings() -> Settings {
         limits: systrail::enrich::Limits::default(),
         stage: None,
         alerts: None,
+        hashes: None,
         patience: Duration::from_millis(20),
     }
 }
