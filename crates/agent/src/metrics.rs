@@ -170,6 +170,7 @@ fn respond(request: Request<'_>, status: &Status) -> String {
                 &status.account(),
                 status.is_recording(),
                 status.found_so_far(),
+                status.hashed_so_far(),
             );
             response("200 OK", EXPOSITION, "", &body)
         }

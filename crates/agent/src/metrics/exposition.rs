@@ -5,10 +5,18 @@ use std::fmt::Write as _;
 use crate::account::{Account, Count, SinkCount};
 use crate::alert::Outcome;
 use crate::detect::Level;
+use crate::image_hash::Counts;
 use crate::pipeline::Found;
 
 /// The account of a running pipeline as metrics.
-pub fn exposition(account: &Account, is_recording: bool, found: Found) -> String {
+///
+/// `hashes` is what the thread that hashes images did, where there is one.
+pub fn exposition(
+    account: &Account,
+    is_recording: bool,
+    found: Found,
+    hashes: Option<Counts>,
+) -> String {
     let mut out = Exposition::default();
     out.head("systrail_info", "gauge", "Version and sensor of the agent");
     out.sample(
@@ -22,6 +30,9 @@ pub fn exposition(account: &Account, is_recording: bool, found: Found) -> String
     out.queues(account);
     out.sinks(account);
     out.found(found);
+    if let Some(counts) = hashes {
+        out.hashes(counts);
+    }
     out.text
 }
 
@@ -135,6 +146,45 @@ impl Exposition {
             for ((result, _), count) in Outcome::NAMES.iter().zip(counts) {
                 self.sample(name, &[("result", result)], count);
             }
+        }
+    }
+
+    fn hashes(&mut self, counts: Counts) {
+        let families = [
+            (
+                "systrail_hash_files_total",
+                "counter",
+                "Files of images that were read and hashed",
+                counts.hashed,
+            ),
+            (
+                "systrail_hash_refused_total",
+                "counter",
+                "Files of images that were not hashed, for a reason that the trail tells",
+                counts.refused,
+            ),
+            (
+                "systrail_hash_busy_total",
+                "counter",
+                "Events of images whose files there was no room for among those that wait",
+                counts.busy,
+            ),
+            (
+                "systrail_hash_bytes_total",
+                "counter",
+                "Bytes that were read of images",
+                counts.size,
+            ),
+            (
+                "systrail_hash_waiting",
+                "gauge",
+                "Files of images that wait to be read",
+                counts.waiting,
+            ),
+        ];
+        for (name, family, help, value) in families {
+            self.head(name, family, help);
+            self.sample(name, &[], value);
         }
     }
 

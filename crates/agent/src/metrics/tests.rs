@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::{Server, exposition};
 use crate::account::{Account, QueuePeak, SinkCount};
+use crate::image_hash::Counts;
 use crate::pipeline::{Found, Status};
 
 fn server() -> Server {
@@ -60,7 +61,11 @@ fn every_sample_has_its_help_and_type() {
         off_count: 2,
         alerts: Some([4, 1, 0, 3, 0]),
     };
-    let text = exposition(&account, true, found);
+    let hashes = Some(Counts {
+        busy: 9,
+        ..Counts::default()
+    });
+    let text = exposition(&account, true, found, hashes);
     for line in text.lines().filter(|line| !line.starts_with('#')) {
         let name = line.split(['{', ' ']).next().expect("a name");
         assert!(text.contains(&format!("# HELP {name} ")), "{line}");
@@ -74,11 +79,13 @@ fn every_sample_has_its_help_and_type() {
     assert!(text.contains("systrail_detections_total{level=\"high\"} 5\n"));
     assert!(text.contains("systrail_detection_rules_off_total 2\n"));
     assert!(text.contains("systrail_alerts_total{result=\"passed_over\"} 3\n"));
-    let without = exposition(&account, true, Found::default());
+    assert!(text.contains("systrail_hash_busy_total 9\n"));
+    let without = exposition(&account, true, Found::default(), None);
     assert!(
         !without.contains("systrail_alerts"),
         "no command, no alerts"
     );
+    assert!(!without.contains("systrail_hash"), "no hashes are counted");
 }
 
 /// No metric was named in any document.
@@ -94,7 +101,11 @@ fn the_document_names_every_metric_with_its_type_and_labels() {
         alerts: Some([0; 5]),
         ..Found::default()
     };
-    let text = exposition(&account, true, found);
+    let hashes = Some(Counts {
+        busy: 9,
+        ..Counts::default()
+    });
+    let text = exposition(&account, true, found, hashes);
     let mut names = 0;
     for line in text.lines() {
         let Some((name, family)) = line
