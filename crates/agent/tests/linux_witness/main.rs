@@ -18,6 +18,7 @@ mod contexts;
 mod crash;
 mod execs;
 mod exits;
+mod hashes;
 mod images;
 mod lives;
 mod overflow;
