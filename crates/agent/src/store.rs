@@ -11,6 +11,7 @@
 
 mod directory;
 mod events;
+mod follow;
 mod guard;
 mod intern;
 mod kin;
@@ -39,6 +40,7 @@ use crate::trail::Time;
 
 pub use directory::{Named, begin_of, named, segments, set_aside};
 pub use events::{Events, events};
+pub use follow::Follower;
 pub(crate) use guard::code_of;
 pub use guard::{Guard, Limits, Stopped};
 pub use live::Live;

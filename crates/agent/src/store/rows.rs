@@ -174,25 +174,41 @@ impl Rows {
     /// now on is not seen.
     pub(super) fn open(path: &Path) -> std::result::Result<(Self, Option<String>), ReadError> {
         let (connection, shape) = segment::open(path)?;
-        let stretches =
-            read_stretches(&connection, &shape).map_err(|source| ReadError::Sqlite {
-                path: path.to_path_buf(),
-                source,
-            })?;
-        let rows = Self {
+        let mut rows = Self {
             connection,
             path: path.to_path_buf(),
             selects: Select::all(&shape),
             shape,
             known: Known {
-                stretches,
+                stretches: Vec::new(),
                 texts: HashMap::new(),
                 processes: HashMap::new(),
                 shared: HashMap::new(),
             },
         };
+        rows.look_again()?;
         let incomplete = rows.shape.incomplete();
         Ok((rows, incomplete))
+    }
+
+    /// Sees the segment as it is now.
+    pub(super) fn look_again(&mut self) -> std::result::Result<(), ReadError> {
+        self.look_away()?;
+        let known = &mut self.known.stretches;
+        read_stretches(&self.connection, &self.shape, known).map_err(|source| ReadError::Sqlite {
+            path: self.path.clone(),
+            source,
+        })
+    }
+
+    /// Lets go of what is seen, so that the writer need not keep it: call it before a wait.
+    pub(super) fn look_away(&self) -> std::result::Result<(), ReadError> {
+        if self.connection.is_autocommit() {
+            return Ok(());
+        }
+        self.connection
+            .execute_batch("COMMIT")
+            .map_err(|error| RowError::from(error).of(&self.path))
     }
 
     /// The first and the last id of an event in the bounds, which those between need not be in; `None`
@@ -272,7 +288,12 @@ fn read(
     Ok(())
 }
 
-fn read_stretches(connection: &Connection, shape: &Shape) -> rusqlite::Result<Vec<Stretch>> {
+/// Appends the stretches that are not known yet.
+fn read_stretches(
+    connection: &Connection,
+    shape: &Shape,
+    stretches: &mut Vec<Stretch>,
+) -> rusqlite::Result<()> {
     // All that is read later is of this moment: what a writer adds meanwhile is not mixed in.
     connection.execute_batch("BEGIN")?;
     let column = |name| {
@@ -282,13 +303,14 @@ fn read_stretches(connection: &Connection, shape: &Shape) -> rusqlite::Result<Ve
             "NULL"
         }
     };
-    let mut statement = connection.prepare(&format!(
-        "SELECT first_id, sequence_offset, host, {}, {} FROM stretch ORDER BY first_id",
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT first_id, sequence_offset, host, {}, {} FROM stretch \
+         WHERE ?1 IS NULL OR first_id > ?1 ORDER BY first_id",
         column("host_id"),
         column("run")
     ))?;
-    let mut rows = statement.query([])?;
-    let mut stretches: Vec<Stretch> = Vec::new();
+    let last = stretches.last().map(|last| last.first_id);
+    let mut rows = statement.query([last])?;
     while let Some(row) = rows.next()? {
         let whence = Whence {
             host: row.get(2)?,
@@ -306,7 +328,7 @@ fn read_stretches(connection: &Connection, shape: &Shape) -> rusqlite::Result<Ve
             origin,
         });
     }
-    Ok(stretches)
+    Ok(())
 }
 
 impl Known {
