@@ -330,6 +330,29 @@ impl Tree {
         &mut self.processes
     }
 
+    /// Forgets the processes that `kept_fn` does not keep.
+    pub fn retain(&mut self, kept_fn: impl Fn(&Process) -> bool) {
+        let told_by = std::mem::take(&mut self.told_by);
+        let processes = std::mem::take(&mut self.processes);
+        self.by_key.clear();
+        self.texts_size = 0;
+        for (process, told_by) in processes.into_iter().zip(told_by) {
+            if kept_fn(&process) {
+                self.by_key
+                    .insert(process.process_key, self.processes.len());
+                let size = process.program.size();
+                self.texts_size = self.texts_size.saturating_add(size);
+                self.told_by.push(told_by);
+                self.processes.push(process);
+            }
+        }
+    }
+
+    /// Bytes of the texts of its processes' programs, as far as their events brought them.
+    pub const fn texts_size(&self) -> usize {
+        self.texts_size
+    }
+
     /// The process with that key.
     pub fn with_key(&self, key: ProcessKey) -> Option<&Process> {
         self.by_key.get(&key).map(|&index| &self.processes[index])
@@ -464,5 +487,20 @@ mod tests {
         let mut tree = Tree::default();
         let full = (1..1_000).find(|id| tree.add(&event(*id)) == Err(TooMany::Texts));
         assert_eq!(full, Some(193));
+        // Who forgets has room again.
+        tree.retain(|process| process.process_id <= 2);
+        assert_eq!(tree.texts_size(), 2 << 20);
+        assert_eq!(tree.add(&event(3)), Ok(()));
+        let keys: Vec<u64> = tree
+            .processes()
+            .iter()
+            .map(|one| one.process_key.0)
+            .collect();
+        assert_eq!(keys, [1, 2, 3]);
+        assert!(tree.with_key(ProcessKey(193)).is_none());
+        assert_eq!(
+            tree.with_key(ProcessKey(3)).map(|one| one.process_id),
+            Some(3)
+        );
     }
 }
