@@ -32,6 +32,8 @@ pub mod store;
 pub mod story;
 mod suggestion;
 pub mod sys;
+#[cfg(all(feature = "top", target_os = "linux"))]
+pub mod top;
 pub mod tree;
 mod trust;
 

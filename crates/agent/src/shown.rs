@@ -147,6 +147,11 @@ pub fn width(text: &str) -> usize {
         .sum()
 }
 
+/// Whether a [`Row`] shows a character as an escape: a terminal would act on it, or show nothing.
+pub fn is_escaped(character: char) -> bool {
+    matches!(Shown::of(character), Shown::Escaped)
+}
+
 /// How a terminal is shown a character.
 enum Shown {
     /// It would act on it, or show nothing.

@@ -1,0 +1,16 @@
+//! `systrail top`: what the machine runs, on one screen, live or as it was.
+//!
+//! It reads a store or a log and nothing else, and nothing below knows of it. A thread reads
+//! (`feed.rs`, by `look.rs`), another takes keys; the screen's state (`app.rs`) is told by them what
+//! happened, and is drawn (`draw.rs`, `list.rs`, `page.rs`) into cells, which alone reach the terminal
+//! (`screen.rs`).
+
+#![cfg_attr(not(test), expect(dead_code, reason = "what uses it comes next"))]
+#![cfg_attr(test, allow(dead_code, reason = "the same"))]
+
+mod keys;
+mod screen;
+mod text;
+
+pub use self::screen::{Screen, is_there};
+pub use self::text::Charset;
