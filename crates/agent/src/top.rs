@@ -9,7 +9,11 @@
 #![cfg_attr(test, allow(dead_code, reason = "the same"))]
 
 mod keys;
+mod lines;
+mod model;
+mod rates;
 mod screen;
+mod starters;
 mod text;
 
 pub use self::screen::{Screen, is_there};

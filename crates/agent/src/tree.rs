@@ -21,6 +21,8 @@ use std::sync::Arc;
 
 use event::{Kind, ProcessKey, Subject};
 
+#[cfg(all(feature = "top", target_os = "linux"))]
+pub(crate) use self::draw::user;
 pub use self::draw::{Style, draw, heading, state};
 pub use self::forest::{Forest, Visit};
 pub use self::losses::Losses;

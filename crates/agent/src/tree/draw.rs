@@ -87,7 +87,9 @@ fn line(visit: &Visit<'_>, open: &[bool], style: Style, out: &mut Vec<u8>) {
     row.text(&run_time_ns.map_or_else(|| "?".to_owned(), run_time));
     row.column(COMMAND_COLUMN);
     row.colour(paint(DIM));
-    row.text(&branch(visit, open));
+    // The roots stand side by side: no line joins them.
+    let above = open.get(1..).unwrap_or_default();
+    row.text(&branch(visit.depth, visit.is_last, above));
     row.colour(paint(PLAIN));
     if process.is_kernel {
         row.colour(paint(DIM));
@@ -100,26 +102,26 @@ fn line(visit: &Visit<'_>, open: &[bool], style: Style, out: &mut Vec<u8>) {
     row.end();
 }
 
-/// The lines that lead to a process: those of its ancestors that go on, then its own.
-fn branch(visit: &Visit<'_>, open: &[bool]) -> String {
-    let Some(levels) = visit.depth.checked_sub(1) else {
+/// The lines that lead to a process: those of its ancestors below the root, of which `above` tells
+/// whether they go on, then its own.
+pub(crate) fn branch(depth: usize, is_last: bool, above: &[bool]) -> String {
+    let Some(levels) = depth.checked_sub(1) else {
         return String::new();
     };
-    // The roots stand side by side: no line joins them.
-    let above = open.get(1..).unwrap_or_default();
     let above = &above[..above.len().min(LEVELS_MAX)];
     let mut branch: String = above
         .iter()
         .map(|goes_on| if *goes_on { "│  " } else { "   " })
         .collect();
-    branch.push_str(if visit.is_last { "└─ " } else { "├─ " });
+    branch.push_str(if is_last { "└─ " } else { "├─ " });
     if levels > LEVELS_MAX {
-        branch.extend(["(", &visit.depth.to_string(), ") "]);
+        branch.extend(["(", &depth.to_string(), ") "]);
     }
     branch
 }
 
-fn user(process: &Process) -> String {
+/// Whom it runs for: the name, else the id.
+pub(crate) fn user(process: &Process) -> String {
     use crate::trail::UserId;
     let name = process.program.user.as_deref();
     match (name, &process.program.user_id) {
