@@ -8,13 +8,16 @@
 #![cfg_attr(not(test), expect(dead_code, reason = "what uses it comes next"))]
 #![cfg_attr(test, allow(dead_code, reason = "the same"))]
 
+mod feed;
 mod keys;
 mod lines;
+mod look;
 mod model;
 mod rates;
 mod screen;
 mod starters;
 mod text;
 
+pub use self::feed::{At, Source};
 pub use self::screen::{Screen, is_there};
 pub use self::text::Charset;
