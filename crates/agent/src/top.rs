@@ -8,6 +8,7 @@
 #![cfg_attr(not(test), expect(dead_code, reason = "what uses it comes next"))]
 #![cfg_attr(test, allow(dead_code, reason = "the same"))]
 
+mod app;
 mod feed;
 mod keys;
 mod lines;
@@ -18,6 +19,7 @@ mod screen;
 mod starters;
 mod text;
 
+pub use self::app::Style;
 pub use self::feed::{At, Source};
 pub use self::screen::{Screen, is_there};
 pub use self::text::Charset;
