@@ -9,11 +9,14 @@
 #![cfg_attr(test, allow(dead_code, reason = "the same"))]
 
 mod app;
+mod draw;
 mod feed;
 mod keys;
 mod lines;
+mod list;
 mod look;
 mod model;
+mod page;
 mod rates;
 mod screen;
 mod starters;

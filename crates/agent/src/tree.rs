@@ -21,9 +21,9 @@ use std::sync::Arc;
 
 use event::{Kind, ProcessKey, Subject};
 
-#[cfg(all(feature = "top", target_os = "linux"))]
-pub(crate) use self::draw::user;
 pub use self::draw::{Style, draw, heading, state};
+#[cfg(all(feature = "top", target_os = "linux"))]
+pub(crate) use self::draw::{branch, user};
 pub use self::forest::{Forest, Visit};
 pub use self::losses::Losses;
 pub(crate) use self::name::is_of_system;
