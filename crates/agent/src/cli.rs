@@ -33,6 +33,7 @@ mod show;
 #[cfg_attr(windows, path = "cli/windows/stop.rs")]
 mod stop;
 mod timeout;
+mod top;
 mod trail;
 mod tree;
 mod watch;
@@ -82,6 +83,8 @@ enum Command {
     Query(query::Arguments),
     /// Print the process tree: as it is now, or as a log or the store tells it
     Tree(tree::Arguments),
+    /// Show what runs, starts, ends and fails on one screen: live, or as it was
+    Top(top::Arguments),
     /// Tell one process's whole story
     Show(show::Arguments),
     /// Try Sigma rules on what was recorded, or say which of them can fire
@@ -185,6 +188,7 @@ pub(crate) fn main() -> Exit {
         Command::Replay(arguments) => replay::main(&arguments),
         Command::Query(arguments) => query::main(&arguments),
         Command::Tree(arguments) => tree::main(&arguments),
+        Command::Top(arguments) => top::main(&arguments),
         Command::Show(arguments) => show::main(&arguments),
         Command::Detect(arguments) => detect::main(&arguments),
         Command::Export(arguments) => export::main(&arguments),

@@ -5,9 +5,6 @@
 //! happened, and is drawn (`draw.rs`, `list.rs`, `page.rs`) into cells, which alone reach the terminal
 //! (`screen.rs`).
 
-#![cfg_attr(not(test), expect(dead_code, reason = "what uses it comes next"))]
-#![cfg_attr(test, allow(dead_code, reason = "the same"))]
-
 mod app;
 mod draw;
 mod feed;
@@ -18,11 +15,13 @@ mod look;
 mod model;
 mod page;
 mod rates;
+mod run;
 mod screen;
 mod starters;
 mod text;
 
 pub use self::app::Style;
 pub use self::feed::{At, Source};
+pub use self::run::{Ending, run};
 pub use self::screen::{Screen, is_there};
 pub use self::text::Charset;

@@ -60,6 +60,20 @@ pub(super) fn speak_through(voice_fn: impl Fn(Tone, &str) + Send + Sync + 'stati
     let _first = VOICE.set(Box::new(voice_fn));
 }
 
+/// Where lines go instead, while that takes them.
+type Diversion = Box<dyn Fn(&str) -> bool + Send + Sync>;
+static DIVERSION: OnceLock<Diversion> = OnceLock::new();
+
+/// Has `taken_fn` see every line before standard error does, which does not see those it takes.
+#[cfg_attr(
+    not(all(feature = "top", target_os = "linux")),
+    expect(dead_code, reason = "for who draws on the terminal")
+)]
+pub(super) fn divert(taken_fn: impl Fn(&str) -> bool + Send + Sync + 'static) {
+    // Only the first is asked; a process is started as one thing.
+    let _first = DIVERSION.set(Box::new(taken_fn));
+}
+
 /// Has nothing that is said wait for whoever reads it, for good. What a command prints on standard
 /// output can then come before what it said earlier.
 pub(super) fn wait_for_nobody() {
@@ -97,6 +111,9 @@ fn speak(tone: Tone, text: fmt::Arguments<'_>) {
     let text = shown::safe(&text.to_string());
     if let Some(voice_fn) = VOICE.get() {
         return voice_fn(tone, &text);
+    }
+    if DIVERSION.get().is_some_and(|taken_fn| taken_fn(&text)) {
+        return;
     }
     say_in_turn(Said::Line(text));
 }
