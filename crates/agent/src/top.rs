@@ -18,6 +18,8 @@ mod rates;
 mod run;
 mod screen;
 mod starters;
+#[cfg(test)]
+mod tests;
 mod text;
 
 pub use self::app::Style;

@@ -148,8 +148,12 @@ impl List {
             pen.number("AGE", AGE_WIDTH, style);
             pen.skip(2);
         }
-        pen.column("STATE", STATE_WIDTH, style);
-        pen.skip(1);
+        if self.has_id() {
+            pen.column("STATE", STATE_WIDTH, style);
+            pen.skip(1);
+        } else {
+            pen.text("STATE ", style);
+        }
         pen.text("COMMAND", style);
     }
 
@@ -172,8 +176,14 @@ impl List {
             pen.skip(2);
         }
         let (state, style) = self.state(process);
-        pen.column(&state, STATE_WIDTH, style);
-        pen.skip(1);
+        if self.has_id() {
+            pen.column(&state, STATE_WIDTH, style);
+            pen.skip(1);
+        } else if !state.is_empty() {
+            // There is no room for columns.
+            pen.text(&state, style);
+            pen.skip(1);
+        }
         let branch = self.branch(place);
         // Deep in the tree the name still has its place.
         let room = usize::from(pen.left_over()) * 2 / 3;

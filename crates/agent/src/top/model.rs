@@ -30,6 +30,10 @@ const LOSSES_MAX: usize = 1_000;
 /// How long a start is new, and an end shown.
 pub(super) const JUST_NS: i64 = 3_000_000_000;
 
+/// When there is no room, what can be forgotten is looked for no more often: in a flood of starts every
+/// look would be in vain.
+const FORGET_NS: i64 = 250_000_000;
+
 /// Processes that have ended and are not shown any more are forgotten when there are so many.
 const FORGET_COUNT: usize = 256;
 
@@ -68,6 +72,8 @@ pub(super) struct Model {
     pub(super) unshown_count: u64,
     /// The time of the last event.
     pub(super) end: Option<Time>,
+    /// When there was no room last.
+    full: Option<Time>,
 }
 
 impl Default for Model {
@@ -82,6 +88,7 @@ impl Default for Model {
             lost_count: 0,
             unshown_count: 0,
             end: None,
+            full: None,
         }
     }
 }
@@ -165,12 +172,14 @@ impl Model {
     }
 
     fn add_to_tree(&mut self, event: &Event) {
-        if self.tree.processes().len() >= PROCESSES_MAX || self.tree.texts_size() >= TEXTS_SIZE_MAX
-        {
-            self.forget(event.time);
+        if !self.has_room(event.process_key) {
+            let again = |full: Time| event.time.0.saturating_sub(full.0) >= FORGET_NS;
+            if self.full.is_none_or(again) {
+                self.full = Some(event.time);
+                self.forget(event.time);
+            }
         }
-        let has_room = self.has_room(event.process_key);
-        if !has_room || self.tree.add(event).is_err() {
+        if !self.has_room(event.process_key) || self.tree.add(event).is_err() {
             let is_start = matches!(event.body, Body::ProcessStart(_));
             self.unshown_count += u64::from(is_start);
         }

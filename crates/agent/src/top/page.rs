@@ -12,22 +12,22 @@ use crate::trail::Time;
 use super::list;
 
 const HELP: &str = "\
-arrows, PgUp, PgDn, Home, End   move
-Enter                           the story of the chosen process, as `systrail show` tells it
-/                               filter: what has all words in its id, user, state or command
-t                               tree, or one after the other
-s                               another order: newest, state, name, user, process
-Space                           pause, and go on
-left, right                     back and on through what was recorded; End is now
-- +                             smaller or larger steps through time
-l                               what was lost, and why
-Ctrl-L                          draw anew
-Ctrl-Z                          stop; `fg` goes on
-q, Ctrl-C                       quit
+arrows PgUp PgDn Home End  move
+Enter                      the story of the process, as `systrail show` has it
+/                          filter: all words are in id, user, state or command
+t                          tree, or one after the other
+s                          another order: newest, state, name, user, process
+Space                      pause, and go on
+left, right                through what was recorded; End is now
+- +                        smaller or larger steps through time
+l                          what was lost, and why
+Ctrl-L                     draw anew
+Ctrl-Z                     stop; `fg` goes on
+q, Ctrl-C                  quit
 
-+ has just started, - has just ended: it stays for three seconds.
-A process without a state runs. What failed is bold and red, a loss bold and yellow.
-A recorder commits twice a second, so what is shown is up to a second late.
++ has just started. - has just ended: it stays for three seconds.
+A process without a state runs. What failed is bold and red, a loss yellow.
+A recorder commits twice a second: what is shown is up to a second late.
 The list keeps 1,024 bytes of a command; its story has all of it.";
 
 /// Draws the page that is open.

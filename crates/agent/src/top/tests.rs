@@ -1,0 +1,623 @@
+//! The screen as it is drawn, at sizes from one cell on, and what keys and events make of it.
+
+use event::{Kind, ProcessKey};
+use ratatui_core::backend::TestBackend;
+use ratatui_core::terminal::Terminal;
+
+use super::app::{App, Page, Style};
+use super::feed::{Ask, At, Told};
+use super::keys::Key;
+use super::model::{JUST_NS, Model, PROCESSES_MAX};
+use super::text::Charset;
+use crate::trail::{
+    Body, Event, Further, Lost, Origin, ProcessExec, ProcessExit, ProcessStart, Program,
+    SensorStart, SensorStop, Text, ThreadExit, Time,
+};
+
+/// 02:14:07 UTC.
+const NOW: Time = Time(1_795_313_647_000_000_000);
+
+const MS: i64 = 1_000_000;
+
+fn ago(ms: i64) -> Time {
+    Time(NOW.0 - ms * MS)
+}
+
+fn event(time: Time, process_id: u32, body: Body) -> Event {
+    Event {
+        sequence: 1,
+        time,
+        origin: Origin::of_host("atlas"),
+        process_id,
+        process_key: ProcessKey(process_id.into()),
+        body,
+        kept_by: None,
+        truncated: Vec::new(),
+        missing: Vec::new(),
+        further: Further::default(),
+    }
+}
+
+fn program(user: &str, command_line: &str) -> Program {
+    Program {
+        image: Some(Text::from(
+            command_line.split(' ').next().unwrap_or_default(),
+        )),
+        command_line: Some(Text::from(command_line)),
+        user: Some(user.into()),
+        ..Program::default()
+    }
+}
+
+fn started(time: Time, id: u32, parent: u32, user: &str, command_line: &str) -> Event {
+    let start = ProcessStart {
+        parent_process_id: Some(parent),
+        parent_process_key: Some(ProcessKey(parent.into())),
+        program: program(user, command_line),
+        ..ProcessStart::default()
+    };
+    event(time, id, Body::ProcessStart(Box::new(start)))
+}
+
+fn ended(time: Time, id: u32, exit_code: u32, signal: Option<u32>, ran_ms: u64) -> Event {
+    let exit = ProcessExit {
+        exit_code: signal.is_none().then_some(exit_code),
+        signal,
+        run_time_ns: Some(ran_ms * 1_000_000),
+        ..ProcessExit::default()
+    };
+    event(time, id, Body::ProcessExit(exit))
+}
+
+fn lost(time: Time, count: u64) -> Event {
+    let lost = Lost {
+        lost_kind: Kind::THREAD_START,
+        lost_count: count,
+        lost_reason: "buffer_full".into(),
+    };
+    event(time, 0, Body::Lost(lost))
+}
+
+/// What the sketch of the screen shows.
+fn build() -> Vec<Event> {
+    let sensor = SensorStart {
+        source: "ebpf".into(),
+        version: "1".into(),
+        system: None,
+    };
+    vec![
+        event(ago(11_520_000), 0, Body::SensorStart(sensor)),
+        started(ago(3 * 86_400_000), 1, 0, "root", "/sbin/init"),
+        started(
+            ago(2 * 86_400_000),
+            2201,
+            1,
+            "root",
+            "/usr/lib/systemd/systemd-journald",
+        ),
+        started(ago(662_000), 100, 1, "ada", "-bash"),
+        started(ago(1_200), 1000, 100, "ada", "make -j2 all"),
+        started(ago(13), 1011, 1000, "ada", "/usr/lib/gcc/cc1 -quiet one.c"),
+        started(ago(60), 1012, 1000, "ada", "/usr/lib/gcc/cc1 -quiet two.c"),
+        ended(ago(14), 1012, 0, Some(11), 46),
+        started(ago(2_500), 1013, 1000, "ada", "true"),
+        ended(ago(2_400), 1013, 0, None, 100),
+        started(ago(9_000), 1014, 1000, "ada", "gone long ago"),
+        ended(ago(8_000), 1014, 2, None, 1_000),
+    ]
+}
+
+fn app(events: Vec<Event>) -> App {
+    let style = Style {
+        colour: true,
+        charset: Charset::Utf8,
+    };
+    let mut app = App::new(At::Live, style, NOW);
+    app.told(Told::Looked(At::Live, Box::default()));
+    app.told(Told::Events(events));
+    app
+}
+
+fn at(app: &mut App, (width, height): (u16, u16), now: Time) -> Vec<String> {
+    let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
+    terminal
+        .draw(|frame| app.draw(frame.buffer_mut(), now))
+        .unwrap();
+    let buffer = terminal.backend().buffer();
+    let row = |y| -> String {
+        let cells = (0..width).map(|x| buffer[(x, y)].symbol());
+        cells.collect::<String>().trim_end().to_owned()
+    };
+    (0..height).map(row).collect()
+}
+
+fn screen(app: &mut App, size: (u16, u16)) -> Vec<String> {
+    at(app, size, NOW)
+}
+
+fn press(app: &mut App, keys: &[Key]) {
+    for key in keys {
+        app.key(*key, NOW);
+    }
+}
+
+fn type_in(app: &mut App, text: &str) {
+    for character in text.chars() {
+        app.key(Key::Char(character), NOW);
+    }
+}
+
+#[test]
+fn is_as_the_sketch_has_it_in_80_columns() {
+    let mut app = app(build());
+    let shown = screen(&mut app, (80, 24));
+    let head = "\
+atlas  recording 3h12m (ebpf)  lost 0                               02:14:07 UTC
+start 1/s █▁▁▁▁▁██  exec 0  exit 1  threads 0  loads 0                 running 5
+  PROCESS USER        AGE  STATE       COMMAND
+        1 root      3d00h              init
+     2201 root      2d00h              ├─ systemd-journald
+      100 ada      11m02s              └─ -bash";
+    let head: Vec<&str> = head.lines().collect();
+    assert_eq!(shown[..6], head);
+    let rest = [
+        "+    1000 ada        1.2s                 └─ make -j2 all",
+        "-    1013 ada       100ms  exit 0            ├─ true",
+        "-    1012 ada        46ms  signal 11         ├─ cc1 -quiet two.c",
+        "+    1011 ada        13ms                    └─ cc1 -quiet one.c",
+    ];
+    assert_eq!(shown[6..10], rest);
+    let keys = "Enter story  / filter  t flat  s sort  Space pause  ← → time  l losses  ? help";
+    assert_eq!(shown[23], keys);
+}
+
+#[test]
+fn is_drawn_at_any_size_and_the_state_never_goes() {
+    for (width, height) in [
+        (1, 1),
+        (10, 3),
+        (60, 20),
+        (79, 24),
+        (120, 40),
+        (160, 50),
+        (200, 2),
+    ] {
+        let mut app = app(build());
+        let shown = screen(&mut app, (width, height)).join("\n");
+        for key in [
+            Key::Enter,
+            Key::Escape,
+            Key::Char('l'),
+            Key::Escape,
+            Key::Char('?'),
+        ] {
+            press(&mut app, &[key]);
+            let _any = screen(&mut app, (width, height));
+        }
+        if height >= 20 {
+            assert!(shown.contains("signal 11"), "{shown}");
+            assert_eq!(shown.contains("USER"), width >= 80, "{shown}");
+            assert_eq!(shown.contains("AGE"), width >= 60, "{shown}");
+            assert_eq!(shown.contains("reading its story"), width >= 120, "{shown}");
+            assert_eq!(shown.contains("STARTED"), width >= 160, "{shown}");
+        }
+    }
+    let mut app = app(build());
+    assert_eq!(
+        screen(&mut app, (10, 3)),
+        ["r…  lost 0", "  init", "  ├─ syst…"]
+    );
+    press(&mut app, &[Key::Down; 5]);
+    assert_eq!(screen(&mut app, (10, 2))[1], "- signal …");
+    assert_eq!(screen(&mut app, (1, 1)), ["-"]);
+}
+
+/// Every size is drawn, and what is drawn at one does not depend on what was drawn before.
+#[test]
+fn resizing_from_any_size_to_any_other_is_no_trouble() {
+    let mut app = app(build());
+    let whole = screen(&mut app, (80, 24));
+    for width in 1..90 {
+        for height in [1, 2, 3, 4, 5, 6, 7, 24] {
+            let lines = screen(&mut app, (width, height));
+            assert_eq!(lines.len(), usize::from(height));
+        }
+    }
+    assert_eq!(screen(&mut app, (80, 24)), whole);
+}
+
+#[test]
+fn what_has_ended_stays_for_three_seconds() {
+    let mut app = app(build());
+    let has = |lines: &[String], text: &str| lines.iter().any(|line| line.contains(text));
+    let shown = screen(&mut app, (80, 24));
+    assert!(has(&shown, "two.c") && !has(&shown, "gone long ago"));
+    assert!(has(
+        &at(&mut app, (80, 24), Time(NOW.0 + JUST_NS - 15 * MS)),
+        "two.c"
+    ));
+    let later = at(&mut app, (80, 24), Time(NOW.0 + JUST_NS));
+    assert!(!has(&later, "two.c") && has(&later, "one.c"));
+    let line = later.iter().find(|line| line.contains("one.c")).unwrap();
+    assert!(!line.starts_with('+'), "{line}");
+}
+
+#[test]
+fn a_name_can_neither_act_on_the_terminal_nor_shift_a_column() {
+    let long = format!("/bin/x {}", "a".repeat(32 << 10));
+    let names = [
+        "a\x01b\x1b[31mred\x1b]0;title\x07",
+        "\u{202e}txt.exe",
+        "👩‍🔬 日本語 cafe\u{301} ❤\u{fe0f} 👍🏽",
+        "line\nfeed\ttab\0nul",
+        &long,
+    ];
+    let mut events = build();
+    for (id, name) in (3_000..).zip(names) {
+        events.push(started(ago(500), id, 100, name, name));
+        events.push(ended(ago(100), id, 3, None, 400));
+    }
+    let mut app = app(events);
+    for width in [40, 80, 120] {
+        let mut terminal = Terminal::new(TestBackend::new(width, 30)).unwrap();
+        terminal
+            .draw(|frame| app.draw(frame.buffer_mut(), NOW))
+            .unwrap();
+        let buffer = terminal.backend().buffer();
+        for y in 0..30 {
+            let line: String = (0..width).map(|x| buffer[(x, y)].symbol()).collect();
+            assert!(!line.chars().any(char::is_control), "{line:?}");
+            assert!(
+                !line.contains(['\u{202e}', '\u{200d}', '\u{fe0f}']),
+                "{line:?}"
+            );
+            // The state stands in its column, whatever stands before and behind it.
+            if line.contains("exit 3") {
+                let column = match width {
+                    40 => 10,
+                    _ => 27,
+                };
+                let state: String = (column..column + 6)
+                    .map(|x| buffer[(x, y)].symbol())
+                    .collect();
+                assert_eq!(state, "exit 3", "{line:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn without_utf_8_every_cell_is_ascii() {
+    let mut app = app(build());
+    app.style.charset = Charset::Ascii;
+    for size in [(80, 24), (160, 50)] {
+        let shown = screen(&mut app, size).join("\n");
+        assert!(shown.is_ascii(), "{shown}");
+        assert!(shown.contains("`- make -j2 all"), "{shown}");
+    }
+}
+
+#[test]
+fn without_colours_a_sign_and_a_word_say_the_state() {
+    use ratatui_core::style::Color;
+    let mut app = app(build());
+    app.style.colour = false;
+    let mut terminal = Terminal::new(TestBackend::new(80, 24)).unwrap();
+    terminal
+        .draw(|frame| app.draw(frame.buffer_mut(), NOW))
+        .unwrap();
+    let buffer = terminal.backend().buffer();
+    let cells = buffer.content().iter();
+    assert!(
+        cells
+            .clone()
+            .all(|cell| cell.fg == Color::Reset && cell.bg == Color::Reset)
+    );
+    let text: String = cells.map(|cell| cell.symbol()).collect();
+    assert!(text.contains("-    1012") && text.contains("signal 11"));
+}
+
+#[test]
+fn a_loss_stands_where_it_happened_and_in_the_head() {
+    let mut events = build();
+    events.push(lost(ago(5_000), 14));
+    let mut app = app(events);
+    let shown = screen(&mut app, (80, 24));
+    assert!(shown[0].contains("lost 14"), "{}", shown[0]);
+    let told = "! lost 14 thread_start at 02:14:02.000: buffer_full";
+    assert!(shown.iter().any(|line| line == told), "{shown:#?}");
+    // In the order of the starts it stands between those before and after it.
+    press(&mut app, &[Key::Char('t')]);
+    let shown = screen(&mut app, (80, 24));
+    let place = |text: &str| shown.iter().position(|line| line.contains(text)).unwrap();
+    assert!(place("make") < place("! lost") && place("! lost") < place("-bash"));
+    press(&mut app, &[Key::Char('l')]);
+    let page = screen(&mut app, (80, 24));
+    assert_eq!(
+        page[2],
+        "14 events lost in this recording, the latest first"
+    );
+    press(&mut app, &[Key::Escape]);
+    // Narrow, what was lost goes last.
+    assert!(screen(&mut app, (12, 10))[0].contains("lost 14"));
+    assert!(!at(&mut app, (80, 24), Time(NOW.0 + 60_000 * MS)).contains(&told.to_owned()));
+}
+
+#[test]
+fn a_filter_shows_what_matches_with_what_it_stands_under_and_what_is_below_it() {
+    let mut app = app(build());
+    press(&mut app, &[Key::Char('/')]);
+    type_in(&mut app, "MAKE q");
+    press(&mut app, &[Key::Backspace, Key::Backspace]);
+    let shown = screen(&mut app, (80, 24)).join("\n");
+    assert!(shown.contains("filter: MAKE"), "{shown}");
+    assert!(shown.contains("init") && shown.contains("two.c"), "{shown}");
+    assert!(!shown.contains("journald"), "{shown}");
+    type_in(&mut app, "zzz");
+    let shown = screen(&mut app, (80, 24)).join("\n");
+    assert!(
+        shown.contains("nothing has `MAKEzzz` in it; Esc shows all"),
+        "{shown}"
+    );
+    press(&mut app, &[Key::Escape]);
+    assert!(screen(&mut app, (80, 24)).join("\n").contains("journald"));
+    // In the flat list only what matches itself is left.
+    press(&mut app, &[Key::Char('t'), Key::Char('/')]);
+    type_in(&mut app, "signal ada");
+    press(&mut app, &[Key::Enter]);
+    let shown = screen(&mut app, (80, 24)).join("\n");
+    assert!(
+        shown.contains("two.c") && !shown.contains("make"),
+        "{shown}"
+    );
+    // Keys are commands again, and `q` is not typed.
+    press(&mut app, &[Key::Char('q')]);
+    assert!(app.is_over());
+}
+
+#[test]
+fn what_is_chosen_stays_where_it_is_while_others_come_and_go() {
+    let mut app = app(build());
+    let _first = screen(&mut app, (80, 24));
+    press(&mut app, &[Key::Char('t'), Key::Down, Key::Down]);
+    let before = screen(&mut app, (80, 24));
+    let chosen = app.selected();
+    let line = before
+        .iter()
+        .position(|line| line.contains("true"))
+        .unwrap();
+    app.told(Told::Events(vec![
+        started(ago(5), 5000, 100, "ada", "new one"),
+        started(ago(4), 5001, 100, "ada", "new two"),
+    ]));
+    let _after = screen(&mut app, (80, 24));
+    assert_eq!(app.selected(), chosen);
+    // In a list that fills the screen it also stays on its line.
+    let many = (6_000..6_100).map(|id| started(ago(3), id, 100, "ada", "sleep 1"));
+    app.told(Told::Events(many.collect()));
+    let after = screen(&mut app, (80, 24));
+    assert_eq!(app.selected(), chosen);
+    let now_at = after.iter().position(|line| line.contains("true"));
+    assert!(now_at.is_some_and(|at| at >= line), "{after:#?}");
+    // Another hundred above does not move it.
+    let many = (7_000..7_100).map(|id| started(ago(2), id, 100, "ada", "sleep 1"));
+    app.told(Told::Events(many.collect()));
+    let after = screen(&mut app, (80, 24));
+    assert_eq!(after.iter().position(|line| line.contains("true")), now_at);
+    press(&mut app, &[Key::End]);
+    assert!(screen(&mut app, (80, 24)).join("\n").contains("init"));
+    press(&mut app, &[Key::PageUp, Key::Home]);
+    assert!(screen(&mut app, (80, 24))[3].contains("sleep 1"));
+}
+
+#[test]
+fn sorting_leads_through_all_orders() {
+    let mut app = app(build());
+    let mut first = Vec::new();
+    for _ in 0..5 {
+        press(&mut app, &[Key::Char('s')]);
+        let shown = screen(&mut app, (90, 24));
+        let sort = shown[23]
+            .split("s sort: ")
+            .nth(1)
+            .unwrap()
+            .split(' ')
+            .next();
+        let id = shown[3]
+            .split_whitespace()
+            .find_map(|word| word.parse::<u32>().ok());
+        first.push((sort.unwrap().to_owned(), id.unwrap()));
+    }
+    let expected = [
+        ("newest", 1011),
+        ("state", 1012),
+        ("name", 100),
+        ("user", 1011),
+        ("process", 1),
+    ];
+    let expected = expected.map(|(sort, id)| (sort.to_owned(), id));
+    assert_eq!(first, expected);
+    press(&mut app, &[Key::Char('t')]);
+    assert!(screen(&mut app, (80, 24))[3].contains("init"));
+}
+
+#[test]
+fn a_pause_stops_the_picture_and_the_reading() {
+    let mut app = app(build());
+    let _asked = app.take_asks();
+    press(&mut app, &[Key::Char(' ')]);
+    assert_eq!(app.take_asks(), [Ask::Pause(true)]);
+    let before = screen(&mut app, (80, 24));
+    assert!(
+        before[0].ends_with("PAUSED at 02:14:07 UTC"),
+        "{}",
+        before[0]
+    );
+    assert_eq!(at(&mut app, (80, 24), Time(NOW.0 + 3_600_000 * MS)), before);
+    press(&mut app, &[Key::Char(' ')]);
+    assert_eq!(app.take_asks(), [Ask::Pause(false)]);
+    assert_ne!(at(&mut app, (80, 24), Time(NOW.0 + 3_600_000 * MS)), before);
+}
+
+#[test]
+fn arrows_lead_through_recorded_time_and_end_leads_back() {
+    let mut app = app(build());
+    let _asked = app.take_asks();
+    press(&mut app, &[Key::Left]);
+    assert_eq!(app.take_asks(), [Ask::Look(At::Time(ago(10_000)))]);
+    press(&mut app, &[Key::Char('+'), Key::Left]);
+    let past = At::Time(ago(70_000));
+    assert_eq!(app.take_asks(), [Ask::Look(past)]);
+    // An answer to what was asked before is not shown.
+    app.told(Told::Looked(At::Time(ago(10_000)), Box::default()));
+    assert!(app.waiting.is_some());
+    app.told(Told::Looked(past, Box::default()));
+    let shown = screen(&mut app, (80, 24));
+    assert!(
+        shown[0].starts_with("at 2026-11-22 02:12:57 UTC  step 1 min  lost 0"),
+        "{}",
+        shown[0]
+    );
+    assert!(shown[0].ends_with("live: End"), "{}", shown[0]);
+    assert!(
+        shown[3].starts_with("nothing was recorded then"),
+        "{}",
+        shown[3]
+    );
+    // What happens now is not mixed in.
+    app.told(Told::Events(build()));
+    assert!(screen(&mut app, (80, 24))[3].starts_with("nothing was recorded then"));
+    press(&mut app, &[Key::Right, Key::Right]);
+    assert_eq!(
+        app.take_asks(),
+        [Ask::Look(At::Time(ago(10_000))), Ask::Look(At::Live)]
+    );
+    press(&mut app, &[Key::Right]);
+    assert_eq!(app.take_asks(), []);
+    press(&mut app, &[Key::Left, Key::End]);
+    assert_eq!(app.take_asks().last(), Some(&Ask::Look(At::Live)));
+}
+
+#[test]
+fn a_story_is_asked_for_once_and_stays_when_its_process_goes() {
+    let mut app = app(build());
+    let _asked = app.take_asks();
+    let _first = screen(&mut app, (80, 24));
+    press(&mut app, &[Key::Char('/')]);
+    type_in(&mut app, "two.c");
+    press(&mut app, &[Key::Enter]);
+    let _drawn = screen(&mut app, (80, 24));
+    press(&mut app, &[Key::End, Key::Up, Key::Down, Key::Enter]);
+    assert_eq!(app.page, Page::Story(ProcessKey(1012)));
+    let _drawn = screen(&mut app, (80, 24));
+    let key = ProcessKey(1012);
+    let wanted = Ask::Story {
+        key,
+        at: At::Live,
+        width: 80,
+    };
+    assert_eq!(app.take_asks(), [wanted]);
+    let _drawn = screen(&mut app, (80, 24));
+    assert_eq!(app.take_asks(), [], "nothing has changed");
+    let mut lines = vec![
+        "process 1012, key 00000000000003f4".to_owned(),
+        "x".repeat(200),
+    ];
+    lines.extend((0..100).map(|number| format!("line {number}")));
+    app.told(Told::Story(ProcessKey(7), vec!["of another".to_owned()]));
+    app.told(Told::Story(key, lines));
+    let shown = at(&mut app, (80, 24), Time(NOW.0 + 10_000 * MS));
+    assert!(shown[3].starts_with("process 1012"), "{shown:#?}");
+    // Whole, on three lines.
+    assert_eq!(shown[4..7].iter().map(String::len).sum::<usize>(), 200);
+    press(&mut app, &[Key::End]);
+    let shown = screen(&mut app, (80, 24));
+    assert_eq!(shown[22], "line 99");
+    press(&mut app, &[Key::PageUp, Key::Up, Key::Home, Key::Escape]);
+    assert_eq!(app.page, Page::List);
+}
+
+#[test]
+fn what_ended_is_said_and_nothing_is_told_to_run() {
+    let mut events = build();
+    let stop = SensorStop {
+        source: "ebpf".into(),
+        version: "1".into(),
+        account: crate::account::Account::default(),
+    };
+    events.push(event(ago(5_000), 0, Body::SensorStop(Box::new(stop))));
+    let mut app = app(events);
+    let shown = screen(&mut app, (80, 24));
+    let head = "atlas  recording ended 2026-11-22 02:14:02 UTC, 5.0s ago  lost 0";
+    assert!(shown[0].starts_with(head), "{}", shown[0]);
+}
+
+#[test]
+fn what_cannot_be_read_is_said_until_it_can() {
+    let mut app = app(build());
+    app.told(Told::Failed("the store was deleted".to_owned()));
+    let shown = screen(&mut app, (80, 24));
+    assert_eq!(shown[2], "the store was deleted");
+    assert!(
+        shown.join("\n").contains("make"),
+        "what was there is still shown"
+    );
+    app.told(Told::Events(Vec::new()));
+    assert_ne!(screen(&mut app, (80, 24))[2], "the store was deleted");
+}
+
+/// A fork bomb, with arguments as long as they can be.
+#[test]
+fn the_memory_is_bounded_and_what_there_is_no_room_for_is_counted() {
+    let long = "a".repeat(32 << 10);
+    let mut model = Model::default();
+    let count = u32::try_from(PROCESSES_MAX).unwrap() + 1_000;
+    let start = started(ago(100), 1, 1, "ada", &long);
+    for id in 1..=count {
+        model.add(Event {
+            process_id: id,
+            process_key: ProcessKey(id.into()),
+            ..start.clone()
+        });
+    }
+    let shown_count = model.tree.processes().len();
+    assert!(model.tree.texts_size() <= (64 << 20) + (40 << 10));
+    assert!(shown_count <= PROCESSES_MAX);
+    let unshown = usize::try_from(model.unshown_count).unwrap();
+    assert_eq!(shown_count + unshown, usize::try_from(count).unwrap());
+    // When they end there is room again.
+    for id in 1..=count {
+        model.add(ended(ago(50), id, 0, None, 50));
+    }
+    model.tidy(Time(NOW.0 + JUST_NS));
+    assert_eq!(model.tree.processes().len(), 0);
+}
+
+#[test]
+fn an_exec_changes_the_name_and_a_thread_of_who_is_gone_brings_nobody_back() {
+    let exec = ProcessExec {
+        program: program("root", "/usr/bin/id -u"),
+        ..ProcessExec::default()
+    };
+    let thread = ThreadExit { thread_id: 9 };
+    let mut app = app(vec![
+        started(ago(500), 7, 1, "ada", "/bin/sh"),
+        event(ago(400), 7, Body::ProcessExec(Box::new(exec))),
+        event(ago(300), 8, Body::ThreadExit(thread)),
+    ]);
+    let shown = screen(&mut app, (80, 24));
+    assert_eq!(shown[3], "+       7 root      500ms              id -u");
+    assert_eq!(shown[4], "");
+}
+
+/// The slowest picture there can be.
+#[test]
+fn a_machine_full_of_processes_is_drawn_quickly() {
+    let count = 30_000;
+    let events = (2..count).map(|id| started(ago(60_000), id, id / 2, "ada", "sleep 1000"));
+    let mut app = app(events.collect());
+    let begin = std::time::Instant::now();
+    let _shown = screen(&mut app, (160, 50));
+    // A debug build on a busy machine; it takes a tenth of this.
+    assert!(begin.elapsed() < std::time::Duration::from_secs(5));
+}
