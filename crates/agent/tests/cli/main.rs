@@ -15,6 +15,7 @@ mod replay;
 mod run;
 mod service;
 mod signals;
+mod top;
 mod watch;
 
 use std::ffi::OsStr;
@@ -56,13 +57,14 @@ fn file(directory: &Path, name: &str, text: &str) -> PathBuf {
 
 #[test]
 fn every_command_has_a_help_with_examples() {
-    let commands: [&[&str]; 17] = [
+    let commands: [&[&str]; 18] = [
         &[],
         &["run"],
         &["watch"],
         &["replay"],
         &["query"],
         &["tree"],
+        &["top"],
         &["show"],
         &["export"],
         &["doctor"],
