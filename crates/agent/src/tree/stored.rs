@@ -43,28 +43,58 @@ impl Error {
 /// The processes the store tells of in the window, as they were at its end. `reader` is
 /// [`open`] in that window.
 pub fn read(reader: &Reader, window: &Window) -> Result<Tree, Error> {
-    tree(reader, window).map_err(|error| error.seen_by(reader.guard()))
+    let with_parents = || {
+        let begun = recordings(reader)?;
+        let mut tree = tree(reader, window, &begun)?;
+        add_told_parents(&mut tree, reader, window, &begun)?;
+        Ok(tree)
+    };
+    with_parents().map_err(|error: Error| error.seen_by(reader.guard()))
 }
 
-fn tree(reader: &Reader, window: &Window) -> Result<Tree, Error> {
+/// The same without parents that only their children's starts tell of; `begun` are the store's
+/// recordings.
+#[cfg(all(feature = "top", target_os = "linux"))]
+pub(crate) fn read_told_alone(
+    reader: &Reader,
+    window: &Window,
+    begun: &[Time],
+) -> Result<Tree, Error> {
+    tree(reader, window, begun).map_err(|error| error.seen_by(reader.guard()))
+}
+
+fn tree(reader: &Reader, window: &Window, begun: &[Time]) -> Result<Tree, Error> {
     let mut tree = Tree::default();
     let until = window.until.map_or(i64::MAX, |until| until.0);
     let since = window.since.map_or(i64::MIN, |since| since.0);
     let there = "(start_time < ?1) IS NOT FALSE AND (exit_time >= ?2) IS NOT FALSE";
-    let begun = recordings(reader)?;
     for process in processes(reader, there, (until, since))? {
-        tree.add_process(as_of(process, Time(until), &begun))?;
+        tree.add_process(as_of(process, Time(until), begun))?;
     }
+    Ok(tree)
+}
+
+fn add_told_parents(
+    tree: &mut Tree,
+    reader: &Reader,
+    window: &Window,
+    begun: &[Time],
+) -> Result<(), Error> {
+    let until = window.until.map_or(i64::MAX, |until| until.0);
     for key in tree.unknown_parents() {
+        // One with events of its own was not there in the window: it had ended.
+        if !processes(reader, "process_key = ?1", [key.to_string()])?.is_empty() {
+            continue;
+        }
         if let Some(mut parent) = told_parent(reader, key, until)? {
             // No later recording told of it.
             if begun.last().is_some_and(|last| *last > parent.last_seen) {
                 parent.end = End::Unseen;
             }
-            tree.add_process(as_of(parent, Time(until), &begun))?;
+            tree.add_process(as_of(parent, Time(until), begun))?;
         }
     }
-    Ok(tree)
+    Ok(())
 }
 
 /// A parent of which the store has nothing but what its first child's start says of it, as logs of other

@@ -95,6 +95,37 @@ fn a_parent_that_its_child_alone_tells_of_is_in_the_tree_of_log_and_store() {
     assert_eq!(lines_of_json(&of_store), rows);
 }
 
+/// A parent that had ended ran again in the tree of a later moment, because its child's start tells of it.
+#[test]
+fn a_parent_that_had_ended_is_not_told_to_run() {
+    let sensor_start = "{\"sequence\":1,\"time\":\"2026-01-01T00:00:00.000000000Z\",\
+         \"kind\":\"sensor_start\",\"host\":\"h\",\"process_id\":9,\
+         \"process_key\":\"0000000000000009\",\"source\":\"ebpf\",\"version\":\"1\"}";
+    let exit = |sequence: u64, second: u32, process_id: u32| {
+        format!(
+            "{{\"sequence\":{sequence},\"time\":\"2026-01-01T00:00:0{second}.000000000Z\",\
+             \"kind\":\"process_exit\",\"host\":\"h\",\"process_id\":{process_id},\
+             \"process_key\":\"{process_id:016x}\",\"exit_code\":0,\"run_time_ns\":1000}}"
+        )
+    };
+    let child = start_line(3, 11, 11, 10, "child");
+    let told = ",\"parent_image\":\"/bin/parent\",\"existing\"";
+    let lines = [
+        sensor_start.to_owned(),
+        start_line(2, 10, 10, 1, "parent"),
+        child.replace(",\"existing\"", told),
+        exit(4, 1, 10),
+        exit(5, 9, 11),
+    ];
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::of(&log_of(&directory, &lines));
+    let drawn = store.printed(&["tree", "--at", "2026-01-01T00:00:05Z"]);
+    assert!(
+        drawn.contains("child") && !drawn.contains("parent"),
+        "{drawn}"
+    );
+}
+
 /// Of a log a tree said `[kernel]`, of the store `?`.
 #[test]
 fn kernel_processes_have_their_names_from_log_and_store() {
