@@ -111,8 +111,8 @@ impl Look {
             until,
         };
         let reader = stored::open(directory, &window, &guard)?;
-        let mut tree = stored::read(&reader, &window)?;
         let begun = stored::recordings(&reader)?;
+        let mut tree = stored::read_told_alone(&reader, &window, &begun)?;
         let run = begun.iter().copied().filter(|run| *run <= moment).max();
         let of_run = Window {
             since: run.map(|run| run.min(moment)).or(window.since),
