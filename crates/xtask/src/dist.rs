@@ -68,6 +68,7 @@ const DOCUMENTS: &[&str] = &[
     "docs/STYLE.md",
     "docs/SYSMON.md",
     "docs/TESTING.md",
+    "docs/TOP.md",
     "docs/TOUR.md",
     "docs/TRACES.md",
     "docs/TUNING.md",

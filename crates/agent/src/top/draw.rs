@@ -360,8 +360,8 @@ impl App {
 
     fn draw_keys(&self, buffer: &mut Buffer, y: u16) {
         let arrows = match self.style.charset {
-            Charset::Utf8 => "← → time",
-            Charset::Ascii => "< > time",
+            Charset::Utf8 => "←→ time",
+            Charset::Ascii => "<> time",
         };
         let sort = self
             .choice
