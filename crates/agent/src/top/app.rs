@@ -8,7 +8,7 @@ use super::keys::Key;
 use super::lines::{Choice, Line, Sort, lines};
 use super::model::Model;
 use super::text::Charset;
-use crate::trail::Time;
+use crate::trail::{Event, Time};
 use crate::tree::End;
 
 /// How the screen may be drawn.
@@ -34,7 +34,7 @@ pub(super) const STEPS: [(i64, &str); 6] = [
 const FILTER_COUNT_MAX: usize = 200;
 
 /// A story that is shown is told anew after this long.
-const STORY_AGE_NS: i64 = 5_000_000_000;
+const STORY_AGE_NS: i64 = 10_000_000_000;
 
 const SECOND_NS: i64 = 1_000_000_000;
 
@@ -76,6 +76,8 @@ pub(super) struct App {
     pub(super) is_editing: bool,
     /// Since when nothing moves.
     pub(super) paused: Option<Time>,
+    /// What was on its way when the pause began: a few pages, then nothing is read.
+    held: Vec<Event>,
     pub(super) page: Page,
     /// The first line of a page that is shown.
     pub(super) scroll: usize,
@@ -107,6 +109,7 @@ impl App {
             choice: Choice::default(),
             is_editing: false,
             paused: None,
+            held: Vec::new(),
             page: Page::List,
             scroll: 0,
             lines: Vec::new(),
@@ -168,15 +171,16 @@ impl App {
                 self.notice = None;
                 self.is_stale = true;
             }
-            Told::Events(events) => {
-                if self.at == At::Live {
-                    self.notice = None;
-                    for event in events {
-                        self.model.add(event);
-                    }
-                    self.is_stale = true;
+            Told::Events(events) if self.at == At::Live => {
+                self.notice = None;
+                if self.paused.is_some() {
+                    self.held.extend(events);
+                } else {
+                    self.add(events);
                 }
             }
+            // What happens now is not what is looked at.
+            Told::Events(_) => {}
             Told::Story(key, lines) => {
                 if self.told_key() == Some(key) {
                     self.story = Some(Story { key, lines });
@@ -187,6 +191,13 @@ impl App {
                 self.notice = Some(why);
             }
         }
+    }
+
+    fn add(&mut self, events: Vec<Event>) {
+        for event in events {
+            self.model.add(event);
+        }
+        self.is_stale = true;
     }
 
     /// A second has passed, or something was told: chooses the lines anew.
@@ -371,7 +382,10 @@ impl App {
             None => Some(self.shown_time(now)),
         };
         self.asks.push(Ask::Pause(self.paused.is_some()));
-        self.is_stale = true;
+        if self.paused.is_none() {
+            let held = std::mem::take(&mut self.held);
+            self.add(held);
+        }
     }
 
     fn step_in_time(&mut self, direction: i64, now: Time) {
@@ -390,6 +404,7 @@ impl App {
     }
 
     fn look(&mut self, at: At, now: Time) {
+        self.held.clear();
         if self.paused.take().is_some() {
             self.asks.push(Ask::Pause(false));
         }

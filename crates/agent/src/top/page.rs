@@ -5,6 +5,7 @@ use ratatui_core::layout::Rect;
 
 use super::app::{App, Page};
 use super::draw::{BOLD, DIM, PLAIN, Pen};
+use super::model::short_title;
 use super::text;
 use crate::quantity::show_count;
 use crate::trail::Time;
@@ -125,11 +126,9 @@ pub(super) fn draw_starters(app: &App, buffer: &mut Buffer, area: Rect, now: Tim
         pen.skip(1);
         pen.number(&starter.process_id.to_string(), 7, PLAIN);
         pen.skip(1);
-        let title = if starter.title.is_empty() {
-            "?"
-        } else {
-            &starter.title
-        };
-        pen.text(title, PLAIN);
+        // It may run another program by now.
+        let process = app.model.tree.with_key(starter.key);
+        let title = process.map_or_else(|| starter.title.clone(), short_title);
+        pen.text(if title.is_empty() { "?" } else { &title }, PLAIN);
     }
 }

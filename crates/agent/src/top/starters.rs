@@ -16,10 +16,11 @@ const STARTERS_MAX: usize = 4_096;
 /// One who started others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Starter {
+    pub(super) key: ProcessKey,
     pub(super) process_id: u32,
     /// How many it started.
     pub(super) count: u64,
-    /// What it was called, where that is known.
+    /// What it was called when it began to, where that was known.
     pub(super) title: String,
 }
 
@@ -60,6 +61,7 @@ impl Starters {
             starter.count = starter.count.saturating_add(1);
         } else if part.starters.len() < STARTERS_MAX {
             let starter = Starter {
+                key,
                 process_id,
                 count: 1,
                 title: title_fn(),

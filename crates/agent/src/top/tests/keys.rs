@@ -119,8 +119,13 @@ fn a_pause_stops_the_picture_and_the_reading() {
         before[0]
     );
     assert_eq!(at(&mut app, (80, 24), Time(NOW.0 + 3_600_000 * MS)), before);
+    // What was on its way is shown later.
+    let late = started(NOW, 8_000, 100, "ada", "late");
+    app.told(Told::Events(vec![late]));
+    assert_eq!(screen(&mut app, (80, 24)), before);
     press(&mut app, &[Key::Char(' ')]);
     assert_eq!(app.take_asks(), [Ask::Pause(false)]);
+    assert!(screen(&mut app, (80, 24)).join("\n").contains("late"));
     assert_ne!(at(&mut app, (80, 24), Time(NOW.0 + 3_600_000 * MS)), before);
 }
 

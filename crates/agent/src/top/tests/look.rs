@@ -150,13 +150,17 @@ fn what_is_recorded_is_told_but_for_a_pause_in_which_nothing_is_read() {
     };
     let events: Vec<u32> = ids(told.recv_timeout(LIMIT).unwrap());
     assert_eq!(events, [3000]);
-    ask.send(Ask::Pause(true)).unwrap();
-    recorder.write(vec![ended(NOW, 3000, 0, None, 1)]);
     let story = Ask::Story {
         key: ProcessKey(1000),
         at: At::Time(NOW),
         width: 60,
     };
+    ask.send(Ask::Pause(true)).unwrap();
+    ask.send(story.clone()).unwrap();
+    // Who answers has heard of the pause.
+    let answer = told.recv_timeout(LIMIT).unwrap();
+    assert!(matches!(answer, Told::Story(..)), "{answer:?}");
+    recorder.write(vec![ended(NOW, 3000, 0, None, 1)]);
     ask.send(story).unwrap();
     // A story is told in a pause; what happened meanwhile comes after it.
     match told.recv_timeout(LIMIT).unwrap() {
