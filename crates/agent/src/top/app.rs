@@ -38,6 +38,14 @@ const STORY_AGE_NS: i64 = 10_000_000_000;
 
 const SECOND_NS: i64 = 1_000_000_000;
 
+/// Whether a key moves through lines.
+const fn is_move(key: Key) -> bool {
+    matches!(
+        key,
+        Key::Up | Key::Down | Key::PageUp | Key::PageDown | Key::End | Key::Char('j' | 'k')
+    )
+}
+
 /// What takes the place of the list.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Page {
@@ -67,6 +75,10 @@ struct AskedStory {
 
 /// The state of the screen.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is changed by a key, or an answer, of its own"
+)]
 pub(super) struct App {
     pub(super) style: Style,
     pub(super) model: Model,
@@ -82,7 +94,9 @@ pub(super) struct App {
     /// The first line of a page that is shown.
     pub(super) scroll: usize,
     pub(super) lines: Vec<Line>,
-    /// The line of the list that is chosen, and the first that is shown.
+    /// Whether a line is chosen. Until then the list is read from its beginning, and new lines are seen.
+    pub(super) is_chosen: bool,
+    /// The line of the list that is, and the first that is shown.
     pub(super) cursor: usize,
     pub(super) top: usize,
     /// Lines of the list, or of the page, that were shown last.
@@ -113,6 +127,7 @@ impl App {
             page: Page::List,
             scroll: 0,
             lines: Vec::new(),
+            is_chosen: false,
             cursor: 0,
             top: 0,
             height: 1,
@@ -221,7 +236,10 @@ impl App {
 
     /// The process that is chosen.
     pub(super) fn selected(&self) -> Option<ProcessKey> {
-        self.lines.get(self.cursor)?.key()
+        self.lines
+            .get(self.cursor)
+            .filter(|_| self.is_chosen)?
+            .key()
     }
 
     /// The process whose story is shown: on a page of its own it stays, whatever becomes of the list.
@@ -322,6 +340,7 @@ impl App {
             Key::Char('l') => self.open(Page::Losses),
             Key::Char('?' | 'h') => self.open(Page::Help),
             Key::Enter => {
+                self.is_chosen = true;
                 if let Some(key) = self.selected() {
                     self.open(Page::Story(key));
                 }
@@ -331,8 +350,23 @@ impl App {
             Key::Char('-' | '[') => self.step = self.step.saturating_sub(1),
             Key::Char('+' | ']') => self.step = (self.step + 1).min(STEPS.len() - 1),
             Key::End if self.at != At::Live => self.look(At::Live, now),
-            _ => self.cursor = self.moved(key, self.cursor, self.lines.len()),
+            Key::Home => self.choose_nothing(),
+            _ => {
+                let moved = self.moved(key, self.cursor, self.lines.len());
+                // The first step chooses the line that is there.
+                if self.is_chosen || !matches!(key, Key::Down | Key::Char('j')) {
+                    self.cursor = moved;
+                }
+                self.is_chosen |= is_move(key);
+            }
         }
+    }
+
+    /// Back to the beginning of the list.
+    fn choose_nothing(&mut self) {
+        self.is_chosen = false;
+        self.cursor = 0;
+        self.top = 0;
     }
 
     fn key_in_page(&mut self, key: Key) {
@@ -368,8 +402,7 @@ impl App {
         self.choice.sort = sort;
         self.is_stale = true;
         // Another order is another list: it is read from its beginning.
-        self.cursor = 0;
-        self.top = 0;
+        self.choose_nothing();
         self.lines.clear();
     }
 

@@ -45,8 +45,8 @@ impl Keys {
     pub(super) fn read(&mut self, bytes: &[u8]) -> Vec<Key> {
         let mut keys = Vec::new();
         for byte in bytes {
-            // Esc twice, or before a sequence: the first is a key.
-            if *byte == ESCAPE && self.waiting == [ESCAPE] {
+            // Before what is no sequence it is a key. Who holds Alt is taken to have pressed it as well.
+            if self.waiting == [ESCAPE] && !matches!(byte, b'[' | b'O') {
                 self.waiting.clear();
                 keys.push(Key::Escape);
             }
@@ -89,7 +89,6 @@ fn key(bytes: &[u8]) -> Parsed {
         [ESCAPE, b'[', parameters @ .., last @ 0x40..=0x7e] => sequence(parameters, *last),
         [ESCAPE, b'O', last] => sequence(&[], *last),
         [ESCAPE] | [ESCAPE, b'O'] | [ESCAPE, b'[', ..] => Parsed::Unfinished,
-        // Alt with a key, and Tab.
         [ESCAPE, ..] | [b'\t'] => Parsed::Nothing,
         [b'\r' | b'\n'] => Parsed::Key(Key::Enter),
         [0x7f | 0x08] => Parsed::Key(Key::Backspace),
@@ -166,9 +165,10 @@ mod tests {
         assert_eq!(keys.finish(), Some(Key::Escape));
         assert_eq!(keys.finish(), None);
         assert_eq!(keys.read(b"\x1b\x1b[D"), [Key::Escape, Key::Left]);
-        // A mouse, a bracketed paste, Alt-x, bytes that are no text: nobody's keys, and they end.
+        assert_eq!(keys.read(b"\x1bt"), [Key::Escape, Key::Char('t')]);
+        // A mouse, a bracketed paste, bytes that are no text: nobody's keys, and they end.
         assert_eq!(
-            keys.read(b"\x1b[<0;1;1M\x1b[200~\x1bx\xff\xc3(q"),
+            keys.read(b"\x1b[<0;1;1M\x1b[200~\xff\xc3(q"),
             [Key::Char('q')]
         );
     }

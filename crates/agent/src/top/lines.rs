@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use event::ProcessKey;
 
 use super::model::{Model, short_title};
-use crate::trail::Time;
+use crate::trail::{Text, Time};
 use crate::tree::{End, Forest, Process};
 
 /// What a line shows.
@@ -77,7 +77,7 @@ impl Sort {
 /// How the lines are chosen.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Choice {
-    /// What a process's id, user, state or command has in it; empty for all.
+    /// What a process's id, user, state, image or command has in it; empty for all.
     pub(super) filter: String,
     /// One after the other, not as a tree.
     pub(super) sort: Option<Sort>,
@@ -126,7 +126,10 @@ impl Wanted {
     fn has(&self, process: &Process) -> bool {
         let command = process.title().to_lowercase();
         let user = process.program.user.as_deref().unwrap_or_default();
+        // Who calls itself something else is found by what it is.
+        let image = process.program.image.as_ref().map_or("", Text::shown);
         let columns = [
+            image.to_lowercase(),
             process.process_id.to_string(),
             user.to_lowercase(),
             crate::tree::state(process),

@@ -71,7 +71,7 @@ pub(super) fn draw(app: &mut App, buffer: &mut Buffer, area: Rect, now: Time) {
                 }
             }
         }
-        if index == app.cursor {
+        if app.is_chosen && index == app.cursor {
             let line = Rect {
                 y,
                 height: 1,

@@ -13,9 +13,10 @@ use crate::trail::Time;
 use super::list;
 
 const HELP: &str = "\
-arrows PgUp PgDn Home End  move
+arrows PgUp PgDn End       choose a line, which stays in its place
+Home                       back to the beginning, where what is new is seen
 Enter                      the story of the process, as `systrail show` has it
-/                          filter: all words are in id, user, state or command
+/                          filter: all words in id, user, state, image or command
 t                          tree, or one after the other
 s                          another order: newest, state, name, user, process
 Space                      pause, and go on

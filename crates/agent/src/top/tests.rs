@@ -175,6 +175,8 @@ fn is_drawn_at_any_size_and_the_state_never_goes() {
         (200, 2),
     ] {
         let mut app = app(build());
+        press(&mut app, &[Key::Down]);
+        let _before = screen(&mut app, (width, height));
         let shown = screen(&mut app, (width, height)).join("\n");
         for key in [
             Key::Enter,
@@ -199,7 +201,7 @@ fn is_drawn_at_any_size_and_the_state_never_goes() {
         screen(&mut app, (10, 3)),
         ["r…  lost 0", "  init", "  ├─ syst…"]
     );
-    press(&mut app, &[Key::Down; 5]);
+    press(&mut app, &[Key::Down; 6]);
     assert_eq!(screen(&mut app, (10, 2))[1], "- signal …");
     assert_eq!(screen(&mut app, (1, 1)), ["-"]);
 }

@@ -66,15 +66,19 @@ pub(super) fn fitted(text: &str, width: usize, charset: Charset) -> (String, usi
     (fitted, column)
 }
 
-/// `text` in lines of at most `width` columns.
+/// `text` in lines of at most `width` columns, broken at a blank where that leaves no line half empty.
 pub(super) fn wrapped(text: &str, width: usize, charset: Charset) -> Vec<String> {
     let mut lines = Vec::new();
     let (mut line, mut column) = (String::new(), 0);
     for character in text.chars() {
         let (shown, columns) = shown_as(character, charset);
         if column + columns > width && column > 0 {
-            lines.push(std::mem::take(&mut line));
-            column = 0;
+            let blank = line.rfind(' ').map(|blank| blank + 1);
+            let rest = blank
+                .filter(|blank| character != ' ' && *blank > line.len() / 2)
+                .map_or_else(String::new, |blank| line.split_off(blank));
+            column = Span::raw(rest.as_str()).width();
+            lines.push(std::mem::replace(&mut line, rest));
         }
         match shown {
             Shown::AsItIs => line.push(character),
@@ -144,6 +148,12 @@ mod tests {
         assert_eq!(wrapped("abcdef", 4, Charset::Utf8), ["abcd", "ef"]);
         assert_eq!(wrapped("日本語", 4, Charset::Utf8), ["日本", "語"]);
         assert_eq!(wrapped("日本", 1, Charset::Utf8), ["日", "本"]);
+        assert_eq!(wrapped("two words", 6, Charset::Utf8), ["two ", "words"]);
+        assert_eq!(wrapped("more words", 8, Charset::Utf8), ["more ", "words"]);
+        assert_eq!(
+            wrapped("   日本語日本語", 8, Charset::Utf8),
+            ["   日本", "語日本語"]
+        );
     }
 
     #[test]

@@ -26,6 +26,12 @@ fn a_filter_shows_what_matches_with_what_it_stands_under_and_what_is_below_it() 
     );
     press(&mut app, &[Key::Escape]);
     assert!(screen(&mut app, (80, 24)).join("\n").contains("journald"));
+    // Whatever it calls itself.
+    press(&mut app, &[Key::Char('/')]);
+    type_in(&mut app, "/USR/lib/gcc/cc1");
+    press(&mut app, &[Key::Enter]);
+    assert!(screen(&mut app, (80, 24)).join("\n").contains("two.c"));
+    press(&mut app, &[Key::Escape]);
     // In the flat list only what matches itself is left.
     press(&mut app, &[Key::Char('t'), Key::Char('/')]);
     type_in(&mut app, "signal ada");
@@ -44,7 +50,7 @@ fn a_filter_shows_what_matches_with_what_it_stands_under_and_what_is_below_it() 
 fn what_is_chosen_stays_where_it_is_while_others_come_and_go() {
     let mut app = app(build());
     let _first = screen(&mut app, (80, 24));
-    press(&mut app, &[Key::Char('t'), Key::Down, Key::Down]);
+    press(&mut app, &[Key::Char('t'), Key::Down, Key::Down, Key::Down]);
     let before = screen(&mut app, (80, 24));
     let chosen = app.selected();
     let line = before
@@ -73,6 +79,11 @@ fn what_is_chosen_stays_where_it_is_while_others_come_and_go() {
     assert!(screen(&mut app, (80, 24)).join("\n").contains("init"));
     press(&mut app, &[Key::PageUp, Key::Home]);
     assert!(screen(&mut app, (80, 24))[3].contains("sleep 1"));
+    // Nothing is chosen any more: what is new is seen.
+    assert_eq!(app.selected(), None);
+    let newest = started(ago(1), 8_000, 100, "ada", "newest");
+    app.told(Told::Events(vec![newest]));
+    assert!(screen(&mut app, (80, 24))[3].contains("newest"));
 }
 
 #[test]
