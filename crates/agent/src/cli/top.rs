@@ -19,8 +19,8 @@ Examples:
   systrail top --store /mnt/evidence       a store of another machine
   systrail top --log trail.jsonl.gz        the end of a log
 
-Without a store there is nothing to show; one is recorded by the service (`systrail service install`) or
-with `sudo systrail run --store DIR`. Where there is no terminal, `systrail tree` and `systrail watch` print.")]
+Without a store there is nothing to show; the service records one (`systrail service install`),
+or `sudo systrail run --store DIR`. Without a terminal, `systrail tree` and `systrail watch` print.")]
 pub(super) struct Arguments {
     /// Look at the store in this directory
     #[arg(long, value_name = "DIR", conflicts_with = "log")]

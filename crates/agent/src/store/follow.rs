@@ -86,18 +86,9 @@ impl Follower {
             }
             None => self.open.insert(Rows::open(path)?.0),
         };
-        let mut page = Vec::new();
-        if let Some(first) = rows.id_from(*next)? {
-            let last = first.saturating_add(PAGE_COUNT - 1);
-            // What cannot be read now cannot be read later either.
-            *next = last.saturating_add(1);
-            rows.read((first, last), (i64::MIN, i64::MAX), &mut page)?;
-            if let Some((last, _)) = page.last() {
-                *next = last.saturating_add(1);
-            }
-        }
+        let page = read_page(rows, next);
         rows.look_away()?;
-        Ok(page.into_iter().map(|(_, event)| event).collect())
+        page
     }
 
     /// Goes on to the next segment, where there is one.
@@ -110,4 +101,20 @@ impl Follower {
         self.open = None;
         true
     }
+}
+
+/// The page from `next` on, which is past it then.
+fn read_page(rows: &mut Rows, next: &mut i64) -> Result<Vec<Event>, ReadError> {
+    let Some(first) = rows.id_from(*next)? else {
+        return Ok(Vec::new());
+    };
+    let last = first.saturating_add(PAGE_COUNT - 1);
+    // What cannot be read now cannot be read later either.
+    *next = last.saturating_add(1);
+    let mut page = Vec::new();
+    rows.read((first, last), (i64::MIN, i64::MAX), &mut page)?;
+    if let Some((last, _)) = page.last() {
+        *next = last.saturating_add(1);
+    }
+    Ok(page.into_iter().map(|(_, event)| event).collect())
 }
