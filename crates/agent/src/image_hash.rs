@@ -32,7 +32,7 @@ use event::{Place, ProcessKey, Stamp};
 pub use self::files::ImageFiles;
 pub use self::tally::{Counts, Tally};
 
-use self::cache::{Cache, GENERATION_COUNT_MAX};
+use self::cache::Cache;
 use self::queue::{Queue, Turn};
 use self::reader::Reader;
 use crate::trail::{self, Body, ExecDetails, ImageDetails, LoadDetails, Name, Text, missing};
@@ -41,6 +41,8 @@ use crate::trail::{self, Body, ExecDetails, ImageDetails, LoadDetails, Name, Tex
 pub const REVIEW_INTERVAL: Duration = Duration::from_secs(10);
 /// How long the end of a recording waits for a file system that does not answer.
 pub const CLOSE_TIME: Duration = Duration::from_secs(1);
+/// Files of either generation of the cache: with what each of them holds less than 3 MiB in all.
+const GENERATION_COUNT_MAX: usize = 3_072;
 /// Results that wait to be told at most; then the thread waits.
 const RESULT_COUNT_MAX: usize = 64;
 
@@ -124,6 +126,8 @@ struct Found {
 struct Request {
     wanted: Wanted,
     known: Option<(Stamp, Found)>,
+    /// It is not the state that was executed, but the one that the file was found in.
+    is_later: bool,
 }
 
 impl Request {
@@ -281,7 +285,12 @@ impl ImageHashes {
             }
         }
         let key = wanted.key;
-        if !self.queue.offer(Request { wanted, known }, turn) {
+        let request = Request {
+            wanted,
+            known,
+            is_later: false,
+        };
+        if !self.queue.offer(request, turn) {
             self.tally.count_busy();
             return Err(missing::BUSY);
         }
@@ -313,6 +322,30 @@ impl ImageHashes {
         }
     }
 
+    /// Has a file read in the state that it was found in instead of the one that was executed. Whoever
+    /// deletes itself when it runs has changed its file, and what that is says much all the same.
+    fn ask_for_later(&mut self, wanted: &Wanted, stamp: Option<Stamp>) {
+        let mut wanted = wanted.clone();
+        if wanted.key.stamp.is_none() || wanted.key.stamp == stamp {
+            return;
+        }
+        wanted.key.stamp = stamp;
+        let key = wanted.key;
+        if self.states.get_mut(&key).is_some() {
+            return;
+        }
+        let request = Request {
+            wanted,
+            known: None,
+            is_later: true,
+        };
+        if self.queue.offer(request, Turn::Next) {
+            self.states.insert(key, State::Pending);
+        } else {
+            self.tally.count_busy();
+        }
+    }
+
     /// Takes an answer: what is to be told of it.
     pub fn take(&mut self, answer: Answer) -> Completion {
         let Answer {
@@ -334,6 +367,9 @@ impl ImageHashes {
         self.states.insert(key, state);
         if let (Ok(found), Some(stamp)) = (&found, key.stamp) {
             self.keep_without_stamp(key, (stamp, found.clone()));
+        }
+        if found == Err(missing::CHANGED) && !request.is_later {
+            self.ask_for_later(&wanted, stamp);
         }
         let stamp = key.stamp.or(stamp);
         let mut missing = Vec::new();

@@ -4,9 +4,6 @@ use std::hash::Hash;
 
 use foldhash::HashMap;
 
-/// Entries of either generation: with what each of them holds less than 2 MiB in all.
-pub(super) const GENERATION_COUNT_MAX: usize = 3_072;
-
 /// Values by their keys, of which the ones that nobody asked for for long are forgotten.
 ///
 /// # Invariants

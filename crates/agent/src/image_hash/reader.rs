@@ -120,7 +120,7 @@ impl Reader {
             .map_err(|reason| (None, Err(reason)))?;
         let before = file.stamp().map_err(unreadable)?;
         if request.wanted.key.stamp.is_some_and(|told| told != before) {
-            return Err((None, Err(missing::CHANGED)));
+            return Err((Some(before), Err(missing::CHANGED)));
         }
         match &request.known {
             Some((known, found)) if *known == before => Err((Some(before), Ok(found.clone()))),
@@ -148,7 +148,12 @@ impl Reader {
             Ok(()) => self.finish(&job),
             Err(reason) => Err(reason),
         };
-        let outcome = (Some(job.before), outcome);
+        // Of one that has changed, what it is now.
+        let stamp = match outcome {
+            Err(missing::CHANGED) => job.file.stamp().unwrap_or(job.before),
+            _ => job.before,
+        };
+        let outcome = (Some(stamp), outcome);
         self.answer(job.request, outcome, answers)
     }
 

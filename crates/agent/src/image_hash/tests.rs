@@ -190,13 +190,7 @@ fn an_event_says_pending_and_the_next_of_the_same_state_has_the_hash() {
 #[test]
 fn a_file_that_is_replaced_or_cut_while_it_is_read_has_no_hash() {
     let content = vec![7; 600 << 10];
-    let changes: [ChangeFn; 2] = [
-        |file| {
-            file.content[5] = 8;
-            file.stamp.change_time_ns += 1;
-        },
-        |file| file.content.truncate(1_000),
-    ];
+    let changes: [ChangeFn; 2] = [always_changed, |file| file.content.truncate(1_000)];
     for (inode, change_fn) in (1..).zip(changes) {
         let shelf = Shelf::default();
         let before = stamp(5, content.len() as u64);
@@ -206,7 +200,50 @@ fn a_file_that_is_replaced_or_cut_while_it_is_read_has_no_hash() {
         assert!(pending(&exec(&mut hashes, key(inode, Some(before)))));
         let (details, reason) = completion(&mut hashes);
         assert_eq!((details.sha256, reason.as_deref()), (None, Some("changed")));
+        assert_eq!(details.change_time_ns, Some(5));
     }
+}
+
+/// Changes a file while it is read, each time it is.
+fn always_changed(file: &mut File) {
+    file.content[5] ^= 1;
+    file.stamp.change_time_ns += 1;
+    file.at_read = Some((file.reads.len() + 2, always_changed));
+}
+
+/// To delete a file changes it, and malware deletes itself.
+#[test]
+fn a_file_that_has_changed_is_told_as_what_it_is_now_and_not_of_the_event() {
+    let shelf = Shelf::default();
+    let content = vec![7; 600 << 10];
+    let executed = stamp(5, content.len() as u64);
+    shelf.put(1, executed, &content);
+    shelf.with(1, |file| file.stamp.change_time_ns = 6);
+    let mut hashes = start(SETTINGS, &shelf);
+    let tell = |hashes: &mut ImageHashes| {
+        let (details, reason) = completion(hashes);
+        (details.change_time_ns, details.sha256.is_some(), reason)
+    };
+    let changed = || Some("changed".to_owned());
+    assert!(pending(&exec(&mut hashes, key(1, Some(executed)))));
+    assert_eq!(tell(&mut hashes), (Some(5), false, changed()));
+    assert_eq!(tell(&mut hashes), (Some(6), true, None));
+    let now = stamp(6, executed.size);
+    assert!(exec(&mut hashes, key(1, Some(now))).is_ok());
+    let before = exec(&mut hashes, key(1, Some(executed)));
+    assert_eq!(before, Err("changed".to_owned()));
+    // One that never stands still is tried once more, and no more.
+    shelf.put(2, executed, &content);
+    shelf.with(2, |file| file.at_read = Some((1, always_changed)));
+    assert!(pending(&exec(&mut hashes, key(2, Some(executed)))));
+    assert_eq!(tell(&mut hashes), (Some(5), false, changed()));
+    let (later, is_hashed, reason) = tell(&mut hashes);
+    assert!(
+        later > Some(5) && !is_hashed && reason == changed(),
+        "{later:?}"
+    );
+    let more = hashes.answers().recv_timeout(Duration::from_millis(200));
+    assert!(more.is_err(), "{more:?}");
 }
 
 #[test]
