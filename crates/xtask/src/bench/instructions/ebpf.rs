@@ -7,6 +7,7 @@ use std::fs;
 use anyhow::{Context as _, Result, ensure};
 use object::read::elf::ElfFile64;
 use object::{LittleEndian, Object as _, ObjectSymbol as _, SymbolKind};
+use rustc_demangle::demangle;
 
 use super::{Options, judge, write_down};
 use crate::workspace;
@@ -31,7 +32,7 @@ pub(in crate::bench) fn run(options: &Options) -> Result<()> {
     }
     let rows: Vec<String> = programs
         .iter()
-        .map(|(name, count)| format!("| {name} | {count} |"))
+        .map(|(name, count)| format!("| `{name}` | {count} |"))
         .collect();
     let rows = rows.join("\n");
     write_down(
@@ -46,7 +47,9 @@ fn programs(object: &[u8]) -> Result<Vec<(String, u64)>> {
     let mut programs = Vec::new();
     for symbol in file.symbols() {
         if symbol.kind() == SymbolKind::Text && symbol.size() > 0 {
-            programs.push((symbol.name()?.to_owned(), symbol.size() / INSTRUCTION_SIZE));
+            // Without the hash of the crate, which is another with each compiler.
+            let name = format!("{:#}", demangle(symbol.name()?));
+            programs.push((name, symbol.size() / INSTRUCTION_SIZE));
         }
     }
     programs.sort();
