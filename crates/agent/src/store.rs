@@ -11,7 +11,6 @@
 
 mod directory;
 mod events;
-mod follow;
 mod guard;
 mod intern;
 mod kin;
@@ -27,6 +26,7 @@ mod rows;
 mod segment;
 mod segments;
 mod table;
+mod tail;
 mod time_ranges;
 mod union;
 mod views;
@@ -40,12 +40,12 @@ use crate::trail::Time;
 
 pub use directory::{Named, begin_of, named, segments, set_aside};
 pub use events::{Events, events};
-pub use follow::Follower;
 pub(crate) use guard::code_of;
 pub use guard::{Guard, Limits, Stopped};
 pub use live::Live;
 pub use overview::{Overview, overview};
 pub use reader::{PassedOver, Reader, last_run, never_asked};
+pub use tail::Tail;
 pub use views::{Column, View, views};
 pub use writer::{OpenError, WAL_SIZE, Writer};
 

@@ -10,7 +10,7 @@ use event::ProcessKey;
 
 use super::look::Look;
 use super::model::Model;
-use crate::store::{Follower, ReadError};
+use crate::store::{ReadError, Tail};
 use crate::trail::{Body, Event, Time};
 
 /// The store is asked for new events this often; a recorder commits twice a second.
@@ -75,7 +75,7 @@ pub(super) fn start(source: Source, asked: Receiver<Ask>, told: Sender<Told>) ->
         look: Look::new(source),
         asked,
         told,
-        follower: None,
+        tail: None,
         is_paused: false,
         full_page_count: 0,
         is_written: false,
@@ -92,7 +92,7 @@ struct Feed {
     asked: Receiver<Ask>,
     told: Sender<Told>,
     /// There while what happens now is looked at.
-    follower: Option<Follower>,
+    tail: Option<Tail>,
     is_paused: bool,
     full_page_count: u32,
     is_written: bool,
@@ -130,7 +130,7 @@ impl Feed {
     }
 
     const fn follows(&self) -> bool {
-        !self.is_paused && (self.follower.is_some() || self.look_at.is_some())
+        !self.is_paused && (self.tail.is_some() || self.look_at.is_some())
     }
 
     /// Answers the latest of what is asked: who presses a key ten times wants what it leads to.
@@ -157,13 +157,13 @@ impl Feed {
     }
 
     fn look(&mut self, at: At) -> Result<(), Over> {
-        self.follower = None;
+        self.tail = None;
         self.full_page_count = 0;
         self.look_at = None;
         match self.look.at(at) {
             Ok(looked) => {
                 self.failure = None;
-                self.follower = looked.follower;
+                self.tail = looked.tail;
                 self.is_written = self.look.is_written();
                 self.tell(Told::Looked(at, Box::new(looked.model)))
             }
@@ -181,10 +181,10 @@ impl Feed {
         if self.look_at.is_some_and(|at| at <= now) {
             return self.look(At::Live);
         }
-        let Some(follower) = &mut self.follower else {
+        let Some(tail) = &mut self.tail else {
             return Ok(());
         };
-        match follower.poll() {
+        match tail.poll() {
             Ok(events) if events.is_empty() => {
                 self.full_page_count = 0;
                 self.look_for_writer(now)

@@ -11,7 +11,7 @@ use super::model::{JUST_NS, Loss, Model, Recording};
 use super::rates::{Rates, SECONDS_MAX};
 use crate::moment;
 use crate::replay;
-use crate::store::{self, Follower, Guard, Limits, ReadError, Window};
+use crate::store::{self, Guard, Limits, ReadError, Tail, Window};
 use crate::story::{self, Collector, Story};
 use crate::trail::{Event, Time};
 use crate::tree::live::Alive;
@@ -47,7 +47,7 @@ pub(super) enum Error {
 pub(super) struct Looked {
     pub(super) model: Model,
     /// Tells what happens from then on, where that is wanted.
-    pub(super) follower: Option<Follower>,
+    pub(super) tail: Option<Tail>,
 }
 
 /// Looks at a trail.
@@ -81,7 +81,7 @@ impl Look {
             Source::Store(directory) => self.at_store(directory, at),
             Source::Log(path) => Ok(Looked {
                 model: of_log(path, at)?,
-                follower: None,
+                tail: None,
             }),
         }
     }
@@ -90,8 +90,8 @@ impl Look {
         let guard = guard(LOOK_TIME_MAX);
         let mut model = Model::default();
         // Asked for first: what comes meanwhile is told twice, and not never.
-        let follower = match at {
-            At::Live => Some(Follower::from_end(directory)?),
+        let tail = match at {
+            At::Live => Some(Tail::from_end(directory)?),
             At::Time(_) => None,
         };
         let moment = match at {
@@ -100,7 +100,7 @@ impl Look {
         };
         let Some(moment) = moment else {
             // Nothing was recorded yet.
-            return Ok(Looked { model, follower });
+            return Ok(Looked { model, tail });
         };
         let until = match at {
             At::Live => None,
@@ -138,7 +138,7 @@ impl Look {
         if let Err(error) = count(&mut model.rates, directory, moment) {
             tracing::debug!(%error, "no rates");
         }
-        Ok(Looked { model, follower })
+        Ok(Looked { model, tail })
     }
 
     /// The story of a process, as `show` tells it, in lines.

@@ -5,12 +5,12 @@
 mod any_event;
 #[path = "../log/disk.rs"]
 mod disk;
-mod follow;
 mod history;
 mod kills;
 mod medium;
 mod round_trip;
 mod shelf;
+mod tail;
 mod times;
 mod versions;
 mod views;

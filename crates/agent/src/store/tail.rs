@@ -15,30 +15,30 @@ const PAGE_COUNT: i64 = 4_096;
 /// What is deleted before it was read is not told of. A segment that cannot be read is an error, and
 /// the place moves on to the next as soon as there is one.
 #[derive(Debug)]
-pub struct Follower {
+pub struct Tail {
     directory: PathBuf,
     /// The segment, and the least id in it that was not read yet; `None` before the first segment.
     at: Option<(PathBuf, i64)>,
     open: Option<Rows>,
 }
 
-impl Follower {
+impl Tail {
     /// Follows what is recorded from now on.
     pub fn from_end(directory: &Path) -> Result<Self, ReadError> {
-        let mut follower = Self {
+        let mut tail = Self {
             directory: directory.to_path_buf(),
             at: None,
             open: None,
         };
         let paths = directory::segments(directory)?;
         if let Some(newest) = paths.last() {
-            follower.at = Some((newest.clone(), i64::MIN));
-            match follower.skip_to_end() {
+            tail.at = Some((newest.clone(), i64::MIN));
+            match tail.skip_to_end() {
                 Err(error) if error.is_nothing() => {}
                 skipped => skipped?,
             }
         }
-        Ok(follower)
+        Ok(tail)
     }
 
     fn skip_to_end(&mut self) -> Result<(), ReadError> {

@@ -3,15 +3,15 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use systrail::store::{Follower, ReadError};
+use systrail::store::{ReadError, Tail};
 
 use super::shelf::{Shelf, ask_segment, segments, settings};
 
 /// The numbers of all events that there are by now.
-fn follow(follower: &mut Follower) -> Vec<u64> {
+fn follow(tail: &mut Tail) -> Vec<u64> {
     let mut numbers = Vec::new();
     loop {
-        let events = follower.poll().unwrap();
+        let events = tail.poll().unwrap();
         if events.is_empty() {
             return numbers;
         }
@@ -24,14 +24,14 @@ fn tells_what_is_recorded_from_then_on_once_and_in_order() {
     let directory = tempfile::tempdir().unwrap();
     let mut shelf = Shelf::in_directory(directory.path());
     shelf.write(5);
-    let mut follower = Follower::from_end(&shelf.path).unwrap();
-    assert_eq!(follow(&mut follower), [0; 0]);
+    let mut tail = Tail::from_end(&shelf.path).unwrap();
+    assert_eq!(follow(&mut tail), [0; 0]);
     shelf.write(3);
-    assert_eq!(follow(&mut follower), [6, 7, 8]);
+    assert_eq!(follow(&mut tail), [6, 7, 8]);
     // More than a page.
     shelf.write(10_000);
-    assert!(follow(&mut follower).into_iter().eq(9..=10_008));
-    assert_eq!(follow(&mut follower), [0; 0]);
+    assert!(follow(&mut tail).into_iter().eq(9..=10_008));
+    assert_eq!(follow(&mut tail), [0; 0]);
 }
 
 #[test]
@@ -42,19 +42,19 @@ fn follows_through_segments_and_what_of_them_was_deleted_is_passed_over() {
         ..settings(directory.path())
     });
     shelf.write(1);
-    let mut follower = Follower::from_end(&shelf.path).unwrap();
+    let mut tail = Tail::from_end(&shelf.path).unwrap();
     for _ in 0..4 {
         shelf.write(2);
     }
     let before = segments(&shelf.path);
     assert!(before.len() > 3, "each commit has a segment");
-    assert_eq!(follow(&mut follower), [2, 3, 4, 5, 6, 7, 8, 9]);
+    assert_eq!(follow(&mut tail), [2, 3, 4, 5, 6, 7, 8, 9]);
     for _ in 0..4 {
         shelf.write(1);
     }
     let after = segments(&shelf.path);
     fs::remove_file(&after[before.len()]).unwrap();
-    let numbers = follow(&mut follower);
+    let numbers = follow(&mut tail);
     assert!(numbers.len() < 4 && numbers.ends_with(&[13]), "{numbers:?}");
 }
 
@@ -64,14 +64,14 @@ fn a_store_that_is_gone_is_an_error_and_one_that_comes_back_is_followed() {
     let mut shelf = Shelf::in_directory(directory.path());
     shelf.write(1);
     let path = shelf.path.clone();
-    let mut follower = Follower::from_end(&path).unwrap();
+    let mut tail = Tail::from_end(&path).unwrap();
     shelf.close();
     fs::remove_dir_all(&path).unwrap();
-    let gone = follower.poll();
+    let gone = tail.poll();
     assert!(matches!(gone, Err(ReadError::NotThere { .. })), "{gone:?}");
     let mut shelf = Shelf::in_directory(directory.path());
     shelf.write(2);
-    assert_eq!(follow(&mut follower), [1, 2]);
+    assert_eq!(follow(&mut tail), [1, 2]);
 }
 
 /// A reader that holds what it saw keeps the write-ahead log from being used again, so that it grows.
@@ -80,9 +80,9 @@ fn the_writer_is_not_held_up_between_two_looks() {
     let directory = tempfile::tempdir().unwrap();
     let mut shelf = Shelf::in_directory(directory.path());
     shelf.write(100);
-    let mut follower = Follower::from_end(&shelf.path).unwrap();
+    let mut tail = Tail::from_end(&shelf.path).unwrap();
     shelf.write(100);
-    assert_eq!(follow(&mut follower).len(), 100);
+    assert_eq!(follow(&mut tail).len(), 100);
     shelf.write(100);
     let segment = &segments(&shelf.path)[0];
     // The store's own thread may be at the same just now.
@@ -91,5 +91,5 @@ fn the_writer_is_not_held_up_between_two_looks() {
         assert!(Instant::now() < deadline, "nobody holds what was seen");
         std::thread::yield_now();
     }
-    assert_eq!(follow(&mut follower).len(), 100);
+    assert_eq!(follow(&mut tail).len(), 100);
 }
