@@ -6,12 +6,14 @@
 //!
 //! `store/layout.rs` and `views.rs` say what a segment is. Writing is `writer.rs`, which
 //! `sink/store.rs` drives; reading is `reader.rs` (SQL over all segments, by `union.rs`) and
-//! `events.rs` (events as they were recorded). Old segments stay readable: what a later version
+//! `events.rs` (events as they were recorded) and `follow.rs` (the same while it is written). Old segments stay readable: what a later version
 //! adds is absent in them.
 
 mod directory;
 mod events;
+pub mod follow;
 mod guard;
+mod hold;
 mod intern;
 mod kin;
 mod layout;
@@ -42,6 +44,7 @@ pub use directory::{Named, begin_of, named, segments, set_aside};
 pub use events::{Events, events};
 pub(crate) use guard::code_of;
 pub use guard::{Guard, Limits, Stopped};
+pub use hold::{Gone, Hold};
 pub use live::Live;
 pub use overview::{Overview, overview};
 pub use reader::{PassedOver, Reader, last_run, never_asked};

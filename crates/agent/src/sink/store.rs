@@ -14,6 +14,7 @@ mod uncommitted;
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use jiff::Timestamp;
@@ -23,7 +24,7 @@ use super::outage::Outage;
 use super::owed::Owed;
 use super::{Sink, Tally, is_wrong_path};
 use crate::store::retention::{self, Retention, RetentionThread};
-use crate::store::{self, Live, ReadError, WAL_SIZE, Writer};
+use crate::store::{self, Hold, Live, ReadError, WAL_SIZE, Writer};
 use crate::trail::{Event, Time};
 use uncommitted::Uncommitted;
 
@@ -126,14 +127,19 @@ impl Store {
     /// Opens the store, creating it where it is not there.
     ///
     /// A disk that is full is not an error: the store is written as soon as it can be.
-    pub fn open(mut settings: Settings) -> Result<Self, Error> {
+    pub fn open(settings: Settings) -> Result<Self, Error> {
+        Self::open_held(settings, None)
+    }
+
+    /// The same of a store of which somebody else needs what he has not read yet.
+    pub fn open_held(mut settings: Settings, hold: Option<Arc<Hold>>) -> Result<Self, Error> {
         let at_path = |source| Error::Io {
             path: settings.path.clone(),
             source,
         };
         let path = std::path::absolute(&settings.path).map_err(at_path)?;
         let retention =
-            RetentionThread::start(path.clone(), settings.retention).map_err(at_path)?;
+            RetentionThread::start(path.clone(), settings.retention, hold).map_err(at_path)?;
         settings.path = path;
         let mut store = Self {
             settings,

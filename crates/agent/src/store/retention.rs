@@ -12,7 +12,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use rusqlite::{Connection, OpenFlags};
 
 use super::segment::Shape;
-use super::{ReadError, directory};
+use super::{Hold, ReadError, directory};
 use crate::history;
 use crate::sys::believed::Believed;
 
@@ -61,8 +61,12 @@ impl Written {
 }
 
 impl RetentionThread {
-    /// Starts the thread.
-    pub fn start(directory: PathBuf, retention: Retention) -> io::Result<Self> {
+    /// Starts the thread; what of the store is needed is in `hold`.
+    pub fn start(
+        directory: PathBuf,
+        retention: Retention,
+        hold: Option<Arc<Hold>>,
+    ) -> io::Result<Self> {
         // One look that waits is enough: it will see all there is to see.
         let (looks, requested) = bounded(1);
         let written = Written::default();
@@ -71,6 +75,7 @@ impl RetentionThread {
             believed: Believed::since(newest(&directory)),
             directory,
             retention,
+            hold,
             current: None,
             retention_due: Instant::now(),
         };
@@ -114,6 +119,7 @@ struct Work {
     written: Written,
     directory: PathBuf,
     retention: Retention,
+    hold: Option<Arc<Hold>>,
     /// The segment that was written at the last look, and a connection to it.
     current: Option<(PathBuf, Connection)>,
     retention_due: Instant,
@@ -216,9 +222,23 @@ impl Work {
         let files: Vec<_> = kept.iter().map(|(_, file)| *file).collect();
         let surplus = history::surplus(&files, directory::size_of(&newest), limits);
         let surplus = surplus.into_iter().filter_map(|index| kept.get(index));
-        for (path, _) in old.iter().chain(surplus) {
-            delete(path);
-        }
+        let going = old
+            .iter()
+            .chain(surplus)
+            .map(|(path, file)| (&***path, file.size));
+        let Some(hold) = &self.hold else {
+            going.for_each(|(path, _)| delete(path));
+            return;
+        };
+        // What was set aside is read by nobody.
+        let is_needed = |path: &Path| path.extension() == newest.extension() && hold.needs(path);
+        let needed = kept.iter().chain(&old).filter(|(path, _)| is_needed(path));
+        let needed_size = needed.fold(directory::size_of(&newest), |size, (_, file)| {
+            size.saturating_add(file.size)
+        });
+        let mut going: Vec<_> = going.collect();
+        going.sort();
+        delete_held(&going, is_needed, needed_size, hold);
     }
 }
 
@@ -259,6 +279,28 @@ fn newest(directory: &Path) -> Option<SystemTime> {
     let logs = segments.iter().map(|path| directory::beside(path, "-wal"));
     let times = logs.chain(segments.iter().cloned());
     times.filter_map(|path| modified(&path)).max()
+}
+
+/// Deletes what is not needed; of what is, as much as is beyond the limit, which is told. The oldest are
+/// first in `going`, with their sizes.
+fn delete_held(
+    going: &[(&Path, u64)],
+    is_needed_fn: impl Fn(&Path) -> bool,
+    mut needed_size: u64,
+    hold: &Hold,
+) {
+    for (path, size) in going {
+        if !is_needed_fn(path) {
+            delete(path);
+        } else if needed_size > hold.keep_size() {
+            let gone = hold.look_at(path);
+            delete(path);
+            if !path.exists() {
+                needed_size = needed_size.saturating_sub(*size);
+                hold.tell(gone);
+            }
+        }
+    }
 }
 
 fn delete(path: &Path) {
@@ -315,7 +357,8 @@ mod tests {
         let newer = half_made(3);
 
         let mut thread =
-            RetentionThread::start(directory.path().to_path_buf(), Retention::default()).unwrap();
+            RetentionThread::start(directory.path().to_path_buf(), Retention::default(), None)
+                .unwrap();
         thread.look(&written);
         thread.finish();
 
@@ -347,6 +390,7 @@ mod tests {
             written,
             directory: directory.path().to_path_buf(),
             retention: Retention::default(),
+            hold: None,
             current: None,
             retention_due: Instant::now(),
             believed: Believed::since(None),
@@ -373,6 +417,7 @@ mod tests {
                 keep_size: Some(1),
                 ..Retention::default()
             },
+            hold: None,
             current: None,
             retention_due: Instant::now(),
             believed: Believed::since(None),

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -209,6 +210,25 @@ impl Rows {
         self.connection
             .execute_batch("COMMIT")
             .map_err(|error| RowError::from(error).of(&self.path))
+    }
+
+    /// The stretches of these ids: the ids, the sequence of the first, and whence they are.
+    pub(super) fn stretches(
+        &self,
+        ids: RangeInclusive<i64>,
+    ) -> impl Iterator<Item = (RangeInclusive<i64>, u64, &Origin)> {
+        let all = &self.known.stretches;
+        let ends = all
+            .iter()
+            .skip(1)
+            .map(|next| next.first_id.saturating_sub(1));
+        let stretches = all.iter().zip(ends.chain([i64::MAX]));
+        stretches.filter_map(move |(stretch, end)| {
+            let first = stretch.first_id.max(*ids.start());
+            let last = end.min(*ids.end());
+            let sequence = first.wrapping_add(stretch.sequence_offset).cast_unsigned();
+            (first <= last).then_some((first..=last, sequence, &*stretch.origin))
+        })
     }
 
     /// The first and the last id of an event in the bounds, which those between need not be in; `None`

@@ -5,6 +5,7 @@
 mod any_event;
 #[path = "../log/disk.rs"]
 mod disk;
+mod follow;
 mod history;
 mod kills;
 mod medium;
