@@ -8,6 +8,7 @@
 //! for rules that can never fire.
 
 mod check;
+mod forward;
 mod keys;
 mod reader;
 mod rules;
@@ -21,6 +22,7 @@ use event::Kind;
 use toml::de::DeTable;
 
 pub use self::check::hopeless_rules;
+pub use self::forward::{Forward, Url};
 use self::reader::Reader;
 use crate::detect::Level;
 use crate::environment::Names;
@@ -179,6 +181,8 @@ pub struct Config {
     pub alert: Option<Alert>,
     /// The hashes of images.
     pub hash: Hash,
+    /// Where the trail is forwarded to.
+    pub forward: Option<Forward>,
     /// The variables of a program's environment that are told.
     pub environment: Names,
     /// Sizes of buffers and caches.
@@ -201,6 +205,7 @@ impl Default for Config {
             detect: None,
             alert: None,
             hash: Hash::default(),
+            forward: None,
             environment: Names::usual(),
             limits: Limits::default(),
             metrics: None,

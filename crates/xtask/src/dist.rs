@@ -62,6 +62,7 @@ const DOCUMENTS: &[&str] = &[
     "docs/DRIVER.md",
     "docs/EVENTS.md",
     "docs/EXPORT.md",
+    "docs/FLEET.md",
     "docs/LINUX.md",
     "docs/QUERY.md",
     "docs/STORE.md",

@@ -9,9 +9,9 @@ use toml::de::DeTable;
 use super::reader::{Allowed, Reader, Section, Value};
 use super::{
     ALERT_ARGUMENTS_MAX, ARGUMENT_RATE, Alert, BUFFER_SIZE, Config, DETECT_BUDGET,
-    DETECT_BUDGET_DEFAULT, Detect, EVENT_NAMES, FLUSH_INTERVAL, HASH_FILE_SIZE, HASH_RATE, Hash,
-    IMAGES, KEEP_FILES, LOG_AGE, Limits, Log, METRICS_ADDRESS, OnLoss, PROCESSES, ROTATE_SIZE,
-    SEGMENT_SIZE, STORE_SIZE, Store, rules,
+    DETECT_BUDGET_DEFAULT, Detect, EVENT_NAMES, FLUSH_INTERVAL, Forward, HASH_FILE_SIZE, HASH_RATE,
+    Hash, IMAGES, KEEP_FILES, LOG_AGE, Limits, Log, METRICS_ADDRESS, OnLoss, PROCESSES,
+    ROTATE_SIZE, SEGMENT_SIZE, STORE_SIZE, Store, Url, rules,
 };
 use crate::detect::Level;
 use crate::environment::{NAME_SIZE_MAX, NAMES_MAX, Names, is_name};
@@ -61,6 +61,17 @@ pub(super) fn read(reader: &mut Reader<'_>, table: &DeTable<'_>) -> Config {
     }
     if let Some(mut section) = top.take_section(reader, "hash") {
         read_hash(reader, &mut section, &mut config.hash);
+        section.finish(reader);
+    }
+    if let Some(mut section) = top.take_section(reader, "forward") {
+        config.forward = read_forward(reader, &mut section, config.store.keep_size);
+        if !config.store.on {
+            reader.useless(
+                &section,
+                "[store]",
+                "what is forwarded is what the store has",
+            );
+        }
         section.finish(reader);
     }
     if let Some(mut section) = top.take_section(reader, "environment") {
@@ -201,6 +212,44 @@ fn read_hash(reader: &mut Reader<'_>, section: &mut Section<'_>, hash: &mut Hash
             &mut hash.file_size_max,
         );
     }
+}
+
+fn read_forward(
+    reader: &mut Reader<'_>,
+    section: &mut Section<'_>,
+    mut keep_size: u64,
+) -> Option<Forward> {
+    let url = section.take("url");
+    let files = ["token_file", "ca_file", "cert_file", "key_file"];
+    let [token_file, ca_file, cert_file, key_file] = files.map(|key| {
+        let value = section.take(key)?;
+        reader.absolute_path(&value)
+    });
+    if cert_file.is_some() != key_file.is_some() {
+        reader.useless(
+            section,
+            "both cert_file and key_file",
+            "a certificate is of no use without its key",
+        );
+    }
+    if let Some(value) = section.take("keep_size") {
+        reader.size(&value, STORE_SIZE, Allowed::Any, &mut keep_size);
+    }
+    let Some(url) = url else {
+        reader.lacks(section, "url", "where the trail is sent to");
+        return None;
+    };
+    let parsed = Url::parse(reader.string(&url)?);
+    // The value is not shown: there may be a secret in it.
+    let parsed = parsed.map_err(|reason| reader.refuse(&url, &reason));
+    Some(Forward {
+        url: parsed.ok()?,
+        token_file,
+        ca_file,
+        cert_file,
+        key_file,
+        keep_size,
+    })
 }
 
 /// Names of variables; an empty list is none.

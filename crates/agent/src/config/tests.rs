@@ -3,6 +3,7 @@
 // They name files as Linux does.
 #![cfg(target_os = "linux")]
 
+use std::path::Path;
 use std::time::Duration;
 
 use proptest::prelude::{any, proptest};
@@ -75,7 +76,7 @@ fn documented() -> Vec<&'static str> {
 #[test]
 fn the_documentation_tells_the_defaults_and_nothing_wrong() {
     let documented = documented();
-    assert_eq!(documented.len(), 7);
+    assert_eq!(documented.len(), 8);
     assert_eq!(
         Config::parse(documented[0]),
         (Config::default(), Vec::new())
@@ -102,6 +103,50 @@ fn the_documentation_tells_the_defaults_and_nothing_wrong() {
         arguments: vec!["--as".to_owned(), "alert".to_owned()],
     };
     assert_eq!(alert.alert, Some(expected));
+    let (forward, _) = Config::parse(documented[4]);
+    let path = |name: &str| Some(Path::new("/etc/systrail").join(name));
+    let expected = super::Forward {
+        url: super::Url::parse("https://collector.example:8443/systrail").unwrap(),
+        token_file: path("forward.token"),
+        ca_file: path("ca.pem"),
+        cert_file: path("host.pem"),
+        key_file: path("host.key"),
+        keep_size: super::Store::default().keep_size,
+    };
+    assert_eq!(forward.forward, Some(expected));
+}
+
+#[test]
+fn a_receiver_is_refused_that_nobody_should_send_to() {
+    let url = "url = \"https://collector.example/\"";
+    for (keys, reason) in [
+        ("", "forward.url is missing"),
+        ("url = 3", "a string in quotes"),
+        ("url = \"http://collector.example/\"", "use https://"),
+        (
+            "url = \"https://a:hidden@collector.example/\"",
+            "forward.token_file",
+        ),
+        (&format!("{url}\ntoken_file = \"token\""), "absolute"),
+        (
+            &format!("{url}\ncert_file = \"/c.pem\""),
+            "both cert_file and key_file",
+        ),
+        (&format!("{url}\nkeep_size = \"1 MiB\""), "from \"4 MiB\""),
+        (&format!("{url}\nuri = 1"), "did you mean `url`?"),
+        (&format!("{url}\n[store]\non = false"), "needs [store]"),
+    ] {
+        let findings = findings(&format!("[forward]\n{keys}\n"));
+        assert!(
+            findings.iter().any(|finding| finding.contains(reason)),
+            "{keys}: {findings:?}"
+        );
+        assert!(!format!("{findings:?}").contains("hidden"), "{findings:?}");
+    }
+    let (config, _) = Config::parse(&format!(
+        "[forward]\n{url}\n[store]\nkeep_size = \"9 GiB\"\n"
+    ));
+    assert_eq!(config.forward.unwrap().keep_size, 9 << 30);
 }
 
 #[test]
