@@ -12,8 +12,12 @@
 
 mod answer;
 mod aside;
+mod batch;
+mod cursor;
+mod http;
 mod retry;
 mod secrets;
 mod tally;
 
+pub use cursor::{CursorError, State, read as read_cursor};
 pub use tally::{Counts, Tally};
