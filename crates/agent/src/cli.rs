@@ -12,6 +12,7 @@ mod doctor;
 mod export;
 #[cfg_attr(windows, path = "cli/windows/foreground.rs")]
 mod foreground;
+mod forward;
 mod job;
 #[cfg_attr(windows, path = "cli/windows/launch.rs")]
 mod launch;
@@ -91,6 +92,8 @@ enum Command {
     Detect(detect::Arguments),
     /// Print the trail for another system: JSON Lines, CSV, ECS, OCSF
     Export(export::Arguments),
+    /// Send the store to the fleet's receiver, or say how far it was sent
+    Forward(forward::Arguments),
     /// Say what this machine can and cannot do, and the one thing to do about it
     Doctor(doctor::Arguments),
     /// Run as a service of the system
@@ -195,6 +198,7 @@ pub(crate) fn main() -> Exit {
         Command::Service(command) => service::main(&command),
         #[cfg(windows)]
         Command::Driver(command) => driver::main(&command),
+        Command::Forward(arguments) => forward::main(&arguments),
         Command::Doctor(arguments) => doctor::main(&arguments),
         Command::Config(command) => config::main(&command),
         Command::Completions(arguments) => completions::main(&arguments),
