@@ -1,0 +1,8 @@
+//! The store to a receiver: exactly once, whatever the receiver, the network, the disk and the kernel do.
+
+#![cfg(all(feature = "forward", target_os = "linux"))]
+
+mod answers;
+mod kills;
+mod receiver;
+mod spool;
