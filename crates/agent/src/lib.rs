@@ -13,7 +13,6 @@ pub mod dos_path;
 pub mod enrich;
 pub mod environment;
 pub mod export;
-#[cfg(feature = "forward")]
 pub mod forward;
 mod history;
 pub mod image_hash;

@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 pub use self::exposition::exposition;
 
 use self::client::{Client, Request};
+use crate::forward::Tally;
 use crate::pipeline::Status;
 use crate::sys::sockets::{self, Readiness, Waited};
 use crate::sys::wake::Waker;
@@ -55,8 +56,13 @@ pub struct Server {
 }
 
 impl Server {
-    /// Begins to serve on `address`; port 0 takes any that is free.
-    pub fn start(address: SocketAddr, status: Arc<Status>) -> Result<Self, Error> {
+    /// Begins to serve on `address`; port 0 takes any that is free. What is forwarded is counted in
+    /// `forwarded`, where there is a receiver.
+    pub fn start(
+        address: SocketAddr,
+        status: Arc<Status>,
+        forwarded: Option<Arc<Tally>>,
+    ) -> Result<Self, Error> {
         let listener =
             TcpListener::bind(address).map_err(|source| Error::Listen { address, source })?;
         let address = listener.local_addr()?;
@@ -65,7 +71,7 @@ impl Server {
         let stop = Waker::new()?;
         let stopped = stop.clone();
         let thread = crate::sys::thread::named("metrics")
-            .spawn(move || serve(&listener, &status, &stopped))?;
+            .spawn(move || serve(&listener, &Told { status, forwarded }, &stopped))?;
         Ok(Self {
             address,
             stop,
@@ -89,7 +95,14 @@ impl Drop for Server {
     }
 }
 
-fn serve(listener: &TcpListener, status: &Status, stop: &Waker) {
+/// What is told to who asks.
+#[derive(Debug)]
+struct Told {
+    status: Arc<Status>,
+    forwarded: Option<Arc<Tally>>,
+}
+
+fn serve(listener: &TcpListener, told: &Told, stop: &Waker) {
     let mut clients: Vec<Client> = Vec::new();
     // Until when no connection is taken.
     let mut paused: Option<Instant> = None;
@@ -116,7 +129,7 @@ fn serve(listener: &TcpListener, status: &Status, stop: &Waker) {
         }
         // A client that breaks off is its own concern.
         clients.retain_mut(|client| {
-            let answered = client.go_on(|request| respond(request, status));
+            let answered = client.go_on(|request| respond(request, told));
             answered.is_ok_and(|is_done| !is_done)
         });
     }
@@ -153,7 +166,7 @@ const TEXT: &str = "text/plain; charset=utf-8";
 /// The content type of Prometheus's text format, version 0.0.4.
 const EXPOSITION: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-fn respond(request: Request<'_>, status: &Status) -> String {
+fn respond(request: Request<'_>, told: &Told) -> String {
     let Request::Whole(request) = request else {
         return response("431 Request Header Fields Too Large", TEXT, "", "");
     };
@@ -166,11 +179,13 @@ fn respond(request: Request<'_>, status: &Status) -> String {
     let path = target.and_then(|target| target.split(|&byte| byte == b'?').next());
     match (method, path) {
         (Some(b"GET"), Some(b"/metrics")) if is_http => {
+            let Told { status, forwarded } = told;
             let body = exposition(
                 &status.account(),
                 status.is_recording(),
                 status.found_so_far(),
                 status.hashed_so_far(),
+                forwarded.as_ref().map(|tally| tally.counts()),
             );
             response("200 OK", EXPOSITION, "", &body)
         }

@@ -32,10 +32,11 @@ use crate::replay::pace::Pace;
 use crate::rules::Rules;
 use crate::sensor::{self, Batch, Sensor};
 use crate::sink::Sink;
+use crate::store::Hold;
 use crate::sys::offset::Offset;
 use crate::sys::processes;
 use crate::sys::wake::Waker;
-use crate::trail::{self, Body, Event, Further, Origin, Time, Whence};
+use crate::trail::{self, Body, Event, Further, LostRange, Origin, Time, Whence};
 
 mod feed;
 mod hashes;
@@ -73,6 +74,8 @@ pub struct Settings {
     pub alerts: Option<Alerts>,
     /// Tells the hashes of images.
     pub hashes: Option<ImageHashes>,
+    /// What is needed of the store, and went all the same.
+    pub hold: Option<Arc<Hold>>,
     /// The variables of a program's environment that are told.
     pub environment: Names,
     /// What enrichment may remember.
@@ -180,6 +183,8 @@ fn account(source: &str, began: Instant, kinds: Counts, queues: &SinkQueues) -> 
         kinds,
         queues: queues.peaks(),
         sinks: queues.counts(),
+        forwarded: None,
+        owed: None,
         further: Further::default(),
     }
 }
@@ -200,6 +205,7 @@ struct Recorder {
     own: Option<Scope>,
     /// Its id and key, where they can be known.
     own_process: Option<(u32, event::ProcessKey)>,
+    hold: Option<Arc<Hold>>,
     enricher: Enricher,
     queues: SinkQueues,
     status: Arc<Status>,
@@ -253,6 +259,7 @@ impl Recorder {
             hashes: settings.hashes,
             own,
             own_process,
+            hold: settings.hold,
             enricher,
             queues,
             status,
@@ -344,6 +351,7 @@ impl Recorder {
         let processes = u64::try_from(self.enricher.process_count().0).unwrap_or(u64::MAX);
         self.processes_peak = self.processes_peak.max(processes);
         self.tell_sink_losses(message.time, false);
+        self.tell_gone(message.time);
         self.queues.send();
         self.status.set(&self.account());
         if let Some(stage) = &self.stage {
@@ -446,11 +454,30 @@ impl Recorder {
         }
     }
 
+    /// Tells what went of the store before it was handed on.
+    fn tell_gone(&mut self, time: u64) {
+        let gone = self.hold.as_ref().map(|hold| hold.take_gone());
+        for gone in gone.into_iter().flatten() {
+            let lost = trail::Lost {
+                lost_kind: Kind::ANY,
+                lost_count: gone.count,
+                lost_reason: gone.reason.into(),
+                range: LostRange {
+                    lost_run: gone.run,
+                    lost_from: Some(gone.from),
+                    lost_to: Some(gone.to),
+                },
+            };
+            self.emit_mark(time, Body::Lost(lost));
+        }
+    }
+
     fn emit_lost(&mut self, time: u64, kind: Kind, count: u64, reason: trail::Name) {
         let lost = trail::Lost {
             lost_kind: kind,
             lost_count: count,
             lost_reason: reason,
+            range: LostRange::default(),
         };
         self.emit_mark(time, Body::Lost(lost));
     }
@@ -563,6 +590,7 @@ impl Recorder {
             let (now, offset) = crate::sys::clock::now();
             let time = self.clock.sensor_ns(offset.time(now));
             self.tell_sink_losses(time, true);
+            self.tell_gone(time);
             let stop = trail::SensorStop {
                 source: self.source.into(),
                 version: crate::VERSION.into(),

@@ -35,7 +35,7 @@ fn metrics_are_served_again_when_there_are_descriptors_again() {
         .with_writer(move || Told(sender.clone()))
         .init();
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let server = Server::start(address, Arc::new(Status::default())).unwrap();
+    let server = Server::start(address, Arc::new(Status::default()), None).unwrap();
 
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     setrlimit(Resource::RLIMIT_NOFILE, FILES_MAX, hard).unwrap();

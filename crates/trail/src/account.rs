@@ -124,6 +124,10 @@ pub struct Account {
     pub queues: Vec<QueuePeak>,
     /// Per sink.
     pub sinks: Vec<SinkCount>,
+    /// Events that the receiver of the fleet accepted meanwhile, where there is one.
+    pub forwarded: Option<u64>,
+    /// Events in the store that it has not accepted yet.
+    pub owed: Option<u64>,
     /// What a newer version said beyond that.
     pub further: Further,
 }

@@ -17,6 +17,21 @@ fields! {
         lost_count: u64 => Number in Row since 1;
         /// why, and for a sink's loss which sink: `buffer_full`, `log:write_failed`
         lost_reason: Cow<'static, str> => PlainText in Row since 1;
+        /// which events they were
+        range: LostRange => Group in Apart since 3;
+    }
+}
+
+fields! {
+    /// Which events were lost, where they had been recorded and had sequences.
+    #[derive(Clone, Debug, Default, PartialEq)]
+    pub struct LostRange {
+        /// the `run` of the events, where they had been recorded and did not reach the receiver of the fleet
+        lost_run: Option<u64> => MaybeNumber in Noted since 3;
+        /// the `sequence` of the first of them
+        lost_from: Option<u64> => MaybeNumber in Noted since 3;
+        /// the `sequence` of the last
+        lost_to: Option<u64> => MaybeNumber in Noted since 3;
     }
 }
 

@@ -1,19 +1,21 @@
 //! `systrail forward`: the store to the fleet's receiver, and how far it was sent.
 
 #[cfg(feature = "forward")]
+mod recorded;
+#[cfg(feature = "forward")]
 mod send;
 #[cfg(feature = "forward")]
 mod status;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use systrail::config::Config;
-#[cfg(feature = "forward")]
-use systrail::forward::{self, Prepared};
 use systrail::trail::Time;
 
 use super::{Exit, Failure, trail};
+
+#[cfg(feature = "forward")]
+pub(super) use recorded::Recorded;
 
 /// Sends what the store has and the receiver of `[forward]` in the configuration has not, and ends. The
 /// recorder does the same by itself; this is for a store that nobody records to, or a recorder that does
@@ -77,20 +79,6 @@ pub(super) fn main(arguments: &Arguments) -> Result<Exit, Failure> {
     }
 }
 
-/// What forwards the recording to `store`, where the configuration asks for it.
-#[cfg(feature = "forward")]
-pub(super) fn prepare(config: &Config, store: &Path) -> Result<Option<Prepared>, Failure> {
-    let Some(target) = &config.forward else {
-        return Ok(None);
-    };
-    let store = std::path::absolute(store)?;
-    Ok(Some(Prepared::new(forward::Settings {
-        store,
-        host_id: systrail::sys::host::id(),
-        target: target.clone(),
-    })))
-}
-
 /// Says how to get a program that has it.
 #[cfg(not(feature = "forward"))]
 fn not_built_in() -> Failure {
@@ -103,11 +91,49 @@ fn not_built_in() -> Failure {
 /// Says that there is no such thing here.
 #[cfg(not(feature = "forward"))]
 pub(super) fn main(arguments: &Arguments) -> Result<Exit, Failure> {
-    let _read = (
-        &arguments.command,
-        &arguments.source,
-        arguments.follow,
-        arguments.from,
-    );
+    let Arguments {
+        command: _command,
+        source: _source,
+        follow: _follow,
+        from: _from,
+    } = arguments;
     Err(not_built_in())
+}
+
+/// Forwards nothing.
+#[cfg(not(feature = "forward"))]
+#[derive(Debug)]
+pub(super) struct Recorded;
+
+#[cfg(not(feature = "forward"))]
+#[expect(
+    clippy::unused_self,
+    clippy::unnecessary_wraps,
+    reason = "its twin of the feature has something to do"
+)]
+impl Recorded {
+    /// Refuses a configuration that asks for what is not there.
+    pub(super) fn prepare(
+        config: &systrail::config::Config,
+        _store: Option<&std::path::Path>,
+    ) -> Result<Self, Failure> {
+        match config.forward {
+            Some(_) => Err(not_built_in()),
+            None => Ok(Self),
+        }
+    }
+
+    pub(super) const fn hold(&self) -> Option<std::sync::Arc<systrail::store::Hold>> {
+        None
+    }
+
+    pub(super) const fn start(&mut self) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    pub(super) const fn tally(&self) -> Option<std::sync::Arc<systrail::forward::Tally>> {
+        None
+    }
+
+    pub(super) const fn finish(self, _account: &mut systrail::account::Account) {}
 }

@@ -9,6 +9,7 @@ use systrail::account::Account;
 use systrail::alert::{self, Alerts};
 use systrail::config::Config;
 use systrail::enrich;
+use systrail::forward::Tally;
 #[cfg(target_os = "linux")]
 use systrail::image_hash;
 use systrail::image_hash::ImageHashes;
@@ -22,12 +23,14 @@ use systrail::sink::Sink;
 use systrail::sink::log_file::{self, LogFile, Others};
 use systrail::sink::store::{self, Store};
 use systrail::sink::stream::Stream;
+use systrail::store::Hold;
 use systrail::store::retention::Retention;
 use systrail::sys::wake::Waker;
 
 use super::attendant::{Attendant, Duties};
 use super::console::{self, say};
 use super::detect;
+use super::forward::Recorded;
 use super::launch::{self, LaunchArguments};
 use super::options::{Log, Options, exit_of, keep_from_summary};
 use super::watch::Watcher;
@@ -124,18 +127,22 @@ impl Recording {
             report::check_summary(path)?;
         }
         // Two recordings may not both tell of it, and the one that is kept does.
-        let has_alerts = self.watcher.is_none() && self.scope.is_none();
+        let is_the_recorder = self.watcher.is_none() && self.scope.is_none();
         let mut settings = self.pipeline_settings()?;
-        if has_alerts {
+        if is_the_recorder {
             settings.alerts = self.open_alerts()?;
         }
         let launched = launch::begin(&self.config, launch)?;
         let sensor = self.open_sensor(waker)?;
         let source = sensor.source();
-        let mut sinks = self.open_sinks(waker, launch)?;
+        let store = self.store.as_deref().filter(|_| is_the_recorder);
+        let mut recorded = Recorded::prepare(&self.config, store)?;
+        settings.hold = recorded.hold();
+        let mut sinks = self.open_sinks(waker, launch, recorded.hold())?;
         sinks.extend(more);
+        recorded.start()?;
         let status = Arc::new(Status::default());
-        let _metrics = self.serve_metrics(&status)?;
+        let _metrics = self.serve_metrics(&status, recorded.tally())?;
         let mut attendant = None;
         let recording_fn = || {
             recording_fn();
@@ -149,7 +156,9 @@ impl Recording {
         if let Some(counts) = status.found_so_far().alerts {
             report::print_alerts(&counts);
         }
-        result.map_err(|error| failure_of(source, error))
+        let mut account = result.map_err(|error| failure_of(source, error))?;
+        recorded.finish(&mut account);
+        Ok(account)
     }
 
     /// The sensor the configuration asks for; why it is no better one is said.
@@ -186,6 +195,7 @@ impl Recording {
             stage: self.config.detect.as_ref().map(detect::stage).transpose()?,
             alerts: None,
             hashes: self.open_hashes()?,
+            hold: None,
             environment: self.config.environment.clone(),
             limits: enrich::Limits {
                 processes: count(self.config.limits.processes),
@@ -201,6 +211,7 @@ impl Recording {
         &self,
         waker: &Waker,
         launch: LaunchArguments,
+        hold: Option<Arc<Hold>>,
     ) -> Result<Vec<Box<dyn Sink>>, Failure> {
         let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
         match &self.log {
@@ -217,7 +228,7 @@ impl Recording {
         }
         if let Some(path) = &self.store {
             launch::prepare_store(path, launch)?;
-            sinks.push(Box::new(open_store(path.clone(), &self.config)?));
+            sinks.push(Box::new(open_store(path.clone(), &self.config, hold)?));
         }
         if let Some(watcher) = &self.watcher {
             sinks.push(watcher.open(waker)?);
@@ -268,11 +279,15 @@ impl Recording {
         Ok(None)
     }
 
-    fn serve_metrics(&self, status: &Arc<Status>) -> Result<Option<Server>, Failure> {
+    fn serve_metrics(
+        &self,
+        status: &Arc<Status>,
+        forwarded: Option<Arc<Tally>>,
+    ) -> Result<Option<Server>, Failure> {
         let Some(address) = self.config.metrics else {
             return Ok(None);
         };
-        let server = Server::start(address, Arc::clone(status))?;
+        let server = Server::start(address, Arc::clone(status), forwarded)?;
         let address = server.address();
         say!("metrics on http://{address}/metrics");
         if !address.ip().is_loopback() {
@@ -316,10 +331,14 @@ pub(super) fn open_log(path: PathBuf, config: &Config, others: Others) -> Result
     })
 }
 
-/// The store with the configuration's limits.
-pub(super) fn open_store(path: PathBuf, config: &Config) -> Result<Store, Failure> {
+/// The store with the configuration's limits; what of it is needed by others is in `hold`.
+pub(super) fn open_store(
+    path: PathBuf,
+    config: &Config,
+    hold: Option<Arc<Hold>>,
+) -> Result<Store, Failure> {
     let settings = &config.store;
-    let opened = Store::open(store::Settings {
+    let settings = store::Settings {
         path,
         segment_size: settings.segment_size,
         segment_age: settings.segment_age,
@@ -327,7 +346,8 @@ pub(super) fn open_store(path: PathBuf, config: &Config) -> Result<Store, Failur
             keep_age: Some(settings.keep_age),
             keep_size: Some(settings.keep_size),
         },
-    });
+    };
+    let opened = Store::open_held(settings, hold);
     opened.map_err(|error| {
         if error.is_wrong_path() {
             Failure::usage(error)

@@ -133,5 +133,5 @@ fn open_store(directory: &Path) -> Result<Store, Failure> {
     let mut config = Config::default();
     config.store.keep_age = config::LOG_AGE.most;
     config.store.keep_size = u64::MAX;
-    record::open_store(directory.to_path_buf(), &config)
+    record::open_store(directory.to_path_buf(), &config, None)
 }

@@ -50,6 +50,9 @@ pub(super) fn table(account: &Account) -> String {
         let (name, written, lost) = (&sink.name, sink.written, sink.lost);
         lines.push(format!("{name}: {written} written, {lost} lost"));
     }
+    if let (Some(forwarded), Some(owed)) = (account.forwarded, account.owed) {
+        lines.push(format!("forward: {forwarded} forwarded, {owed} owed"));
+    }
     lines.push(if account.balanced {
         "balanced: produced = delivered + lost".to_owned()
     } else {

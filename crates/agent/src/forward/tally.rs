@@ -50,7 +50,10 @@ impl Tally {
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
     }
+}
 
+#[cfg(feature = "forward")]
+impl Tally {
     pub(super) fn accept(&self, count: u64, now: i64) {
         self.forwarded.fetch_add(count, Ordering::Relaxed);
         self.accepted.store(now.unsigned_abs(), Ordering::Relaxed);

@@ -7,10 +7,11 @@ use super::answer::Answer;
 use super::aside;
 use super::batch::{self, Batch, Found, Limits};
 use super::cursor::{Cursor, CursorError, Noted, Place};
+use super::forwarder::{self, Request, Settings};
 use super::http::{Sender, Stop};
 use super::retry::{Retry, some_of};
 use super::tally::Tally;
-use super::{Request, Settings};
+
 use crate::moment;
 use crate::quantity::show_count;
 use crate::store::ReadError;
@@ -300,7 +301,7 @@ impl Worker {
     /// Begins again from where it is asked to.
     fn take_request(&mut self) -> Result<(), Error> {
         let Some(Request { from }) =
-            super::take_request(&self.settings.store).map_err(Error::Request)?
+            forwarder::take_request(&self.settings.store).map_err(Error::Request)?
         else {
             return Ok(());
         };

@@ -5,17 +5,19 @@ use std::fmt::Write as _;
 use crate::account::{Account, Count, SinkCount};
 use crate::alert::Outcome;
 use crate::detect::Level;
-use crate::image_hash::Counts;
 use crate::pipeline::Found;
+use crate::{forward, image_hash};
 
 /// The account of a running pipeline as metrics.
 ///
-/// `hashes` is what the thread that hashes images did, where there is one.
+/// `hashes` is what the thread that hashes images did, where there is one, and `forwarded` what became of
+/// what is forwarded, where something is.
 pub fn exposition(
     account: &Account,
     is_recording: bool,
     found: Found,
-    hashes: Option<Counts>,
+    hashes: Option<image_hash::Counts>,
+    forwarded: Option<forward::Counts>,
 ) -> String {
     let mut out = Exposition::default();
     out.head("systrail_info", "gauge", "Version and sensor of the agent");
@@ -32,6 +34,9 @@ pub fn exposition(
     out.found(found);
     if let Some(counts) = hashes {
         out.hashes(counts);
+    }
+    if let Some(counts) = forwarded {
+        out.forwarded(&counts);
     }
     out.text
 }
@@ -149,7 +154,7 @@ impl Exposition {
         }
     }
 
-    fn hashes(&mut self, counts: Counts) {
+    fn hashes(&mut self, counts: image_hash::Counts) {
         let families = [
             (
                 "systrail_hash_files_total",
@@ -180,6 +185,45 @@ impl Exposition {
                 "gauge",
                 "Files of images that wait to be read",
                 counts.waiting,
+            ),
+        ];
+        for (name, family, help, value) in families {
+            self.head(name, family, help);
+            self.sample(name, &[], value);
+        }
+    }
+
+    fn forwarded(&mut self, counts: &forward::Counts) {
+        let families = [
+            (
+                "systrail_forwarded_total",
+                "counter",
+                "Events that the receiver of the fleet accepted",
+                counts.forwarded,
+            ),
+            (
+                "systrail_forward_refused_total",
+                "counter",
+                "Events that it refused one by one, which are kept aside",
+                counts.refused,
+            ),
+            (
+                "systrail_forward_failures_total",
+                "counter",
+                "Requests that came to nothing",
+                counts.failures,
+            ),
+            (
+                "systrail_forward_owed",
+                "gauge",
+                "Events in the store that it has not accepted yet, when last counted",
+                counts.owed,
+            ),
+            (
+                "systrail_forward_accepted_seconds",
+                "gauge",
+                "When it accepted something last, in seconds since the epoch",
+                counts.accepted,
             ),
         ];
         for (name, family, help, value) in families {

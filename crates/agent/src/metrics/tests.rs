@@ -12,7 +12,7 @@ use crate::pipeline::{Found, Status};
 
 fn server() -> Server {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    Server::start(address, Arc::new(Status::default())).expect("a server")
+    Server::start(address, Arc::new(Status::default()), None).expect("a server")
 }
 
 fn ask(server: &Server, request: &[u8]) -> String {
@@ -65,7 +65,7 @@ fn every_sample_has_its_help_and_type() {
         busy: 9,
         ..Counts::default()
     });
-    let text = exposition(&account, true, found, hashes);
+    let text = exposition(&account, true, found, hashes, None);
     for line in text.lines().filter(|line| !line.starts_with('#')) {
         let name = line.split(['{', ' ']).next().expect("a name");
         assert!(text.contains(&format!("# HELP {name} ")), "{line}");
@@ -80,7 +80,7 @@ fn every_sample_has_its_help_and_type() {
     assert!(text.contains("systrail_detection_rules_off_total 2\n"));
     assert!(text.contains("systrail_alerts_total{result=\"passed_over\"} 3\n"));
     assert!(text.contains("systrail_hash_busy_total 9\n"));
-    let without = exposition(&account, true, Found::default(), None);
+    let without = exposition(&account, true, Found::default(), None, None);
     assert!(
         !without.contains("systrail_alerts"),
         "no command, no alerts"
@@ -105,7 +105,8 @@ fn the_document_names_every_metric_with_its_type_and_labels() {
         busy: 9,
         ..Counts::default()
     });
-    let text = exposition(&account, true, found, hashes);
+    let forwarded = crate::forward::Counts::default();
+    let text = exposition(&account, true, found, hashes, Some(forwarded));
     let mut names = 0;
     for line in text.lines() {
         let Some((name, family)) = line

@@ -196,6 +196,7 @@ impl Etl {
                 lost_kind: Kind::ANY,
                 lost_count: count.into(),
                 lost_reason: reason.into(),
+                range: trail::LostRange::default(),
             };
             let event = self.telling.mark(time, Body::Lost(lost));
             self.ready.push_back(event);

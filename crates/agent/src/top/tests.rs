@@ -13,7 +13,7 @@ use super::keys::Key;
 use super::model::{JUST_NS, Model, PROCESSES_MAX};
 use super::text::Charset;
 use crate::trail::{
-    Body, Event, Further, Lost, Origin, ProcessExec, ProcessExit, ProcessStart, Program,
+    Body, Event, Further, Lost, LostRange, Origin, ProcessExec, ProcessExit, ProcessStart, Program,
     SensorStart, SensorStop, Text, ThreadExit, Time,
 };
 
@@ -77,6 +77,7 @@ fn lost(time: Time, count: u64) -> Event {
         lost_kind: Kind::THREAD_START,
         lost_count: count,
         lost_reason: "buffer_full".into(),
+        range: LostRange::default(),
     };
     event(time, 0, Body::Lost(lost))
 }

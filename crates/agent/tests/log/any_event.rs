@@ -10,9 +10,9 @@ use proptest::prelude::*;
 use systrail::account::{Account, Count, Counts, QueuePeak, SinkCount};
 use systrail::trail::{
     Body, Detection, Event, ExecDetails, Further, ImageDetails, ImageFile, ImageLoad, ImageUnload,
-    KeptBy, LoadDetails, Lost, Origin, Parent, ProcessExec, ProcessExit, ProcessStart, Program,
-    ProgramFile, SensorStart, SensorStop, Setting, StartDetails, Text, ThreadDetails, ThreadExit,
-    ThreadStart, Time, Usage, UserId, Whence,
+    KeptBy, LoadDetails, Lost, LostRange, Origin, Parent, ProcessExec, ProcessExit, ProcessStart,
+    Program, ProgramFile, SensorStart, SensorStop, Setting, StartDetails, Text, ThreadDetails,
+    ThreadExit, ThreadStart, Time, Usage, UserId, Whence,
 };
 
 /// An event of any kind.
@@ -149,6 +149,7 @@ pub(crate) fn full_events() -> Vec<Event> {
             lost_kind: Kind::THREAD_START,
             lost_count: 17,
             lost_reason: "buffer_full".into(),
+            range: full_range(),
         }),
         Body::SensorStart(SensorStart {
             source: "ebpf".into(),
@@ -313,6 +314,14 @@ fn full_program() -> Program {
     }
 }
 
+fn full_range() -> LostRange {
+    LostRange {
+        lost_run: Some(1_795_276_799_000_000_000),
+        lost_from: Some(3),
+        lost_to: Some(19),
+    }
+}
+
 fn full_account() -> Account {
     let count = Count {
         produced: 5,
@@ -339,6 +348,8 @@ fn full_account() -> Account {
             lost: 0,
             waiting: 0,
         }],
+        forwarded: Some(3),
+        owed: Some(0),
         further: Further::default(),
     }
 }
@@ -362,6 +373,16 @@ pub(crate) fn text() -> impl Strategy<Value = Text> {
 
 fn key() -> impl Strategy<Value = ProcessKey> {
     any::<u64>().prop_map(ProcessKey)
+}
+
+fn lost_range() -> impl Strategy<Value = LostRange> {
+    // What SQL has numbers for.
+    let number = || option::of(0..1_u64 << 63);
+    (number(), number(), number()).prop_map(|(lost_run, lost_from, lost_to)| LostRange {
+        lost_run,
+        lost_from,
+        lost_to,
+    })
 }
 
 fn kind() -> impl Strategy<Value = Kind> {
@@ -435,13 +456,16 @@ fn body() -> BoxedStrategy<Body> {
         image_unload().boxed(),
         image_details().boxed(),
         detection().boxed(),
-        (kind(), any::<u64>(), string()).prop_map(|(lost_kind, lost_count, reason)| {
-            Body::Lost(Lost {
-                lost_kind,
-                lost_count,
-                lost_reason: reason.into(),
-            })
-        }),
+        (kind(), any::<u64>(), string(), lost_range()).prop_map(
+            |(lost_kind, lost_count, reason, range)| {
+                Body::Lost(Lost {
+                    lost_kind,
+                    lost_count,
+                    lost_reason: reason.into(),
+                    range,
+                })
+            },
+        ),
         (string(), string(), option::of(string())).prop_map(|(source, version, system)| {
             Body::SensorStart(SensorStart {
                 source: source.into(),

@@ -9,7 +9,7 @@ use systrail::rules::{Pattern, PatternSet};
 use systrail::sink::terminal::{Lives, Style, Wanted};
 use systrail::sink::{Sink as _, Tally};
 use systrail::trail::{
-    Body, Detection, Event, Lost, ProcessExit, ProcessStart, Program, Text, Time, UserId,
+    Body, Detection, Event, Lost, LostRange, ProcessExit, ProcessStart, Program, Text, Time, UserId,
 };
 
 use super::any_event::{event, full};
@@ -164,6 +164,7 @@ fn only_what_is_wanted_is_told_and_losses_always() {
         lost_kind: event::Kind::IMAGE_LOAD,
         lost_count: 3,
         lost_reason: "buffer_full".into(),
+        range: LostRange::default(),
     };
     let events = [
         start(0, 1, 0, &["python3", "x.py"], "ada"),

@@ -10,7 +10,7 @@ use event::Kind;
 use systrail::replay;
 use systrail::sink::log_file::{LogFile, OpenError, Others, Settings};
 use systrail::sink::{Sink as _, Tally};
-use systrail::trail::{Body, Event, Lost, ThreadExit, json};
+use systrail::trail::{Body, Event, Lost, LostRange, ThreadExit, json};
 
 use super::any_event::{full, line_feeds};
 use super::disk::{Disk, mount};
@@ -53,6 +53,7 @@ impl Log {
             lost_kind: Kind::THREAD_EXIT,
             lost_count,
             lost_reason: "log:write_failed".into(),
+            range: LostRange::default(),
         });
         let event = Event {
             body: lost,

@@ -285,6 +285,7 @@ fn settings() -> Settings {
         stage: None,
         alerts: None,
         hashes: None,
+        hold: None,
         patience: Duration::from_millis(20),
     }
 }

@@ -9,7 +9,7 @@ use event::Kind;
 use systrail::sink::store::{Error, Store};
 use systrail::sink::{FLUSH_INTERVAL_MS, Sink as _};
 use systrail::store::{self, ReadError, Window};
-use systrail::trail::{Body, Event, Lost};
+use systrail::trail::{Body, Event, Lost, LostRange};
 
 use super::any_event::full_events;
 use super::disk::{Disk, mount};
@@ -580,6 +580,7 @@ fn told(sequence: u64, lost_count: u64) -> Event {
         lost_kind: Kind::THREAD_EXIT,
         lost_count,
         lost_reason: "store:write_failed".into(),
+        range: LostRange::default(),
     };
     of_process(sequence, 1, Body::Lost(lost))
 }

@@ -9,7 +9,8 @@ use systrail::store::{self, Reader};
 use systrail::trail::json::write_line;
 use systrail::trail::schema::{self, Type};
 use systrail::trail::{
-    Body, Detection, Event, ImageDetails, ImageLoad, Lost, Name, ProcessExec, Program, Text, Time,
+    Body, Detection, Event, ImageDetails, ImageLoad, Lost, LostRange, Name, ProcessExec, Program,
+    Text, Time,
 };
 
 use super::any_event::{event, full_events};
@@ -242,6 +243,7 @@ fn losses_are_rows_of_their_own() {
         lost_kind: Kind::THREAD_START,
         lost_count: 17,
         lost_reason: "buffer_full".into(),
+        range: LostRange::default(),
     };
     shelf.write_events(&[numbered(1), of_process(2, 1, Body::Lost(lost)), numbered(3)]);
     let reader = reader(&shelf.path);
@@ -360,6 +362,7 @@ fn a_loss_that_nobody_counted_by_kind_is_of_any() {
         lost_kind: Kind::ANY,
         lost_count: 7,
         lost_reason: "buffer_full".into(),
+        range: LostRange::default(),
     };
     shelf.write_events(&[of_process(1, 1, Body::Lost(lost))]);
     let reader = reader(&shelf.path);

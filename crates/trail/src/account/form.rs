@@ -118,11 +118,23 @@ object!(SinkCount, "a sink", required [name, written, lost], optional []);
 object!(
     @impl Account, "an account", [source, duration_ns, balanced, kinds, queues, sinks], [],
     |account, name, map| {
-        let value: Box<RawValue> = map.next_value()?;
-        account.further.add(name, value.get());
+        match name {
+            "forwarded" => account.forwarded = map.next_value()?,
+            "owed" => account.owed = map.next_value()?,
+            _ => {
+                let value: Box<RawValue> = map.next_value()?;
+                account.further.add(name, value.get());
+            }
+        }
         Ok(())
     },
     |account, out| {
+        for (name, count) in [("forwarded", account.forwarded), ("owed", account.owed)] {
+            // Of no interest to who has no receiver.
+            if let Some(count) = count {
+                out.serialize_entry(name, &count)?;
+            }
+        }
         for (name, value) in members(&account.further) {
             out.serialize_entry(&name, &value)?;
         }

@@ -12,7 +12,8 @@ use systrail::sys::wake::Waker;
 
 use super::super::console::say;
 use super::super::{Exit, Failure, options, stop};
-use super::{Arguments, SourceArguments, prepare};
+use super::recorded::prepare;
+use super::{Arguments, SourceArguments};
 
 /// A receiver that took nothing for so long is given up, where nobody asked to go on.
 const GIVE_UP: Duration = Duration::from_mins(1);

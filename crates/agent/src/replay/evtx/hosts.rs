@@ -156,9 +156,7 @@ impl Told {
             duration_ns: self.last.0.abs_diff(self.first.0),
             balanced: self.counts.is_balanced(),
             kinds: self.counts,
-            queues: Vec::new(),
-            sinks: Vec::new(),
-            further: Further::default(),
+            ..Account::default()
         };
         mark(
             self.last,
