@@ -4,5 +4,7 @@
 
 mod answers;
 mod kills;
+mod network;
 mod receiver;
 mod spool;
+mod tls;

@@ -44,10 +44,14 @@ impl Request {
 pub(crate) enum Reply {
     /// It is kept, and yes.
     Take,
+    /// It is kept, and yes; then the connection is closed without a word.
+    TakeAndClose,
     /// It is kept, and the connection breaks off before the answer.
     TakeAndBreakOff,
     /// It is not kept; these bytes are the answer.
     Say(Vec<u8>),
+    /// The same, and the connection is closed.
+    SayAndClose(Vec<u8>),
     /// It is not kept, and half of the body is read.
     BreakOff,
     /// It is not kept; the answer comes a byte a second.
@@ -265,16 +269,26 @@ impl Shared {
     fn answer(&self, stream: &mut dyn Stream, request: Request, reply: Reply) -> io::Result<bool> {
         let mut ledger = self.ledger.lock().unwrap();
         ledger.come(&request);
-        if matches!(reply, Reply::Take | Reply::TakeAndBreakOff) {
+        if matches!(
+            reply,
+            Reply::Take | Reply::TakeAndClose | Reply::TakeAndBreakOff
+        ) {
             ledger.kept.insert(request.key().to_owned(), request);
         }
         drop(ledger);
         match reply {
-            Reply::Take => {
+            Reply::Take | Reply::TakeAndClose => {
                 stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")?;
+                stream.flush()?;
+                return Ok(matches!(reply, Reply::Take));
             }
             Reply::TakeAndBreakOff | Reply::BreakOff => return Ok(false),
             Reply::Say(bytes) => stream.write_all(&bytes)?,
+            Reply::SayAndClose(bytes) => {
+                stream.write_all(&bytes)?;
+                stream.flush()?;
+                return Ok(false);
+            }
             Reply::Trickle => {
                 for byte in b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n"
                     .iter()
