@@ -3,8 +3,11 @@
 #![cfg(all(feature = "forward", target_os = "linux"))]
 
 mod answers;
+mod cursors;
 mod kills;
 mod network;
 mod receiver;
 mod spool;
 mod tls;
+#[path = "../log/warnings.rs"]
+mod warnings;
