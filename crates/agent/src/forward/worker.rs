@@ -295,6 +295,9 @@ impl Worker {
                 }
                 None => tracing::warn!(segment, "not forwarded: {why}"),
             }
+            for gone in skipped.events {
+                self.hold.give_up(gone);
+            }
         }
     }
 

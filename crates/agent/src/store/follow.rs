@@ -8,7 +8,7 @@
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
-use super::hold::{EXPIRED, Gone};
+use super::hold::{EXPIRED, Gone, UNREADABLE};
 use super::rows::Rows;
 use super::{ReadError, directory, time_ranges};
 use crate::trail::{Event, Time};
@@ -41,6 +41,8 @@ pub struct Skipped {
     pub segment: String,
     /// The ids that were skipped; `None` where it is not known which there were.
     pub ids: Option<(i64, i64)>,
+    /// Which events these are, run by run, as far as that can be told.
+    pub events: Vec<Gone>,
     /// Why.
     pub why: ReadError,
 }
@@ -271,6 +273,7 @@ impl Follower {
 
     fn skip(&mut self, ids: Option<(i64, i64)>, why: ReadError) {
         let segment = self.at.segment.clone();
+        let events = self.names_of(ids);
         match self.skipped.last_mut() {
             // Neighbours are one thing to be told.
             Some(last)
@@ -283,9 +286,31 @@ impl Follower {
                     .ids
                     .zip(ids)
                     .map(|((first, _), (_, last))| (first, last));
+                for gone in events {
+                    join(&mut last.events, gone);
+                }
             }
-            _ => self.skipped.push(Skipped { segment, ids, why }),
+            _ => self.skipped.push(Skipped {
+                segment,
+                ids,
+                events,
+                why,
+            }),
         }
+    }
+
+    /// What the stretches of the open segment say of events that cannot be read.
+    fn names_of(&self, ids: Option<(i64, i64)>) -> Vec<Gone> {
+        let (Some(open), Some((first, last))) = (&self.open, ids) else {
+            return Vec::new();
+        };
+        // Up to the last there is, where that can be told.
+        let last = match (last, open.rows.ids(ANY_TIME)) {
+            (i64::MAX, Ok(Some((_, last)))) => last,
+            (i64::MAX, _) => return Vec::new(),
+            (last, _) => last,
+        };
+        ranges(&open.rows, first..=last, UNREADABLE)
     }
 }
 
@@ -326,27 +351,36 @@ pub(super) fn range_of(segment: &Path, after: i64) -> Result<Vec<Gone>, ReadErro
     let (Some(from), Some((_, last))) = (from, rows.ids(ANY_TIME)?) else {
         return Ok(Vec::new());
     };
-    let mut ranges: Vec<Gone> = Vec::new();
-    for (ids, first_sequence, origin) in rows.stretches(from..=last) {
+    Ok(ranges(&rows, from..=last, EXPIRED))
+}
+
+/// The events with these ids, run by run.
+fn ranges(rows: &Rows, ids: RangeInclusive<i64>, reason: &'static str) -> Vec<Gone> {
+    let mut ranges = Vec::new();
+    for (ids, from, origin) in rows.stretches(ids) {
         let count = ids.end().abs_diff(*ids.start()).saturating_add(1);
-        let to = first_sequence.saturating_add(count - 1);
-        let host_id = origin.host_id.as_deref();
-        match ranges.last_mut() {
-            Some(range) if range.run == origin.run && range.host_id.as_deref() == host_id => {
-                range.to = to;
-                range.count = range.count.saturating_add(count);
-            }
-            _ => ranges.push(Gone {
-                host_id: host_id.map(str::to_owned),
-                run: origin.run,
-                from: first_sequence,
-                to,
-                count,
-                reason: EXPIRED,
-            }),
-        }
+        let gone = Gone {
+            host_id: origin.host_id.as_deref().map(str::to_owned),
+            run: origin.run,
+            from,
+            to: from.saturating_add(count - 1),
+            count,
+            reason,
+        };
+        join(&mut ranges, gone);
     }
-    Ok(ranges)
+    ranges
+}
+
+/// Puts what follows in the same run together, with the gaps between.
+fn join(ranges: &mut Vec<Gone>, gone: Gone) {
+    match ranges.last_mut() {
+        Some(last) if last.run == gone.run && last.host_id == gone.host_id => {
+            last.to = gone.to;
+            last.count = last.count.saturating_add(gone.count);
+        }
+        _ => ranges.push(gone),
+    }
 }
 
 /// The event at a place; `None` where there is none.

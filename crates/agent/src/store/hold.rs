@@ -14,6 +14,9 @@ const GONE_COUNT_MAX: usize = 256;
 /// They were beyond the limit for what is not handed on yet.
 pub(super) const EXPIRED: &str = "forward_expired";
 
+/// They are in a part of a segment that cannot be read.
+pub(super) const UNREADABLE: &str = "forward_unreadable";
+
 /// What is needed of a store. Shared by who hands it on and by its retention.
 #[derive(Debug)]
 pub struct Hold {

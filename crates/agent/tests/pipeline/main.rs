@@ -4,6 +4,7 @@
 mod alert;
 mod context;
 mod hashes;
+mod hold;
 mod rules;
 mod stage;
 mod windows;
