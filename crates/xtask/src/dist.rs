@@ -79,6 +79,7 @@ const DOCUMENTS: &[&str] = &[
     "docs/bench/peers-latency.svg",
     "docs/bench/peers-slow-down.svg",
     "docs/pictures/report.png",
+    "packaging/clickhouse/single-node.sql",
     "packaging/sigma/systrail.yml",
     "packaging/sigma/systrail-ecs.yml",
 ];

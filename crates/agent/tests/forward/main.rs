@@ -3,6 +3,7 @@
 #![cfg(all(feature = "forward", target_os = "linux"))]
 
 mod answers;
+mod clickhouse;
 mod cursors;
 mod kills;
 mod network;
