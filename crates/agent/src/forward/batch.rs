@@ -80,10 +80,7 @@ pub(super) fn next(follower: &mut Follower, limits: Limits) -> Result<Found, Err
         let begin = follower.at().clone();
         let mut making = None;
         let made = fill(follower, limits, &mut making);
-        let lines_size = making
-            .as_ref()
-            .map_or(0, |making: &Making| making.lines_size);
-        follower.rest(lines_size);
+        follower.rest();
         if let Some(nameless) = made? {
             return Ok(nameless);
         }
@@ -124,6 +121,7 @@ fn fill(
     limits: Limits,
     making: &mut Option<Making>,
 ) -> Result<Option<Found>, Error> {
+    let mut weighed = 0;
     loop {
         let page = follower.page()?;
         let segment = follower.at().segment.clone();
@@ -144,6 +142,9 @@ fn fill(
                 return Ok(Some(pass_nameless(follower, segment, id)?));
             }
         }
+        let lines_size = making.as_ref().map_or(0, |making| making.lines_size);
+        follower.weigh(lines_size.saturating_sub(weighed));
+        weighed = lines_size;
     }
 }
 

@@ -13,8 +13,14 @@ use super::rows::Rows;
 use super::{ReadError, directory, time_ranges};
 use crate::trail::{Event, Time};
 
-/// Ids that are read at once: what bounds the memory.
-const PAGE_COUNT: i64 = 512;
+/// Ids that are read at once, at first, at least and at most: what bounds the memory.
+const PAGE_COUNT: i64 = 64;
+const PAGE_COUNT_MIN: i64 = 8;
+const PAGE_COUNT_MAX: i64 = 512;
+
+/// Bytes of a page's lines: beyond the one fewer are read at once, below the other more.
+const PAGE_SIZE_MAX: u64 = 4 << 20;
+const PAGE_SIZE_MIN: u64 = 1 << 20;
 
 /// Events of a segment that cannot be read, at most, before the rest of it is passed over.
 const DAMAGED_COUNT_MAX: usize = 4_096;
@@ -54,6 +60,7 @@ pub struct Follower {
     /// What was read last.
     at: Position,
     open: Option<Open>,
+    page_count: i64,
     skipped: Vec<Skipped>,
 }
 
@@ -78,6 +85,7 @@ impl Follower {
             directory: directory.to_path_buf(),
             at,
             open: None,
+            page_count: PAGE_COUNT,
             skipped: Vec::new(),
         }
     }
@@ -127,7 +135,7 @@ impl Follower {
                 }
                 continue;
             };
-            let last = first.saturating_add(PAGE_COUNT - 1);
+            let last = first.saturating_add(self.page_count - 1);
             // A row of a kind that only a later version knows gives no event.
             self.at.id = first;
             let events = self.read(first..=last)?;
@@ -137,10 +145,22 @@ impl Follower {
         }
     }
 
-    /// Lets go of the store; `read_size` bytes of lines were made of what was read since the last time.
-    pub fn rest(&mut self, read_size: u64) {
+    /// Learns how many bytes of lines were made of a page: arguments of a few hundred kilobytes are
+    /// anybody's to give.
+    pub fn weigh(&mut self, page_size: u64) {
+        if page_size > PAGE_SIZE_MAX {
+            self.page_count = PAGE_COUNT_MIN;
+        } else if page_size < PAGE_SIZE_MIN {
+            self.page_count = (self.page_count * 2).min(PAGE_COUNT_MAX);
+        }
+        if let Some(open) = &mut self.open {
+            open.read_size = open.read_size.saturating_add(page_size);
+        }
+    }
+
+    /// Lets go of the store, so that others can look after it.
+    pub fn rest(&mut self) {
         let Some(open) = &mut self.open else { return };
-        open.read_size = open.read_size.saturating_add(read_size);
         if !std::mem::take(&mut open.is_held) {
             return;
         }

@@ -23,7 +23,7 @@ fn rest(follower: &mut Follower) -> Vec<u64> {
     loop {
         let page = follower.page().unwrap();
         if page.is_empty() {
-            follower.rest(0);
+            follower.rest();
             return sequences;
         }
         sequences.extend(page.iter().map(|(_, event)| event.sequence));
@@ -260,4 +260,20 @@ fn what_goes_although_it_is_needed_is_told_with_its_range() {
     assert_eq!(gone.reason, "forward_expired");
     assert_eq!(gone.count, gone.to - gone.from + 1);
     assert_eq!(first_left.unwrap_or(gone.to + 1), gone.to + 1);
+}
+
+/// Arguments of a few hundred kilobytes are anybody's to give.
+#[test]
+fn a_page_is_as_large_as_its_lines_allow() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut shelf = Shelf::in_directory(directory.path());
+    shelf.write(5_000);
+    let mut follower = begin(&shelf);
+    let mut page_after = |size| {
+        follower.weigh(size);
+        follower.page().unwrap().len()
+    };
+    assert_eq!([page_after(100), page_after(100)], [128, 256]);
+    assert_eq!([page_after(2 << 20), page_after(9 << 20)], [256, 8]);
+    assert_eq!((0..9).map(|_| page_after(0)).max(), Some(512));
 }
