@@ -182,10 +182,11 @@ impl Cursor {
 
     /// Takes the right to move it, which the end of the process gives up, however it ends.
     pub(super) fn lock(&mut self) -> Result<(), CursorError> {
-        if self.lock.is_some() {
+        let path = self.directory.join(LOCK);
+        if self.lock.as_ref().is_some_and(|lock| is_at(lock, &path)) {
             return Ok(());
         }
-        let path = self.directory.join(LOCK);
+        self.lock = None;
         let at_path = |source| CursorError::Io {
             path: path.clone(),
             source,
@@ -223,6 +224,22 @@ impl Cursor {
             source,
         })
     }
+}
+
+/// Whether others still find the lock where they look for it: the store may have been deleted.
+#[cfg(unix)]
+fn is_at(lock: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    match (lock.metadata(), fs::metadata(path)) {
+        (Ok(here), Ok(there)) => (here.dev(), here.ino()) == (there.dev(), there.ino()),
+        _ => false,
+    }
+}
+
+/// Windows deletes no file that is open.
+#[cfg(not(unix))]
+const fn is_at(_lock: &File, _path: &Path) -> bool {
+    true
 }
 
 /// Opens a file for writing that only the recorder's group may read: it may have command lines.

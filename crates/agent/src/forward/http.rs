@@ -93,7 +93,7 @@ impl Sender {
         let later = |why: String| Answer::Later { why, asked: None };
         let is_reused = self.is_open();
         let mut sent = self.post(batch, time);
-        if is_reused && matches!(&sent, Err(Failed::Sending(_))) {
+        if is_reused && sent.as_ref().is_err_and(Failed::is_broken_off) {
             // The other end may have closed it just now; the key makes it harmless to send again.
             self.connection = None;
             sent = self.post(batch, time);
@@ -198,6 +198,13 @@ enum Failed {
     Sending(ureq::Error),
     #[error("it was stopped")]
     Stopped,
+}
+
+impl Failed {
+    /// Whether the connection broke off, which one that was idle may do any time.
+    const fn is_broken_off(&self) -> bool {
+        matches!(self, Self::Sending(error) if !matches!(error, ureq::Error::Timeout(_)))
+    }
 }
 
 /// What a request failed of, and what to do about the commonest.
