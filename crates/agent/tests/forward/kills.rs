@@ -8,10 +8,10 @@ use super::receiver::{Receiver, Reply};
 use super::spool::{RUN, Spool, names};
 
 /// How often a forwarder is killed.
-const KILL_COUNT: u64 = 20;
+const KILL_COUNT: u64 = 8;
 
 /// Events that are written between two kills.
-const STEP: u64 = 1_500;
+const STEP: u64 = 800;
 
 /// The real program.
 struct Program(Child);
