@@ -1,6 +1,9 @@
 //! The tables of fields in the documents are those of the schema. A table stands between
 //! `<!-- table: NAME -->` and `<!-- end of table -->`; `UPDATE_DOCS=1 cargo test -p systrail-trail
-//! --test documents` writes them anew.
+//! --test documents` writes them anew, and the columns of the fleet's table with them.
+
+#[path = "documents/clickhouse.rs"]
+mod clickhouse;
 
 use std::collections::BTreeMap;
 use std::{env, fs};

@@ -1,5 +1,4 @@
-//! The columns of ClickHouse's table are the fields of the schema. `UPDATE_DOCS=1 cargo test -p systrail-trail
-//! --test clickhouse` writes them anew.
+//! The columns of the table in `packaging/clickhouse` are the fields of the schema.
 
 use std::{env, fs};
 
@@ -29,7 +28,7 @@ fn every_field_is_a_column_that_can_be_absent() {
     assert!(
         text == right,
         "packaging/clickhouse is not what the schema says; write it with UPDATE_DOCS=1 cargo test \
-         -p systrail-trail --test clickhouse"
+         -p systrail-trail --test documents"
     );
 }
 
