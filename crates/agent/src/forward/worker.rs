@@ -29,6 +29,9 @@ const COUNT_INTERVAL: Duration = Duration::from_mins(1);
 /// from then on one is set aside a pause.
 const REFUSED_COUNT_MAX: u32 = 8;
 
+/// The most bytes that are told of an error.
+const ERROR_SIZE_MAX: usize = 400;
+
 /// Bytes that a body may have whatever was refused before: where less is too much, nothing is enough.
 const SIZE_MIN: usize = 1_024;
 
@@ -336,6 +339,9 @@ impl Worker {
 
     /// Says once what is wrong, also to who asks later.
     fn fail(&mut self, why: &str) {
+        // A certificate can have a thousand names.
+        let end = why.floor_char_boundary(ERROR_SIZE_MAX);
+        let why = why.get(..end).unwrap_or(why);
         if !self.tally.fail(Some(why)) {
             return;
         }

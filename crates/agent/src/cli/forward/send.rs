@@ -25,6 +25,7 @@ const LONG: Duration = Duration::from_hours(24);
 pub(super) fn main(arguments: &Arguments) -> Result<Exit, Failure> {
     let (config, store) = arguments.source.read()?;
     let url = config.forward.as_ref().map(|target| target.url.to_string());
+    systrail::store::segments(&store)?;
     let Some(mut prepared) = prepare(&config, &store)? else {
         return Err(Failure::usage(anyhow::anyhow!(
             "no receiver: write `[forward]` with `url = \"https://...\"` into the configuration"

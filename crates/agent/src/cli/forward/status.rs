@@ -61,6 +61,7 @@ impl Status {
             u64::try_from(age / 1_000_000_000).unwrap_or(0)
         });
         let at = is_begun.then(|| state.position());
+        let at = at.filter(|at| !at.segment.is_empty());
         Self {
             store: String::new(),
             url: None,
