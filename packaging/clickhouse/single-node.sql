@@ -139,6 +139,7 @@ ALTER TABLE systrail.event
     ADD COLUMN IF NOT EXISTS version LowCardinality(Nullable(String)),
     ADD COLUMN IF NOT EXISTS system LowCardinality(Nullable(String)),
     ADD COLUMN IF NOT EXISTS account Nullable(String),
+    ADD COLUMN IF NOT EXISTS mark_reason LowCardinality(Nullable(String)),
     ADD COLUMN IF NOT EXISTS rule_name LowCardinality(Nullable(String)),
     ADD COLUMN IF NOT EXISTS tags Nullable(String),
     ADD COLUMN IF NOT EXISTS tags_raw Nullable(String),

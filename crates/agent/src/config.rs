@@ -112,6 +112,13 @@ pub const STORE_SIZE: Range<u64> = Range {
     least: 4 << 20,
     most: 1 << 50,
 };
+/// How long nothing is recorded until it is said that the recording goes on.
+pub const HEARTBEAT: Range<Duration> = Range {
+    least: Duration::from_secs(5),
+    most: Duration::from_hours(24),
+};
+/// The same where nothing is said.
+pub const HEARTBEAT_DEFAULT: Duration = Duration::from_mins(5);
 /// Rotated files that are kept.
 pub const KEEP_FILES: Range<u64> = Range {
     least: 1,

@@ -39,6 +39,7 @@ use crate::sys::wake::Waker;
 use crate::trail::{self, Body, Event, Further, LostRange, Origin, Time, Whence};
 
 mod feed;
+mod fleet;
 mod hashes;
 pub mod scope;
 mod sink_queue;
@@ -50,6 +51,7 @@ pub use stage::Stage;
 pub use status::{Found, Status};
 
 use feed::{Feed, Message, Received};
+use fleet::Heartbeat;
 use scope::Scope;
 use sink_queue::SinkQueues;
 
@@ -76,6 +78,8 @@ pub struct Settings {
     pub hashes: Option<ImageHashes>,
     /// What is needed of the store, and went all the same.
     pub hold: Option<Arc<Hold>>,
+    /// How long nothing is said until it is said that the recording goes on.
+    pub heartbeat: Option<Duration>,
     /// The variables of a program's environment that are told.
     pub environment: Names,
     /// What enrichment may remember.
@@ -206,6 +210,7 @@ struct Recorder {
     /// Its id and key, where they can be known.
     own_process: Option<(u32, event::ProcessKey)>,
     hold: Option<Arc<Hold>>,
+    heartbeat: Option<Heartbeat>,
     enricher: Enricher,
     queues: SinkQueues,
     status: Arc<Status>,
@@ -260,6 +265,7 @@ impl Recorder {
             own,
             own_process,
             hold: settings.hold,
+            heartbeat: settings.heartbeat.map(Heartbeat::new),
             enricher,
             queues,
             status,
@@ -352,6 +358,7 @@ impl Recorder {
         self.processes_peak = self.processes_peak.max(processes);
         self.tell_sink_losses(message.time, false);
         self.tell_gone(message.time);
+        self.beat(message.time);
         self.queues.send();
         self.status.set(&self.account());
         if let Some(stage) = &self.stage {
@@ -451,24 +458,6 @@ impl Recorder {
     fn tell_sink_losses(&mut self, time: u64, is_last: bool) {
         for loss in self.queues.new_losses(is_last) {
             self.emit_lost(time, loss.kind, loss.count, loss.reason.into());
-        }
-    }
-
-    /// Tells what went of the store before it was handed on.
-    fn tell_gone(&mut self, time: u64) {
-        let gone = self.hold.as_ref().map(|hold| hold.take_gone());
-        for gone in gone.into_iter().flatten() {
-            let lost = trail::Lost {
-                lost_kind: Kind::ANY,
-                lost_count: gone.count,
-                lost_reason: gone.reason.into(),
-                range: LostRange {
-                    lost_run: gone.run,
-                    lost_from: Some(gone.from),
-                    lost_to: Some(gone.to),
-                },
-            };
-            self.emit_mark(time, Body::Lost(lost));
         }
     }
 

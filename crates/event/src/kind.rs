@@ -115,6 +115,8 @@ kinds! {
         SENSOR_START = 241, "sensor_start", Recording;
         /// The sensor stopped recording.
         SENSOR_STOP = 242, "sensor_stop", Recording;
+        /// Something about the recording that is no loss: that it goes on.
+        MARK = 243, "mark", Recording;
     }
 }
 

@@ -5,8 +5,8 @@ use event::Kind;
 use crate::schema::{Declared as _, Field, fields_of};
 use crate::visit::{Form as _, MaybeGroup, Source, Visitor};
 use crate::{
-    Detection, ImageDetails, ImageLoad, ImageUnload, Lost, ProcessExec, ProcessExit, ProcessStart,
-    SensorStart, SensorStop, ThreadExit, ThreadStart,
+    Detection, ImageDetails, ImageLoad, ImageUnload, Lost, Mark, ProcessExec, ProcessExit,
+    ProcessStart, SensorStart, SensorStop, ThreadExit, ThreadStart,
 };
 
 /// The body of each kind; the large ones are boxed, since threads and images come by the million.
@@ -79,6 +79,7 @@ bodies! {
     LOST => Lost(Lost);
     SENSOR_START => SensorStart(SensorStart);
     SENSOR_STOP => SensorStop(SensorStop), boxed;
+    MARK => Mark(Mark);
 }
 
 impl Body {

@@ -49,7 +49,7 @@ pub use further::Further;
 pub use image::{ImageDetails, ImageLoad, ImageUnload};
 pub use kept_by::KeptBy;
 pub use process::{Parent, ProcessExec, ProcessExit, ProcessStart, Program, Setting, Usage};
-pub use recording::{Lost, LostRange, SensorStart, SensorStop};
+pub use recording::{Lost, LostRange, Mark, SensorStart, SensorStop};
 pub use text::{Text, UserId};
 pub use thread::{ThreadExit, ThreadStart};
 

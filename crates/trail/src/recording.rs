@@ -36,6 +36,15 @@ fields! {
 }
 
 fields! {
+    /// The recording goes on.
+    #[derive(Clone, Debug, PartialEq)]
+    pub struct Mark {
+        /// why it is said: `heartbeat`, as nothing else was for a while
+        mark_reason: Cow<'static, str> => PlainText in Row since 3;
+    }
+}
+
+fields! {
     /// A sensor began to record.
     #[derive(Clone, Debug, PartialEq)]
     pub struct SensorStart {

@@ -138,6 +138,12 @@ impl Recording {
         let store = self.store.as_deref().filter(|_| is_the_recorder);
         let mut recorded = Recorded::prepare(&self.config, store)?;
         settings.hold = recorded.hold();
+        let target = self
+            .config
+            .forward
+            .as_ref()
+            .filter(|_| settings.hold.is_some());
+        settings.heartbeat = target.map(|target| target.heartbeat);
         let mut sinks = self.open_sinks(waker, launch, recorded.hold())?;
         sinks.extend(more);
         recorded.start()?;
@@ -196,6 +202,7 @@ impl Recording {
             alerts: None,
             hashes: self.open_hashes()?,
             hold: None,
+            heartbeat: None,
             environment: self.config.environment.clone(),
             limits: enrich::Limits {
                 processes: count(self.config.limits.processes),

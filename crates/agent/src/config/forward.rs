@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Where the trail is forwarded to, and how much of it waits for that.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +20,8 @@ pub struct Forward {
     pub key_file: Option<PathBuf>,
     /// Keep segments that are not forwarded yet up to this many bytes.
     pub keep_size: u64,
+    /// How long nothing is recorded until it is said that the recording goes on.
+    pub heartbeat: Duration,
 }
 
 /// An address of a receiver that may be sent to.

@@ -10,8 +10,8 @@ use super::reader::{Allowed, Reader, Section, Value};
 use super::{
     ALERT_ARGUMENTS_MAX, ARGUMENT_RATE, Alert, BUFFER_SIZE, Config, DETECT_BUDGET,
     DETECT_BUDGET_DEFAULT, Detect, EVENT_NAMES, FLUSH_INTERVAL, Forward, HASH_FILE_SIZE, HASH_RATE,
-    Hash, IMAGES, KEEP_FILES, LOG_AGE, Limits, Log, METRICS_ADDRESS, OnLoss, PROCESSES,
-    ROTATE_SIZE, SEGMENT_SIZE, STORE_SIZE, Store, Url, rules,
+    HEARTBEAT, HEARTBEAT_DEFAULT, Hash, IMAGES, KEEP_FILES, LOG_AGE, Limits, Log, METRICS_ADDRESS,
+    OnLoss, PROCESSES, ROTATE_SIZE, SEGMENT_SIZE, STORE_SIZE, Store, Url, rules,
 };
 use crate::detect::Level;
 use crate::environment::{NAME_SIZE_MAX, NAMES_MAX, Names, is_name};
@@ -235,6 +235,10 @@ fn read_forward(
     if let Some(value) = section.take("keep_size") {
         reader.size(&value, STORE_SIZE, Allowed::Any, &mut keep_size);
     }
+    let mut heartbeat = HEARTBEAT_DEFAULT;
+    if let Some(value) = section.take("heartbeat") {
+        reader.duration(&value, HEARTBEAT, &mut heartbeat);
+    }
     let Some(url) = url else {
         reader.lacks(section, "url", "where the trail is sent to");
         return None;
@@ -249,6 +253,7 @@ fn read_forward(
         cert_file,
         key_file,
         keep_size,
+        heartbeat,
     })
 }
 

@@ -112,6 +112,7 @@ fn the_documentation_tells_the_defaults_and_nothing_wrong() {
         cert_file: path("host.pem"),
         key_file: path("host.key"),
         keep_size: super::Store::default().keep_size,
+        heartbeat: super::HEARTBEAT_DEFAULT,
     };
     assert_eq!(forward.forward, Some(expected));
 }

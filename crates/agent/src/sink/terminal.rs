@@ -133,7 +133,9 @@ impl Chosen {
                 return wanted.has_kind(event) && has_program && wanted.has_end(exit);
             }
             Body::Detection(_) => return wanted.has_rule(event),
-            Body::Lost(_) | Body::SensorStart(_) | Body::SensorStop(_) => return true,
+            Body::Lost(_) | Body::SensorStart(_) | Body::SensorStop(_) | Body::Mark(_) => {
+                return true;
+            }
             _ => false,
         };
         let is_wanted = !wanted.failed && (wanted.existing || !is_there_before);
@@ -204,6 +206,7 @@ fn what(row: &mut Row<'_>, body: &Body) {
             "LOST {} {}: {}",
             lost.lost_count, lost.lost_kind, lost.lost_reason
         )),
+        Body::Mark(mark) => row.text(&mark.mark_reason),
         Body::SensorStart(start) => {
             row.text(&format!("{} {} records", start.source, start.version));
         }

@@ -103,6 +103,7 @@ pub(crate) fn target(url: &str) -> config::Forward {
         cert_file: None,
         key_file: None,
         keep_size: 1 << 30,
+        heartbeat: config::HEARTBEAT_DEFAULT,
     }
 }
 

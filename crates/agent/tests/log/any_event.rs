@@ -10,9 +10,9 @@ use proptest::prelude::*;
 use systrail::account::{Account, Count, Counts, QueuePeak, SinkCount};
 use systrail::trail::{
     Body, Detection, Event, ExecDetails, Further, ImageDetails, ImageFile, ImageLoad, ImageUnload,
-    KeptBy, LoadDetails, Lost, LostRange, Origin, Parent, ProcessExec, ProcessExit, ProcessStart,
-    Program, ProgramFile, SensorStart, SensorStop, Setting, StartDetails, Text, ThreadDetails,
-    ThreadExit, ThreadStart, Time, Usage, UserId, Whence,
+    KeptBy, LoadDetails, Lost, LostRange, Mark, Origin, Parent, ProcessExec, ProcessExit,
+    ProcessStart, Program, ProgramFile, SensorStart, SensorStop, Setting, StartDetails, Text,
+    ThreadDetails, ThreadExit, ThreadStart, Time, Usage, UserId, Whence,
 };
 
 /// An event of any kind.
@@ -151,6 +151,7 @@ pub(crate) fn full_events() -> Vec<Event> {
             lost_reason: "buffer_full".into(),
             range: full_range(),
         }),
+        full_mark(),
         Body::SensorStart(SensorStart {
             source: "ebpf".into(),
             version: "0.1.0".into(),
@@ -314,6 +315,12 @@ fn full_program() -> Program {
     }
 }
 
+fn full_mark() -> Body {
+    Body::Mark(Mark {
+        mark_reason: "heartbeat".into(),
+    })
+}
+
 fn full_range() -> LostRange {
     LostRange {
         lost_run: Some(1_795_276_799_000_000_000),
@@ -466,6 +473,11 @@ fn body() -> BoxedStrategy<Body> {
                 })
             },
         ),
+        string().prop_map(|reason| {
+            Body::Mark(Mark {
+                mark_reason: reason.into(),
+            })
+        }),
         (string(), string(), option::of(string())).prop_map(|(source, version, system)| {
             Body::SensorStart(SensorStart {
                 source: source.into(),

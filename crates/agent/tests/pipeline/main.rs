@@ -287,6 +287,7 @@ fn settings() -> Settings {
         alerts: None,
         hashes: None,
         hold: None,
+        heartbeat: None,
         patience: Duration::from_millis(20),
     }
 }
