@@ -331,7 +331,13 @@ fn judge(context: AuthContext<'_>) -> Authorization {
 #[cfg(target_os = "linux")]
 fn free_size() -> Option<u64> {
     let stat = nix::sys::statvfs::statvfs(&temporary_directory()).ok()?;
-    Some(stat.blocks_available().saturating_mul(stat.fragment_size()))
+    free_of(stat.blocks(), stat.blocks_available(), stat.fragment_size())
+}
+
+/// The same of these figures. A file system in memory may have no size that it tells (`ramfs`): all are 0.
+#[cfg(target_os = "linux")]
+fn free_of(blocks: u64, available: u64, block_size: u64) -> Option<u64> {
+    (blocks > 0).then(|| available.saturating_mul(block_size))
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -357,6 +363,14 @@ fn temporary_directory() -> std::path::PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_file_system_without_a_size_is_not_full() {
+        assert_eq!(free_of(0, 0, 4096), None);
+        assert_eq!(free_of(10, 0, 4096), Some(0));
+        assert_eq!(free_of(10, 2, 4096), Some(8192));
+    }
 
     /// No single answer was too large, but all of them together were.
     #[test]
