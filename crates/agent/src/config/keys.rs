@@ -64,14 +64,7 @@ pub(super) fn read(reader: &mut Reader<'_>, table: &DeTable<'_>) -> Config {
         section.finish(reader);
     }
     if let Some(mut section) = top.take_section(reader, "forward") {
-        config.forward = read_forward(reader, &mut section, config.store.keep_size);
-        if !config.store.on {
-            reader.useless(
-                &section,
-                "[store]",
-                "what is forwarded is what the store has",
-            );
-        }
+        config.forward = read_forward(reader, &mut section, &config.store);
         section.finish(reader);
     }
     if let Some(mut section) = top.take_section(reader, "environment") {
@@ -217,8 +210,13 @@ fn read_hash(reader: &mut Reader<'_>, section: &mut Section<'_>, hash: &mut Hash
 fn read_forward(
     reader: &mut Reader<'_>,
     section: &mut Section<'_>,
-    mut keep_size: u64,
+    store: &Store,
 ) -> Option<Forward> {
+    if !store.on {
+        let why = "what is forwarded is what the store has";
+        reader.useless(section, "[store]", why);
+    }
+    let mut keep_size = store.keep_size;
     let url = section.take("url");
     let files = ["token_file", "ca_file", "cert_file", "key_file"];
     let [token_file, ca_file, cert_file, key_file] = files.map(|key| {

@@ -145,12 +145,7 @@ pub(crate) fn full_events() -> Vec<Event> {
         full_unload(),
         full_image_details(),
         full_detection(),
-        Body::Lost(Lost {
-            lost_kind: Kind::THREAD_START,
-            lost_count: 17,
-            lost_reason: "buffer_full".into(),
-            range: full_range(),
-        }),
+        full_lost(),
         full_mark(),
         Body::SensorStart(SensorStart {
             source: "ebpf".into(),
@@ -164,6 +159,15 @@ pub(crate) fn full_events() -> Vec<Event> {
         })),
     ];
     bodies.into_iter().map(full).collect()
+}
+
+fn full_lost() -> Body {
+    Body::Lost(Lost {
+        lost_kind: Kind::THREAD_START,
+        lost_count: 17,
+        lost_reason: "buffer_full".into(),
+        range: full_range(),
+    })
 }
 
 fn full_detection() -> Body {
