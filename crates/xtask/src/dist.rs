@@ -228,7 +228,8 @@ mod tests {
 
     #[test]
     fn no_document_of_an_archive_leads_out_of_it() {
-        for document in DOCUMENTS {
+        let is_page = |path: &&&str| Path::new(path).extension().is_some_and(|it| it == "md");
+        for document in DOCUMENTS.iter().filter(is_page) {
             let text = fs::read_to_string(workspace::root().join(document)).unwrap();
             let directory = Path::new(document).parent().unwrap();
             for link in text.split("](").skip(1) {
