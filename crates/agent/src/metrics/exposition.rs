@@ -140,10 +140,12 @@ impl Exposition {
         for ((level, _), count) in Level::NAMES.iter().zip(found.counts) {
             self.sample(name, &[("level", level)], count);
         }
-        let name = "systrail_detection_rules_off_total";
-        let help = "Detection rules that took too long and were switched off";
-        self.head(name, "counter", help);
-        self.sample(name, &[], found.off_count);
+        self.alone([(
+            "systrail_detection_rules_off_total",
+            "counter",
+            "Detection rules that took too long and were switched off",
+            found.off_count,
+        )]);
         if let Some(counts) = found.alerts {
             let name = "systrail_alerts_total";
             let help = "Matches that were to be told to the command of alerts";
@@ -187,10 +189,7 @@ impl Exposition {
                 counts.waiting,
             ),
         ];
-        for (name, family, help, value) in families {
-            self.head(name, family, help);
-            self.sample(name, &[], value);
-        }
+        self.alone(families);
     }
 
     fn forwarded(&mut self, counts: &forward::Counts) {
@@ -226,6 +225,11 @@ impl Exposition {
                 counts.accepted,
             ),
         ];
+        self.alone(families);
+    }
+
+    /// Families of one sample each, without labels.
+    fn alone<const N: usize>(&mut self, families: [(&str, &str, &str, u64); N]) {
         for (name, family, help, value) in families {
             self.head(name, family, help);
             self.sample(name, &[], value);
