@@ -233,20 +233,18 @@ fn data(job: &Job, figures: &Figures, ended: &Ended, account: &str) -> io::Resul
 struct Chosen<'j> {
     job: &'j Job,
     ended: &'j Ended,
-    /// Of the job's processes, in their order.
+    /// Of the job's processes, in their order: ascending.
     indices: Vec<usize>,
     by_key: HashMap<ProcessKey, usize>,
-    by_index: HashMap<usize, usize>,
 }
 
 impl<'j> Chosen<'j> {
     fn of(job: &'j Job, figures: &Figures, ended: &'j Ended) -> Self {
         let indices = chosen(job, figures, ended);
-        let with_place = || indices.iter().enumerate();
-        let key = |index: usize| job.processes()[index].process_key;
+        let key = |index: &usize| job.processes()[*index].process_key;
+        let with_place = indices.iter().enumerate();
         Self {
-            by_key: with_place().map(|(place, it)| (key(*it), place)).collect(),
-            by_index: with_place().map(|(place, it)| (*it, place)).collect(),
+            by_key: with_place.map(|(place, it)| (key(it), place)).collect(),
             job,
             ended,
             indices,
@@ -254,12 +252,12 @@ impl<'j> Chosen<'j> {
     }
 
     fn place_of(&self, index: usize) -> Place {
-        Place(self.by_index.get(&index).copied())
+        Place(self.indices.binary_search(&index).ok())
     }
 
     fn places_of(&self, indices: &[usize]) -> Vec<usize> {
-        let places = indices.iter().map(|index| self.by_index.get(index));
-        places.flatten().copied().collect()
+        let places = indices.iter().map(|index| self.place_of(*index).0);
+        places.flatten().collect()
     }
 
     fn place_of_key(&self, key: Option<ProcessKey>) -> Place {
