@@ -68,11 +68,9 @@ fn unit_of_number(text: &str) -> Option<i64> {
 /// `today` or `yesterday`, with a time of the day or without.
 fn named_day(text: &str, now: Time) -> Option<Timestamp> {
     let (name, time) = text.split_once(' ').unwrap_or((text, "00:00"));
-    let now = Timestamp::from_nanosecond(now.0.into()).ok()?;
-    let today = Offset::UTC.to_datetime(now).date();
     let day = match &*name.to_ascii_lowercase() {
-        "today" => today,
-        "yesterday" => today.yesterday().ok()?,
+        "today" => day_of(now)?,
+        "yesterday" => day_of(now)?.yesterday().ok()?,
         _ => return None,
     };
     let time: civil::Time = time.trim().parse().ok().filter(|_| !time.contains('-'))?;
@@ -97,15 +95,21 @@ fn civil_time(text: &str, now: Time) -> Option<Timestamp> {
     }
     // `10` alone would be ten o'clock, and is more likely a duration that lacks its unit.
     let time: civil::Time = text.parse().ok().filter(|_| text.contains(':'))?;
-    let now = Timestamp::from_nanosecond(now.0.into()).ok()?;
-    let today = Offset::UTC.to_datetime(now).date();
-    let at = Offset::UTC.to_timestamp(today.to_datetime(time)).ok()?;
+    let at = Offset::UTC
+        .to_timestamp(day_of(now)?.to_datetime(time))
+        .ok()?;
     // The evening before, for whoever asks after midnight.
-    if at > now {
+    if at.as_nanosecond() > now.0.into() {
         at.checked_sub(Span::new().hours(24)).ok()
     } else {
         Some(at)
     }
+}
+
+/// The day that it is then.
+fn day_of(now: Time) -> Option<civil::Date> {
+    let now = Timestamp::from_nanosecond(now.0.into()).ok()?;
+    Some(Offset::UTC.to_datetime(now).date())
 }
 
 #[cfg(test)]
