@@ -162,6 +162,20 @@ impl Failure {
         }
     }
 
+    /// The program was built without it: how to get one that has it.
+    #[cfg(not(all(
+        feature = "detect",
+        feature = "forward",
+        feature = "top",
+        target_os = "linux"
+    )))]
+    fn not_built_in(what: &str, feature: &str) -> Self {
+        Self::usage(anyhow::anyhow!(
+            "this systrail was built without {what}; build one with `cargo build --release -p systrail \
+             --features {feature}`"
+        ))
+    }
+
     /// No sensor can run here.
     fn no_sensor(error: impl Into<anyhow::Error>) -> Self {
         Self {

@@ -124,10 +124,7 @@ pub(super) fn stage(settings: &Detect) -> Result<Box<dyn Stage>, Failure> {
 /// Says how to get a program that has it.
 #[cfg(not(feature = "detect"))]
 fn not_built_in() -> Failure {
-    Failure::usage(anyhow::anyhow!(
-        "this systrail was built without detections; build one with `cargo build --release -p systrail \
-         --features detect`"
-    ))
+    Failure::not_built_in("detections", "detect")
 }
 
 /// Says that there is no such thing here.

@@ -82,10 +82,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<Exit, Failure> {
 /// Says how to get a program that has it.
 #[cfg(not(feature = "forward"))]
 fn not_built_in() -> Failure {
-    Failure::usage(anyhow::anyhow!(
-        "this systrail was built without forwarding; build one with `cargo build --release -p systrail \
-         --features forward`"
-    ))
+    Failure::not_built_in("forwarding", "forward")
 }
 
 /// Says that there is no such thing here.

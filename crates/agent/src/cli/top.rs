@@ -135,11 +135,10 @@ pub(super) fn main(arguments: &Arguments) -> Result<Exit, Failure> {
         log: _,
         at: _,
     } = arguments;
-    let why = if cfg!(target_os = "linux") {
-        "this systrail was built without its screen; build one with `cargo build --release -p systrail \
-         --features top`"
-    } else {
+    if cfg!(target_os = "linux") {
+        return Err(Failure::not_built_in("its screen", "top"));
+    }
+    Err(Failure::usage(anyhow::anyhow!(
         "the screen is for Linux so far; `systrail tree` prints what runs, `systrail watch` what happens"
-    };
-    Err(Failure::usage(anyhow::anyhow!(why)))
+    )))
 }
