@@ -6,7 +6,8 @@
 //!   `PRAGMA`, no writes, no temporary tables, no `load_extension`.
 //! - **Nothing is endless**: SQLite calls back every [`OPERATIONS`] steps; the query ends when it
 //!   was interrupted, when its time is over, or when its temporary files leave less than
-//!   [`FREE_SIZE_MIN`] on their disk. That holds from the first byte that is read of a segment.
+//!   [`FREE_SIZE_MIN`] on their disk, or less than half of what was free where that is less. That
+//!   holds from the first byte that is read of a segment.
 //! - **Nothing is huge**: no value is larger than [`VALUE_SIZE_MAX`], all memory of SQLite together
 //!   stays below [`MEMORY_SIZE_MAX`], and so much as [`KEPT_SIZE_MAX`] is kept of the answers.
 //!   Large sorts go to temporary files. The rows of a query are written as they come.
@@ -34,7 +35,7 @@ const VALUE_SIZE_MAX: i32 = 16 << 20;
 /// Bytes of all of SQLite's memory.
 const MEMORY_SIZE_MAX: u64 = 512 << 20;
 
-/// Bytes that stay free on the disk of the temporary files.
+/// Bytes that stay free on the disk of the temporary files, where there is as much as twice of it.
 const FREE_SIZE_MIN: u64 = 1 << 30;
 
 /// How often the clock's slower companions are asked: the disk, whoever shows progress.
@@ -71,7 +72,10 @@ pub enum Stopped {
     /// Its time was over.
     TimedOut(Duration),
     /// Its temporary files would have filled the disk.
-    DiskFull,
+    DiskFull {
+        /// Bytes that it leaves free.
+        left: u64,
+    },
     /// A value or the whole needed too much memory.
     Memory,
 }
@@ -86,11 +90,11 @@ impl fmt::Display for Stopped {
                  with --since and --until",
                 quantity::show_duration(*timeout)
             ),
-            Self::DiskFull => write!(
+            Self::DiskFull { left } => write!(
                 formatter,
                 "the query's temporary files would leave less than {} on their disk; ask for less \
                  at once, or set SQLITE_TMPDIR",
-                quantity::show_size(FREE_SIZE_MIN)
+                quantity::show_size(*left)
             ),
             Self::Memory => write!(
                 formatter,
@@ -143,6 +147,8 @@ struct Shared {
     stop: Option<Waker>,
     clock: Mutex<Stopwatch>,
     slower: Mutex<Slower>,
+    /// Bytes that stay free on the disk of the temporary files.
+    free_size_min: AtomicU64,
     row_count: AtomicU64,
     kept_size: AtomicU64,
     stopped: AtomicU8,
@@ -179,6 +185,7 @@ impl Guard {
                     looked: Instant::now(),
                     progress_fn: limits.progress_fn,
                 }),
+                free_size_min: AtomicU64::new(free_size_min(free_size())),
                 row_count: AtomicU64::new(0),
                 kept_size: AtomicU64::new(0),
                 stopped: AtomicU8::new(NOT_STOPPED),
@@ -199,6 +206,8 @@ impl Guard {
     /// A query begins.
     pub(crate) fn begin(&self) {
         *self.shared.clock() = Stopwatch::started();
+        let left = free_size_min(free_size());
+        self.shared.free_size_min.store(left, Ordering::Relaxed);
         self.shared.row_count.store(0, Ordering::Relaxed);
         self.shared.stopped.store(NOT_STOPPED, Ordering::Relaxed);
     }
@@ -237,7 +246,9 @@ impl Guard {
             ErrorCode::OperationInterrupted => match self.shared.stopped.load(Ordering::Relaxed) {
                 INTERRUPTED => Some(Stopped::Interrupted),
                 TIMED_OUT => Some(Stopped::TimedOut(self.shared.timeout.unwrap_or_default())),
-                DISK_FULL => Some(Stopped::DiskFull),
+                DISK_FULL => Some(Stopped::DiskFull {
+                    left: self.shared.free_size_min.load(Ordering::Relaxed),
+                }),
                 _ => None,
             },
             ErrorCode::TooBig | ErrorCode::OutOfMemory => Some(Stopped::Memory),
@@ -300,8 +311,9 @@ impl Shared {
         if let Some(progress_fn) = &mut slower.progress_fn {
             progress_fn(runs, self.row_count.load(Ordering::Relaxed));
         }
+        let left = self.free_size_min.load(Ordering::Relaxed);
         free_size()
-            .is_some_and(|free| free < FREE_SIZE_MIN)
+            .is_some_and(|free| free < left)
             .then_some(DISK_FULL)
     }
 }
@@ -325,6 +337,12 @@ fn judge(context: AuthContext<'_>) -> Authorization {
         }
         _ => Authorization::Deny,
     }
+}
+
+/// Bytes that a query leaves free of so many: on a small disk, or one that is nearly full, it may still run, and takes
+/// half of what there is at most.
+fn free_size_min(free: Option<u64>) -> u64 {
+    free.map_or(FREE_SIZE_MIN, |free| FREE_SIZE_MIN.min(free / 2))
 }
 
 /// Bytes free where SQLite puts its temporary files.
@@ -370,6 +388,15 @@ mod tests {
         assert_eq!(free_of(0, 0, 4096), None);
         assert_eq!(free_of(10, 0, 4096), Some(0));
         assert_eq!(free_of(10, 2, 4096), Some(8192));
+    }
+
+    /// A query of half a second on a machine with a small disk was ended before it wrote a byte.
+    #[test]
+    fn a_small_disk_is_not_full_before_anything_is_written() {
+        assert_eq!(free_size_min(Some(400 << 20)), 200 << 20);
+        assert_eq!(free_size_min(Some(0)), 0);
+        assert_eq!(free_size_min(Some(20 << 30)), FREE_SIZE_MIN);
+        assert_eq!(free_size_min(None), FREE_SIZE_MIN);
     }
 
     /// No single answer was too large, but all of them together were.
