@@ -12,6 +12,7 @@ mod losses;
 mod name;
 mod recordings;
 mod row;
+mod steps;
 pub mod stored;
 mod who;
 
@@ -89,6 +90,8 @@ pub struct Process {
     pub session_id: Option<u32>,
     /// How often it replaced its program.
     pub exec_count: u64,
+    /// What it ran before by an exec of its own, in order; of many the first.
+    pub earlier_images: Vec<Text>,
     /// How it ended.
     pub end: End,
     /// Of one that has not ended as far as the trail goes: when the trail ended, where nothing says
@@ -250,10 +253,10 @@ impl Tree {
                 let index = self.entry(event.process_id, event.process_key, event.time)?;
                 self.told_by[index] = Some(recording);
                 let process = &mut self.processes[index];
-                let before = process.program.size();
+                let before = process.size();
                 apply(process, event);
                 self.texts_size = self.texts_size.saturating_sub(before);
-                self.texts_size = self.texts_size.saturating_add(process.program.size());
+                self.texts_size = self.texts_size.saturating_add(process.size());
                 if self.texts_size > TEXTS_SIZE_MAX {
                     return Err(TooMany::Texts);
                 }
@@ -342,7 +345,7 @@ impl Tree {
             if kept_fn(&process) {
                 self.by_key
                     .insert(process.process_key, self.processes.len());
-                let size = process.program.size();
+                let size = process.size();
                 self.texts_size = self.texts_size.saturating_add(size);
                 self.told_by.push(told_by);
                 self.processes.push(process);
@@ -396,9 +399,8 @@ fn apply(process: &mut Process, event: &Event) {
     match &event.body {
         Body::ProcessStart(start) => apply_start(process, event, start),
         Body::ProcessExec(exec) => {
-            process.exec_count += 1;
             process.set_kernel(false, None);
-            process.program = exec.program.clone();
+            process.replace_program(exec.program.clone());
             process.session_id = exec.session_id.or(process.session_id);
         }
         Body::ProcessExit(exit) => {

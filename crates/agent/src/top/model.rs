@@ -4,6 +4,7 @@
 //! It is bounded: [`PROCESSES_MAX`] processes, [`TEXTS_SIZE_MAX`] bytes of their texts, [`LOSSES_MAX`]
 //! losses. What there is no room for is counted.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -253,6 +254,10 @@ pub(super) fn short_title(process: &Process) -> String {
     if process.is_kernel {
         return title.into_owned();
     }
+    process.steps() + &short(title)
+}
+
+fn short(title: Cow<'_, str>) -> String {
     // The first word is a path only where it is that of a file; `-bash` and `sshd: ada` are none.
     match title.split_once(' ') {
         Some((program, rest)) if program.starts_with('/') => {

@@ -94,6 +94,7 @@ fn line(visit: &Visit<'_>, open: &[bool], style: Style, out: &mut Vec<u8>) {
     if process.is_kernel {
         row.colour(paint(DIM));
     }
+    row.text(&process.steps());
     row.text(&process.title());
     if visit.hidden_count > 0 {
         row.colour(paint(DIM));

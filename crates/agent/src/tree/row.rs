@@ -53,6 +53,8 @@ pub struct Row<'p> {
     #[serde(skip_serializing_if = "Option::is_none")]
     session_id: Option<u32>,
     exec_count: u64,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    earlier_images: Vec<&'p str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     exit_time: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -109,6 +111,7 @@ impl<'p> Row<'p> {
             }),
             session_id: process.session_id,
             exec_count: process.exec_count,
+            earlier_images: process.earlier_images.iter().map(Text::shown).collect(),
             exit_time: exit.map(|exit| exit.time.0),
             exit_time_text: exit.map(|exit| rfc_3339(exit.time)),
             exit_code: exit.and_then(|exit| exit.exit_code),
@@ -134,7 +137,7 @@ pub fn write_json_lines(forest: &Forest<'_>, now: Time, out: &mut impl Write) ->
 }
 
 /// The fields of a [`Row`], in its order: the columns of CSV.
-const COLUMNS: [&str; 29] = [
+const COLUMNS: [&str; 30] = [
     "process_id",
     "process_key",
     "host",
@@ -156,6 +159,7 @@ const COLUMNS: [&str; 29] = [
     "user_id",
     "session_id",
     "exec_count",
+    "earlier_images",
     "exit_time",
     "exit_time_text",
     "exit_code",

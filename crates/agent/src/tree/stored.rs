@@ -211,7 +211,10 @@ fn at_most(
     condition: &str,
     parameters: impl Params,
 ) -> Result<Vec<Process>, Error> {
-    let sql = format!("SELECT {COLUMNS} FROM processes WHERE {condition}");
+    let sql = format!(
+        "SELECT {COLUMNS}, CASE WHEN exec_count > 1 THEN execs END AS steps \
+         FROM processes WHERE {condition}"
+    );
     let mut statement = reader.connection().prepare(&sql)?;
     let mut rows = statement.query(parameters)?;
     let mut processes = Vec::new();
@@ -250,6 +253,7 @@ fn process(row: &Row<'_>) -> rusqlite::Result<Process> {
     let is_likely = process_id == 2 || parent_process_id == Some(2);
     let is_kernel = program.image.is_none() && exec_count == 0 && told.unwrap_or(is_likely);
     let name: Option<String> = row.get("name")?;
+    let execs: Option<String> = row.get("steps")?;
     let running: Option<bool> = row.get("running")?;
     let end = match exit_time {
         Some(time) => End::Exit(Exit {
@@ -262,7 +266,7 @@ fn process(row: &Row<'_>) -> rusqlite::Result<Process> {
         None if running == Some(true) => End::Running,
         None => End::Unseen,
     };
-    Ok(Process {
+    let mut process = Process {
         process_id,
         process_key: key(row, "process_key")?.unwrap_or_default(),
         host: Arc::from(row.get::<_, Option<String>>("host")?.unwrap_or_default()),
@@ -279,9 +283,31 @@ fn process(row: &Row<'_>) -> rusqlite::Result<Process> {
         name: name.filter(|_| is_kernel).map(|name| Text::from(&*name)),
         session_id: row.get("session_id")?,
         exec_count,
+        earlier_images: Vec::new(),
         end,
         known_until: None,
-    })
+    };
+    for image in earlier_images(execs.as_deref()) {
+        process.add_earlier(image);
+    }
+    Ok(process)
+}
+
+/// What was run before the last of these execs, a list as the view has it.
+fn earlier_images(execs: Option<&str>) -> Vec<Option<Text>> {
+    #[derive(serde::Deserialize)]
+    struct Exec<'j> {
+        #[serde(borrow)]
+        image: Option<std::borrow::Cow<'j, str>>,
+    }
+    // What is no such list was written by somebody else, and is not shown.
+    let execs = execs.and_then(|json| serde_json::from_str::<Vec<Exec<'_>>>(json).ok());
+    let mut execs = execs.unwrap_or_default();
+    execs.pop();
+    let images = execs.into_iter().map(|exec| exec.image);
+    images
+        .map(|image| image.map(|text| Text::from(&*text)))
+        .collect()
 }
 
 fn program(row: &Row<'_>) -> rusqlite::Result<Program> {
@@ -340,7 +366,7 @@ mod tests {
                 "PRAGMA query_only = OFF; DROP VIEW temp.processes; \
                  CREATE TEMP VIEW processes AS WITH RECURSIVE n(n) AS \
                  (SELECT 1 UNION ALL SELECT n + 1 FROM n) \
-                 SELECT n AS process_id, {} FROM n",
+                 SELECT n AS process_id, NULL AS execs, {} FROM n",
                 columns.join(", ")
             ))
             .unwrap();

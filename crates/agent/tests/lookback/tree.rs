@@ -187,6 +187,39 @@ fn kernel_processes_have_their_names_from_log_and_store() {
     }
 }
 
+/// `./updater` that became `/memfd:x`, called `[kworker/u8:2]`, read like a thread of the kernel.
+#[test]
+fn programs_that_were_replaced_stand_before_the_last_from_log_and_store() {
+    let exec = |sequence: u64, image: &str, first: &str| {
+        format!(
+            "{{\"sequence\":{sequence},\"time\":\"2026-01-01T00:00:0{sequence}.000000000Z\",\"kind\":\"process_exec\",\
+             \"host\":\"h\",\"process_id\":5,\"process_key\":\"0000000000000005\",\
+             \"image\":\"{image}\",\"command_line\":\"{first} -d\",\"arguments\":[\"{first}\",\"-d\"],\
+             \"user\":\"ada\",\"user_id\":7}}"
+        )
+    };
+    let lines = [
+        start_line(1, 5, 5, 9, "-bash"),
+        exec(2, "/home/ada/updater", "./updater"),
+        exec(3, "/usr/bin/env", "env"),
+        exec(4, "/memfd:x", "[kworker/u8:2]"),
+    ];
+    let directory = tempfile::tempdir().unwrap();
+    let log = log_of(&directory, &lines);
+    let store = Store::of(&log);
+    let log = log.to_str().unwrap();
+    let drawn = printed(["tree", "--log", log, END]);
+    let steps = "updater -> env -> /memfd:x as [kworker/u8:2] -d\n";
+    assert!(drawn.ends_with(steps), "{drawn}");
+    assert_eq!(store.printed(&["tree", END]), drawn);
+    let of_log = printed(["tree", END, "--format", "jsonl", "--log", log]);
+    let of_store = store.printed(&["tree", END, "--format", "jsonl"]);
+    let rows = lines_of_json(&of_log);
+    assert_eq!(lines_of_json(&of_store), rows);
+    let earlier = serde_json::json!(["/home/ada/updater", "/usr/bin/env"]);
+    assert_eq!(rows[0]["earlier_images"], earlier);
+}
+
 #[test]
 fn json_nests_children_in_their_parents() {
     let tree = printed(["tree", "--format", "json", "--log", TRAIL]);
