@@ -30,6 +30,8 @@ mod report;
 mod service;
 #[cfg_attr(windows, path = "cli/windows/service_manager.rs")]
 mod service_manager;
+#[cfg(feature = "shell")]
+mod shell;
 mod show;
 #[cfg_attr(windows, path = "cli/windows/stop.rs")]
 mod stop;
@@ -166,6 +168,7 @@ impl Failure {
     #[cfg(not(all(
         feature = "detect",
         feature = "forward",
+        feature = "shell",
         feature = "top",
         target_os = "linux"
     )))]

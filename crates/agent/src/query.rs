@@ -4,6 +4,7 @@
 //! bounds are put under the views, errors get a cure, and rows are written (`query/output.rs`).
 //! Whatever the query is, nothing but the segments is read and nothing is changed.
 
+pub mod editing;
 mod examples;
 mod output;
 mod regexp;

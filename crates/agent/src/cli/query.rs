@@ -1,7 +1,7 @@
 //! `systrail query`: SQL over the store.
 
 use std::io::{self, IsTerminal as _, Read as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
@@ -18,7 +18,8 @@ use super::timeout::Timeout;
 use super::{Exit, Failure, stop, trail};
 
 /// Asks the store, while `run` goes on, and prints the rows. A query can only read: whatever else
-/// it says is refused. It ends after --timeout, and at Ctrl-C.
+/// it says is refused. It ends after --timeout, and at Ctrl-C. Without a query, on a terminal, it asks
+/// for one after the other, with a history and completion.
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "a flag each")]
 #[command(after_help = "\
@@ -26,11 +27,12 @@ Examples:
   systrail query \"SELECT exit_code, command_line FROM processes WHERE exit_code != 0\"
   systrail query --since 10m \"SELECT kind, count(*) FROM events GROUP BY kind\"
   systrail query --last-run --format csv \"SELECT * FROM images\" > images.csv
+  systrail query                          one query after the other; .help lists commands
   systrail query --schema                 the views and their columns
   systrail query --examples               more of these")]
 pub(super) struct Arguments {
     /// The query; - reads it from standard input
-    #[arg(value_name = "SQL", required_unless_present_any = ["schema", "examples"])]
+    #[arg(value_name = "SQL")]
     sql: Option<String>,
     /// The store's directory
     #[arg(long, value_name = "DIR")]
@@ -66,67 +68,91 @@ pub(super) struct Arguments {
 /// Does `systrail query`.
 pub(super) fn main(arguments: &Arguments) -> Result<Exit, Failure> {
     if arguments.schema {
-        console::result(&schema())?;
+        console::result(&schema(None))?;
         return Ok(Exit::Done);
     }
     if arguments.examples {
         console::result(&examples())?;
         return Ok(Exit::Done);
     }
-    let sql = arguments.sql()?;
     let directory = trail::store_directory(arguments.store.as_deref())?;
+    let Some(given) = &arguments.sql else {
+        return ask_for_queries(arguments, &directory);
+    };
+    let sql = text_of(given)?;
     let waker = Waker::new()?;
     let _signals = stop::on_signals_saying(&waker, "aborted")?;
-    let guard = Guard::new(Limits {
-        timeout: arguments.timeout.limit(),
-        stop: Some(waker),
-        progress_fn: progress(),
-    });
-    let deadline = arguments.timeout.start_deadline(&guard);
-    let window = trail::window(
-        &directory,
-        arguments.since,
-        arguments.until,
-        arguments.last_run,
-        &guard,
-    )?;
-    let query = Query::open(&directory, &window, &guard)?;
-    let mut passed_over_count = passed_over::tell_of(query.reader(), &directory, &window);
-    if let Some(remark) = query::remark(&sql) {
-        say!("{remark}");
+    arguments.ask(&directory, &sql, arguments.format(), waker)
+}
+
+fn ask_for_queries(arguments: &Arguments, directory: &Path) -> Result<Exit, Failure> {
+    if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
+        return Err(Failure::usage(anyhow::anyhow!(
+            "there is no query; give one in quotes, or - to read it from standard input \
+             (systrail query --examples has some)"
+        )));
     }
-    let result = arguments.print(&query, &sql);
-    drop(deadline);
-    console::end_live_line();
-    passed_over_count += passed_over::tell(&query.reader().take_failed());
-    match result {
-        Ok(_count) => arguments.strict.exit(passed_over_count),
-        // Whoever closed the pipe, or the pager, has seen enough.
-        Err(Error::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
-            arguments.strict.exit(passed_over_count)
-        }
-        Err(error) if error.is_usage() => Err(Failure::usage(error)),
-        Err(error) => Err(error.into()),
+    #[cfg(feature = "shell")]
+    return super::shell::main(arguments, directory);
+    #[cfg(not(feature = "shell"))]
+    {
+        let _unused = (arguments, directory);
+        Err(Failure::not_built_in("the shell for queries", "shell"))
     }
 }
 
+/// The query that an argument gives.
+fn text_of(given: &str) -> Result<String, Failure> {
+    if given != "-" {
+        return Ok(given.to_owned());
+    }
+    let mut text = String::new();
+    let size_max = u64::try_from(query::SQL_SIZE_MAX).unwrap_or(u64::MAX);
+    // One byte more, so that what is too long is seen to be.
+    io::stdin().take(size_max + 1).read_to_string(&mut text)?;
+    Ok(text)
+}
+
 impl Arguments {
-    fn sql(&self) -> Result<String, Failure> {
-        let given = self.sql.as_deref().unwrap_or_default();
-        if given != "-" {
-            return Ok(given.to_owned());
-        }
-        let mut text = String::new();
-        let size_max = u64::try_from(query::SQL_SIZE_MAX).unwrap_or(u64::MAX);
-        // One byte more, so that what is too long is seen to be.
-        io::stdin().take(size_max + 1).read_to_string(&mut text)?;
-        Ok(text)
+    /// How rows are printed.
+    pub(super) fn format(&self) -> Format {
+        named(&self.format, &Format::NAMES).unwrap_or(Format::Table)
     }
 
-    fn print(&self, query: &Query, sql: &str) -> Result<u64, Error> {
-        let format = named(&self.format, &Format::NAMES).unwrap_or(Format::Table);
+    /// Asks the store as it is now and prints the rows, until `waker` is woken.
+    pub(super) fn ask(
+        &self,
+        directory: &Path,
+        sql: &str,
+        format: Format,
+        waker: Waker,
+    ) -> Result<Exit, Failure> {
+        let guard = Guard::new(Limits {
+            timeout: self.timeout.limit(),
+            stop: Some(waker),
+            progress_fn: progress(),
+        });
+        let deadline = self.timeout.start_deadline(&guard);
+        let window = trail::window(directory, self.since, self.until, self.last_run, &guard)?;
+        let query = Query::open(directory, &window, &guard)?;
+        let mut passed_over_count = passed_over::tell_of(query.reader(), directory, &window);
+        if let Some(remark) = query::remark(sql) {
+            say!("{remark}");
+        }
         let mut out = Out::open(format == Format::Table && !self.no_pager);
-        query.run(sql, &mut out.rows(format))
+        let result = query.run(sql, &mut out.rows(format));
+        drop((out, deadline));
+        console::end_live_line();
+        passed_over_count += passed_over::tell(&query.reader().take_failed());
+        match result {
+            Ok(_count) => self.strict.exit(passed_over_count),
+            // Whoever closed the pipe, or the pager, has seen enough.
+            Err(Error::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
+                self.strict.exit(passed_over_count)
+            }
+            Err(error) if error.is_usage() => Err(Failure::usage(error)),
+            Err(error) => Err(error.into()),
+        }
     }
 }
 
@@ -145,10 +171,13 @@ fn progress() -> Option<Box<dyn FnMut(Duration, u64) + Send>> {
     })
 }
 
-/// Every view, then its columns, a line each.
-fn schema() -> String {
+/// Every view, or the one of that name, then its columns, a line each.
+pub(super) fn schema(name: Option<&str>) -> String {
     let mut lines = Vec::new();
-    for view in views() {
+    for view in views()
+        .iter()
+        .filter(|view| name.is_none_or(|name| view.name == name))
+    {
         lines.push(format!("{}: {}", view.name, view.about));
         let width = view.columns.iter().map(|column| column.name.len()).max();
         let width = width.unwrap_or_default();

@@ -69,6 +69,23 @@ pub(super) fn on_signals(waker: &Waker) -> io::Result<Listening> {
     on_signals_saying(waker, "aborted; events on their way are in no log")
 }
 
+/// Wakes `waker` at Ctrl-C. Whatever else ends a program ends this one.
+#[cfg(feature = "shell")]
+pub(super) fn on_interrupt(waker: &Waker) -> io::Result<Listening> {
+    let mut signals = Signals::new([SIGINT])?;
+    let listening = Listening {
+        handle: signals.handle(),
+        was_ended: Arc::default(),
+    };
+    let waker = waker.clone();
+    systrail::sys::thread::named("signals").spawn(move || {
+        for _interrupt in signals.forever() {
+            waker.wake();
+        }
+    })?;
+    Ok(listening)
+}
+
 /// The same with what is said at the second of them.
 pub(super) fn on_signals_saying(waker: &Waker, last_word: &'static str) -> io::Result<Listening> {
     let ignored = ignored();

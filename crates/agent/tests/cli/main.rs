@@ -11,6 +11,7 @@
 mod config;
 mod job;
 mod messages;
+mod queries;
 mod replay;
 mod run;
 mod service;

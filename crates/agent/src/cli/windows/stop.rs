@@ -54,6 +54,12 @@ pub(super) fn on_signals(waker: &Waker) -> io::Result<Listening> {
     on_signals_saying(waker, "aborted; events on their way are in no log")
 }
 
+/// Wakes `waker` at Ctrl-C.
+#[cfg(feature = "shell")]
+pub(super) fn on_interrupt(waker: &Waker) -> io::Result<Listening> {
+    on_signals_saying(waker, "aborted")
+}
+
 /// The same with what is said at the second of them.
 pub(super) fn on_signals_saying(waker: &Waker, last_word: &'static str) -> io::Result<Listening> {
     let done = Arc::<Done>::default();
