@@ -17,6 +17,7 @@ mod job;
 #[cfg_attr(windows, path = "cli/windows/launch.rs")]
 mod launch;
 mod live;
+mod local;
 mod log;
 mod messages;
 mod options;
@@ -49,6 +50,7 @@ use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue};
 use clap::{Parser, Subcommand};
+use systrail::zone;
 
 /// Records what this machine runs, straight from the kernel: process starts, execs and exits,
 /// thread starts and exits, image loads.
@@ -197,11 +199,40 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
     }
 }
 
+fn parse() -> Arguments {
+    Arguments::try_parse().unwrap_or_else(|error| explained(error).exit())
+}
+
+impl Command {
+    /// Whether it is to show and mean local time.
+    const fn is_local(&self) -> bool {
+        match self {
+            Self::Watch(arguments) => arguments.local.local,
+            Self::Query(arguments) => arguments.local.local,
+            Self::Tree(arguments) => arguments.local.local,
+            Self::Top(arguments) => arguments.local.local,
+            Self::Show(arguments) => arguments.local.local,
+            _ => false,
+        }
+    }
+}
+
 /// Does what the arguments say.
 pub(crate) fn main() -> Exit {
     // Help and version end here with 0, wrong arguments with 2.
-    let arguments = Arguments::try_parse().unwrap_or_else(|error| explained(error).exit());
+    let mut arguments = parse();
     console::log_to_standard_error();
+    if arguments.command.is_local() {
+        match zone::use_local() {
+            // Once more: what was a time in UTC is one in local time.
+            Ok(()) => arguments = parse(),
+            Err(error) => {
+                console::fail(&error.into());
+                console::finish();
+                return Exit::Usage;
+            }
+        }
+    }
     let result = match arguments.command {
         Command::Run(arguments) => job::main(&arguments),
         Command::Watch(arguments) => watch::main(&arguments),

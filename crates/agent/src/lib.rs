@@ -37,6 +37,7 @@ pub mod sys;
 pub mod top;
 pub mod tree;
 mod trust;
+pub mod zone;
 
 pub use trail::{self, account};
 

@@ -1,22 +1,22 @@
 //! Points in time as people write them: `10m` and `-10m` (that long ago), `now`, `today`,
 //! `yesterday 02:00`, `2026-11-22T02:00:00Z`, `2026-11-22 02:00`, `02:00`, and seconds since 1970 with
 //! their fractions (`1795348800`, `1795348800000`). Without an offset they are UTC, as everything the trail
-//! shows.
+//! shows, or local time where `zone` says so.
 
 use jiff::civil;
-use jiff::tz::Offset;
 use jiff::{Span, Timestamp};
 
 use crate::quantity;
 use crate::trail::Time;
+use crate::zone;
 
 /// Why a text is no point in time.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Invalid {
     /// Not one of the forms.
     #[error(
-        "`{0}` is no time; write how long ago (10m, 2h 30m), now, or in UTC yesterday, 02:00, \
-         2026-11-22 02:00, 2026-11-22T02:00:00Z"
+        "`{0}` is no time; write how long ago (10m, 2h 30m), now, or in UTC (local time with --local) yesterday, \
+         02:00, 2026-11-22 02:00, 2026-11-22T02:00:00Z"
     )]
     Unknown(String),
     /// Before or after all the times there are.
@@ -74,7 +74,7 @@ fn named_day(text: &str, now: Time) -> Option<Timestamp> {
         _ => return None,
     };
     let time: civil::Time = time.trim().parse().ok().filter(|_| !time.contains('-'))?;
-    Offset::UTC.to_timestamp(day.to_datetime(time)).ok()
+    timestamp_of(day.to_datetime(time))
 }
 
 /// Now.
@@ -91,13 +91,11 @@ fn time_of(timestamp: Timestamp) -> Option<Time> {
 fn civil_time(text: &str, now: Time) -> Option<Timestamp> {
     // First: a time of the day is read out of a date with a time as well.
     if let Ok(at) = text.parse::<civil::DateTime>() {
-        return Offset::UTC.to_timestamp(at).ok();
+        return timestamp_of(at);
     }
     // `10` alone would be ten o'clock, and is more likely a duration that lacks its unit.
     let time: civil::Time = text.parse().ok().filter(|_| text.contains(':'))?;
-    let at = Offset::UTC
-        .to_timestamp(day_of(now)?.to_datetime(time))
-        .ok()?;
+    let at = timestamp_of(day_of(now)?.to_datetime(time))?;
     // The evening before, for whoever asks after midnight.
     if at.as_nanosecond() > now.0.into() {
         at.checked_sub(Span::new().hours(24)).ok()
@@ -109,7 +107,12 @@ fn civil_time(text: &str, now: Time) -> Option<Timestamp> {
 /// The day that it is then.
 fn day_of(now: Time) -> Option<civil::Date> {
     let now = Timestamp::from_nanosecond(now.0.into()).ok()?;
-    Some(Offset::UTC.to_datetime(now).date())
+    Some(now.to_zoned(zone::current().clone()).date())
+}
+
+/// When a clock here showed that; of an hour that came twice, the first time.
+fn timestamp_of(at: civil::DateTime) -> Option<Timestamp> {
+    zone::current().to_timestamp(at).ok()
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use jiff::tz::Offset;
 
 use crate::trail::Time;
 use crate::trail::control_characters::is_control;
+use crate::zone;
 
 /// A line under construction.
 #[derive(Debug)]
@@ -238,9 +239,9 @@ const fn columns(character: char) -> usize {
     }
 }
 
-/// `15:59:59.123`, UTC as in the log, so that the two can be laid side by side.
+/// `15:59:59.123`, UTC as in the log, so that the two can be laid side by side, or as `zone` says.
 pub fn time_of_day(time: Time) -> String {
-    let time = utc(time);
+    let time = zone::civil(time);
     format!(
         "{:02}:{:02}:{:02}.{:03}",
         time.hour(),
@@ -250,9 +251,14 @@ pub fn time_of_day(time: Time) -> String {
     )
 }
 
-/// `2026-11-22 15:59:59.123456789`, UTC.
+/// `2026-11-22 15:59:59.123456789`, UTC, or as `zone` says.
 pub fn date_and_time(time: Time) -> String {
-    format!("{:.9}", utc(time)).replace('T', " ")
+    format!("{:.9}", zone::civil(time)).replace('T', " ")
+}
+
+/// The same with its zone: `2026-11-22 15:59:59.123456789 UTC`.
+pub fn date_time_and_zone(time: Time) -> String {
+    format!("{} {}", date_and_time(time), zone::name(time))
 }
 
 /// `2026-11-22T15:59:59.123456789Z`, as the log has it.

@@ -11,6 +11,7 @@ use systrail::sys::wake::Waker;
 use systrail::trail::Time;
 
 use super::console::{self, say};
+use super::local::Local;
 use super::options::named;
 use super::pager::Out;
 use super::passed_over::{self, Strict};
@@ -50,6 +51,8 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     #[arg(value_parser = ["table", "json", "jsonl", "csv"])]
     format: String,
+    #[command(flatten)]
+    pub(super) local: Local,
     #[command(flatten)]
     strict: Strict,
     #[command(flatten)]

@@ -11,6 +11,7 @@ use systrail::tree::live::Alive;
 use systrail::tree::{Losses, NotOne, Process, Span, Style, Who, stored};
 
 use super::console::say;
+use super::local::Local;
 use super::log::Log;
 use super::timeout::Timeout;
 use super::trail::{TrailArguments, store_directory, time};
@@ -30,6 +31,8 @@ pub(super) struct Arguments {
     /// A process id, or a key of 16 hex digits
     #[arg(value_name = "PID|KEY")]
     who: Who,
+    #[command(flatten)]
+    pub(super) local: Local,
     #[command(flatten)]
     trail: TrailArguments,
     #[command(flatten)]

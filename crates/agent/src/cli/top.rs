@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use systrail::trail::Time;
 
+use super::local::Local;
 use super::trail::time;
 use super::{Exit, Failure};
 
@@ -31,6 +32,8 @@ pub(super) struct Arguments {
     /// Begin with this time: 10m (that long ago), 02:10, 2026-11-22T02:10:00Z
     #[arg(long, value_name = "TIME", value_parser = time, allow_hyphen_values = true)]
     at: Option<Time>,
+    #[command(flatten)]
+    pub(super) local: Local,
 }
 
 #[cfg(all(feature = "top", target_os = "linux"))]

@@ -14,6 +14,7 @@ use systrail::tree::live::Alive;
 use systrail::tree::{self, Forest, Losses, NotOne, Process, Style, Tree, Who};
 
 use super::console::say;
+use super::local::Local;
 use super::log::Log;
 use super::pager::Out;
 use super::timeout::Timeout;
@@ -38,6 +39,8 @@ pub(super) struct Arguments {
     /// A process id, or a key of 16 hex digits
     #[arg(value_name = "PID|KEY")]
     who: Option<Who>,
+    #[command(flatten)]
+    pub(super) local: Local,
     #[command(flatten)]
     trail: TrailArguments,
     #[command(flatten)]

@@ -12,6 +12,7 @@ use systrail::sys::wake::Waker;
 
 use super::console;
 use super::launch::LaunchArguments;
+use super::local::Local;
 use super::options::{Log, Options, scope_of_running};
 use super::record::Recording;
 use super::{Exit, Failure, stop};
@@ -67,6 +68,8 @@ pub(super) struct Arguments {
     /// What is below this process alone
     #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
     under: Option<u32>,
+    #[command(flatten)]
+    pub(super) local: Local,
 }
 
 /// Does `systrail watch`.

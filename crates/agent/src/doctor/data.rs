@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Fact, State};
 use crate::config::Config;
 use crate::quantity::{show_count, show_size};
-use crate::shown::date_and_time;
+use crate::shown::date_time_and_zone;
 use crate::store::{self, Guard, Limits, Overview, ReadError};
 
 /// Less free space than this is soon used up.
@@ -113,7 +113,7 @@ fn add_overview(findings: &mut Findings, directory: &Path, overview: &Overview) 
     let segments = show_count(overview.segment_count, "segment");
     findings.is_so(format!("{segments} of {}", rounded(overview.size)));
     if let Some(time) = overview.newest {
-        findings.is_so(format!("newest event {} UTC", date_and_time(time)));
+        findings.is_so(format!("newest event {}", date_time_and_zone(time)));
     }
     if let Some(error) = &overview.unread {
         findings.limits(format!(

@@ -7,6 +7,7 @@ use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 use crate::shown::{Row, escape_controls, width};
+use crate::zone;
 
 /// How rows are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +59,16 @@ struct Cell {
     is_number: bool,
 }
 
+/// A text of a time as it is here, in a column of the views' own.
+fn local_time(value: &ValueRef<'_>, column: &str) -> Option<String> {
+    match value {
+        ValueRef::Text(text) if column.ends_with("time_text") => {
+            zone::local_rfc_3339(std::str::from_utf8(text).ok()?)
+        }
+        _ => None,
+    }
+}
+
 impl<'o> Output<'o> {
     /// Rows go to `out`, which is a terminal or not.
     pub fn new(out: &'o mut dyn Write, format: Format, is_terminal: bool) -> Self {
@@ -104,6 +115,24 @@ impl<'o> Output<'o> {
 
     /// A row, a value a column.
     pub fn row(&mut self, values: &[ValueRef<'_>]) -> io::Result<()> {
+        if !zone::is_local() {
+            return self.row_as_it_is(values);
+        }
+        let local: Vec<Option<String>> = values
+            .iter()
+            .zip(&self.columns)
+            .map(|(value, column)| local_time(value, column))
+            .collect();
+        let values = values.iter().zip(&local);
+        let values = values.map(|(value, local)| match local {
+            Some(text) => ValueRef::Text(text.as_bytes()),
+            None => *value,
+        });
+        let values: Vec<ValueRef<'_>> = values.collect();
+        self.row_as_it_is(&values)
+    }
+
+    fn row_as_it_is(&mut self, values: &[ValueRef<'_>]) -> io::Result<()> {
         self.row_count += 1;
         match self.format {
             Format::Table => self.table_row(values),

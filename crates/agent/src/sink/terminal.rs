@@ -19,6 +19,7 @@ use crate::trail::{
     Body, Detection, Event, ImageDetails, ImageLoad, ImageUnload, ProcessExit, Program, Text,
     ThreadStart,
 };
+use crate::{moment, zone};
 use event::{Kind, ProcessKey};
 
 /// Processes whose program is remembered, to choose by it.
@@ -81,8 +82,9 @@ impl Terminal {
     }
 
     /// The names of the columns, aligned as the lines are.
-    pub fn heading() -> &'static str {
-        "TIME (UTC)   EVENT          PROCESS USER     WHAT"
+    pub fn heading() -> String {
+        let time = zone::heading("TIME", moment::now());
+        format!("{time:<12} EVENT          PROCESS USER     WHAT")
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::{Details, Exec, Image, List, Story, Thread};
-use crate::shown::{Row, date_and_time, escape_controls, run_time, time_of_day};
+use crate::shown::{Row, date_time_and_zone, escape_controls, run_time, time_of_day};
 use crate::trail::{Text, Time, UserId};
 use crate::tree::{self, End, Process, Style, state};
 
@@ -82,7 +82,7 @@ impl Page {
         self.field("state", &state_and_run_time(process, self.style.now));
         self.field("started", &started(process));
         if let Some(exit) = process.exit() {
-            self.field("ended", &format!("{} UTC", date_and_time(exit.time)));
+            self.field("ended", &date_time_and_zone(exit.time));
         }
         let program = &process.program;
         let session = process
@@ -174,8 +174,8 @@ fn state_and_run_time(process: &Process, now: Time) -> String {
         (End::Unseen, ..) => "ended while nobody recorded".to_owned(),
         (End::Running, Some(end), ran) => {
             let ran = ran.map(|ran| format!(" for {ran}")).unwrap_or_default();
-            let end = date_and_time(end);
-            format!("running{ran} when the trail ended, at {end} UTC")
+            let end = date_time_and_zone(end);
+            format!("running{ran} when the trail ended, at {end}")
         }
         (End::Running, None, Some(ran)) => format!("{} for {ran}", state(process)),
         (End::Exit(_), _, Some(ran)) => format!("{} after {ran}", state(process)),
@@ -192,7 +192,7 @@ fn started(process: &Process) -> String {
         .creator_process_id
         .filter(|creator| Some(*creator) != parent);
     let parts = [
-        Some(format!("{} UTC", date_and_time(time))),
+        Some(date_time_and_zone(time)),
         parent.map(|parent| format!(" by {parent}")),
         other_creator.map(|creator| format!(", created by {creator}")),
         process

@@ -12,6 +12,7 @@ use super::{list, page};
 use crate::quantity::show_count;
 use crate::shown::{date_and_time, time_of_day};
 use crate::trail::Time;
+use crate::zone;
 
 /// From so many columns on the story stands beside the list.
 const STORY_WIDTH: u16 = 120;
@@ -250,8 +251,8 @@ impl App {
         }
         let clock = match (self.at, self.paused) {
             (At::Time(_), _) => "live: End".to_owned(),
-            (At::Live, Some(at)) => format!("PAUSED at {} UTC", clock(at)),
-            (At::Live, None) => format!("{} UTC", clock(now)),
+            (At::Live, Some(at)) => format!("PAUSED at {} {}", clock(at), zone::name(at)),
+            (At::Live, None) => format!("{} {}", clock(now), zone::name(now)),
         };
         let clock_width = u16::try_from(clock.len()).unwrap_or(u16::MAX);
         if pen.left_over() > clock_width {
@@ -277,7 +278,8 @@ impl App {
                 Some(ended) if ended <= time => "  (not recorded then)",
                 _ => "",
             };
-            return (format!("at {date} UTC{gap}  step {step}{reading}"), BOLD);
+            let zone = zone::name(time);
+            return (format!("at {date} {zone}{gap}  step {step}{reading}"), BOLD);
         }
         if waits {
             return ("reading the trail…".to_owned(), DIM);
@@ -289,10 +291,10 @@ impl App {
         match (recording.since, recording.ended, self.model.end) {
             (_, Some(ended), _) => {
                 let ago = list::age(now.0.saturating_sub(ended.0));
-                let date = date_and_time(ended);
+                let (date, zone) = (date_and_time(ended), zone::name(ended));
                 let date = date.get(..19).unwrap_or(&date);
                 (
-                    format!("recording ended {date} UTC, {ago} ago"),
+                    format!("recording ended {date} {zone}, {ago} ago"),
                     paint.lost(),
                 )
             }

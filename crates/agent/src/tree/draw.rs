@@ -3,6 +3,7 @@
 use super::{End, Forest, Process, Visit};
 use crate::shown::{DIM, GREEN, PLAIN, RED, Row, run_time, time_of_day};
 use crate::trail::Time;
+use crate::zone;
 
 /// How a tree is drawn.
 #[derive(Clone, Copy, Debug, Default)]
@@ -32,7 +33,7 @@ pub fn heading(style: Style) -> Vec<u8> {
     let mut row = Row::new(&mut out, style.width);
     let names = [
         (USER_COLUMN, "USER"),
-        (START_COLUMN, "START (UTC)"),
+        (START_COLUMN, &zone::heading("START", style.now)),
         (STATE_COLUMN, "STATE"),
         (RUN_TIME_COLUMN, "RUN TIME"),
         (COMMAND_COLUMN, "COMMAND"),

@@ -6,7 +6,7 @@ use rusqlite::Row;
 
 use super::stored::Error;
 use crate::quantity;
-use crate::shown::date_and_time;
+use crate::shown::{date_and_time, date_time_and_zone};
 use crate::store::{Reader, Window};
 use crate::trail::{Body, Event, Time};
 
@@ -119,11 +119,11 @@ impl Losses {
             .take(NAMED_MAX)
             .map(|(kind, count)| format!("{count} {kind}"))
             .collect();
-        let (begin, end) = (date_and_time(begin), date_and_time(end));
-        let when = if begin == end {
-            format!("at {begin} UTC")
+        let (begin, end) = (date_and_time(begin), date_time_and_zone(end));
+        let when = if end.starts_with(&begin) {
+            format!("at {end}")
         } else {
-            format!("from {begin} to {end} UTC")
+            format!("from {begin} to {end}")
         };
         let were = if total == 1 { "was" } else { "were" };
         Some(format!(

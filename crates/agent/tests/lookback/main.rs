@@ -8,6 +8,7 @@
 mod elastic;
 mod export;
 mod guard;
+mod local;
 mod query;
 mod readme;
 mod replay;

@@ -20,6 +20,7 @@ use crate::sink::{Sink, Tally};
 use crate::trail::{
     Body, Detection, Event, Lost, ProcessExit, ProcessStart, Program, Text, Time, UserId,
 };
+use crate::{moment, zone};
 
 /// A process that lives longer has a line when it has begun, too.
 const SHORT_NS: i64 = 1_000_000_000;
@@ -109,8 +110,9 @@ impl Lives {
     }
 
     /// The names of the columns, aligned as the lines are.
-    pub fn heading() -> &'static str {
-        "TIME (UTC) PROCESS USER     STATE                  COMMAND"
+    pub fn heading() -> String {
+        let time = zone::heading("TIME", moment::now());
+        format!("{time:<10} PROCESS USER     STATE                  COMMAND")
     }
 }
 
@@ -130,7 +132,7 @@ impl Sink for Lives {
         let style = (self.style_fn)();
         let mut text = Vec::new();
         // Nothing came meanwhile, but time went on.
-        let now = crate::moment::now().max(self.lines.now);
+        let now = moment::now().max(self.lines.now);
         self.lines.tell_begun(now, style, &mut text);
         self.lines.end_second(now, style, &mut text);
         self.out.write_text(&text);
