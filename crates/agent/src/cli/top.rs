@@ -137,6 +137,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<Exit, Failure> {
         store: _,
         log: _,
         at: _,
+        local: _,
     } = arguments;
     if cfg!(target_os = "linux") {
         return Err(Failure::not_built_in("its screen", "top"));
