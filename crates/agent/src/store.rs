@@ -43,6 +43,7 @@ use crate::trail::Time;
 pub use directory::{Named, begin_of, named, segments, set_aside};
 pub use events::{Events, events};
 pub(crate) use guard::code_of;
+pub(crate) use guard::temporary_directory;
 pub use guard::{Guard, Limits, Stopped};
 pub use hold::{Gone, Hold};
 pub use live::Live;

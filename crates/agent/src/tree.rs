@@ -12,6 +12,7 @@ mod losses;
 mod name;
 mod recordings;
 mod row;
+mod spool;
 mod steps;
 pub mod stored;
 mod who;
@@ -30,6 +31,7 @@ pub use self::losses::Losses;
 pub(crate) use self::name::is_of_system;
 use self::recordings::Recordings;
 pub use self::row::{Row, write_csv, write_dot, write_json, write_json_lines};
+use self::spool::{Place, Spool};
 pub use self::who::{NotOne, Span, Who};
 use crate::trail::{Body, Event, ProcessStart, Program, Text, Time, missing};
 
@@ -92,6 +94,8 @@ pub struct Process {
     pub exec_count: u64,
     /// What it ran before by an exec of its own, in order; of many the first.
     pub earlier_images: Vec<Text>,
+    /// Where its long texts are; their beginnings stand here.
+    pub(crate) spooled: Option<Place>,
     /// How it ended.
     pub end: End,
     /// Of one that has not ended as far as the trail goes: when the trail ended, where nothing says
@@ -225,6 +229,8 @@ pub struct Tree {
     texts_size: usize,
     /// The latest time of any event.
     end: Option<Time>,
+    /// Where the long texts of its processes are, of which it has the beginnings.
+    spool: Option<Spool>,
     /// Whether a process has events of its own, or is not there.
     has_told_alone: bool,
 }
@@ -410,10 +416,10 @@ fn apply(process: &mut Process, event: &Event) {
                 .any(|(field, reason)| field == "image" && reason == missing::LOST);
             // An exec was lost: it ended as another program than it was told to run.
             if is_lost || (exit.image.is_some() && process.program.image != exit.image) {
-                process.program = Program {
+                process.set_program(Program {
                     image: exit.image.clone(),
                     ..Program::default()
-                };
+                });
             }
             process.session_id = exit.session_id.or(process.session_id);
             let run_time_ns = exit.run_time_ns;
@@ -447,7 +453,7 @@ fn apply_start(process: &mut Process, event: &Event, start: &ProcessStart) {
     process.set_kernel(start.kernel_process || has_reason, name);
     process.session_id = start.session_id.or(process.session_id);
     if !is_repeated || start.program.command_line.is_some() {
-        process.program = start.program.clone();
+        process.set_program(start.program.clone());
     }
     if is_repeated {
         return;

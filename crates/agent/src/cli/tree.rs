@@ -11,6 +11,7 @@ use systrail::shown;
 use systrail::store::Window;
 use systrail::trail::Time;
 use systrail::tree::live::Alive;
+use systrail::tree::stored::Wanted;
 use systrail::tree::{self, Forest, Losses, NotOne, Process, Style, Tree, Who};
 
 use super::console::say;
@@ -112,7 +113,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<Exit, Failure> {
         since.unwrap_or(Time(i64::MIN)),
         until.unwrap_or(Time(i64::MAX)),
     );
-    let mut forest = Forest::new(tree.processes(), |one| one.was_there(since, until));
+    let mut forest = Forest::of(&tree, |one| one.was_there(since, until));
     if let Some(who) = arguments.who {
         forest = forest.under(who.among(tree.processes()));
         if forest.is_empty() {
@@ -180,7 +181,11 @@ fn read(arguments: &Arguments) -> Result<(Tree, Time, u64), Failure> {
         let window = at.unwrap_or(window);
         let reader = tree::stored::open(&directory, &window, &guard)?;
         let mut passed_over_count = passed_over::tell_of(&reader, &directory, &window);
-        let mut tree = tree::stored::read(&reader, &window)?;
+        let wanted = Wanted {
+            who: arguments.who,
+            arguments: arguments.format != "table" && arguments.format != "dot",
+        };
+        let mut tree = tree::stored::read(&reader, &window, wanted)?;
         tell(&Losses::of_store(&reader, &window)?, since);
         passed_over_count += passed_over::tell(&reader.take_failed());
         let end = reader.end().unwrap_or_default();

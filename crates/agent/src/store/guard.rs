@@ -13,6 +13,7 @@
 //!   Large sorts go to temporary files. The rows of a query are written as they come.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -364,10 +365,9 @@ fn free_size() -> Option<u64> {
 }
 
 /// Where SQLite puts its temporary files (sqlite.org/tempfiles.html, section 5): the first of these
-/// that is there.
+/// that is there. Ours go there too.
 #[cfg(target_os = "linux")]
-fn temporary_directory() -> std::path::PathBuf {
-    use std::path::PathBuf;
+pub(crate) fn temporary_directory() -> PathBuf {
     let named = ["SQLITE_TMPDIR", "TMPDIR"].map(|name| std::env::var_os(name).map(PathBuf::from));
     let usual = ["/var/tmp", "/usr/tmp", "/tmp"].map(|path| Some(PathBuf::from(path)));
     named
@@ -376,6 +376,12 @@ fn temporary_directory() -> std::path::PathBuf {
         .flatten()
         .find(|path| path.is_dir())
         .unwrap_or_else(|| PathBuf::from("."))
+}
+
+/// Where temporary files go.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn temporary_directory() -> PathBuf {
+    std::env::temp_dir()
 }
 
 #[cfg(test)]

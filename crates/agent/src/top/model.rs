@@ -98,10 +98,8 @@ impl Model {
     /// Begins with the processes of a tree.
     pub(super) fn begin(&mut self, processes: &[Process]) {
         for process in processes {
-            let process = Process {
-                program: clipped(&process.program),
-                ..process.clone()
-            };
+            let mut process = process.clone();
+            process.program = clipped(&process.program);
             if !self.has_room(process.process_key) || self.tree.add_process(process).is_err() {
                 self.unshown_count += 1;
             }

@@ -1,5 +1,7 @@
 //! A tree for a terminal: columns that line up, then the lines of the tree and the command line.
 
+use std::io;
+
 use super::{End, Forest, Process, Visit};
 use crate::shown::{DIM, GREEN, PLAIN, RED, Row, run_time, time_of_day};
 use crate::trail::Time;
@@ -48,26 +50,26 @@ pub fn heading(style: Style) -> Vec<u8> {
 }
 
 /// Draws a forest, handing each line to `line_fn`, until that fails.
-pub fn draw<E>(
+pub fn draw(
     forest: &Forest<'_>,
     style: Style,
-    mut line_fn: impl FnMut(&[u8]) -> Result<(), E>,
-) -> Result<(), E> {
+    mut line_fn: impl FnMut(&[u8]) -> io::Result<()>,
+) -> io::Result<()> {
     // For each level above, whether a sibling is still to come there.
     let mut open: Vec<bool> = Vec::new();
     let mut out = Vec::new();
     for visit in forest.visits() {
         open.truncate(visit.depth);
         out.clear();
-        line(&visit, &open, style, &mut out);
+        let process = forest.whole(visit.process)?;
+        line((&visit, &process), &open, style, &mut out);
         line_fn(&out)?;
         open.push(!visit.is_last);
     }
     Ok(())
 }
 
-fn line(visit: &Visit<'_>, open: &[bool], style: Style, out: &mut Vec<u8>) {
-    let process = visit.process;
+fn line((visit, process): (&Visit<'_>, &Process), open: &[bool], style: Style, out: &mut Vec<u8>) {
     let paint = |sequence: &'static str| if style.colour { sequence } else { "" };
     let mut row = Row::new(out, style.width);
     row.text(&format!("{:>7}", process.process_id));

@@ -1,15 +1,20 @@
 //! The links of a tree: who stands under whom, loops cut, in the order they are shown.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
+use std::io;
 
 use event::ProcessKey;
 
-use super::Process;
+use super::spool::Spool;
+use super::{Process, Tree};
 
 /// Some of a tree's processes, linked by parent.
 #[derive(Debug)]
 pub struct Forest<'t> {
     processes: Vec<&'t Process>,
+    /// Where their long texts are.
+    spool: Option<&'t Spool>,
     children: Vec<Vec<usize>>,
     roots: Vec<usize>,
     /// How many stood below each that are left out, where some are.
@@ -50,8 +55,25 @@ impl<'t> Forest<'t> {
         Self {
             hidden: vec![0; kept.len()],
             processes: kept,
+            spool: None,
             children,
             roots,
+        }
+    }
+
+    /// The processes of `tree` that `kept_fn` keeps.
+    pub fn of(tree: &'t Tree, kept_fn: impl Fn(&Process) -> bool) -> Self {
+        Self {
+            spool: tree.spool.as_ref(),
+            ..Self::new(&tree.processes, kept_fn)
+        }
+    }
+
+    /// A process of it with all of its texts, which may have to be read.
+    pub fn whole(&self, process: &'t Process) -> io::Result<Cow<'t, Process>> {
+        match self.spool {
+            Some(spool) => spool.whole(process),
+            None => Ok(Cow::Borrowed(process)),
         }
     }
 

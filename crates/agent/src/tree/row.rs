@@ -131,7 +131,8 @@ impl<'p> Row<'p> {
 /// Writes a line a process, each before its children.
 pub fn write_json_lines(forest: &Forest<'_>, now: Time, out: &mut impl Write) -> io::Result<()> {
     for visit in forest.visits() {
-        writeln!(out, "{}", Row::new(visit.process, now).json()?)?;
+        let process = forest.whole(visit.process)?;
+        writeln!(out, "{}", Row::new(&process, now).json()?)?;
     }
     Ok(())
 }
@@ -175,7 +176,8 @@ pub fn write_csv(forest: &Forest<'_>, now: Time, out: &mut impl Write) -> io::Re
     writeln!(out, "{}", COLUMNS.join(","))?;
     let mut line = Vec::new();
     for visit in forest.visits() {
-        if let Value::Object(fields) = serde_json::to_value(Row::new(visit.process, now))? {
+        let process = forest.whole(visit.process)?;
+        if let Value::Object(fields) = serde_json::to_value(Row::new(&process, now))? {
             line.clear();
             csv::write_columns(&COLUMNS, &fields, &mut line)?;
             out.write_all(&line)?;
@@ -197,7 +199,8 @@ pub fn write_json(forest: &Forest<'_>, now: Time, out: &mut impl Write) -> io::R
             open -= 1;
         }
         let separator = if visit.depth == first_at { "\n" } else { ",\n" };
-        let object = Row::new(visit.process, now).json()?;
+        let process = forest.whole(visit.process)?;
+        let object = Row::new(&process, now).json()?;
         let object = object.strip_suffix('}').unwrap_or(&object);
         write!(out, "{separator}{object},\"children\":[")?;
         open += 1;

@@ -20,7 +20,13 @@ impl Process {
             self.add_earlier(before);
         }
         self.exec_count = self.exec_count.saturating_add(1);
-        self.program = next;
+        self.set_program(next);
+    }
+
+    /// It runs `program`, of which it has all the texts.
+    pub(super) fn set_program(&mut self, program: Program) {
+        self.program = program;
+        self.spooled = None;
     }
 
     /// It ran that before.

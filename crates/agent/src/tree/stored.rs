@@ -1,5 +1,6 @@
 //! The processes of the store as a tree has them.
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -7,8 +8,9 @@ use event::ProcessKey;
 use rusqlite::types::Value;
 use rusqlite::{Params, Row};
 
-use super::{End, Exit, NotOne, PROCESSES_MAX, Process, TooMany, Tree};
-use crate::store::{Guard, ReadError, Reader, Window};
+use super::spool::{self, Spool};
+use super::{End, Exit, NotOne, PROCESSES_MAX, Process, TooMany, Tree, Who};
+use crate::store::{Guard, ReadError, Reader, Window, temporary_directory};
 use crate::trail::{Program, Text, Time, UserId};
 
 /// Why there is no tree, or no story.
@@ -26,6 +28,16 @@ pub enum Error {
     /// No one process is meant.
     #[error(transparent)]
     NotOne(#[from] NotOne),
+    /// There is no room for long texts.
+    #[error(
+        "{place}: long command lines cannot be put there: {source}; set SQLITE_TMPDIR to a directory with room"
+    )]
+    Spool {
+        /// The directory for temporary files.
+        place: String,
+        /// What the system says.
+        source: io::Error,
+    },
 }
 
 impl Error {
@@ -40,12 +52,24 @@ impl Error {
     }
 }
 
+/// Which processes are wanted, and how much of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// This one and what stands under it alone.
+    pub who: Option<Who>,
+    /// Whether all arguments are; the first tells what a process calls itself.
+    pub arguments: bool,
+}
+
 /// The processes the store tells of in the window, as they were at its end. `reader` is
 /// [`open`] in that window.
-pub fn read(reader: &Reader, window: &Window) -> Result<Tree, Error> {
+pub fn read(reader: &Reader, window: &Window, wanted: Wanted) -> Result<Tree, Error> {
     let with_parents = || {
         let begun = recordings(reader)?;
-        let mut tree = tree(reader, window, &begun)?;
+        if let Some(who) = wanted.who {
+            return subtree(reader, window, &begun, (who, wanted.arguments));
+        }
+        let mut tree = tree(reader, window, &begun, wanted.arguments)?;
         add_told_parents(&mut tree, reader, window, &begun)?;
         Ok(tree)
     };
@@ -60,18 +84,130 @@ pub(crate) fn read_told_alone(
     window: &Window,
     begun: &[Time],
 ) -> Result<Tree, Error> {
-    tree(reader, window, begun).map_err(|error| error.seen_by(reader.guard()))
+    tree(reader, window, begun, false).map_err(|error| error.seen_by(reader.guard()))
 }
 
-fn tree(reader: &Reader, window: &Window, begun: &[Time]) -> Result<Tree, Error> {
-    let mut tree = Tree::default();
+/// Those that were there in a window: started before its end, ended after its beginning.
+const THERE: &str = "(start_time < ?1) IS NOT FALSE AND (exit_time >= ?2) IS NOT FALSE";
+
+fn tree(reader: &Reader, window: &Window, begun: &[Time], arguments: bool) -> Result<Tree, Error> {
+    let bounds = bounds(window);
+    let mut growing = Growing::new(arguments)?;
+    let mut take = |row: &Row<'_>| growing.take(row, Time(bounds.0), begun);
+    each(reader, (THERE, arguments), bounds, &mut take)?;
+    growing.finish()
+}
+
+/// The end of a window, then its beginning.
+fn bounds(window: &Window) -> (i64, i64) {
     let until = window.until.map_or(i64::MAX, |until| until.0);
-    let since = window.since.map_or(i64::MIN, |since| since.0);
-    let there = "(start_time < ?1) IS NOT FALSE AND (exit_time >= ?2) IS NOT FALSE";
-    for process in processes(reader, there, (until, since))? {
-        tree.add_process(as_of(process, Time(until), begun))?;
+    (until, window.since.map_or(i64::MIN, |since| since.0))
+}
+
+/// The tree of `who` and what stands under it. Of few each is asked for by its key; of many it is quicker to read
+/// all, and keep those.
+fn subtree(
+    reader: &Reader,
+    window: &Window,
+    begun: &[Time],
+    (who, arguments): (Who, bool),
+) -> Result<Tree, Error> {
+    /// Processes that are asked for by their keys, and how many in a question.
+    const ASKED_MAX: usize = 4_096;
+    const KEYS_MAX: usize = 256;
+    let (until, since) = bounds(window);
+    let keys = keys_under(reader, who)?;
+    let mut growing = Growing::new(arguments)?;
+    let mut take = |row: &Row<'_>| growing.take(row, Time(until), begun);
+    if keys.len() > ASKED_MAX {
+        let is_meant = |row: &Row<'_>| -> rusqlite::Result<bool> {
+            let key: String = row.get("process_key")?;
+            Ok(keys.contains(&key))
+        };
+        let mut take_meant = |row: &Row<'_>| if is_meant(row)? { take(row) } else { Ok(()) };
+        each(reader, (THERE, arguments), (until, since), &mut take_meant)?;
+        return growing.finish();
     }
-    Ok(tree)
+    let keys: Vec<String> = keys.into_iter().collect();
+    for keys in keys.chunks(KEYS_MAX) {
+        let places = vec!["?"; keys.len()].join(", ");
+        let condition = format!("{THERE} AND process_key IN ({places})");
+        let parameters = [Value::from(until), Value::from(since)].into_iter();
+        let parameters = parameters.chain(keys.iter().map(|key| Value::from(key.clone())));
+        let parameters = rusqlite::params_from_iter(parameters);
+        each(reader, (&condition, arguments), parameters, &mut take)?;
+    }
+    growing.finish()
+}
+
+/// The keys of those that `who` may mean, and of all that stand under them.
+fn keys_under(reader: &Reader, who: Who) -> Result<std::collections::HashSet<String>, Error> {
+    let (condition, parameters) = match who {
+        Who::Id(id) => ("process_id = ?1", vec![Value::from(id)]),
+        Who::Key(key) => {
+            let (least, greatest) = key.agreeing();
+            let span = [least, greatest].map(|key| Value::from(key.to_string()));
+            ("process_key BETWEEN ?1 AND ?2", span.to_vec())
+        }
+    };
+    let sql = format!(
+        "WITH named(key) AS (SELECT process_key FROM processes WHERE {condition}) \
+         SELECT key FROM named UNION SELECT process_key FROM named, descendants(named.key)"
+    );
+    let mut statement = reader.connection().prepare(&sql)?;
+    let mut rows = statement.query(rusqlite::params_from_iter(parameters))?;
+    let mut keys = std::collections::HashSet::new();
+    while let Some(row) = rows.next()? {
+        if keys.len() >= PROCESSES_MAX {
+            return Err(TooMany::Processes.into());
+        }
+        reader.keep(row)?;
+        keys.insert(row.get(0)?);
+    }
+    Ok(keys)
+}
+
+/// A tree that is read row by row, its long texts on the disk.
+struct Growing {
+    tree: Tree,
+    spool: Spool,
+    /// Whether all arguments are wanted.
+    arguments: bool,
+}
+
+impl Growing {
+    fn new(arguments: bool) -> Result<Self, Error> {
+        let spool = Spool::open(&temporary_directory()).map_err(no_room)?;
+        Ok(Self {
+            tree: Tree::default(),
+            spool,
+            arguments,
+        })
+    }
+
+    fn take(&mut self, row: &Row<'_>, until: Time, begun: &[Time]) -> Result<(), Error> {
+        let mut process = process(row)?;
+        let arguments: Option<String> = row.get("arguments")?;
+        let arguments = arguments.as_deref();
+        spool::set_first_argument(&mut process.program, arguments);
+        let all = arguments.filter(|_| self.arguments);
+        self.spool.shorten(&mut process, all).map_err(no_room)?;
+        if process.spooled.is_none() && self.arguments {
+            spool::set_arguments(&mut process.program, arguments);
+        }
+        Ok(self.tree.add_process(as_of(process, until, begun))?)
+    }
+
+    fn finish(mut self) -> Result<Tree, Error> {
+        self.spool.flush().map_err(no_room)?;
+        self.tree.spool = Some(self.spool);
+        Ok(self.tree)
+    }
+}
+
+fn no_room(source: io::Error) -> Error {
+    let place = temporary_directory().display().to_string();
+    Error::Spool { place, source }
 }
 
 fn add_told_parents(
@@ -191,7 +327,7 @@ pub(crate) fn as_of(mut process: Process, time: Time, begun: &[Time]) -> Process
 }
 
 const COLUMNS: &str = "process_id, process_key, host, parent_process_id, parent_process_key, \
-    creator_process_id, creator_thread_id, start_time, existing, kernel_process, name, image, command_line, arguments, \
+    creator_process_id, creator_thread_id, start_time, existing, kernel_process, name, image, command_line, \
     script, user, user_id, real_user, real_user_id, login_user, login_user_id, session_id, exec_count, exec_time, exit_time, exit_code, signal, \
     core_dumped, run_time_ns, running, run_began";
 
@@ -211,21 +347,44 @@ fn at_most(
     condition: &str,
     parameters: impl Params,
 ) -> Result<Vec<Process>, Error> {
+    let mut processes = Vec::new();
+    each(reader, (condition, true), parameters, &mut |row| {
+        if processes.len() >= count_max {
+            return Err(TooMany::Processes.into());
+        }
+        let mut process = process(row)?;
+        let arguments: Option<String> = row.get("arguments")?;
+        spool::set_arguments(&mut process.program, arguments.as_deref());
+        processes.push(process);
+        Ok(())
+    })?;
+    Ok(processes)
+}
+
+/// Hands each row of `processes` that meets a condition to `take_fn`, with all of its arguments or the beginning
+/// of their list.
+fn each(
+    reader: &Reader,
+    (condition, arguments): (&str, bool),
+    parameters: impl Params,
+    take_fn: &mut impl FnMut(&Row<'_>) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let arguments = if arguments {
+        "arguments"
+    } else {
+        "substr(arguments, 1, 4200) AS arguments"
+    };
     let sql = format!(
-        "SELECT {COLUMNS}, CASE WHEN exec_count > 1 THEN execs END AS steps \
+        "SELECT {COLUMNS}, {arguments}, CASE WHEN exec_count > 1 THEN execs END AS steps \
          FROM processes WHERE {condition}"
     );
     let mut statement = reader.connection().prepare(&sql)?;
     let mut rows = statement.query(parameters)?;
-    let mut processes = Vec::new();
     while let Some(row) = rows.next()? {
-        if processes.len() >= count_max {
-            return Err(TooMany::Processes.into());
-        }
         reader.keep(row)?;
-        processes.push(process(row)?);
+        take_fn(row)?;
     }
-    Ok(processes)
+    Ok(())
 }
 
 fn process(row: &Row<'_>) -> rusqlite::Result<Process> {
@@ -284,6 +443,7 @@ fn process(row: &Row<'_>) -> rusqlite::Result<Process> {
         session_id: row.get("session_id")?,
         exec_count,
         earlier_images: Vec::new(),
+        spooled: None,
         end,
         known_until: None,
     };
@@ -318,15 +478,9 @@ fn program(row: &Row<'_>) -> rusqlite::Result<Program> {
     let name = |column| -> rusqlite::Result<Option<Arc<str>>> {
         Ok(row.get::<_, Option<String>>(column)?.map(Arc::from))
     };
-    let arguments: Option<String> = row.get("arguments")?;
-    // What is no list of texts was written by somebody else, and is not shown.
-    let arguments = arguments
-        .and_then(|json| serde_json::from_str::<Vec<String>>(&json).ok())
-        .map(|list| list.iter().map(|text| Text::from(text.as_str())).collect());
     Ok(Program {
         image: text("image")?,
         command_line: text("command_line")?,
-        arguments,
         user: name("user")?,
         user_id: match row.get("user_id")? {
             Value::Integer(uid) => u32::try_from(uid).ok().map(UserId::Uid),
@@ -366,7 +520,7 @@ mod tests {
                 "PRAGMA query_only = OFF; DROP VIEW temp.processes; \
                  CREATE TEMP VIEW processes AS WITH RECURSIVE n(n) AS \
                  (SELECT 1 UNION ALL SELECT n + 1 FROM n) \
-                 SELECT n AS process_id, NULL AS execs, {} FROM n",
+                 SELECT n AS process_id, NULL AS execs, NULL AS arguments, {} FROM n",
                 columns.join(", ")
             ))
             .unwrap();

@@ -220,6 +220,46 @@ fn programs_that_were_replaced_stand_before_the_last_from_log_and_store() {
     assert_eq!(rows[0]["earlier_images"], earlier);
 }
 
+/// A tree of 137,000 processes with long command lines took gigabytes: it has their beginnings now, and the rest
+/// from the disk.
+#[test]
+fn long_command_lines_are_whole_from_log_and_store() {
+    let repeated = |text: &str| text.repeat(2_000);
+    let lines = [
+        start_line(1, 5, 5, 9, &repeated("é")),
+        start_line(2, 6, 6, 5, "short"),
+        start_line(3, 7, 7, 6, &repeated("b ")),
+        start_line(4, 8, 8, 5, &repeated("c")),
+    ];
+    let directory = tempfile::tempdir().unwrap();
+    let log = log_of(&directory, &lines);
+    let store = Store::of(&log);
+    let log = log.to_str().unwrap();
+    for format in ["table", "jsonl", "json", "csv", "dot"] {
+        for who in [None, Some("6")] {
+            let arguments = ["tree", END, "--format", format].into_iter().chain(who);
+            let arguments: Vec<&str> = arguments.collect();
+            let of_log = printed(arguments.iter().chain(&["--log", log]));
+            assert_eq!(store.printed(&arguments), of_log, "{format} {who:?}");
+            let is_whole = of_log.contains(&repeated("b "));
+            assert!(is_whole || format == "dot", "{format} {who:?}");
+        }
+    }
+}
+
+/// Of one process the whole store was read.
+#[test]
+fn one_of_a_store_is_drawn_as_of_its_log() {
+    let store = Store::small();
+    for who in ["100", "1001", "a0000000000003e8", "2"] {
+        let arguments = ["tree", END, who];
+        let of_log = printed(arguments.into_iter().chain(["--log", TRAIL]));
+        assert_eq!(store.printed(&arguments), of_log, "{who}");
+    }
+    let nobody = refused(1, ["tree", "77", "--store", store.path()]);
+    assert!(nobody.contains("the trail has no process 77"), "{nobody}");
+}
+
 #[test]
 fn json_nests_children_in_their_parents() {
     let tree = printed(["tree", "--format", "json", "--log", TRAIL]);

@@ -9,6 +9,7 @@ use systrail::trail::{
     Body, Event, ImageLoad, ProcessExec, ProcessExit, ProcessStart, Program, SensorStart, Text,
     ThreadExit, ThreadStart,
 };
+use systrail::tree::stored::Wanted;
 
 use super::shelf::{Shelf, ask, ask_segment, of_process, reader, segments, settings};
 
@@ -296,7 +297,7 @@ fn any_number_of_segments_is_asked() {
     let joined = "SELECT count(*) FROM processes AS p JOIN events AS e USING (process_key) \
                   WHERE p.process_id > 100 AND e.kind = 'process_exit'";
     assert_eq!(count(joined), COUNT - 1);
-    let tree = systrail::tree::stored::read(&reader, &Window::default());
+    let tree = systrail::tree::stored::read(&reader, &Window::default(), Wanted::default());
     assert!(tree.is_ok());
     assert!(reader.passed_over().is_empty() && reader.take_failed().is_empty());
 }
