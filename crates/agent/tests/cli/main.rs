@@ -137,7 +137,7 @@ fn wrong_arguments_end_with_2_and_say_what_is_allowed() {
             "no directory",
         ),
         (&["doctor", "--format", "xml"], "table, json, jsonl, csv"),
-        (&["query"], "<SQL>"),
+        (&["query"], "there is no query"),
         (
             &["query", "x", "--format", "xml"],
             "table, json, jsonl, csv",
