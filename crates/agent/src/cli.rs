@@ -25,6 +25,7 @@ mod pager;
 mod passed_over;
 mod query;
 mod record;
+mod reload;
 mod replay;
 mod report;
 #[cfg_attr(windows, path = "cli/windows/service.rs")]

@@ -530,6 +530,43 @@ impl Config {
         self.store.path.clone().unwrap_or_else(default)
     }
 
+    /// What is different in `other` and is not taken up by a recording that goes on.
+    pub fn different(&self, other: &Self) -> Vec<&'static str> {
+        let Self {
+            source,
+            on_loss,
+            flush_interval,
+            events,
+            include: _,
+            exclude: _,
+            log,
+            store,
+            detect: _,
+            alert,
+            hash,
+            forward,
+            environment,
+            limits,
+            metrics,
+        } = self;
+        let parts = [
+            ("source", *source == other.source),
+            ("on_loss", *on_loss == other.on_loss),
+            ("flush_interval", *flush_interval == other.flush_interval),
+            ("events", *events == other.events),
+            ("[log]", *log == other.log),
+            ("[store]", *store == other.store),
+            ("[alert]", *alert == other.alert),
+            ("[hash]", *hash == other.hash),
+            ("[forward]", *forward == other.forward),
+            ("[environment]", *environment == other.environment),
+            ("[limits]", *limits == other.limits),
+            ("[metrics]", *metrics == other.metrics),
+        ];
+        let parts = parts.into_iter().filter(|(_, is_same)| !is_same);
+        parts.map(|(name, _)| name).collect()
+    }
+
     /// The rules, compiled.
     pub fn rules(&self) -> Result<Rules, Invalid> {
         let rules = |entries: &[RuleEntry]| -> Vec<Rule> {

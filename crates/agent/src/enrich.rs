@@ -25,6 +25,7 @@ pub mod device_path;
 mod exit_status;
 mod image;
 pub mod image_path;
+mod judged;
 mod long_arguments;
 mod parent;
 pub mod process_cache;
@@ -496,11 +497,7 @@ impl Enricher {
     }
 
     fn remember(&mut self, header: &Header, identity: Identity, program: program::Program) {
-        let verdict = if program.is_lost() {
-            self.of_unknown
-        } else {
-            self.rules.judge(Some(program.runs()))
-        };
+        let verdict = judged::verdict(&self.rules, self.of_unknown, &program);
         let process = Process {
             key: identity.key,
             start_time: identity.start_time,

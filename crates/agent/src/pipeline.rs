@@ -36,6 +36,7 @@ use crate::sys::processes;
 use crate::sys::wake::Waker;
 use crate::trail::{self, Body, Event, Further, LostRange, Origin, Time, Whence};
 
+mod change;
 mod feed;
 mod fleet;
 mod hashes;
@@ -45,6 +46,7 @@ mod sink_queue;
 mod stage;
 mod status;
 
+pub use change::{Change, Reload};
 pub use settings::Settings;
 pub use sink_queue::PATIENCE;
 pub use stage::Stage;
@@ -167,6 +169,8 @@ struct Recorder {
     process_events: bool,
     scope: Option<Scope>,
     stage: Option<Box<dyn Stage>>,
+    /// Rules that stages before this one have switched off.
+    off_count_before: u64,
     /// What the stage finds in the event at hand.
     found: Vec<trail::Detection>,
     alerts: Option<Alerts>,
@@ -226,6 +230,7 @@ impl Recorder {
             process_events: settings.process_events,
             scope: settings.scope,
             stage: settings.stage,
+            off_count_before: 0,
             found: Vec::new(),
             alerts: settings.alerts,
             hashes: settings.hashes,
@@ -266,7 +271,10 @@ impl Recorder {
                 self.clock = message.clock;
                 self.know_itself(&message.batch);
                 self.begin_run(message.time);
-                self.emit_mark(message.time, Body::SensorStart(self.sensor_start()));
+                self.emit_mark(
+                    message.time,
+                    Body::SensorStart(Self::sensor_start(self.source)),
+                );
                 self.status.recording();
                 recording_fn();
             }
@@ -301,6 +309,7 @@ impl Recorder {
     /// Enriches one batch and hands it to the sinks.
     fn take(&mut self, message: &Message) {
         self.clock = self.clock.updated(message.clock);
+        self.take_change();
         if let Some(stage) = &mut self.stage {
             stage.refresh();
         }
@@ -329,7 +338,8 @@ impl Recorder {
         self.queues.send();
         self.status.set(&self.account());
         if let Some(stage) = &self.stage {
-            self.status.switched_off(stage.off_count());
+            let count = stage.off_count().saturating_add(self.off_count_before);
+            self.status.switched_off(count);
         }
     }
 
@@ -517,9 +527,9 @@ impl Recorder {
         }
     }
 
-    fn sensor_start(&self) -> trail::SensorStart {
+    fn sensor_start(source: &'static str) -> trail::SensorStart {
         trail::SensorStart {
-            source: self.source.into(),
+            source: source.into(),
             version: crate::VERSION.into(),
             system: Some(std::env::consts::OS.into()),
         }

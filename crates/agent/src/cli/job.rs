@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use clap::Args;
@@ -123,6 +124,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<Exit, Failure> {
         scope: Some(scope),
         is_live: false,
         says_source: false,
+        status: Arc::default(),
     };
     if recording.log == Log::StandardOutput && !arguments.job.command.is_empty() {
         return Err(Failure::usage(anyhow::anyhow!(

@@ -33,6 +33,7 @@ use super::detect;
 use super::forward::Recorded;
 use super::launch::{self, LaunchArguments};
 use super::options::{Log, Options, exit_of, keep_from_summary};
+use super::reload::Reloader;
 use super::watch::Watcher;
 use super::{Exit, Failure, report, service_manager, stop};
 
@@ -49,15 +50,29 @@ pub(super) struct RunArguments {
 pub(super) fn run(arguments: &RunArguments) -> Result<Exit, Failure> {
     console::wait_for_nobody();
     let waker = Waker::new()?;
-    let signals = stop::on_signals(&waker)?;
-    let exit = run_until_woken(arguments, &waker)?;
+    let options = &arguments.options;
+    let config = options.configuration()?;
+    let status = Arc::<Status>::default();
+    let reloader = Reloader::new(options, &config, &status);
+    let signals = stop::on_signals_or_reload(&waker, move || reloader.ask())?;
+    let exit = run_as(arguments, config, &status, &waker)?;
     Ok(signals.exit_of(exit))
 }
 
 /// Does `systrail run`, to whose end `waker` is woken.
+#[cfg(windows)]
 pub(super) fn run_until_woken(arguments: &RunArguments, waker: &Waker) -> Result<Exit, Failure> {
+    let config = arguments.options.configuration()?;
+    run_as(arguments, config, &Arc::default(), waker)
+}
+
+fn run_as(
+    arguments: &RunArguments,
+    config: Config,
+    status: &Arc<Status>,
+    waker: &Waker,
+) -> Result<Exit, Failure> {
     let options = &arguments.options;
-    let config = options.configuration()?;
     let log = options.log(&config);
     // Two writers on one terminal would draw over each other.
     let is_shared = log == Log::StandardOutput && io::stdout().is_terminal();
@@ -69,6 +84,7 @@ pub(super) fn run_until_woken(arguments: &RunArguments, waker: &Waker) -> Result
         scope: None,
         is_live: io::stderr().is_terminal() && !is_shared,
         says_source: true,
+        status: Arc::clone(status),
     };
     recording.record(options, arguments.launch, waker)
 }
@@ -87,6 +103,8 @@ pub(super) struct Recording {
     pub(super) is_live: bool,
     /// Whether it is said which sensor records.
     pub(super) says_source: bool,
+    /// What others see of it.
+    pub(super) status: Arc<Status>,
 }
 
 impl Recording {
@@ -146,8 +164,11 @@ impl Recording {
         settings.heartbeat = target.map(|target| target.heartbeat);
         let mut sinks = self.open_sinks(waker, launch, recorded.hold())?;
         sinks.extend(more);
+        if is_the_recorder {
+            self.say_where();
+        }
         recorded.start()?;
-        let status = Arc::new(Status::default());
+        let status = Arc::clone(&self.status);
         let _metrics = self.serve_metrics(&status, recorded.tally())?;
         let mut attendant = None;
         let recording_fn = || {
@@ -165,6 +186,16 @@ impl Recording {
         let mut account = result.map_err(|error| failure_of(source, error))?;
         recorded.finish(&mut account);
         Ok(account)
+    }
+
+    /// Says where the trail goes, so that it is found.
+    fn say_where(&self) {
+        if let Log::File(path) = &self.log {
+            say!("log {}", path.display());
+        }
+        if let Some(path) = &self.store {
+            say!("store {}", path.display());
+        }
     }
 
     /// The sensor the configuration asks for; why it is no better one is said.

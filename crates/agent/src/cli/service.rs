@@ -42,6 +42,9 @@ Examples:
     /// Stop and start the service
     #[command(after_help = "Example:\n  sudo systrail service restart")]
     Restart,
+    /// Have the service read its rules and detections again, without a gap
+    #[command(after_help = "Example:\n  systrail config check && sudo systrail service reload")]
+    Reload,
     /// Say whether the service runs, and the account of its last run
     #[command(after_help = "Example:\n  systrail service status")]
     Status,
@@ -80,6 +83,13 @@ pub(super) fn main(command: &Command) -> Result<Exit, Failure> {
         Command::Restart => {
             Service::of_this_machine()?.restart()?;
             "restarted; it records\n".to_owned()
+        }
+        Command::Reload => {
+            Service::of_this_machine()?.reload()?;
+            format!(
+                "asked to; `journalctl --unit {}` says what came of it\n",
+                linux::UNIT
+            )
         }
         Command::Status => status(&Service::readable()?.state()?, Path::new(ACCOUNT)),
     };

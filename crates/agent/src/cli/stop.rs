@@ -1,12 +1,15 @@
-//! Signals that end a recording: the first drains and closes, a second request to stop gives up.
+//! Signals that end a recording: the first drains and closes, a second request to stop gives up. SIGHUP has
+//! a recorder read its configuration again, unless it is the last word of its terminal.
 //!
 //! By default more than thirty signals end a process at once, without its account. Whatever of them
 //! can be caught drains and closes here; those that have another meaning for other programs, or tell
 //! of a limit that a sink meets too, end nothing.
 
+use std::fs::File;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use signal_hook::consts::{
     SIGALRM, SIGHUP, SIGINT, SIGIO, SIGPROF, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGVTALRM,
@@ -40,6 +43,13 @@ const ENDS: [i32; 8] = [
 /// caught, not ignored, because a program that is started inherits what is ignored.
 const PASSED_OVER: [i32; 3] = [SIGUSR1, SIGUSR2, SIGXFSZ];
 
+/// Where a terminal's processes find it for as long as it is theirs.
+const TERMINAL: &str = "/dev/tty";
+
+/// How long it takes until a terminal is gone whose going is told: the kernel tells of the end of its shell
+/// first.
+const HANG_UP_TIME: Duration = Duration::from_millis(200);
+
 /// Signals being listened to; dropping it ends that.
 #[derive(Debug)]
 pub(super) struct Listening {
@@ -66,7 +76,7 @@ impl Drop for Listening {
 /// Wakes `waker` on every signal that ends a process and can be caught, and ends it at the second
 /// request to stop.
 pub(super) fn on_signals(waker: &Waker) -> io::Result<Listening> {
-    on_signals_saying(waker, "aborted; events on their way are in no log")
+    on_signals_saying(waker, LAST_WORD)
 }
 
 /// Wakes `waker` at Ctrl-C. Whatever else ends a program ends this one.
@@ -86,8 +96,42 @@ pub(super) fn on_interrupt(waker: &Waker) -> io::Result<Listening> {
     Ok(listening)
 }
 
+/// What is said at the second request to end a recording.
+const LAST_WORD: &str = "aborted; events on their way are in no log";
+
 /// The same with what is said at the second of them.
 pub(super) fn on_signals_saying(waker: &Waker, last_word: &'static str) -> io::Result<Listening> {
+    listen(waker, last_word, |_signal| false)
+}
+
+/// The same of a recorder, for which SIGHUP is to `reload_fn`.
+pub(super) fn on_signals_or_reload(
+    waker: &Waker,
+    reload_fn: impl Fn() + Send + 'static,
+) -> io::Result<Listening> {
+    let had_terminal = File::open(TERMINAL).is_ok();
+    let taken_fn = move |signal| {
+        if signal != SIGHUP {
+            return false;
+        }
+        if had_terminal {
+            std::thread::sleep(HANG_UP_TIME);
+            if File::open(TERMINAL).is_err() {
+                return false;
+            }
+        }
+        reload_fn();
+        true
+    };
+    listen(waker, LAST_WORD, taken_fn)
+}
+
+/// Listens to all of them; those that `taken_fn` takes end nothing.
+fn listen(
+    waker: &Waker,
+    last_word: &'static str,
+    taken_fn: impl Fn(i32) -> bool + Send + 'static,
+) -> io::Result<Listening> {
     let ignored = ignored();
     let others = ENDS.into_iter().chain(libc::SIGRTMIN()..=libc::SIGRTMAX());
     // Who started us under nohup wants a hang-up not to matter.
@@ -103,7 +147,7 @@ pub(super) fn on_signals_saying(waker: &Waker, last_word: &'static str) -> io::R
     systrail::sys::thread::named("signals").spawn(move || {
         let (mut is_ending, mut is_asked) = (false, false);
         for signal in signals.forever() {
-            if PASSED_OVER.contains(&signal) {
+            if PASSED_OVER.contains(&signal) || (!is_ending && taken_fn(signal)) {
                 continue;
             }
             let is_request = REQUESTS.contains(&signal);

@@ -1,6 +1,7 @@
 //! `systrail watch`: what the machine does, for a person who looks on.
 
 use std::io;
+use std::sync::Arc;
 
 use clap::Args;
 use systrail::pipeline::scope::Scope;
@@ -89,6 +90,7 @@ pub(super) fn main(arguments: &Arguments) -> Result<Exit, Failure> {
         scope: scope.map(Scope::without_root),
         is_live: false,
         says_source: true,
+        status: Arc::default(),
     };
     let exit = recording.record(options, arguments.launch, &waker)?;
     Ok(signals.exit_of(exit))

@@ -149,6 +149,13 @@ impl ProcessCache {
         self.processes.insert(process_id, process);
     }
 
+    /// Has the rules say again what they say of each.
+    pub fn judge(&mut self, verdict_fn: impl Fn(&Program) -> Verdict) {
+        for process in self.processes.values_mut() {
+            process.verdict = verdict_fn(&process.program);
+        }
+    }
+
     fn remove(&mut self, process_id: u32) {
         if let Some(process) = self.processes.remove(&process_id) {
             self.size = self.size.saturating_sub(process.size);

@@ -1,8 +1,10 @@
-//! What the outside may ask of a running pipeline: the account so far, and whether it lives.
+//! What the outside may ask of a running pipeline: the account so far, and whether it lives; and what it is
+//! told meanwhile.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use super::change::{Change, Reload};
 use crate::account::Account;
 use crate::alert;
 use crate::detect::Level;
@@ -24,6 +26,9 @@ pub struct Status {
     alerts: OnceLock<Arc<alert::Tally>>,
     /// What the thread that hashes images did.
     hashes: OnceLock<Arc<image_hash::Tally>>,
+    /// What it does otherwise from the next batch on.
+    change: Mutex<Option<Change>>,
+    reloads: [AtomicU64; Reload::NAMES.len()],
 }
 
 /// What rules have found so far.
@@ -38,6 +43,33 @@ pub struct Found {
 }
 
 impl Status {
+    /// Has every event that happens from now on go by `change`. One that was not taken yet is forgotten.
+    pub fn change(&self, change: Change) {
+        *self.change.lock().unwrap_or_else(PoisonError::into_inner) = Some(change);
+    }
+
+    /// What it is to do otherwise.
+    pub(super) fn take_change(&self) -> Option<Change> {
+        self.change
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+    }
+
+    /// A configuration was read again.
+    pub fn reloaded(&self, reload: Reload) {
+        for ((_, name), count) in Reload::NAMES.iter().zip(&self.reloads) {
+            if *name == reload {
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// How often a configuration was read again, by what came of it.
+    pub fn reloads_so_far(&self) -> [u64; Reload::NAMES.len()] {
+        std::array::from_fn(|index| self.reloads[index].load(Ordering::Relaxed))
+    }
+
     /// The account so far.
     pub fn account(&self) -> Account {
         self.account

@@ -120,6 +120,9 @@ pub fn unit(program: &Path) -> Result<String, Error> {
         program: program.to_owned(),
         reason,
     };
+    if !program.is_absolute() {
+        return Err(refuse("systemd takes an absolute path alone"));
+    }
     let text = program
         .to_str()
         .ok_or_else(|| refuse("it is not Unicode"))?;
@@ -131,10 +134,17 @@ pub fn unit(program: &Path) -> Result<String, Error> {
     if HIDDEN.iter().any(|hidden| program.starts_with(hidden)) {
         return Err(refuse("the unit hides that directory"));
     }
-    Ok(TEMPLATE.replace(
-        &format!("ExecStart={PACKAGED_PROGRAM} "),
-        &format!("ExecStart={text} "),
-    ))
+    // A comment may name the program as well.
+    let own = |key: &str| {
+        (
+            format!("{key}={PACKAGED_PROGRAM} "),
+            format!("{key}={text} "),
+        )
+    };
+    let ((start, own_start), (reload, own_reload)) = (own("ExecStart"), own("ExecReload"));
+    Ok(TEMPLATE
+        .replace(&start, &own_start)
+        .replace(&reload, &own_reload))
 }
 
 /// Refuses a program that others than root could change or exchange.
@@ -256,6 +266,11 @@ impl Service {
         systemctl(&["restart", UNIT]).map(drop)
     }
 
+    /// Has it read its rules again.
+    pub fn reload(&self) -> Result<(), Error> {
+        systemctl(&["reload", UNIT]).map(drop)
+    }
+
     /// What systemd says of it.
     pub fn state(&self) -> Result<State, Error> {
         let properties = "LoadState,ActiveState,SubState,Result,MainPID";
@@ -340,6 +355,7 @@ mod tests {
     fn the_unit_runs_the_program_that_installed_it() {
         let unit = unit(Path::new("/opt/systrail/bin/systrail")).unwrap();
         assert!(unit.contains("\nExecStart=/opt/systrail/bin/systrail run "));
+        assert!(unit.contains("\nExecReload=/opt/systrail/bin/systrail config check\n"));
         assert!(!unit.contains(PACKAGED_PROGRAM));
     }
 
@@ -352,6 +368,8 @@ mod tests {
     fn a_program_the_service_could_not_run_is_refused() {
         for program in [
             "/home/me/systrail",
+            "systrail",
+            "bin/systrail",
             "/tmp/systrail",
             "/opt/my systrail",
             "/opt/%n",

@@ -12,6 +12,7 @@ mod config;
 mod job;
 mod messages;
 mod queries;
+mod reload;
 mod replay;
 mod run;
 mod service;

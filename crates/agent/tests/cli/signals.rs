@@ -24,7 +24,6 @@ fn every_signal_that_ends_a_recording_leaves_its_account() {
     let log = directory.path().join("trail.jsonl");
     let cases = [
         (Signal::SIGQUIT, 0),
-        (Signal::SIGHUP, 1),
         (Signal::SIGALRM, 1),
         (Signal::SIGVTALRM, 1),
         (Signal::SIGPROF, 1),

@@ -23,6 +23,12 @@ pub(super) const fn ping_interval() -> Option<Duration> {
 /// It wants no pings.
 pub(super) const fn ping() {}
 
+/// It asks for nothing to be read again.
+pub(super) const fn reloading() {}
+
+/// It asks for nothing to be read again.
+pub(super) const fn reloaded(_status: &str) {}
+
 /// Every event from now on is seen.
 pub(super) fn ready() {
     if let Some(Err(error)) = RUNNING.get().map(|running| running.ready()) {

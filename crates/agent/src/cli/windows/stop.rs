@@ -60,6 +60,14 @@ pub(super) fn on_interrupt(waker: &Waker) -> io::Result<Listening> {
     on_signals_saying(waker, "aborted")
 }
 
+/// The same; nothing has a recorder read its configuration again here.
+pub(super) fn on_signals_or_reload(
+    waker: &Waker,
+    _reload_fn: impl Fn() + Send + 'static,
+) -> io::Result<Listening> {
+    on_signals(waker)
+}
+
 /// The same with what is said at the second of them.
 pub(super) fn on_signals_saying(waker: &Waker, last_word: &'static str) -> io::Result<Listening> {
     let done = Arc::<Done>::default();
