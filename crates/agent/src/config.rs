@@ -12,6 +12,7 @@ mod forward;
 mod keys;
 mod reader;
 mod rules;
+mod show;
 
 use std::fmt;
 use std::net::SocketAddr;

@@ -1,4 +1,5 @@
-//! `systrail config`: is the configuration valid, and where is it not; rules from another sensor.
+//! `systrail config`: is the configuration valid, and where is it not; what is in force; rules from another
+//! sensor.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -27,6 +28,17 @@ Examples:
         /// The file; /etc/systrail/systrail.toml when not given
         file: Option<PathBuf>,
     },
+    /// Print the configuration in force: every key, the defaults too, and where each value comes from
+    ///
+    /// What is printed is a configuration itself. What the command line of a recorder says goes over it.
+    #[command(after_help = "\
+Examples:
+  systrail config show                     what a service that starts now would go by
+  systrail config show new.toml | diff - <(systrail config show)")]
+    Show {
+        /// The file; /etc/systrail/systrail.toml when not given
+        file: Option<PathBuf>,
+    },
     /// Turn a Sysmon configuration into rules, and prove that they decide as Sysmon does
     ///
     /// The rules go to standard output; what was taken, what was not and why, and what the proof came
@@ -48,8 +60,27 @@ no Sysmon configuration.")]
 pub(super) fn main(command: &Command) -> Result<Exit, Failure> {
     match command {
         Command::Check { file } => check(file.as_deref()),
+        Command::Show { file } => show(file.as_deref()),
         Command::ImportSysmon { file } => import(file),
     }
+}
+
+fn show(file: Option<&Path>) -> Result<Exit, Failure> {
+    let default = default_path();
+    let path = file.unwrap_or(&default);
+    let config = options::load(file)?;
+    let (text, whence) = if file.is_none() && !path.exists() {
+        let whence = format!(
+            "# {} is not there; the defaults are in force.\n",
+            path.display()
+        );
+        (String::new(), whence)
+    } else {
+        let text = systrail::config::read_text(path).map_err(Failure::usage)?;
+        (text, format!("# Lines are those of {}.\n", path.display()))
+    };
+    console::result(&format!("{whence}{}", config.show(&text)))?;
+    Ok(Exit::Done)
 }
 
 fn check(file: Option<&Path>) -> Result<Exit, Failure> {

@@ -500,6 +500,52 @@ fn rules_that_can_fire_are_not_named() {
     );
 }
 
+/// `config show` is a file that is taken for what it shows, whatever that is.
+#[test]
+fn what_is_shown_is_read_as_what_it_shows() {
+    let forward = "[forward]\nurl = \"https://host/?a=1\"\ntoken_file = \"/t \\\"q\\\"\"\n";
+    let rules = "[[include]]\nname = \"n \\\"q\\\"\"\ntags = [\"t\"]\nexit_code = [1, 2]\n\
+                 not = { image = \"/bin/A\", ignore_case = true }\n\
+                 any = [{ signal = 9 }, { core_dumped = true }]\n\
+                 [[include]]\nimage = \"/a\"\nprocess_image = \"/b\"\npath_scope = \"*\"\n\
+                 events = [\"thread\", \"process_exit\"]\n[[exclude]]\nall = [{ user = \"\\\\*\" }]\n";
+    let detect =
+        "[detect]\nrules = \"/r\"\nlevel = \"low\"\n[alert]\ncommand = [\"/a\", \"b\\nc\"]\n";
+    for text in ["", WHOLE, forward, rules, detect]
+        .into_iter()
+        .chain(documented())
+    {
+        let (config, _) = Config::parse(text);
+        let shown = config.show(text);
+        let (mut again, found) = Config::parse(&shown);
+        let has_error = found.iter().any(|it| it.severity == Severity::Error);
+        assert!(!has_error, "{found:?} in {shown}");
+        let mut expected = config.clone();
+        expected.log.path = Some(config.log_file());
+        expected.store.path = Some(config.store_directory());
+        for config in [&mut again, &mut expected] {
+            for entry in config.include.iter_mut().chain(&mut config.exclude) {
+                entry.place = super::Place::default();
+            }
+        }
+        assert_eq!(again, expected, "{shown}");
+    }
+}
+
+#[test]
+fn what_is_shown_says_where_it_comes_from() {
+    let text = "on_loss = \"fail\"\n\n[log]\nkeep_files = 7\n";
+    let shown = Config::parse(text).0.show(text);
+    for line in [
+        "on_loss = \"fail\" # line 1",
+        "keep_files = 7 # line 4",
+        "rotate_size = \"64 MiB\" # default",
+        "# no [detect]",
+    ] {
+        assert!(shown.lines().any(|it| it == line), "{line} in {shown}");
+    }
+}
+
 proptest! {
     #[test]
     fn any_text_is_answered(text in any::<String>()) {

@@ -123,6 +123,11 @@ impl Pattern {
         &self.text
     }
 
+    /// Whether case does not matter to it.
+    pub const fn ignores_case(&self) -> bool {
+        self.ignores_case
+    }
+
     /// Whether it has no wildcard, so that it matches one text alone.
     pub fn is_literal(&self) -> bool {
         let is_special = |character| match character {

@@ -40,6 +40,28 @@ fn config_check_tells_findings_on_standard_output() {
     assert!(printed.ends_with("refused, 2 errors, 0 warnings\n"));
 }
 
+/// The defaults were known to whoever read the documents.
+#[test]
+fn config_show_tells_what_is_in_force_and_config_check_takes_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let some = file(directory.path(), "some.toml", "[log]\nkeep_files = 3\n");
+    let config = |command: &str, path: &std::path::Path| {
+        output([OsStr::new("config"), OsStr::new(command), path.as_os_str()])
+    };
+    let shown = config("show", &some);
+    assert_eq!(shown.status.code(), Some(0), "{}", said(&shown));
+    let shown = printed(&shown);
+    assert!(shown.contains("\nkeep_files = 3 # line 2\n"), "{shown}");
+    assert!(shown.contains("\nflush_interval = \"50ms\" # default\n"));
+    let again = file(directory.path(), "again.toml", &shown);
+    let checked = config("check", &again);
+    assert_eq!(checked.status.code(), Some(0), "{}", printed(&checked));
+
+    let bad = file(directory.path(), "bad.toml", "events = 3\n");
+    let refused = config("show", &bad);
+    assert_eq!((refused.status.code(), &*printed(&refused)), (Some(2), ""));
+}
+
 const SYSMON: &str = "<Sysmon schemaversion=\"4.50\"><EventFiltering>
 <RuleGroup groupRelation=\"or\"><ProcessCreate onmatch=\"include\">
 <Image name=\"shell\" condition=\"image\">cmd.exe</Image>
