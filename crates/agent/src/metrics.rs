@@ -12,16 +12,19 @@ mod exposition;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-pub use self::exposition::exposition;
+pub use self::exposition::{Numbers, exposition};
 
 use self::client::{Client, Request};
 use crate::forward::Tally;
 use crate::pipeline::Status;
+use crate::store;
 use crate::sys::sockets::{self, Readiness, Waited};
+use crate::sys::usage;
 use crate::sys::wake::Waker;
 
 /// Clients that are served at once. One more takes the place of the one that came first, so that
@@ -56,13 +59,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Begins to serve on `address`; port 0 takes any that is free. What is forwarded is counted in
-    /// `forwarded`, where there is a receiver.
-    pub fn start(
-        address: SocketAddr,
-        status: Arc<Status>,
-        forwarded: Option<Arc<Tally>>,
-    ) -> Result<Self, Error> {
+    /// Begins to serve on `address`; port 0 takes any that is free.
+    pub fn start(address: SocketAddr, told: Told) -> Result<Self, Error> {
         let listener =
             TcpListener::bind(address).map_err(|source| Error::Listen { address, source })?;
         let address = listener.local_addr()?;
@@ -71,7 +69,7 @@ impl Server {
         let stop = Waker::new()?;
         let stopped = stop.clone();
         let thread = crate::sys::thread::named("metrics")
-            .spawn(move || serve(&listener, &Told { status, forwarded }, &stopped))?;
+            .spawn(move || serve(&listener, &told, &stopped))?;
         Ok(Self {
             address,
             stop,
@@ -96,10 +94,31 @@ impl Drop for Server {
 }
 
 /// What is told to who asks.
-#[derive(Debug)]
-struct Told {
-    status: Arc<Status>,
-    forwarded: Option<Arc<Tally>>,
+#[derive(Debug, Default)]
+pub struct Told {
+    /// Of the recording.
+    pub status: Arc<Status>,
+    /// Of what is forwarded, where there is a receiver.
+    pub forwarded: Option<Arc<Tally>>,
+    /// Of the store, where there is one: its directory.
+    pub store: Option<PathBuf>,
+}
+
+impl Told {
+    fn exposition(&self) -> String {
+        let status = &self.status;
+        exposition(&Numbers {
+            account: &status.account(),
+            is_recording: status.is_recording(),
+            found: status.found_so_far(),
+            reloads: status.reloads_so_far(),
+            hashes: status.hashed_so_far(),
+            forwarded: self.forwarded.as_ref().map(|tally| tally.counts()),
+            usage: usage::own(),
+            // One that is not there yet has nothing to tell.
+            kept: self.store.as_deref().and_then(|it| store::kept(it).ok()),
+        })
+    }
 }
 
 fn serve(listener: &TcpListener, told: &Told, stop: &Waker) {
@@ -179,14 +198,7 @@ fn respond(request: Request<'_>, told: &Told) -> String {
     let path = target.and_then(|target| target.split(|&byte| byte == b'?').next());
     match (method, path) {
         (Some(b"GET"), Some(b"/metrics")) if is_http => {
-            let Told { status, forwarded } = told;
-            let body = exposition(
-                &status.account(),
-                status.is_recording(),
-                status.found_so_far(),
-                status.hashed_so_far(),
-                forwarded.as_ref().map(|tally| tally.counts()),
-            );
+            let body = told.exposition();
             response("200 OK", EXPOSITION, "", &body)
         }
         (Some(b"GET"), Some(_)) if is_http => {

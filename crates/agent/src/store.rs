@@ -47,7 +47,7 @@ pub(crate) use guard::temporary_directory;
 pub use guard::{Guard, Limits, Stopped};
 pub use hold::{Gone, Hold};
 pub use live::Live;
-pub use overview::{Overview, overview};
+pub use overview::{Kept, Overview, kept, overview};
 pub use reader::{PassedOver, Reader, last_run, never_asked};
 pub use tail::Tail;
 pub use views::{Column, View, views};

@@ -23,6 +23,7 @@ pub mod processes;
 pub mod sockets;
 pub mod thread;
 pub mod trace;
+pub mod usage;
 #[cfg_attr(windows, path = "sys/windows/users.rs")]
 pub mod users;
 pub mod volumes;

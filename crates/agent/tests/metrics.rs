@@ -4,12 +4,10 @@
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::sync::Arc;
 use std::sync::mpsc::{self, Sender};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use systrail::metrics::Server;
-use systrail::pipeline::Status;
+use systrail::metrics::{self, Server};
 
 /// Hands over what is logged.
 struct Told(Sender<String>);
@@ -35,7 +33,7 @@ fn metrics_are_served_again_when_there_are_descriptors_again() {
         .with_writer(move || Told(sender.clone()))
         .init();
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let server = Server::start(address, Arc::new(Status::default()), None).unwrap();
+    let server = Server::start(address, metrics::Told::default()).unwrap();
 
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     setrlimit(Resource::RLIMIT_NOFILE, FILES_MAX, hard).unwrap();

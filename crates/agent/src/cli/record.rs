@@ -13,7 +13,7 @@ use systrail::forward::Tally;
 #[cfg(target_os = "linux")]
 use systrail::image_hash;
 use systrail::image_hash::ImageHashes;
-use systrail::metrics::Server;
+use systrail::metrics::{Server, Told};
 use systrail::pipeline::scope::Scope;
 use systrail::pipeline::{self, Status};
 use systrail::rules::Kinds;
@@ -325,7 +325,14 @@ impl Recording {
         let Some(address) = self.config.metrics else {
             return Ok(None);
         };
-        let server = Server::start(address, Arc::clone(status), forwarded)?;
+        let server = Server::start(
+            address,
+            Told {
+                status: Arc::clone(status),
+                forwarded,
+                store: self.store.clone(),
+            },
+        )?;
         let address = server.address();
         say!("metrics on http://{address}/metrics");
         if !address.ip().is_loopback() {

@@ -1,24 +1,40 @@
 //! The account in Prometheus's text format.
 
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
+use std::time::SystemTime;
 
 use crate::account::{Account, Count, SinkCount};
 use crate::alert::Outcome;
 use crate::detect::Level;
-use crate::pipeline::Found;
+use crate::pipeline::{Found, Reload};
+use crate::store::Kept;
+use crate::sys::usage::Usage;
 use crate::{forward, image_hash};
 
-/// The account of a running pipeline as metrics.
-///
-/// `hashes` is what the thread that hashes images did, where there is one, and `forwarded` what became of
-/// what is forwarded, where something is.
-pub fn exposition(
-    account: &Account,
-    is_recording: bool,
-    found: Found,
-    hashes: Option<image_hash::Counts>,
-    forwarded: Option<forward::Counts>,
-) -> String {
+/// What there is to tell.
+#[derive(Clone, Copy, Debug)]
+pub struct Numbers<'n> {
+    /// The account so far.
+    pub account: &'n Account,
+    /// Whether every event is seen.
+    pub is_recording: bool,
+    /// What rules have found.
+    pub found: Found,
+    /// How often a configuration was read again, by what came of it.
+    pub reloads: [u64; Reload::NAMES.len()],
+    /// What the thread that hashes images did, where there is one.
+    pub hashes: Option<image_hash::Counts>,
+    /// What became of what is forwarded, where something is.
+    pub forwarded: Option<forward::Counts>,
+    /// What the recorder costs, where the system tells it.
+    pub usage: Option<Usage>,
+    /// What the store has, where there is one.
+    pub kept: Option<Kept>,
+}
+
+/// Numbers of a running pipeline as metrics.
+pub fn exposition(numbers: &Numbers<'_>) -> String {
+    let account = numbers.account;
     let mut out = Exposition::default();
     out.head("systrail_info", "gauge", "Version and sensor of the agent");
     out.sample(
@@ -27,16 +43,24 @@ pub fn exposition(
         1,
     );
     out.head("systrail_recording", "gauge", "Whether every event is seen");
-    out.sample("systrail_recording", &[], u64::from(is_recording));
+    let is_recording = u64::from(numbers.is_recording);
+    out.sample("systrail_recording", &[], is_recording);
     out.kinds(account);
     out.queues(account);
     out.sinks(account);
-    out.found(found);
-    if let Some(counts) = hashes {
+    out.found(numbers.found);
+    out.reloads(numbers.reloads);
+    if let Some(counts) = numbers.hashes {
         out.hashes(counts);
     }
-    if let Some(counts) = forwarded {
-        out.forwarded(&counts);
+    if let Some(counts) = &numbers.forwarded {
+        out.forwarded(counts);
+    }
+    if let Some(usage) = numbers.usage {
+        out.usage(usage);
+    }
+    if let Some(kept) = numbers.kept {
+        out.kept(kept);
     }
     out.text
 }
@@ -156,6 +180,56 @@ impl Exposition {
         }
     }
 
+    fn reloads(&mut self, counts: [u64; Reload::NAMES.len()]) {
+        let name = "systrail_reloads_total";
+        let help = "How often the configuration was read again, by what came of it";
+        self.head(name, "counter", help);
+        for ((result, _), count) in Reload::NAMES.iter().zip(counts) {
+            self.sample(name, &[("result", result)], count);
+        }
+    }
+
+    fn usage(&mut self, usage: Usage) {
+        let name = "systrail_memory_bytes";
+        self.head(name, "gauge", "Memory that the recorder has");
+        self.sample(name, &[], usage.memory_size);
+        let name = "systrail_cpu_seconds_total";
+        self.head(name, "counter", "Processor time of the recorder");
+        let time = usage.processor_time;
+        let (seconds, millis) = (time.as_secs(), time.subsec_millis());
+        self.sample(name, &[], format_args!("{seconds}.{millis:03}"));
+    }
+
+    fn kept(&mut self, kept: Kept) {
+        let seconds = |time: SystemTime| {
+            let since = time.duration_since(SystemTime::UNIX_EPOCH);
+            since.map_or(0, |since| since.as_secs())
+        };
+        let families = [
+            (
+                "systrail_store_bytes",
+                "Bytes of the store on the disk",
+                Some(kept.size),
+            ),
+            (
+                "systrail_store_oldest_seconds",
+                "When the oldest segment of the store was begun, in seconds since the epoch",
+                kept.begun.map(seconds),
+            ),
+            (
+                "systrail_store_written_seconds",
+                "When the store was written last, in seconds since the epoch",
+                kept.written.map(seconds),
+            ),
+        ];
+        for (name, help, value) in families {
+            if let Some(value) = value {
+                self.head(name, "gauge", help);
+                self.sample(name, &[], value);
+            }
+        }
+    }
+
     fn hashes(&mut self, counts: image_hash::Counts) {
         let families = [
             (
@@ -242,7 +316,7 @@ impl Exposition {
         ));
     }
 
-    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: u64) {
+    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
         let labels: Vec<String> = labels
             .iter()
             .map(|(label, value)| format!("{label}=\"{}\"", escaped(value)))

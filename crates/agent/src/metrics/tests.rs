@@ -2,17 +2,32 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
-use super::{Server, exposition};
+use super::{Numbers, Server, Told, exposition};
 use crate::account::{Account, QueuePeak, SinkCount};
 use crate::image_hash::Counts;
-use crate::pipeline::{Found, Status};
+use crate::pipeline::Found;
+use crate::store::Kept;
+use crate::sys::usage;
+
+/// The least there is to tell.
+fn numbers(account: &Account) -> Numbers<'_> {
+    Numbers {
+        account,
+        is_recording: true,
+        found: Found::default(),
+        reloads: [3, 1],
+        hashes: None,
+        forwarded: None,
+        usage: None,
+        kept: None,
+    }
+}
 
 fn server() -> Server {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    Server::start(address, Arc::new(Status::default()), None).expect("a server")
+    Server::start(address, Told::default()).expect("a server")
 }
 
 fn ask(server: &Server, request: &[u8]) -> String {
@@ -65,7 +80,11 @@ fn every_sample_has_its_help_and_type() {
         busy: 9,
         ..Counts::default()
     });
-    let text = exposition(&account, true, found, hashes, None);
+    let text = exposition(&Numbers {
+        found,
+        hashes,
+        ..numbers(&account)
+    });
     for line in text.lines().filter(|line| !line.starts_with('#')) {
         let name = line.split(['{', ' ']).next().expect("a name");
         assert!(text.contains(&format!("# HELP {name} ")), "{line}");
@@ -80,7 +99,8 @@ fn every_sample_has_its_help_and_type() {
     assert!(text.contains("systrail_detection_rules_off_total 2\n"));
     assert!(text.contains("systrail_alerts_total{result=\"passed_over\"} 3\n"));
     assert!(text.contains("systrail_hash_busy_total 9\n"));
-    let without = exposition(&account, true, Found::default(), None, None);
+    assert!(text.contains("systrail_reloads_total{result=\"refused\"} 1\n"));
+    let without = exposition(&numbers(&account));
     assert!(
         !without.contains("systrail_alerts"),
         "no command, no alerts"
@@ -106,7 +126,18 @@ fn the_document_names_every_metric_with_its_type_and_labels() {
         ..Counts::default()
     });
     let forwarded = crate::forward::Counts::default();
-    let text = exposition(&account, true, found, hashes, Some(forwarded));
+    let text = exposition(&Numbers {
+        found,
+        hashes,
+        forwarded: Some(forwarded),
+        usage: usage::own(),
+        kept: Some(Kept {
+            size: 1,
+            begun: Some(SystemTime::UNIX_EPOCH),
+            written: Some(SystemTime::UNIX_EPOCH),
+        }),
+        ..numbers(&account)
+    });
     let mut names = 0;
     for line in text.lines() {
         let Some((name, family)) = line

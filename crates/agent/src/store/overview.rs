@@ -1,6 +1,8 @@
 //! What is in a store, at a glance.
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use super::{Guard, ReadError, directory, segment, time_ranges};
 use crate::trail::Time;
@@ -18,6 +20,32 @@ pub struct Overview {
     pub unread: Option<ReadError>,
     /// How many were set aside because they cannot be read.
     pub aside_count: usize,
+}
+
+/// How much of a store there is, without a look into it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// Bytes of all segments on the disk.
+    pub size: u64,
+    /// When the oldest of them was begun.
+    pub begun: Option<SystemTime>,
+    /// When the newest was written last.
+    pub written: Option<SystemTime>,
+}
+
+/// Looks at the files of the store in `directory`.
+pub fn kept(directory: &Path) -> Result<Kept, ReadError> {
+    let paths = directory::segments(directory)?;
+    let sizes = paths.iter().map(|path| directory::size_of(path));
+    let written = |path: PathBuf| fs::metadata(path).and_then(|it| it.modified()).ok();
+    Ok(Kept {
+        size: sizes.fold(0, u64::saturating_add),
+        begun: paths.first().and_then(|path| directory::begun(path)),
+        written: paths.last().and_then(|path| {
+            let log = directory::beside(path, "-wal");
+            written(path.clone()).max(written(log))
+        }),
+    })
 }
 
 /// Looks at the store in `directory`.

@@ -224,7 +224,11 @@ fn exclude_rules_keep_events_out_and_in_the_account() {
 
 #[test]
 fn metrics_are_served_while_it_records() {
-    let command = run(&["--no-log", "--metrics", "127.0.0.1:0"]);
+    let directory = tempfile::tempdir().unwrap();
+    let store = directory.path().join("store");
+    let mut command = systrail();
+    command.args(["run", "--no-log", "--metrics", "127.0.0.1:0", "--store"]);
+    command.arg(&store);
     let Some(recording) = Recording::start(command) else {
         return;
     };
@@ -235,6 +239,22 @@ fn metrics_are_served_while_it_records() {
     let mut response = String::new();
     client.read_to_string(&mut response).unwrap();
     assert!(response.contains("systrail_recording 1\n"), "{response}");
+    for name in [
+        "memory_bytes",
+        "store_bytes",
+        "store_oldest_seconds",
+        "store_written_seconds",
+    ] {
+        let line = response
+            .lines()
+            .find_map(|line| line.strip_prefix(&format!("systrail_{name} ")));
+        assert!(line.is_some_and(|value| value != "0"), "{name}: {response}");
+    }
+    assert!(
+        recording
+            .said
+            .contains(&format!("store {}\n", store.display()))
+    );
     recording.signal(Signal::SIGTERM);
     assert_eq!(recording.end().0, Some(0));
 }
