@@ -19,6 +19,7 @@ mod launch;
 mod live;
 mod local;
 mod log;
+mod man;
 mod messages;
 mod options;
 mod pager;
@@ -113,6 +114,8 @@ enum Command {
     Config(config::Command),
     /// Print a script that has a shell complete commands and flags
     Completions(completions::Arguments),
+    /// Print a page of the manual, or write all of them into a directory
+    Man(man::Arguments),
 }
 
 /// How a command ended.
@@ -251,6 +254,7 @@ pub(crate) fn main() -> Exit {
         Command::Doctor(arguments) => doctor::main(&arguments),
         Command::Config(command) => config::main(&command),
         Command::Completions(arguments) => completions::main(&arguments),
+        Command::Man(arguments) => man::main(&arguments),
     };
     let exit = result.unwrap_or_else(|Failure { exit, error }| {
         console::fail(&error);

@@ -10,6 +10,7 @@
 
 mod config;
 mod job;
+mod man;
 mod messages;
 mod queries;
 mod reload;
