@@ -1,11 +1,12 @@
-//! `cargo xtask dist`: what is released. For Linux a tarball, for Windows a zip, each with what it
-//! is made of (`CycloneDX`) and the licences of all that is linked in; and the checksums of both.
+//! `cargo xtask dist`: what is released. For Linux a tarball and packages, for Windows a zip, each with what
+//! it is made of (`CycloneDX`) and the licences of all that is linked in; and the checksums of all.
 //!
 //! The same tree gives the same bytes: nothing of the machine or the hour gets in, unless it is
 //! signed.
 
 mod archive;
 mod bill;
+mod packages;
 mod program;
 
 use std::fs;
@@ -14,7 +15,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, ensure};
 use clap::{Args, ValueEnum};
 
-use crate::command::{cargo, run as run_command};
+use crate::command::{cargo, program as start, read, run as run_command};
 use crate::sign::{self, Key};
 use crate::{image, inf, places, workspace};
 use bill::Bill;
@@ -110,15 +111,43 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 fn linux(out: &Path) -> Result<Vec<String>> {
     const TARGET: &str = "x86_64-unknown-linux-gnu";
     let mut contents = documents();
-    contents.push((agent(TARGET, &[])?, "systrail"));
+    let program = agent(TARGET, &[])?;
+    let name = format!("systrail-{VERSION}-x86_64-linux");
+    let bill = bill(out, &name, TARGET, &["systrail"], &mut contents)?;
+    let mut files = linux_packages(out, &program, contents.clone())?;
+    contents.push((program, "systrail"));
     contents.push((
         workspace::root().join("crates/agent/assets/systrail.service"),
         "systrail.service",
     ));
-    let name = format!("systrail-{VERSION}-x86_64-linux");
-    let bill = bill(out, &name, TARGET, &["systrail"], &mut contents)?;
     let staged = archive::stage(out, &name, &contents)?;
-    Ok(vec![archive::tarball(out, &staged)?, bill])
+    files.extend([archive::tarball(out, &staged)?, bill]);
+    Ok(files)
+}
+
+/// The packages; what the program says of itself is asked of it.
+fn linux_packages(out: &Path, program: &Path, documents: Contents) -> Result<Vec<String>> {
+    let said = workspace::target().join("release-said");
+    let (manual, completions) = (said.join("manual"), said.join("completions"));
+    if said.exists() {
+        fs::remove_dir_all(&said)?;
+    }
+    fs::create_dir_all(&manual)?;
+    fs::create_dir_all(&completions)?;
+    run_command(start(program).args(["man", "--all"]).arg(&manual))?;
+    for shell in ["bash", "fish", "zsh"] {
+        let script = read(start(program).args(["completions", shell]))?;
+        fs::write(completions.join(shell), script)?;
+    }
+    let parts = packages::Parts {
+        program: program.to_owned(),
+        manual,
+        completions,
+        documents,
+        version: VERSION.to_owned(),
+        time: archive::commit_seconds()?.to_string(),
+    };
+    packages::write(out, &parts)
 }
 
 fn windows(out: &Path, built: Option<&Path>, key: Option<&Key>) -> Result<Vec<String>> {

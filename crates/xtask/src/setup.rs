@@ -34,6 +34,8 @@ const PACKAGES: &[(&str, &str)] = &[
     ("osslsigncode", "signing for Windows"),
     ("openssl", "the throw-away certificate of a signing test"),
     ("zip", "the archive for Windows"),
+    ("dpkg", "the package for Debian"),
+    ("rpm", "the package for Fedora"),
     ("strace", "the witness of integration tests"),
     (
         "python3-evtx",

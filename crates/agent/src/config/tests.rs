@@ -500,6 +500,20 @@ fn rules_that_can_fire_are_not_named() {
     );
 }
 
+/// What a package puts there changes nothing, and what it proposes can be taken.
+#[test]
+fn the_file_of_the_packages_is_a_configuration_with_and_without_what_it_proposes() {
+    let text = include_str!("../../../../packaging/linux/systrail.toml");
+    assert_eq!(Config::parse(text), (Config::default(), Vec::new()));
+    let proposed: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("# "))
+        .filter(|line| line.starts_with('[') || line.contains(" = \""))
+        .collect();
+    let (config, findings) = Config::parse(&proposed.join("\n"));
+    assert_eq!((findings, config.exclude.len()), (Vec::new(), 1));
+}
+
 /// `config show` is a file that is taken for what it shows, whatever that is.
 #[test]
 fn what_is_shown_is_read_as_what_it_shows() {

@@ -45,17 +45,18 @@ fn stage_at(
     Ok(staged)
 }
 
-/// The time of the last commit, or what `SOURCE_DATE_EPOCH` says.
 fn commit_time() -> Result<SystemTime> {
+    Ok(SystemTime::UNIX_EPOCH + Duration::from_secs(commit_seconds()?))
+}
+
+/// The time of the last commit, or what `SOURCE_DATE_EPOCH` says, in seconds since the epoch.
+pub(super) fn commit_seconds() -> Result<u64> {
     let seconds = match std::env::var("SOURCE_DATE_EPOCH") {
         Ok(seconds) => seconds,
         Err(_) => read(program("git").args(["log", "-1", "--format=%ct"]))?,
     };
-    let seconds = seconds
-        .trim()
-        .parse()
-        .context("the time of the commit is no number of seconds")?;
-    Ok(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
+    let seconds = seconds.trim().parse();
+    seconds.context("the time of the commit is no number of seconds")
 }
 
 /// Packs a staged directory and returns the name of the archive.
