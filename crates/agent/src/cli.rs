@@ -104,6 +104,11 @@ enum Command {
     Doctor(doctor::Arguments),
     /// Run as a service of the system
     #[command(subcommand)]
+    #[command(after_help = "\
+Examples:
+  sudo systrail service install && sudo systrail service start
+  systrail service status
+  sudo systrail service uninstall                  what it recorded stays")]
     Service(service::Command),
     /// Install, start, stop and remove the kernel driver
     #[cfg(windows)]
@@ -111,6 +116,11 @@ enum Command {
     Driver(driver::Command),
     /// Look at the configuration
     #[command(subcommand)]
+    #[command(after_help = "\
+Examples:
+  systrail config check                            is the system's valid?
+  systrail config show                             what is in force, defaults too
+  systrail config import-sysmon sysmonconfig.xml > systrail.toml")]
     Config(config::Command),
     /// Print a script that has a shell complete commands and flags
     Completions(completions::Arguments),
@@ -276,4 +286,51 @@ fn explained(mut error: clap::Error) -> clap::Error {
         let _no_tip_before = error.insert(ContextKind::Suggested, tip);
     }
     error
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Exit;
+
+    /// The table of the document for administrators, and what `--help` says.
+    #[test]
+    fn the_document_names_every_exit_code() {
+        let document = include_str!("../../../docs/LINUX.md");
+        let (_, table) = document.split_once("\n## Exit codes\n").expect("a table");
+        let exits = [
+            (Exit::Done, "stays down"),
+            (Exit::Failed, "starts it again"),
+            (Exit::Usage, "stays down"),
+            (Exit::Lost, "starts it again"),
+            (Exit::NoSensor, "stays down"),
+        ];
+        for (exit, then) in exits {
+            let begin = format!("| {} | ", exit.code());
+            let row = table.lines().find(|line| line.starts_with(&begin));
+            assert!(
+                row.is_some_and(|row| row.contains(then)),
+                "{exit:?}: {row:?}"
+            );
+        }
+        let unit = include_str!("../assets/systrail.service");
+        assert!(unit.contains("\nRestart=on-failure\nRestartPreventExitStatus=2 4\n"));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_document_names_every_place() {
+        let document = include_str!("../../../docs/LINUX.md");
+        let configuration = systrail::config::default_path();
+        assert!(document.contains(&format!("`{}`", configuration.display())));
+        assert!(document.contains(super::service::ACCOUNT));
+        if systrail::sys::place::is_root() {
+            let config = systrail::config::Config::default();
+            for path in [config.log_file(), config.store_directory()] {
+                assert!(
+                    document.contains(&format!("`{}`", path.display())),
+                    "{path:?}"
+                );
+            }
+        }
+    }
 }

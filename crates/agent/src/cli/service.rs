@@ -11,7 +11,7 @@ use systrail::sys::place;
 use super::{Exit, Failure, console, report};
 
 /// What the unit's `--summary` names.
-const ACCOUNT: &str = "/var/lib/systrail/account.json";
+pub(super) const ACCOUNT: &str = "/var/lib/systrail/account.json";
 
 /// What to do with the service.
 #[derive(Debug, Subcommand)]

@@ -187,3 +187,35 @@ fn ignored() -> u64 {
         .and_then(|mask| u64::from_str_radix(&mask, 16).ok())
         .unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_document_names_every_signal_with_what_it_does() {
+        let document = include_str!("../../../../docs/LINUX.md");
+        let (_, table) = document.split_once("\n## Signals\n").unwrap();
+        let rows: Vec<&str> = table
+            .lines()
+            .take_while(|line| !line.starts_with("## "))
+            .filter(|line| line.starts_with("| "))
+            .collect();
+        let row_of = |signal: i32| {
+            let name = name(signal);
+            let first = |row: &&&str| row.split('|').nth(1).is_some_and(|it| it.contains(&name));
+            let row = rows.iter().find(first);
+            *row.unwrap_or_else(|| panic!("no row of {name}"))
+        };
+        for request in REQUESTS {
+            assert!(row_of(request).contains("ends with 0"));
+        }
+        for signal in ENDS.into_iter().filter(|signal| *signal != SIGHUP) {
+            assert!(row_of(signal).contains("with 1"));
+        }
+        assert!(row_of(SIGHUP).contains("again"));
+        for signal in PASSED_OVER {
+            assert!(row_of(signal).contains("nothing") || signal == SIGXFSZ);
+        }
+    }
+}
