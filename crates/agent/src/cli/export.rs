@@ -1,17 +1,20 @@
 //! `systrail export`: the trail under the names other systems know.
 
+mod follow;
+
 use std::io::{self, BufWriter, IsTerminal as _, Write};
 
 use clap::Args;
 use systrail::export::{self, Exporter, Format};
 use systrail::shown;
 use systrail::store::{self, Guard};
+use systrail::sys::wake::Waker;
 use systrail::trail::{Event, Time};
 
 use super::log::Log;
 use super::options::named;
 use super::trail::TrailArguments;
-use super::{Exit, Failure, console, passed_over};
+use super::{Exit, Failure, console, passed_over, stop};
 
 /// Prints the events of the store, or of a log, for another system: as JSON Lines or CSV with our
 /// names, or as JSON Lines with the names of the Elastic Common Schema or of OCSF. docs/EXPORT.md
@@ -23,6 +26,7 @@ Examples:
   systrail export --format ocsf --log trail.jsonl.gz         a log for a security lake
   systrail export --log trail.jsonl --strict > copy.jsonl    fails unless the copy is whole
   systrail export --format csv --last-run > trail.csv        the newest recording for a table
+  systrail export --follow --since now | nc collector 5170   what happens from now on, as it happens
   systrail export > trail.jsonl                              the whole store as a log")]
 pub(super) struct Arguments {
     #[command(flatten)]
@@ -31,6 +35,9 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "FORMAT", default_value = "jsonl")]
     #[arg(value_parser = ["jsonl", "csv", "ecs", "ocsf"])]
     format: String,
+    /// Go on with what is recorded, until told to stop
+    #[arg(long, conflicts_with_all = ["log", "until"])]
+    follow: bool,
 }
 
 /// Does `systrail export`.
@@ -45,6 +52,9 @@ pub(super) fn main(arguments: &Arguments) -> Result<Exit, Failure> {
         exporter: Exporter::new(format),
         is_terminal: io::stdout().is_terminal(),
     };
+    if arguments.follow {
+        return arguments.follow(&mut printer);
+    }
     let read = if arguments.trail.log.is_some() {
         arguments.print_log(&mut printer)
     } else {
@@ -74,6 +84,23 @@ impl<E: Into<Failure>> From<E> for End {
 }
 
 impl Arguments {
+    fn follow<W: Write>(&self, printer: &mut Printer<W>) -> Result<Exit, Failure> {
+        let (directory, window) = self.trail.store(&Guard::default())?;
+        let waker = Waker::new()?;
+        let signals = stop::on_signals_saying(&waker, "aborted; the last line may be cut")?;
+        let followed = printer
+            .begin()
+            .and_then(|()| follow::follow(&directory, window.since, printer, &waker));
+        match followed {
+            Ok(passed_over_count) => {
+                console::printed(printer.out.flush())?;
+                Ok(signals.exit_of(self.trail.strict.exit(passed_over_count)?))
+            }
+            Err(End::Closed) => Ok(Exit::Done),
+            Err(End::Failed(failure)) => Err(failure),
+        }
+    }
+
     /// Prints what a log has, and returns how much of it was passed over.
     fn print_log<W: Write>(&self, printer: &mut Printer<W>) -> Result<u64, End> {
         let Some(path) = &self.trail.log else {

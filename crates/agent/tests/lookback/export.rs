@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, ChildStdout, Stdio};
 
 use serde_json::{Map, Value};
 use systrail::trail::schema;
 
-use super::{Store, TRAIL, assert_harmless, lines_of_json, printed};
+use super::{Store, TRAIL, assert_harmless, ended, lines_of_json, output, printed, systrail};
 
 /// A list of a schema's names with their types, and which are required.
 struct Schema {
@@ -448,4 +450,86 @@ fn a_window_bounds_an_export() {
     assert_eq!(lines_of_json(&loss).len(), 1, "{loss}");
     assert!(loss.contains("\"lost_count\":5"), "{loss}");
     assert_eq!(printed(window.into_iter().chain(["--log", TRAIL])), loss);
+}
+
+/// An export that follows, and what it prints.
+struct Following(Child, BufReader<ChildStdout>);
+
+impl Following {
+    fn begin(store: &Store, arguments: &[&str]) -> Self {
+        let mut command = systrail();
+        command
+            .args(["export", "--follow", "--store"])
+            .arg(store.path());
+        let mut child = command
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let out = BufReader::new(child.stdout.take().unwrap());
+        Self(child, out)
+    }
+
+    fn lines(&mut self, count: usize) -> String {
+        let mut text = String::new();
+        for _ in 0..count {
+            assert!(self.1.read_line(&mut text).unwrap() > 0, "{text}");
+        }
+        text
+    }
+
+    /// It has printed no more than was read.
+    fn end(mut self) {
+        let id = i32::try_from(self.0.id()).unwrap();
+        let signal = nix::sys::signal::Signal::SIGTERM;
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(id), signal).unwrap();
+        let mut rest = String::new();
+        std::io::Read::read_to_string(&mut self.1, &mut rest).unwrap();
+        assert_eq!((ended(&mut self.0).code(), &*rest), (Some(0), ""));
+    }
+}
+
+/// Whoever wanted it as it comes had to ask again and again, and to find out where he was.
+#[test]
+fn an_export_that_follows_goes_on_with_what_is_recorded() {
+    let store = Store::small();
+    let trail = fs::read_to_string(TRAIL).unwrap();
+    let count = trail.lines().count();
+    let mut all = Following::begin(&store, &[]);
+    assert_eq!(all.lines(count), trail);
+    // Nothing is so late.
+    let mut later = Following::begin(&store, &["--since", "2100-01-01T00:00:00Z"]);
+
+    let directory = tempfile::tempdir().unwrap();
+    let more = directory.path().join("more.jsonl");
+    let line = trail.lines().next().unwrap();
+    let time = line
+        .split("\"time\":\"")
+        .nth(1)
+        .unwrap()
+        .split('"')
+        .next()
+        .unwrap();
+    let line = format!("{}\n", line.replace(time, "2100-01-02T00:00:00.000000000Z"));
+    fs::write(&more, &line).unwrap();
+    let replayed = output([
+        "replay".as_ref(),
+        more.as_os_str(),
+        "--store".as_ref(),
+        store.path().as_ref(),
+    ]);
+    assert!(replayed.status.success());
+    for following in [&mut all, &mut later] {
+        assert_eq!(following.lines(1), line);
+    }
+    all.end();
+    later.end();
+}
+
+#[test]
+fn an_export_that_follows_is_of_a_store_without_an_end() {
+    for arguments in [["--log", TRAIL], ["--until", "now"]] {
+        let refused = output([&["export", "--follow"][..], &arguments].concat());
+        assert_eq!(refused.status.code(), Some(2));
+    }
 }
