@@ -12,7 +12,7 @@ use event::{Event, Extension, Flags, Header, Kind, ProcessKey, Record, process};
 
 use crate::environment::Names;
 use crate::image_hash::FileKey;
-use crate::rules::{Decision, Rules, Told, Verdict};
+use crate::rules::{Decision, Rules, Told};
 use crate::sys::machine;
 use crate::sys::processes::{self, IDS_RETURN_WITHIN_TICK, START_TICK_NS};
 use crate::trail::{self, Body, missing};
@@ -40,6 +40,7 @@ use after_loss::Losses;
 use cgroup::Cgroups;
 use context::Terminals;
 use image_path::ImagePaths;
+use judged::Judging;
 use long_arguments::LongArguments;
 use parent::{Named, Notes};
 use process_cache::{Process, ProcessCache, is_tick};
@@ -94,8 +95,7 @@ pub struct Enriched {
 pub struct Enricher {
     boot_id: [u8; 16],
     rules: Rules,
-    /// What they say of a process that runs nobody knows what.
-    of_unknown: Verdict,
+    judging: Judging,
     losses: Losses,
     /// How many losses of images there were.
     image_losses: u32,
@@ -114,7 +114,7 @@ impl Enricher {
     pub fn new(boot_id: [u8; 16], rules: Rules, limits: Limits) -> Self {
         Self {
             boot_id,
-            of_unknown: rules.judge(None),
+            judging: Judging::by(&rules),
             rules,
             losses: Losses::default(),
             image_losses: 0,
@@ -348,7 +348,7 @@ impl Enricher {
         let is_sure =
             |process: &&Process| self.losses.is_sure(process) && !process.program.is_lost();
         let sure = process.filter(is_sure);
-        let verdict = sure.map_or(self.of_unknown, |process| process.verdict);
+        let verdict = sure.map_or(self.judging.of_unknown, |process| self.verdict_of(process));
         let runs = sure.map(|process| process.program.runs());
         let Notes { truncated, missing } = notes;
         let told = Told {
@@ -497,7 +497,7 @@ impl Enricher {
     }
 
     fn remember(&mut self, header: &Header, identity: Identity, program: program::Program) {
-        let verdict = judged::verdict(&self.rules, self.of_unknown, &program);
+        let verdict = self.judging.verdict(&self.rules, &program);
         let process = Process {
             key: identity.key,
             start_time: identity.start_time,
@@ -512,6 +512,7 @@ impl Enricher {
             image_losses: self.image_losses,
             seen: None,
             verdict,
+            judged: self.judging.number,
             size: 0,
         };
         self.processes

@@ -310,6 +310,7 @@ impl Recorder {
     fn take(&mut self, message: &Message) {
         self.clock = self.clock.updated(message.clock);
         self.take_change();
+        self.enricher.judge_waiting();
         if let Some(stage) = &mut self.stage {
             stage.refresh();
         }

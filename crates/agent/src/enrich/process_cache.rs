@@ -55,6 +55,8 @@ pub struct Process {
     pub seen: Option<Seen>,
     /// What the rules say of its events.
     pub verdict: Verdict,
+    /// By which rules: how often they had been replaced.
+    pub judged: u32,
     /// Bytes of its program, as the cache counts them.
     pub size: usize,
 }
@@ -149,11 +151,9 @@ impl ProcessCache {
         self.processes.insert(process_id, process);
     }
 
-    /// Has the rules say again what they say of each.
-    pub fn judge(&mut self, verdict_fn: impl Fn(&Program) -> Verdict) {
-        for process in self.processes.values_mut() {
-            process.verdict = verdict_fn(&process.program);
-        }
+    /// The ids of all.
+    pub fn ids(&self) -> impl Iterator<Item = u32> {
+        self.processes.keys().copied()
     }
 
     fn remove(&mut self, process_id: u32) {
@@ -285,6 +285,7 @@ mod tests {
             image_losses: 0,
             seen: None,
             verdict: Verdict::default(),
+            judged: 0,
             size: 0,
         }
     }
