@@ -144,10 +144,21 @@ pub(super) fn pattern_covers(wide: &Pattern, narrow: &Pattern) -> bool {
     if (wide.system, wide.ignores_case) != (narrow.system, narrow.ignores_case) {
         return false;
     }
+    // Every two rules are compared, and most differ here already. What is written otherwise and means the
+    // same is not seen.
+    if !narrow.as_str().starts_with(plain_begin(wide.as_str())) {
+        return false;
+    }
     match (tokens(wide), tokens(narrow)) {
         (Some(wide), Some(narrow)) => tokens_cover(&wide, &narrow),
         _ => false,
     }
+}
+
+/// What stands before the first character that has a meaning.
+fn plain_begin(text: &str) -> &str {
+    let end = text.find(['*', '?', '[', '{', '}', '\\']);
+    end.and_then(|end| text.get(..end)).unwrap_or(text)
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
