@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, CommandFactory as _};
+use clap::{Args, Command, CommandFactory as _};
 use clap_mangen::Man;
 
 use super::{Exit, Failure, console};
@@ -23,10 +23,16 @@ pub(super) struct Arguments {
     all: Option<PathBuf>,
 }
 
+/// A command without the commands that print its help, each of which would have a page.
+fn without_help(command: Command) -> Command {
+    let command = command.disable_help_subcommand(true);
+    command.mut_subcommands(without_help)
+}
+
 /// Does `systrail man`.
 pub(super) fn main(arguments: &Arguments) -> Result<Exit, Failure> {
     // What the parser would call the commands below it is known once it is built.
-    let mut whole = super::Arguments::command();
+    let mut whole = without_help(super::Arguments::command());
     whole.build();
     if let Some(directory) = &arguments.all {
         clap_mangen::generate_to(whole, directory)

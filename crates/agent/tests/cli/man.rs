@@ -22,6 +22,7 @@ fn every_command_has_a_page_and_all_can_be_written() {
         );
         assert!(page.contains("\n.SH NAME\n"), "{page}");
     }
+    assert!(!directory.path().join("systrail-help.1").exists());
     let none = output(["man", "nothing"]);
     assert_eq!(none.status.code(), Some(2));
     assert!(said(&none).contains("there is no command nothing"));
