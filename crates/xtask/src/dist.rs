@@ -81,6 +81,7 @@ const DOCUMENTS: &[&str] = &[
     "docs/bench/peers-slow-down.svg",
     "docs/pictures/report.png",
     "packaging/clickhouse/single-node.sql",
+    "packaging/lnav/systrail.json",
     "packaging/sigma/systrail.yml",
     "packaging/sigma/systrail-ecs.yml",
 ];

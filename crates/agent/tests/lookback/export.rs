@@ -533,3 +533,31 @@ fn an_export_that_follows_is_of_a_store_without_an_end() {
         assert_eq!(refused.status.code(), Some(2));
     }
 }
+
+/// lnav is shown fields that there are.
+#[test]
+fn the_format_for_lnav_knows_fields_of_the_log_alone() {
+    let text = include_str!("../../../../packaging/lnav/systrail.json");
+    let format: Value = serde_json::from_str(text).unwrap();
+    let format = &format["systrail_log"];
+    let declared = schema::names();
+    let is_field = |name: &str| name.starts_with("__") || declared.contains(&name);
+    let parts = format["line-format"].as_array().unwrap().iter();
+    let shown: Vec<&str> = parts.filter_map(|part| part["field"].as_str()).collect();
+    let values = format["value"].as_object().unwrap();
+    let special = ["timestamp-field", "level-field", "opid-field"].map(|key| format[key].as_str());
+    let names = values
+        .keys()
+        .map(String::as_str)
+        .chain(special.into_iter().flatten());
+    for name in names.chain(shown.iter().copied()) {
+        assert!(is_field(name), "{name}");
+    }
+    // What is shown has a type, or lnav leaves it out.
+    for name in shown.iter().filter(|name| !name.starts_with("__")) {
+        assert!(values.contains_key(*name), "{name}");
+    }
+    let levels = format["level"].as_object().unwrap().values();
+    let levels: String = levels.filter_map(Value::as_str).collect();
+    assert!(levels.contains("lost") && levels.contains("detection"));
+}
