@@ -20,6 +20,7 @@ pub mod import_sysmon;
 pub mod job;
 pub mod metrics;
 pub mod moment;
+mod page;
 pub mod pipeline;
 pub mod quantity;
 pub mod query;

@@ -5,21 +5,18 @@
 //! ends the block, and the page's script makes text of it and nothing else; the page's policy
 //! (`Content-Security-Policy`) runs this one script and no other.
 
-use std::collections::HashMap;
 use std::io::{self, Write};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use event::ProcessKey;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use super::tell::{at_work, headline};
 use super::{Ended, Figures, Job, ProgramTime, short};
+use crate::page::{self, Chosen, Place, Row, Texts};
 use crate::quantity::show_count;
 use crate::shown::{date_and_time, safe};
-use crate::trail::{Text, Time};
-use crate::tree::{Process, state};
 
 const TEMPLATE: &str = include_str!("page/page.html");
 const STYLE: &str = include_str!("page/page.css");
@@ -27,11 +24,7 @@ const SCRIPT: &str = include_str!("page/page.js");
 
 /// The most processes of a page; of more, those that failed and the longest.
 const PROCESSES_MAX: usize = 60_000;
-/// Bytes of texts that a page has at most, and what of a text is left in any case.
-const TEXTS_SIZE_MAX: usize = 5 << 20;
-const TEXT_SIZE_LEAST: usize = 60;
-/// Bytes of a text that a page has at most.
-const TEXT_SIZE_MAX: usize = 4096;
+
 /// The most files that are told.
 const LOADS_MAX: usize = 5_000;
 
@@ -57,22 +50,6 @@ struct Page<'a> {
     account: &'a str,
 }
 
-/// A process: its id, its parent's place, begin and end in nanoseconds, the kind of its end, then the
-/// places of the texts: state, title, command line, user; and its processor time.
-#[derive(Serialize)]
-struct Row(
-    u32,
-    Place,
-    i64,
-    i64,
-    u8,
-    usize,
-    usize,
-    usize,
-    usize,
-    Option<u64>,
-);
-
 /// A program: its name, how many there were, wall and processor time, and the longest's time and name.
 #[derive(Serialize)]
 struct ProgramRow(String, u64, u64, Option<u64>, u64, String);
@@ -91,64 +68,6 @@ impl ProgramRow {
     }
 }
 
-/// Ways to end.
-mod kind {
-    pub(super) const WELL: u8 = 0;
-    pub(super) const FAILED: u8 = 1;
-    pub(super) const ALIVE: u8 = 2;
-}
-
-/// Where a process stands in the list; -1 for none.
-#[derive(Clone, Copy)]
-struct Place(Option<usize>);
-
-impl Serialize for Place {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self.0 {
-            Some(place) => serializer.serialize_u64(u64::try_from(place).unwrap_or(u64::MAX)),
-            None => serializer.serialize_i64(-1),
-        }
-    }
-}
-
-/// Texts, each once.
-#[derive(Default)]
-struct Texts {
-    list: Vec<String>,
-    places: HashMap<String, usize>,
-}
-
-impl Texts {
-    fn place(&mut self, text: &str) -> usize {
-        let text = safe(text);
-        if let Some(place) = self.places.get(&text) {
-            return *place;
-        }
-        let place = self.list.len();
-        self.places.insert(text.clone(), place);
-        self.list.push(text);
-        place
-    }
-
-    /// Cuts the longest so that all fit. Whether any was cut.
-    fn fit(&mut self) -> bool {
-        let sizes = || self.list.iter().map(String::len);
-        let whole_within = |most: usize| sizes().map(|size| size.min(most)).sum::<usize>();
-        let mut most = TEXT_SIZE_MAX;
-        while most > TEXT_SIZE_LEAST && whole_within(most) > TEXTS_SIZE_MAX {
-            most /= 2;
-        }
-        let most = most.max(TEXT_SIZE_LEAST);
-        let mut is_any_cut = false;
-        for text in self.list.iter_mut().filter(|text| text.len() > most) {
-            text.truncate(text.floor_char_boundary(most));
-            text.push('…');
-            is_any_cut = true;
-        }
-        is_any_cut
-    }
-}
-
 /// Writes the page of `job`; `account` is that of the recording, as a table.
 ///
 /// # Errors
@@ -157,21 +76,28 @@ pub fn write(job: &Job, ended: &Ended, account: &str, out: &mut impl Write) -> i
     let figures = Figures::of(job, ended.end);
     let data = data(job, &figures, ended, account)?;
     let title = escaped(&safe(&format!("{} {}", ended.title, ended.how)));
+    let style = [page::STYLE, STYLE].concat();
+    let script = [page::SCRIPT, page::TIMELINE, SCRIPT].concat();
     let mut rest = TEMPLATE;
     while let Some((before, name, after)) = next_place(rest) {
         out.write_all(before.as_bytes())?;
         match name {
             "title" => out.write_all(title.as_bytes())?,
-            "style" => out.write_all(STYLE.as_bytes())?,
-            "script" => out.write_all(SCRIPT.as_bytes())?,
-            "style_hash" => out.write_all(hash(STYLE).as_bytes())?,
-            "script_hash" => out.write_all(hash(SCRIPT).as_bytes())?,
+            "style" => out.write_all(style.as_bytes())?,
+            "script" => out.write_all(script.as_bytes())?,
+            "style_hash" => out.write_all(hash(&style).as_bytes())?,
+            "script_hash" => out.write_all(hash(&script).as_bytes())?,
             "data" => out.write_all(data.as_bytes())?,
             _ => {}
         }
         rest = after;
     }
     out.write_all(rest.as_bytes())
+}
+
+/// By which the page's policy knows a block.
+fn hash(block: &str) -> String {
+    format!("sha256-{}", STANDARD.encode(Sha256::digest(block)))
 }
 
 /// The template up to its next place, the place's name, and what follows.
@@ -181,21 +107,19 @@ fn next_place(template: &str) -> Option<(&str, &str, &str)> {
     Some((before, name, after))
 }
 
-/// By which the page's policy knows a block.
-fn hash(block: &str) -> String {
-    format!("sha256-{}", STANDARD.encode(Sha256::digest(block)))
-}
-
 fn escaped(text: &str) -> String {
     let text = text.replace('&', "&amp;").replace('<', "&lt;");
     text.replace('>', "&gt;").replace('"', "&quot;")
 }
 
 fn data(job: &Job, figures: &Figures, ended: &Ended, account: &str) -> io::Result<String> {
-    let chosen = Chosen::of(job, figures, ended);
+    let span = (ended.begin, ended.end);
+    let chosen = Chosen::of(job.processes(), span, PROCESSES_MAX);
     let mut texts = Texts::default();
-    let processes = chosen.rows(&mut texts);
-    let execs = chosen.execs(&mut texts);
+    let processes = chosen.rows(&mut texts, short, |process| {
+        job.cpu.get(&process.process_key).copied()
+    });
+    let execs = execs(job, &chosen, &mut texts);
     let is_cut = texts.fit();
     let loads = job.foreign_loads();
     let chain = figures.chain.iter();
@@ -229,98 +153,17 @@ fn data(job: &Job, figures: &Figures, ended: &Ended, account: &str) -> io::Resul
     Ok(serde_json::to_string(&page)?.replace('<', "\\u003c"))
 }
 
-/// The processes that are in the page, and where.
-struct Chosen<'j> {
-    job: &'j Job,
-    ended: &'j Ended,
-    /// Of the job's processes, in their order: ascending.
-    indices: Vec<usize>,
-    by_key: HashMap<ProcessKey, usize>,
-}
-
-impl<'j> Chosen<'j> {
-    fn of(job: &'j Job, figures: &Figures, ended: &'j Ended) -> Self {
-        let indices = chosen(job, figures, ended);
-        let key = |index: &usize| job.processes()[*index].process_key;
-        let with_place = indices.iter().enumerate();
-        Self {
-            by_key: with_place.map(|(place, it)| (key(it), place)).collect(),
-            job,
-            ended,
-            indices,
+/// The programs of those that ran more than the one they are told with.
+fn execs(job: &Job, chosen: &Chosen<'_>, texts: &mut Texts) -> Vec<(usize, i64, usize)> {
+    let mut told = Vec::new();
+    for (place, process) in chosen.processes().enumerate() {
+        let execs = job.execs.get(&process.process_key);
+        for exec in execs.filter(|execs| execs.len() > 1).into_iter().flatten() {
+            let time = chosen.since_begin(exec.time);
+            told.push((place, time, texts.place(&exec.title)));
         }
     }
-
-    fn place_of(&self, index: usize) -> Place {
-        Place(self.indices.binary_search(&index).ok())
-    }
-
-    fn places_of(&self, indices: &[usize]) -> Vec<usize> {
-        let places = indices.iter().map(|index| self.place_of(*index).0);
-        places.flatten().collect()
-    }
-
-    fn place_of_key(&self, key: Option<ProcessKey>) -> Place {
-        Place(key.and_then(|key| self.by_key.get(&key).copied()))
-    }
-
-    const fn since_begin(&self, time: Time) -> i64 {
-        time.0.saturating_sub(self.ended.begin.0)
-    }
-
-    fn processes(&self) -> impl Iterator<Item = &'j Process> {
-        let processes = self.job.processes();
-        self.indices.iter().map(|index| &processes[*index])
-    }
-
-    fn rows(&self, texts: &mut Texts) -> Vec<Row> {
-        let row = |process: &Process| {
-            let (begin, end) = (process.begin(), process.end_or(self.ended.end));
-            Row(
-                process.process_id,
-                self.place_of_key(process.parent_process_key),
-                self.since_begin(begin),
-                self.since_begin(end.max(begin)),
-                kind_of(process),
-                texts.place(&state(process)),
-                texts.place(&short(process)),
-                texts.place(&command(process)),
-                texts.place(process.program.user.as_deref().unwrap_or("?")),
-                self.job.cpu.get(&process.process_key).copied(),
-            )
-        };
-        self.processes().map(row).collect()
-    }
-
-    /// The programs of those that ran more than the one they are told with.
-    fn execs(&self, texts: &mut Texts) -> Vec<(usize, i64, usize)> {
-        let mut told = Vec::new();
-        for (place, process) in self.processes().enumerate() {
-            let execs = self.job.execs.get(&process.process_key);
-            for exec in execs.filter(|execs| execs.len() > 1).into_iter().flatten() {
-                let time = self.since_begin(exec.time);
-                told.push((place, time, texts.place(&exec.title)));
-            }
-        }
-        told
-    }
-}
-
-/// Which processes are in the page, in their order.
-fn chosen(job: &Job, figures: &Figures, ended: &Ended) -> Vec<usize> {
-    let processes = job.processes();
-    let mut chosen: Vec<usize> = (0..processes.len()).collect();
-    if chosen.len() > PROCESSES_MAX {
-        let failed: std::collections::HashSet<usize> = figures.failed.iter().copied().collect();
-        chosen.sort_by_cached_key(|index| {
-            let process = &processes[*index];
-            let time = process.end_or(ended.end).0.abs_diff(process.begin().0);
-            (!failed.contains(index), std::cmp::Reverse(time))
-        });
-        chosen.truncate(PROCESSES_MAX);
-        chosen.sort_unstable();
-    }
-    chosen
+    told
 }
 
 fn notes(job: &Job, shown_count: usize, load_count: usize, is_cut: bool) -> Vec<String> {
@@ -348,29 +191,15 @@ fn notes(job: &Job, shown_count: usize, load_count: usize, is_cut: bool) -> Vec<
     notes
 }
 
-fn kind_of(process: &Process) -> u8 {
-    match process.exit() {
-        Some(_) if process.has_failed() => kind::FAILED,
-        Some(_) => kind::WELL,
-        None => kind::ALIVE,
-    }
-}
-
-fn command(process: &Process) -> String {
-    let program = &process.program;
-    match program.command_line.as_ref().or(program.image.as_ref()) {
-        Some(text) => Text::shown(text).to_owned(),
-        None => process.title().into_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use event::ProcessKey;
     use serde_json::Value;
 
     use super::*;
     use crate::job::tests::program;
-    use crate::tree::{End, Exit};
+    use crate::trail::{Text, Time};
+    use crate::tree::{End, Exit, Process};
 
     fn process(id: u32, (begin, end): (i64, i64), arguments: &[&str]) -> Process {
         let mut program = program("/usr/bin/cc", arguments);
