@@ -40,6 +40,8 @@ use std::path::PathBuf;
 
 use crate::trail::Time;
 
+#[cfg(target_os = "linux")]
+pub use directory::is_written;
 pub use directory::{Named, begin_of, named, segments, set_aside};
 pub use events::{Events, events};
 pub(crate) use guard::code_of;

@@ -30,6 +30,14 @@ pub fn segments(directory: &Path) -> Result<Vec<PathBuf>, ReadError> {
     named(directory).map(|named| named.segments)
 }
 
+/// Whether a recorder writes the store now, where the system tells it.
+#[cfg(target_os = "linux")]
+pub fn is_written(directory: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    let lock = fs::metadata(directory.join("store.lock"));
+    lock.is_ok_and(|lock| crate::sys::proc::lock_holder(lock.ino()).is_some())
+}
+
 /// What has the name of a segment; nothing is said about what is none.
 pub fn named(directory: &Path) -> Result<Named, ReadError> {
     let io_error = |source: io::Error| match source.kind() {

@@ -67,12 +67,10 @@ impl Look {
 
     /// Whether a recorder writes the store now.
     pub(super) fn is_written(&self) -> bool {
-        use std::os::unix::fs::MetadataExt as _;
         let Source::Store(directory) = &self.source else {
             return false;
         };
-        let lock = std::fs::metadata(directory.join("store.lock"));
-        lock.is_ok_and(|lock| crate::sys::proc::lock_holder(lock.ino()).is_some())
+        store::is_written(directory)
     }
 
     /// How it is or was.
