@@ -18,7 +18,7 @@ use rusqlite::fallible_iterator::FallibleIterator as _;
 use rusqlite::{Batch, Connection, ErrorCode};
 
 pub use self::examples::{EXAMPLES, Example};
-pub use self::output::{Format, Output};
+pub use self::output::{Format, Output, Taker};
 use self::text_times::Odd;
 use crate::moment;
 use crate::store::{Guard, ReadError, Reader, Stopped, Window, code_of, views};
@@ -91,8 +91,8 @@ impl Query {
         &self.reader
     }
 
-    /// Asks, and writes the rows; says how many. What was written before an error stays written.
-    pub fn run(&self, sql: &str, output: &mut Output<'_>) -> Result<u64, Error> {
+    /// Asks, and hands over the rows; says how many. What was handed over before an error stays so.
+    pub fn run(&self, sql: &str, taker: &mut dyn Taker) -> Result<u64, Error> {
         if sql.len() > SQL_SIZE_MAX {
             return Err(Error::NotOne("the query is longer than a megabyte"));
         }
@@ -112,7 +112,7 @@ impl Query {
         }
         let columns = statement.column_names().map(str::to_owned);
         let columns: Vec<String> = columns.collect();
-        output.begin(&columns)?;
+        taker.begin(&columns)?;
         let mut rows = statement.query([]).map_err(|error| self.explain(error))?;
         let mut count = 0;
         while let Some(row) = rows.next().map_err(|error| self.explain(error))? {
@@ -121,11 +121,14 @@ impl Query {
             let values = values.map_err(Error::Store)?;
             count += 1;
             guard.pause();
-            output.row(&values)?;
+            let wants = taker.row(&values)?;
             guard.resume(count);
+            if wants.is_break() {
+                break;
+            }
         }
         guard.pause();
-        output.end()?;
+        taker.end()?;
         Ok(count)
     }
 

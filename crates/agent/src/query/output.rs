@@ -1,6 +1,7 @@
 //! The rows of a query: a table for a person, JSON, JSON Lines or CSV for a program.
 
 use std::io::{self, Write};
+use std::ops::ControlFlow;
 
 use rusqlite::types::ValueRef;
 use serde::{Serialize, Serializer};
@@ -8,6 +9,32 @@ use serde_json::Value;
 
 use crate::shown::{Row, escape_controls, width};
 use crate::zone;
+
+/// Who takes the rows of a query.
+pub trait Taker {
+    /// Begins with the names of the columns.
+    fn begin(&mut self, columns: &[String]) -> io::Result<()>;
+
+    /// A row, a value a column. Whoever has enough breaks off.
+    fn row(&mut self, values: &[ValueRef<'_>]) -> io::Result<ControlFlow<()>>;
+
+    /// Ends: nothing is held back any more.
+    fn end(&mut self) -> io::Result<()>;
+}
+
+impl Taker for Output<'_> {
+    fn begin(&mut self, columns: &[String]) -> io::Result<()> {
+        Output::begin(self, columns)
+    }
+
+    fn row(&mut self, values: &[ValueRef<'_>]) -> io::Result<ControlFlow<()>> {
+        Output::row(self, values).map(ControlFlow::Continue)
+    }
+
+    fn end(&mut self) -> io::Result<()> {
+        Output::end(self)
+    }
+}
 
 /// How rows are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
