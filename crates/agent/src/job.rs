@@ -154,7 +154,7 @@ fn program_name(process: &Process) -> String {
 }
 
 /// What a process is called where there is little room: its program and the argument that says on what.
-fn short(process: &Process) -> String {
+pub(crate) fn short(process: &Process) -> String {
     short_of(&process.program, Some(process))
 }
 

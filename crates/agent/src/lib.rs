@@ -38,6 +38,8 @@ pub mod sys;
 pub mod top;
 pub mod tree;
 mod trust;
+#[cfg(feature = "web")]
+pub mod web;
 pub mod zone;
 
 pub use trail::{self, account};

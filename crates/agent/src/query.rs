@@ -18,6 +18,8 @@ use rusqlite::fallible_iterator::FallibleIterator as _;
 use rusqlite::{Batch, Connection, ErrorCode};
 
 pub use self::examples::{EXAMPLES, Example};
+#[cfg(feature = "web")]
+pub(crate) use self::output::text as text_of;
 pub use self::output::{Format, Output, Taker};
 use self::text_times::Odd;
 use crate::moment;

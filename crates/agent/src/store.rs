@@ -9,6 +9,8 @@
 //! `events.rs` (events as they were recorded) and `follow.rs` (the same while it is written). Old segments stay readable: what a later version
 //! adds is absent in them.
 
+#[cfg(feature = "web")]
+mod activity;
 mod directory;
 mod events;
 pub mod follow;
@@ -40,6 +42,8 @@ use std::path::PathBuf;
 
 use crate::trail::Time;
 
+#[cfg(feature = "web")]
+pub use activity::{Activity, Range, activity};
 #[cfg(target_os = "linux")]
 pub use directory::is_written;
 pub use directory::{Named, begin_of, named, segments, set_aside};

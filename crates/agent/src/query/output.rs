@@ -314,7 +314,7 @@ fn json(value: &ValueRef<'_>) -> Value {
 }
 
 /// A value as text: nothing for NULL, hex for bytes.
-fn text(value: &ValueRef<'_>) -> String {
+pub(crate) fn text(value: &ValueRef<'_>) -> String {
     match value {
         ValueRef::Null => String::new(),
         ValueRef::Integer(number) => number.to_string(),

@@ -95,6 +95,79 @@ pub(super) fn ids(
     })
 }
 
+/// A range, as it is told.
+#[cfg(feature = "web")]
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Told {
+    pub(super) last_id: i64,
+    /// Events in it, at most.
+    pub(super) count: u64,
+    /// The first and the last time.
+    pub(super) times: (i64, i64),
+}
+
+/// All ranges, no more than `count_max`. What no range tells of comes last.
+#[cfg(feature = "web")]
+pub(super) fn ranges(
+    connection: &Connection,
+    shape: &Shape,
+    count_max: usize,
+) -> Result<Vec<Told>> {
+    let mut found = Vec::new();
+    let Some((first_id, newest_id)) = all_ids(connection, shape)? else {
+        return Ok(found);
+    };
+    let mut before = first_id.saturating_sub(1);
+    if shape.has_table(TIME_RANGE) {
+        let sql = "SELECT last_id, first_time, last_time FROM time_range ORDER BY last_id LIMIT ?1";
+        let mut ranges = connection.prepare(sql)?;
+        let mut rows = ranges.query([i64::try_from(count_max).unwrap_or(i64::MAX)])?;
+        while let Some(row) = rows.next()? {
+            let last_id: i64 = row.get(0)?;
+            let count = last_id.saturating_sub(before).max(0).unsigned_abs();
+            found.push(Told {
+                last_id,
+                count,
+                times: (row.get(1)?, row.get(2)?),
+            });
+            before = last_id;
+        }
+    }
+    // Those that no range tells of are few, and told one by one.
+    let few = 4 * i64::from(EVENT_COUNT);
+    for table in shape.event_tables() {
+        let sql = format!("SELECT id, time FROM {table} WHERE id > ?1 LIMIT ?2");
+        let mut behind = connection.prepare(&sql)?;
+        let mut rows = behind.query((before, few))?;
+        while let Some(row) = rows.next()? {
+            let time = row.get(1)?;
+            found.push(Told {
+                last_id: row.get(0)?,
+                count: 1,
+                times: (time, time),
+            });
+        }
+    }
+    let told = found
+        .iter()
+        .map(|told| told.count)
+        .fold(0, u64::saturating_add);
+    let rest = newest_id
+        .abs_diff(first_id)
+        .saturating_add(1)
+        .saturating_sub(told);
+    if rest > EVENT_COUNT.into()
+        && let Some(times) = times_behind(connection, shape)?
+    {
+        found.push(Told {
+            last_id: newest_id,
+            count: rest,
+            times,
+        });
+    }
+    Ok(found)
+}
+
 /// The first and the last time of an event.
 pub(super) fn times(connection: &Connection, shape: &Shape) -> Result<Option<(Time, Time)>> {
     let mut times = None;

@@ -1,0 +1,187 @@
+//! The processes of a time, as the tree and the timeline show them, and the story of one.
+
+use std::path::Path;
+
+use event::ProcessKey;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::job;
+use crate::page::{Chosen, Row, Texts};
+use crate::quantity::show_count;
+use crate::shown::safe;
+use crate::store::{self, Guard, Window};
+use crate::story;
+use crate::trail::Time;
+use crate::tree::{End, Losses, Process, Who, state, stored};
+
+/// Processes of an answer; of more, those that failed and the longest.
+const PROCESSES_MAX: usize = 20_000;
+
+/// Events that a page begins with, where nobody says of which time: some seconds to some hours.
+pub(super) const EVENTS_SHOWN: u64 = 20_000;
+
+/// What the script reads.
+#[derive(Debug, Serialize)]
+pub(super) struct Told {
+    /// Nanoseconds since 1970, in digits: a script has no number for it.
+    begin: String,
+    begin_ms: f64,
+    length_ns: u64,
+    processes: Vec<Row>,
+    texts: Vec<String>,
+    keys: Vec<String>,
+    notes: Vec<String>,
+}
+
+/// Reads the processes of a time.
+pub(super) fn read(directory: &Path, window: Window, guard: &Guard) -> Result<Value, String> {
+    let told = read_told(directory, window, guard).map_err(|error| error.to_string())?;
+    serde_json::to_value(told).map_err(|error| error.to_string())
+}
+
+fn read_told(directory: &Path, window: Window, guard: &Guard) -> Result<Told, stored::Error> {
+    let reader = stored::open(directory, &window, guard)?;
+    let mut tree = stored::read(&reader, &window)?;
+    let newest = reader.end().unwrap_or_default();
+    // What was there at the end of the time is told as of then.
+    let end = window.until.map_or(newest, |until| until.min(newest));
+    let ended = ended(directory, &window, newest);
+    for process in tree.processes_mut() {
+        settle(process, ended);
+    }
+    let begins = tree.processes().iter().map(Process::begin);
+    let begin = window.since.or_else(|| begins.min()).unwrap_or_default();
+    let end = end.max(begin);
+    let chosen = Chosen::of(tree.processes(), (begin, end), PROCESSES_MAX);
+    let mut texts = Texts::default();
+    let processes = chosen.rows(&mut texts, job::short, |_| None);
+    let mut notes: Vec<String> = Vec::new();
+    notes.extend(Losses::of_store(&reader, &window)?.told(begin, end));
+    if processes.len() < tree.processes().len() {
+        let rest = show_count(tree.processes().len() - processes.len(), "process");
+        notes.push(format!(
+            "{rest} that were shorter than all others are not shown: choose less time"
+        ));
+    }
+    if texts.fit() {
+        notes.push(
+            "Long command lines are cut, which is marked with …; a process's story has more"
+                .to_owned(),
+        );
+    }
+    notes.extend(
+        reader
+            .passed_over()
+            .iter()
+            .map(|it| safe(&it.why.to_string())),
+    );
+    notes.extend(
+        reader
+            .take_failed()
+            .iter()
+            .map(|it| safe(&it.why.to_string())),
+    );
+    Ok(Told {
+        begin: begin.0.to_string(),
+        begin_ms: milliseconds(begin),
+        length_ns: end.0.abs_diff(begin.0),
+        keys: chosen
+            .processes()
+            .map(|one| one.process_key.to_string())
+            .collect(),
+        processes,
+        texts: texts.list,
+        notes,
+    })
+}
+
+/// When the trail ended, of a time that goes to its end and of which nobody records more.
+fn ended(directory: &Path, window: &Window, newest: Time) -> Option<Time> {
+    let is_open = window.until.is_none_or(|until| until > newest);
+    (is_open && !is_written(directory)).then_some(newest)
+}
+
+/// Whether somebody records to the store now, as far as the system tells it.
+#[cfg(target_os = "linux")]
+pub(super) fn is_written(directory: &Path) -> bool {
+    store::is_written(directory)
+}
+
+/// The same where the system does not tell.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn is_written(_directory: &Path) -> bool {
+    true
+}
+
+fn settle(process: &mut Process, ended: Option<Time>) {
+    if process.end == End::Running {
+        process.known_until = ended;
+    }
+}
+
+/// Milliseconds since 1970, with what a script's numbers keep of the rest.
+#[expect(clippy::cast_precision_loss, reason = "a picture has no more")]
+pub(super) fn milliseconds(time: Time) -> f64 {
+    time.0 as f64 / 1e6
+}
+
+/// Reads the story of a process, as of a time.
+pub(super) fn story(
+    directory: &Path,
+    until: Option<Time>,
+    key: ProcessKey,
+    guard: &Guard,
+) -> Result<Value, String> {
+    let mut told = told_story(directory, until, key, guard).map_err(|error| error.to_string())?;
+    make_safe(&mut told);
+    Ok(told)
+}
+
+fn told_story(
+    directory: &Path,
+    until: Option<Time>,
+    key: ProcessKey,
+    guard: &Guard,
+) -> Result<Value, stored::Error> {
+    let window = Window { since: None, until };
+    let reader = stored::open(directory, &window, guard)?;
+    let mut story = story::stored::read(&reader, &window, Who::Key(key), None)?;
+    let newest = reader.end().unwrap_or_default();
+    let ended = ended(directory, &window, newest);
+    for process in story.processes_mut() {
+        settle(process, ended);
+    }
+    let now = until.map_or(newest, |until| until.min(newest));
+    let process = &story.process;
+    let losses = Losses::of_store(&reader, &window)?;
+    let lost = losses.told(process.begin(), process.end_or(Time(i64::MAX)));
+    let states = |processes: &[Process]| -> Vec<[String; 2]> {
+        processes
+            .iter()
+            .map(|one| [job::short(one), state(one)])
+            .collect()
+    };
+    let mut text = Vec::new();
+    // Written into memory, which does not fail.
+    let _written = story::write_json(&story, now, &mut text);
+    Ok(serde_json::json!({
+        "story": serde_json::from_slice::<Value>(&text).unwrap_or_default(),
+        "title": job::short(process),
+        "state_text": state(process),
+        "children": states(&story.children),
+        "ancestors": states(&story.ancestors),
+        "has_failed": process.has_failed(),
+        "lost": lost,
+    }))
+}
+
+/// Makes every text in it safe to look at.
+fn make_safe(value: &mut Value) {
+    match value {
+        Value::String(text) => *text = safe(text),
+        Value::Array(list) => list.iter_mut().for_each(make_safe),
+        Value::Object(fields) => fields.values_mut().for_each(make_safe),
+        _ => {}
+    }
+}
