@@ -43,6 +43,7 @@ mod top;
 mod trail;
 mod tree;
 mod watch;
+mod web;
 
 #[cfg(windows)]
 #[path = "cli/windows/driver.rs"]
@@ -92,6 +93,8 @@ enum Command {
     Tree(tree::Arguments),
     /// Show what runs, starts, ends and fails on one screen: live, or as it was
     Top(top::Arguments),
+    /// Show the store in a browser
+    Web(web::Arguments),
     /// Tell one process's whole story
     Show(show::Arguments),
     /// Try Sigma rules on what was recorded, or say which of them can fire
@@ -186,6 +189,7 @@ impl Failure {
         feature = "forward",
         feature = "shell",
         feature = "top",
+        feature = "web",
         target_os = "linux"
     )))]
     fn not_built_in(what: &str, feature: &str) -> Self {
@@ -254,6 +258,7 @@ pub(crate) fn main() -> Exit {
         Command::Query(arguments) => query::main(&arguments),
         Command::Tree(arguments) => tree::main(&arguments),
         Command::Top(arguments) => top::main(&arguments),
+        Command::Web(arguments) => web::main(&arguments),
         Command::Show(arguments) => show::main(&arguments),
         Command::Detect(arguments) => detect::main(&arguments),
         Command::Export(arguments) => export::main(&arguments),
