@@ -2,7 +2,8 @@
 //!
 //! It reads the store and nothing else, and changes nothing. Whoever is served has shown the token first
 //! (`access.rs`), and costs a thread, a bounded request and a bounded answer (`server.rs`, `request.rs`,
-//! `answer.rs`). `routes.rs` says what there is to ask for; a file each puts an answer together.
+//! `answer.rs`). `routes.rs` says what there is to ask for; a file each puts an answer together. What happens
+//! while somebody looks is read once for all who do (`live.rs`).
 //!
 //! The little of HTTP/1.1 that is needed is here: one request a connection, of which `httparse` reads the head.
 //! An HTTP library would bring threads, queues and limits of its own, and take the sockets out of reach whose
@@ -10,6 +11,7 @@
 
 mod access;
 mod answer;
+mod live;
 mod overview;
 mod processes;
 mod request;

@@ -93,6 +93,12 @@ impl Answer {
         stream.write_by(&bytes, deadline)
     }
 
+    /// The head of an answer that goes on until somebody has enough.
+    pub(super) fn write_head(&self, stream: &mut Stream) -> io::Result<()> {
+        let head = format!("{}\r\n", self.head());
+        stream.write_by(head.as_bytes(), Instant::now() + TIME_MAX)
+    }
+
     fn head(&self) -> String {
         let Self {
             status,

@@ -7,6 +7,7 @@ use event::ProcessKey;
 use serde_json::{Value, json};
 
 use super::answer::Answer;
+use super::live::Live;
 use super::request::{Method, Request};
 use super::server::Slots;
 use super::stream::Stream;
@@ -34,15 +35,17 @@ const QUERIES_MAX: usize = 2;
 pub(super) struct Routes {
     directory: PathBuf,
     query_time: Duration,
+    live: Live,
     looks: Slots,
     queries: Slots,
 }
 
 impl Routes {
-    pub(super) fn new(options: Options) -> Self {
+    pub(super) fn new(options: Options, live: Live) -> Self {
         Self {
             directory: options.directory,
             query_time: options.query_time,
+            live,
             looks: Slots::new(LOOKS_MAX),
             queries: Slots::new(QUERIES_MAX),
         }
@@ -65,6 +68,7 @@ impl Routes {
                 self.look(request, stream)
             }
             (Method::Post, "/api/query") => self.query(request, stream),
+            (Method::Get, "/api/events") => return self.live.show(stream),
             _ => Answer::error(404, "there is nothing here"),
         };
         Some(answer)

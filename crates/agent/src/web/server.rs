@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::Options;
 use super::access::{Access, Verdict};
 use super::answer::Answer;
+use super::live::Live;
 use super::request::{Refused, Request};
 use super::routes::Routes;
 use super::stream::{Listener, Place, Stream};
@@ -61,12 +62,13 @@ impl Server {
             source,
         })?;
         let access = Access::new(options.token.clone(), &place, &options.hosts);
+        let live = Live::new(options.directory.clone());
         Ok(Self {
             listener,
             place,
             shared: Arc::new(Shared {
                 access,
-                routes: Routes::new(options),
+                routes: Routes::new(options, live),
                 connections: Slots::new(CONNECTIONS_MAX),
             }),
         })
