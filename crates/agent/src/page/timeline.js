@@ -10,9 +10,10 @@ function timelineIn(box, choose_fn) {
   let whole = 1, from = 0, to = 1;
   let matches = null, chosen = -1;
   let colours = {};
-  let nameTime = since;
+  let nameTime = since, origin = 0;
   const text = (index) => texts[index] ?? "?";
 
+  // Marks of the ruler stand at round numbers from `origin` before the begin.
   // What is shown: `processes` and their `texts`, those of them that are `outlined`, `gaps` in which something
   // was lost (begin, end, words), the `length` of the whole, and, where not all are to have a bar, those that have.
   function load(data) {
@@ -20,6 +21,7 @@ function timelineIn(box, choose_fn) {
     gaps = data.gaps ?? [];
     outlined = new Set(data.outlined ?? []);
     nameTime = data.nameTime ?? since;
+    origin = data.origin ?? 0;
     [matches, chosen] = [null, -1];
     pack(data.has_bar ?? (() => true));
     height.style.height = `${lanes.length * LANE + RULER}px`;
@@ -200,12 +202,11 @@ function timelineIn(box, choose_fn) {
     pen.fillStyle = colours.raised;
     pen.fillRect(0, 0, wide, RULER - 3);
     const wanted = (to - from) / Math.max(2, wide / 130);
-    const power = 10 ** Math.floor(Math.log10(wanted));
-    const step = [1, 2, 5, 10].map((factor) => factor * power).find((one) => one >= wanted) ?? wanted;
+    const step = stepOf(wanted);
     pen.fillStyle = colours.faint;
     pen.strokeStyle = colours.line;
     pen.lineWidth = 1;
-    for (let time = Math.ceil(from / step) * step; time <= to; time += step) {
+    for (let time = Math.ceil((from + origin) / step) * step - origin; time <= to; time += step) {
       const at = Math.round(x(time)) + 0.5;
       pen.beginPath();
       pen.moveTo(at, RULER - 6);
@@ -214,6 +215,14 @@ function timelineIn(box, choose_fn) {
       const words = nameTime(Math.round(time), step);
       if (at + 3 + pen.measureText(words).width < wide) pen.fillText(words, at + 3, (RULER - 6) / 2 + 1);
     }
+  }
+
+  // Steps that people count in: of seconds and more those of a clock, where times of the day are named.
+  function stepOf(wanted) {
+    const clock = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400];
+    const ofClock = nameTime === since || wanted < 5e8 ? undefined : clock.find((one) => one * 1e9 >= wanted);
+    const power = 10 ** Math.floor(Math.log10(wanted));
+    return ofClock * 1e9 || [1, 2, 5, 10].map((factor) => factor * power).find((one) => one >= wanted) || wanted;
   }
 
   // Zooms so that what is at `at` stays there.

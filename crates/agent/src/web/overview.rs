@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension as _};
 use serde_json::{Value, json};
 
 use super::processes::{EVENTS_SHOWN, is_written, milliseconds};
@@ -46,7 +46,10 @@ pub(super) fn read(directory: &Path, guard: &Guard) -> Result<Value, stored::Err
         .span()
         .unwrap_or_else(|| (moment::now(), moment::now()));
     let last = marks.last();
-    let host = last.and_then(|(.., host)| host.clone()).unwrap_or_default();
+    let host = match last.and_then(|(.., host)| host.clone()) {
+        Some(host) => host,
+        None => host_of_any(reader.connection())?.unwrap_or_default(),
+    };
     let source = marks
         .iter()
         .rev()
@@ -82,6 +85,13 @@ fn marks(connection: &Connection) -> Result<Vec<Mark>, stored::Error> {
     }
     marks.sort_by_key(|(time, ..)| *time);
     Ok(marks)
+}
+
+/// The machine of some event: of a trail without a mark, as another recorder's is.
+fn host_of_any(connection: &Connection) -> Result<Option<String>, stored::Error> {
+    let sql = "SELECT host FROM events LIMIT 1";
+    let host = connection.query_row(sql, [], |row| row.get(0)).optional()?;
+    Ok(host.flatten())
 }
 
 /// When, what, how many and why.

@@ -60,7 +60,7 @@ fn file(directory: &Path, name: &str, text: &str) -> PathBuf {
 
 #[test]
 fn every_command_has_a_help_with_examples() {
-    let commands: [&[&str]; 18] = [
+    let commands: [&[&str]; 19] = [
         &[],
         &["run"],
         &["watch"],
@@ -68,6 +68,7 @@ fn every_command_has_a_help_with_examples() {
         &["query"],
         &["tree"],
         &["top"],
+        &["web"],
         &["show"],
         &["export"],
         &["doctor"],

@@ -195,7 +195,7 @@ function showLoaded(stays) {
   timeline.load({
     processes, texts: loaded.texts, length: loaded.length_ns, gaps, stays,
     has_bar: (index) => !isThroughout(processes[index]),
-    nameTime: (ns, step) => nameTime(from + ns / 1e6, step < 1e9 ? 3 : 0),
+    nameTime: (ns, step) => nameTime(from + ns / 1e6, step < 1e9 ? 3 : 0), origin: (from % 864e5) * 1e6,
   });
   const standing = processes.filter(isThroughout).length;
   byId("standing").textContent = standing ? `${count(standing, "process", "processes")} that were there all the time have no bar; the tree has them.` : "";
