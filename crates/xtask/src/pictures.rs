@@ -5,6 +5,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -34,9 +35,52 @@ pub(crate) fn run() -> Result<()> {
     let report = directory.join("build.html");
     record(&directory, &report)?;
     let picture = workspace::root().join(DIRECTORY).join("report.png");
-    take(&report, &picture)?;
+    let report = report.to_str().context("the report's name is no text")?;
+    take(report, (1200, 1000), &picture)?;
+    println!("{}", picture.display());
+    let picture = workspace::root().join(DIRECTORY).join("web.png");
+    take_of_store(&directory, &picture)?;
     println!("{}", picture.display());
     Ok(())
+}
+
+/// What the picture of the store is of: the night of the tour.
+const NIGHT: &str = "crates/agent/tests/lookback/night.jsonl";
+
+/// What is looked at in it: a program without a file, and what it started.
+const NIGHT_CHOICE: &str = "#key=a0000000000004b4";
+
+/// A picture of the pages that `systrail web` serves.
+fn take_of_store(directory: &Path, picture: &Path) -> Result<()> {
+    let store = directory.join("night");
+    if store.exists() {
+        fs::remove_dir_all(&store).context("cannot remove the store of the last time")?;
+    }
+    let program = workspace::target().join("debug/systrail");
+    let mut replay = Command::new(&program);
+    replay.arg("replay").arg(workspace::root().join(NIGHT));
+    run_command(replay.arg("--store").arg(&store).stderr(Stdio::null()))?;
+    let mut web = Command::new(program);
+    web.args(["web", "--listen", "127.0.0.1:0", "--store"]);
+    let mut web = web
+        .arg(&store)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .context("cannot start systrail")?;
+    let mut address = String::new();
+    let told = web.stdout.take().context("systrail says nothing")?;
+    let read = BufReader::new(told).read_line(&mut address);
+    let taken = read.context("systrail says no address").and_then(|_| {
+        take(
+            &format!("{}{NIGHT_CHOICE}", address.trim()),
+            (1200, 860),
+            picture,
+        )
+    });
+    web.kill().context("cannot end systrail")?;
+    web.wait().context("systrail does not end")?;
+    taken
 }
 
 /// A small build: some files that take their time, and one that fails.
@@ -89,7 +133,7 @@ fn record(directory: &Path, report: &Path) -> Result<()> {
 }
 
 /// A picture of a page, as a browser shows it.
-fn take(page: &Path, picture: &Path) -> Result<()> {
+fn take(page: &str, (width, height): (u32, u32), picture: &Path) -> Result<()> {
     if let Some(directory) = picture.parent() {
         fs::create_dir_all(directory).context("cannot make the directory of the pictures")?;
     }
@@ -103,7 +147,8 @@ fn take(page: &Path, picture: &Path) -> Result<()> {
                 "--disable-gpu",
                 "--hide-scrollbars",
             ])
-            .args(["--window-size=1200,1000", "--virtual-time-budget=4000"])
+            .arg(format!("--window-size={width},{height}"))
+            .arg("--virtual-time-budget=4000")
             .arg(screenshot)
             .arg(page)
             // It misses the services of a desktop.

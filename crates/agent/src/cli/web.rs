@@ -20,7 +20,7 @@ Examples:
   systrail web                                      the store of this machine
   systrail web --store /mnt/evidence                one of another machine
   systrail web --listen 127.0.0.1:0                 at any port that is free
-  systrail web --socket /run/user/1000/systrail     at a Unix socket of one's own
+  systrail web --socket /run/user/1000/trail        at a Unix socket of one's own
 
 From another machine, through a tunnel: `ssh -L 8117:127.0.0.1:8117 HOST` there, `systrail web` here.")]
 pub(super) struct Arguments {

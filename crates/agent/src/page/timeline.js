@@ -17,6 +17,8 @@ function timelineIn(box, choose_fn) {
   // What is shown: `processes` and their `texts`, those of them that are `outlined`, `gaps` in which something
   // was lost (begin, end, words), the `length` of the whole, and, where not all are to have a bar, those that have.
   function load(data) {
+    // Whoever looks closer goes on looking there, and whoever looks at all of it sees what is new.
+    const isClose = data.stays && (from > 0 || to < whole);
     ({ processes, texts } = data);
     gaps = data.gaps ?? [];
     outlined = new Set(data.outlined ?? []);
@@ -27,7 +29,7 @@ function timelineIn(box, choose_fn) {
     height.style.height = `${lanes.length * LANE + RULER}px`;
     box.style.height = `${Math.max(lanes.length, 3) * LANE + RULER + 8}px`;
     whole = Math.max(1, data.length);
-    if (!data.stays) showWhole();
+    if (!isClose) showWhole();
     draw();
   }
 

@@ -212,11 +212,35 @@ const shownText = (index) => loaded.texts[index] ?? "?";
 const tree = byId("tree"), ROW = 22;
 let children = [], rows = [], matches = null;
 const closed = new Set();
-function buildTree() {
+// All of them; those that began or ended in the chosen time; those that failed: each with what it stands under.
+const KEPT = ["all", "began or ended", "failed"];
+const CALM = 60;
+let kept = "";
+function keptOnes() {
   const processes = loaded.processes;
+  const isBusy = (process) => process[BEGIN] >= 0 || process[KIND] !== ALIVE;
+  const wants = { all: () => true, "began or ended": isBusy, failed: (process) => process[KIND] === FAILED };
+  // A machine's services would stand before what happened.
+  const now = kept || (processes.length > CALM && processes.some(isBusy) ? "began or ended" : "all");
+  const ones = new Set();
+  processes.forEach((process, index) => {
+    if (!wants[now](process)) return;
+    for (let up = index; up >= 0 && !ones.has(up); up = processes[up][PARENT]) ones.add(up);
+  });
+  const failed = processes.filter(wants.failed).length;
+  byId("kept").replaceChildren(...KEPT.map((name) => {
+    const button = element("button", name === "failed" ? `✗ ${failed.toLocaleString("en")} failed` : name, name === "failed" && failed ? "bad" : "");
+    button.setAttribute("aria-pressed", String(name === now));
+    button.addEventListener("click", () => { kept = name; buildTree(); });
+    return button;
+  }));
+  return ones;
+}
+function buildTree() {
+  const processes = loaded.processes, ones = keptOnes();
   children = processes.map(() => []);
   const roots = [];
-  processes.forEach((process, index) => (process[PARENT] >= 0 ? children[process[PARENT]] : roots).push(index));
+  for (const index of ones) (processes[index][PARENT] >= 0 ? children[processes[index][PARENT]] : roots).push(index);
   const order = (a, b) => processes[a][BEGIN] - processes[b][BEGIN] || processes[a][ID] - processes[b][ID];
   children.forEach((list) => list.sort(order));
   roots.sort(order);
@@ -240,8 +264,9 @@ function paintTree() {
   const shown = [];
   for (let place = first; place < last; place += 1) shown.push(treeRow(place));
   if (!rows.length && loaded) {
+    const isOther = loaded.processes.length > 0;
     const stop = store?.stops.find(([begin, end]) => begin <= (span.since ?? 0) && (end ?? Infinity) >= (span.until ?? Infinity));
-    shown.push(element("p", stop ? "Nothing was recorded then: nobody recorded." : "Nothing was recorded in this time.", "empty"));
+    shown.push(element("p", isOther ? "None of the processes of this time." : stop ? "Nothing was recorded then: nobody recorded." : "Nothing was recorded in this time.", "empty"));
   }
   tree.replaceChildren(tree.querySelector(".height"), ...shown);
 }
@@ -294,6 +319,7 @@ tree.addEventListener("keydown", (event) => {
 function showInTree(index) {
   for (let up = loaded.processes[index][PARENT], steps = 0; up >= 0 && steps < 1e5; up = loaded.processes[up][PARENT], steps += 1) closed.delete(loaded.keys[up]);
   buildTree();
+  if (kept !== "all" && !rows.some(([at]) => at === index)) { kept = "all"; buildTree(); }
   const y = rows.findIndex(([at]) => at === index) * ROW;
   if (y < tree.scrollTop || y > tree.scrollTop + tree.clientHeight - 2 * ROW) tree.scrollTop = y - tree.clientHeight / 2;
 }
@@ -331,7 +357,7 @@ function showTab(name) {
 let storyAsked = "";
 async function loadStory() {
   const wanted = chosen ? `${chosen} ${span.until ?? ""}` : "";
-  if (wanted === storyAsked && !isLive) return;
+  if (wanted === storyAsked) return;
   storyAsked = wanted;
   if (!chosen) { told = null; return tellStory(); }
   try {
@@ -438,6 +464,7 @@ async function askSql() {
   const sql = byId("query").value;
   if (!sql.trim() || stopper) return;
   writeAddress();
+  byId("completions").hidden = true;
   stopper = new AbortController();
   byId("stop").hidden = false;
   const begun = performance.now();
@@ -473,7 +500,9 @@ function tellAnswer(answer) {
 }
 // Of a name or a time with a number there is a picture.
 function chartOf(answer) {
-  const number = answer.numbers.indexOf(true), name = answer.numbers.indexOf(false);
+  // Numbers that are names, times or codes say nothing by their length.
+  const isMeasure = (is, column) => is && !/(^|_)(id|key|time|sequence|signal|code|run)$/.test(answer.columns[column]);
+  const number = answer.numbers.findIndex(isMeasure), name = answer.numbers.indexOf(false);
   const rows = answer.rows.slice(0, 40);
   if (number < 0 || name < 0 || answer.columns.length > 3 || rows.length < 2) return null;
   const canvas = element("canvas"), scale = window.devicePixelRatio || 1;
@@ -608,10 +637,11 @@ function takeNews(news) {
     store.is_written = true;
     store.spans[store.spans.length - 1] += news.event_count;
   }
+  if (news.keys.includes(chosen)) storyAsked = "";
   if (loaded.processes.length > MOST || loaded.texts.length > 5 * MOST) return void load();
   if (isShowing) return;
   isShowing = true;
-  setTimeout(() => { isShowing = false; tellStore(); showLoaded(false); }, 500);
+  setTimeout(() => { isShowing = false; tellStore(); showLoaded(true); }, 500);
 }
 
 // --- keys and buttons ---
