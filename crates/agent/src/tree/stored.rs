@@ -78,7 +78,7 @@ pub fn read(reader: &Reader, window: &Window, wanted: Wanted) -> Result<Tree, Er
 
 /// The same without parents that only their children's starts tell of; `begun` are the store's
 /// recordings.
-#[cfg(any(feature = "web", all(feature = "top", target_os = "linux")))]
+#[cfg(all(feature = "top", target_os = "linux"))]
 pub(crate) fn read_told_alone(
     reader: &Reader,
     window: &Window,

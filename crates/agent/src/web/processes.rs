@@ -32,6 +32,8 @@ pub(super) struct Told {
     texts: Vec<String>,
     keys: Vec<String>,
     notes: Vec<String>,
+    /// Whether long texts were cut, which is marked with `…`; a story has more of them.
+    is_cut: bool,
 }
 
 /// Reads the processes of a time.
@@ -64,12 +66,7 @@ fn read_told(directory: &Path, window: Window, guard: &Guard) -> Result<Told, st
             "{rest} that were shorter than all others are not shown: choose less time"
         ));
     }
-    if texts.fit() {
-        notes.push(
-            "Long command lines are cut, which is marked with …; a process's story has more"
-                .to_owned(),
-        );
-    }
+    let is_cut = texts.fit();
     notes.extend(
         reader
             .passed_over()
@@ -93,6 +90,7 @@ fn read_told(directory: &Path, window: Window, guard: &Guard) -> Result<Told, st
         processes,
         texts: texts.list,
         notes,
+        is_cut,
     })
 }
 

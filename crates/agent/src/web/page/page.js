@@ -181,7 +181,7 @@ function showLoaded(stays) {
   byKey = new Map(loaded.keys.map((key, index) => [key, index]));
   const [from, to] = [loaded.begin_ms, loaded.begin_ms + loaded.length_ns / 1e6];
   const here = (loaded.processes.length === 1 ? "1 process" : `${loaded.processes.length.toLocaleString("en")} processes`);
-  byId("window").textContent = `${nameMoment(from)} to ${nameDay(from) === nameDay(to) ? nameTime(to) : nameMoment(to)} UTC: ${here}`;
+  byId("window").textContent = `${nameMoment(from)} to ${nameDay(from) === nameDay(to) ? nameTime(to) : nameMoment(to)} UTC: ${here}${loaded.is_cut ? "; long command lines end with …, stories have all of them" : ""}`;
   const within = ([at]) => at >= from && at <= to;
   const gaps = (store?.losses ?? []).filter(within).slice(-200).map(([at, , number]) => {
     const ns = (at - from) * 1e6;
@@ -567,8 +567,9 @@ function openSource() {
   source = new EventSource("api/events");
   const pass = (kind) => source.addEventListener(kind, (event) => {
     const data = JSON.parse(event.data);
-    hear(kind, data);
+    // Copied before it is heard, for whoever hears it makes it his own.
     channel?.postMessage([kind, data]);
+    hear(kind, data);
   });
   ["anew", "state", "news"].forEach(pass);
   // What came while nobody listened is not told.
