@@ -4,6 +4,7 @@
 //! Texts are somebody else's. They are safe to look at when they come from here, and a page makes text of
 //! them and nothing else.
 
+use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
@@ -12,7 +13,7 @@ use serde::{Serialize, Serializer};
 
 use crate::shown::safe;
 use crate::trail::{Text, Time};
-use crate::tree::{Process, state};
+use crate::tree::{Process, Tree, state};
 
 /// The common part of the pages' style.
 pub(crate) const STYLE: &str = include_str!("page/base.css");
@@ -104,6 +105,8 @@ impl Texts {
 /// The processes that are in a page, and where.
 pub(crate) struct Chosen<'p> {
     processes: &'p [Process],
+    /// What has their long texts, where they are shortened.
+    tree: Option<&'p Tree>,
     /// Of those, in their order: ascending.
     indices: Vec<usize>,
     by_key: HashMap<ProcessKey, usize>,
@@ -134,10 +137,17 @@ impl<'p> Chosen<'p> {
         Self {
             by_key: with_place.map(|(place, it)| (key(it), place)).collect(),
             processes,
+            tree: None,
             indices,
             begin,
             end,
         }
+    }
+
+    /// The same, of processes of that tree.
+    pub(crate) fn of_tree(mut self, tree: &'p Tree) -> Self {
+        self.tree = Some(tree);
+        self
     }
 
     pub(crate) fn place_of(&self, index: usize) -> Place {
@@ -170,6 +180,9 @@ impl<'p> Chosen<'p> {
         cpu_fn: impl Fn(&Process) -> Option<u64>,
     ) -> Vec<Row> {
         let row = |process: &Process| {
+            let whole = self.tree.map(|tree| tree.whole(process));
+            // What cannot be read again is told as far as it is here, which is marked.
+            let whole = whole.and_then(Result::ok).unwrap_or(Cow::Borrowed(process));
             let (begin, end) = (process.begin(), process.end_or(self.end));
             Row(
                 process.process_id,
@@ -178,8 +191,8 @@ impl<'p> Chosen<'p> {
                 self.since_begin(end.max(begin)),
                 kind_of(process),
                 texts.place(&state(process)),
-                texts.place(&title_fn(process)),
-                texts.place(&command(process)),
+                texts.place(&title_fn(&whole)),
+                texts.place(&command(&whole)),
                 texts.place(process.program.user.as_deref().unwrap_or("?")),
                 cpu_fn(process),
             )

@@ -19,6 +19,7 @@ mod who;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::io;
 use std::sync::Arc;
 
 use event::{Kind, ProcessKey, Subject};
@@ -362,6 +363,14 @@ impl Tree {
     /// Bytes of the texts of its processes' programs, as far as their events brought them.
     pub const fn texts_size(&self) -> usize {
         self.texts_size
+    }
+
+    /// A process of it with all of its texts, which may have to be read.
+    pub fn whole<'p>(&self, process: &'p Process) -> io::Result<Cow<'p, Process>> {
+        match &self.spool {
+            Some(spool) => spool.whole(process),
+            None => Ok(Cow::Borrowed(process)),
+        }
     }
 
     /// The process with that key.

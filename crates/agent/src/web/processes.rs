@@ -13,7 +13,8 @@ use crate::shown::safe;
 use crate::store::{self, Guard, Window};
 use crate::story;
 use crate::trail::Time;
-use crate::tree::{End, Losses, Process, Who, state, stored};
+use crate::tree::stored::{self, Wanted};
+use crate::tree::{End, Losses, Process, Who, state};
 
 /// Processes of an answer; of more, those that failed and the longest.
 const PROCESSES_MAX: usize = 20_000;
@@ -44,7 +45,11 @@ pub(super) fn read(directory: &Path, window: Window, guard: &Guard) -> Result<Va
 
 fn read_told(directory: &Path, window: Window, guard: &Guard) -> Result<Told, stored::Error> {
     let reader = stored::open(directory, &window, guard)?;
-    let mut tree = stored::read(&reader, &window)?;
+    let wanted = Wanted {
+        who: None,
+        arguments: true,
+    };
+    let mut tree = stored::read(&reader, &window, wanted)?;
     let newest = reader.end().unwrap_or_default();
     // What was there at the end of the time is told as of then.
     let end = window.until.map_or(newest, |until| until.min(newest));
@@ -55,7 +60,7 @@ fn read_told(directory: &Path, window: Window, guard: &Guard) -> Result<Told, st
     let begins = tree.processes().iter().map(Process::begin);
     let begin = window.since.or_else(|| begins.min()).unwrap_or_default();
     let end = end.max(begin);
-    let chosen = Chosen::of(tree.processes(), (begin, end), PROCESSES_MAX);
+    let chosen = Chosen::of(tree.processes(), (begin, end), PROCESSES_MAX).of_tree(&tree);
     let mut texts = Texts::default();
     let processes = chosen.rows(&mut texts, job::short, |_| None);
     let mut notes: Vec<String> = Vec::new();
