@@ -11,6 +11,7 @@
 
 #[cfg(feature = "web")]
 mod activity;
+mod cells;
 mod directory;
 mod events;
 pub mod follow;

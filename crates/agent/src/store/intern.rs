@@ -7,10 +7,12 @@ use foldhash::HashMap;
 use rusqlite::types::ValueRef;
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _, Result, params_from_iter};
 
+use super::cells::Cells;
 use super::layout::{Column, shared_tables};
 use super::recent::Recent;
 use super::row::SharedRow;
 use super::rows::SEPARATOR;
+use super::table::{Incoming, Numbered};
 use crate::trail::{Event, ImageLoad, Parent, Setting, Text, json};
 
 /// Bytes of texts that are remembered; what is forgotten is found again in the segment.
@@ -62,49 +64,102 @@ impl Repeated {
     }
 }
 
-/// What has a number already, and the statements that look for it and add to it.
+/// What has a number already, and what gets one.
 #[derive(Debug)]
 pub(super) struct Known {
     texts: Recent<Box<[u8]>, i64>,
+    strings: Waiting,
     /// The text that was asked for last of each field whose texts come again and again.
     last: [Option<(Text, i64)>; Repeated::COUNT],
     /// Commands of more than one argument, by their command lines.
     lines: Recent<Text, i64>,
     processes: Recent<(Option<u32>, Option<ProcessKey>), i64>,
+    process: Waiting,
     /// Rows of the shared tables, in the order of those.
-    shared: Vec<Recent<Box<[i64]>, i64>>,
+    shared: Vec<(Recent<Box<[i64]>, i64>, Waiting)>,
     /// Loads of each image since they were added to its row.
     load_counts: HashMap<i64, i64>,
     buffer: Vec<u8>,
 }
 
-/// The statements, made ready once a batch.
+/// Rows that are not in their table yet. They are remembered, so nobody looks for them there.
+#[derive(Debug)]
+struct Waiting {
+    rows: Numbered,
+    /// The generation of those that are remembered when the rows were written last for its sake.
+    generation: u64,
+}
+
+impl Waiting {
+    fn new(table: &'static str, columns: Vec<&'static str>) -> Self {
+        Self {
+            rows: Numbered::new(table, columns),
+            generation: 0,
+        }
+    }
+
+    fn add(
+        &mut self,
+        statements: &Statements<'_>,
+        fill_fn: impl FnOnce(&mut Cells),
+    ) -> Result<i64> {
+        let number = self.rows.add(fill_fn);
+        if self.rows.is_full() {
+            self.flush(statements)?;
+        }
+        Ok(number)
+    }
+
+    /// Before something is looked for in the table: what may be forgotten by now must be there.
+    fn settle(&mut self, statements: &Statements<'_>, generation: u64) -> Result<()> {
+        if self.generation != generation {
+            self.flush(statements)?;
+            self.generation = generation;
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self, statements: &Statements<'_>) -> Result<()> {
+        self.rows.flush(statements.connection, statements.incoming)
+    }
+}
+
+/// How the tables are asked and written, for a batch.
 pub(super) struct Statements<'c> {
     pub(super) connection: &'c Connection,
-    find_text: CachedStatement<'c>,
-    add_text: CachedStatement<'c>,
-    find_process: CachedStatement<'c>,
-    add_process: CachedStatement<'c>,
-    /// The shared tables, each with what adds a row to it.
-    shared: Vec<(&'static SharedSql, CachedStatement<'c>)>,
+    pub(super) incoming: &'c Incoming,
+    /// Made ready when they are needed, which they are not while a segment is new.
+    find_text: Option<CachedStatement<'c>>,
+    find_process: Option<CachedStatement<'c>>,
 }
 
 impl<'c> Statements<'c> {
-    pub(super) fn prepare(connection: &'c Connection) -> Result<Self> {
-        let prepare = |sql: &str| connection.prepare_cached(sql);
-        let shared = SHARED_SQL
-            .iter()
-            .map(|table| Ok((table, prepare(&table.add)?)));
-        Ok(Self {
+    pub(super) const fn new(connection: &'c Connection, incoming: &'c Incoming) -> Self {
+        Self {
             connection,
-            find_text: prepare("SELECT id, text, raw FROM strings WHERE hash = ?1")?,
-            add_text: prepare("INSERT INTO strings(hash, text, raw) VALUES (?1, ?2, ?3)")?,
-            find_process: prepare(
-                "SELECT id FROM process WHERE process_key = ?1 AND process_id IS ?2",
-            )?,
-            add_process: prepare("INSERT INTO process(process_id, process_key) VALUES (?1, ?2)")?,
-            shared: shared.collect::<Result<_>>()?,
-        })
+            incoming,
+            find_text: None,
+            find_process: None,
+        }
+    }
+
+    fn find_text(&mut self, bytes: &[u8], shown: &str, raw: Option<&[u8]>) -> Result<Option<i64>> {
+        let sql = "SELECT id, text, raw FROM strings WHERE hash = ?1";
+        let find = match &mut self.find_text {
+            Some(find) => find,
+            none => none.insert(self.connection.prepare_cached(sql)?),
+        };
+        find_text(find, hash(bytes), shown, raw)
+    }
+
+    fn find_process(&mut self, process_id: Option<u32>, key: &str) -> Result<Option<i64>> {
+        let sql = "SELECT id FROM process WHERE process_key = ?1 AND process_id IS ?2";
+        let find = match &mut self.find_process {
+            Some(find) => find,
+            none => none.insert(self.connection.prepare_cached(sql)?),
+        };
+        let found = find.query_row((key, process_id), |row| row.get(0));
+        found.optional()
     }
 }
 
@@ -114,16 +169,50 @@ impl Known {
     pub(super) fn new(is_new: bool) -> Self {
         Self {
             texts: Recent::new(TEXTS_SIZE_MAX, is_new),
+            strings: Waiting::new("strings", vec!["hash", "text", "raw"]),
             last: Default::default(),
             lines: Recent::new(LINES_SIZE_MAX, is_new),
             processes: Recent::new(COUNT_MAX, is_new),
-            shared: shared_tables()
+            process: Waiting::new("process", vec!["process_id", "process_key"]),
+            shared: SHARED_SQL
                 .iter()
-                .map(|_table| Recent::new(COUNT_MAX, is_new))
+                .map(|table| {
+                    let waiting = Waiting::new(table.name, table.names.clone());
+                    (Recent::new(COUNT_MAX, is_new), waiting)
+                })
                 .collect(),
             load_counts: HashMap::default(),
             buffer: Vec::new(),
         }
+    }
+
+    /// Goes on with what a segment has.
+    pub(super) fn resume(connection: &Connection) -> Result<Self> {
+        let mut known = Self::new(false);
+        for waiting in known.waiting() {
+            waiting.rows.resume(connection)?;
+        }
+        Ok(known)
+    }
+
+    /// The columns of each table that rows wait for.
+    pub(super) fn widths(&self) -> impl Iterator<Item = usize> {
+        let shared = self.shared.iter().map(|(_, waiting)| waiting);
+        let waiting = [&self.strings, &self.process].into_iter().chain(shared);
+        waiting.map(|waiting| waiting.rows.width())
+    }
+
+    /// Writes the rows that wait.
+    pub(super) fn flush(&mut self, statements: &Statements<'_>) -> Result<()> {
+        self.waiting()
+            .try_for_each(|waiting| waiting.flush(statements))
+    }
+
+    fn waiting(&mut self) -> impl Iterator<Item = &mut Waiting> {
+        let shared = self.shared.iter_mut().map(|(_, waiting)| waiting);
+        [&mut self.strings, &mut self.process]
+            .into_iter()
+            .chain(shared)
     }
 
     pub(super) fn text(&mut self, statements: &mut Statements<'_>, text: &Text) -> Result<i64> {
@@ -168,15 +257,19 @@ impl Known {
         if let Some(id) = self.texts.get(bytes, weight) {
             return Ok(id);
         }
-        let hash = hash(bytes);
         let found = if self.texts.is_whole() {
             None
         } else {
-            find_text(&mut statements.find_text, hash, shown, raw)?
+            self.strings.settle(statements, self.texts.generation())?;
+            statements.find_text(bytes, shown, raw)?
         };
         let id = match found {
             Some(id) => id,
-            None => statements.add_text.insert((hash, shown, raw))?,
+            None => self.strings.add(statements, |row| {
+                row.push_number(Some(hash(bytes)));
+                row.push(ValueRef::Text(shown.as_bytes()));
+                row.push(raw.map_or(ValueRef::Null, ValueRef::Blob));
+            })?,
         };
         self.texts.insert(bytes.into(), id, weight);
         Ok(id)
@@ -201,15 +294,19 @@ impl Known {
             .and_then(|digits| str::from_utf8(digits).ok());
         // What has no key is no process by itself, only somebody's parent, and need not be found.
         let found = match key {
-            Some(key) if !self.processes.is_whole() => statements
-                .find_process
-                .query_row((key, process_id), |row| row.get(0))
-                .optional()?,
+            Some(key) if !self.processes.is_whole() => {
+                let generation = self.processes.generation();
+                self.process.settle(statements, generation)?;
+                statements.find_process(process_id, key)?
+            }
             _ => None,
         };
         let id = match found {
             Some(id) => id,
-            None => statements.add_process.insert((process_id, key))?,
+            None => self.process.add(statements, |row| {
+                row.push_number(process_id.map(i64::from));
+                row.push(key.map_or(ValueRef::Null, |key| ValueRef::Text(key.as_bytes())));
+            })?,
         };
         self.processes.insert(process, id, 1);
         Ok(Some(id))
@@ -234,8 +331,8 @@ impl Known {
         (name, own): (&'static str, &[Column]),
         row: &SharedRow,
     ) -> Result<i64> {
-        let mut tables = statements.shared.iter_mut().zip(&mut self.shared);
-        let Some(((table, add), known)) = tables.find(|((table, _), _)| table.name == name) else {
+        let mut tables = SHARED_SQL.iter().zip(&mut self.shared);
+        let Some((table, (known, waiting))) = tables.find(|(table, _)| table.name == name) else {
             return Err(rusqlite::Error::InvalidParameterName(name.to_owned()));
         };
         // Kinds that share a table may have other fields of it; what one lacks is NULL.
@@ -252,13 +349,19 @@ impl Known {
         let found = if known.is_whole() {
             None
         } else {
+            waiting.settle(statements, known.generation())?;
             let mut find = statements.connection.prepare_cached(&table.find)?;
             find.query_row(params_from_iter(row.cells()), |row| row.get(0))
                 .optional()?
         };
         let id = match found {
             Some(id) => id,
-            None => add.insert(params_from_iter(row.cells()))?,
+            None => waiting.add(statements, |cells| {
+                row.cells().for_each(|cell| cells.push_number(cell));
+                if table.counts_loads {
+                    cells.push_number(Some(0));
+                }
+            })?,
         };
         known.insert(row.key().into(), id, 1);
         Ok(id)
@@ -266,6 +369,11 @@ impl Known {
 
     /// Counts a load of the image with that number.
     pub(super) fn count_load(&mut self, image: i64) {
+        let mut tables = SHARED_SQL.iter().zip(&mut self.shared);
+        let images = tables.find(|(table, _)| table.counts_loads);
+        if images.is_some_and(|(_, (_, waiting))| waiting.rows.count_up(image)) {
+            return;
+        }
         *self.load_counts.entry(image).or_default() += 1;
     }
 
@@ -342,6 +450,9 @@ impl Known {
 
     /// Adds the loads counted since to the images' rows.
     pub(super) fn add_load_counts(&mut self, connection: &Connection) -> Result<()> {
+        if self.load_counts.is_empty() {
+            return Ok(());
+        }
         let sql = "UPDATE image SET load_count = load_count + ?2 WHERE id = ?1";
         let mut update = connection.prepare_cached(sql)?;
         for (image, count) in self.load_counts.drain() {
@@ -394,31 +505,27 @@ fn whole_row(columns: &[Column], own: &[Column], row: &SharedRow) -> SharedRow {
 struct SharedSql {
     name: &'static str,
     columns: &'static [Column],
+    /// The columns that it is filled by.
+    names: Vec<&'static str>,
+    /// Whether its last column counts the loads.
+    counts_loads: bool,
     find: String,
-    add: String,
 }
 
 static SHARED_SQL: LazyLock<Vec<SharedSql>> = LazyLock::new(|| {
     let tables = shared_tables().iter().map(|(name, columns)| {
-        let mut names: Vec<&str> = columns.iter().map(|column| &*column.name).collect();
-        let load_count = if *name == "image" {
-            names.push("notes");
-            (", load_count", ", 0")
-        } else {
-            ("", "")
-        };
+        let mut names: Vec<&'static str> = columns.iter().map(|column| &*column.name).collect();
+        let counts_loads = *name == "image";
+        names.extend(counts_loads.then_some("notes"));
         let conditions: Vec<_> = names.iter().map(|name| format!("{name} IS ?")).collect();
-        let places = vec!["?"; names.len()].join(", ");
+        let find = format!("SELECT id FROM {name} WHERE {}", conditions.join(" AND "));
+        names.extend(counts_loads.then_some("load_count"));
         SharedSql {
             name,
             columns,
-            find: format!("SELECT id FROM {name} WHERE {}", conditions.join(" AND ")),
-            add: format!(
-                "INSERT INTO {name}({}{}) VALUES ({places}{})",
-                names.join(", "),
-                load_count.0,
-                load_count.1
-            ),
+            names,
+            counts_loads,
+            find,
         }
     });
     tables.collect()

@@ -5,6 +5,10 @@ use std::borrow::Borrow;
 use std::hash::Hash;
 
 use foldhash::HashMap;
+use foldhash::fast::RandomState;
+
+/// Entries that there is room for at first.
+const COUNT_FIRST: usize = 224;
 
 /// A map that forgets.
 #[derive(Debug)]
@@ -17,6 +21,8 @@ pub(super) struct Recent<K, V> {
     weight_max: usize,
     /// Whether nothing there ever was is missing here.
     is_whole: bool,
+    /// How often the younger generation became the older one.
+    generation: u64,
 }
 
 impl<K: Eq + Hash, V: Copy> Recent<K, V> {
@@ -24,12 +30,18 @@ impl<K: Eq + Hash, V: Copy> Recent<K, V> {
     /// that could be remembered.
     pub(super) fn new(weight_max: usize, is_whole: bool) -> Self {
         Self {
-            young: HashMap::default(),
+            young: HashMap::with_capacity_and_hasher(COUNT_FIRST, RandomState::default()),
             old: HashMap::default(),
             weight: 0,
             weight_max,
             is_whole,
+            generation: 0,
         }
+    }
+
+    /// A number that changes before what was remembered under it is forgotten.
+    pub(super) const fn generation(&self) -> u64 {
+        self.generation
     }
 
     /// Whether a key that is not remembered was never there: nothing was forgotten.
@@ -56,6 +68,7 @@ impl<K: Eq + Hash, V: Copy> Recent<K, V> {
         if self.weight.saturating_add(weight) > self.weight_max {
             let forgotten = std::mem::replace(&mut self.old, std::mem::take(&mut self.young));
             self.is_whole &= forgotten.is_empty();
+            self.generation = self.generation.wrapping_add(1);
             self.weight = 0;
         }
         self.weight = self.weight.saturating_add(weight);

@@ -5,7 +5,6 @@
 //! nest too deep long before. What a segment's views have must not matter either: they are for other
 //! programs, and may be of any version, damaged, or somebody else's.
 
-mod cells;
 mod cursor;
 mod plan;
 

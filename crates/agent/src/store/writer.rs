@@ -19,7 +19,7 @@ use super::layout::{self, MARK};
 use super::live::{Live, Process};
 use super::row::{Cells, MarkWriter};
 use super::segment::{APPLICATION_ID, Shape};
-use super::table::{Inserts, Table};
+use super::table::{Incoming, Table};
 use super::{ReadError, VERSION, directory, time_ranges, views};
 use crate::trail::schema::Declared as _;
 use crate::trail::{Body, Event, Origin, Time};
@@ -38,8 +38,13 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 pub struct Writer {
     connection: Connection,
     path: PathBuf,
+    incoming: Incoming,
     known: Known,
+    /// A table a kind, in the order of [`layout::tables`].
+    tables: Vec<Table>,
     next_id: i64,
+    /// Bytes of a page, which stay what they are.
+    page_size: u64,
     /// The times of the events that no row of `time_range` tells of yet.
     times: time_ranges::Open,
     /// The stretch that is written; `None` when the next event begins one.
@@ -96,7 +101,7 @@ impl Writer {
             source,
         })?;
         let connection = open_file(&path)?;
-        let mut writer = Self::new(connection, &path, true);
+        let mut writer = Self::new(connection, &path)?;
         let begun = writer.initialise(now, live);
         begun.map_err(|source| ReadError::Sqlite { path, source })?;
         Ok(writer)
@@ -116,7 +121,7 @@ impl Writer {
         let shape = match Shape::read(&connection, "main", path) {
             Ok(shape) => shape,
             Err(ReadError::Blank { .. }) => {
-                let mut writer = Self::new(connection, path, true);
+                let mut writer = Self::new(connection, path)?;
                 writer.initialise(now, live).map_err(sqlite_error)?;
                 return Ok(Some(writer));
             }
@@ -130,23 +135,42 @@ impl Writer {
         if is_ended || !shape.is_present() {
             return Ok(None);
         }
-        let mut writer = Self::new(connection, path, false);
+        let mut writer = Self::new(connection, path)?;
+        writer.known = Known::resume(&writer.connection).map_err(sqlite_error)?;
         writer.next_id = writer.last_id().map_err(sqlite_error)?.saturating_add(1);
         writer.times =
             time_ranges::Open::resume(&writer.connection, &shape).map_err(sqlite_error)?;
         Ok(Some(writer))
     }
 
-    fn new(connection: Connection, path: &Path, is_new: bool) -> Self {
+    fn new(connection: Connection, path: &Path) -> std::result::Result<Self, ReadError> {
         connection.set_prepared_statement_cache_capacity(64);
-        Self {
+        let tables = layout::tables().iter();
+        let tables: Vec<_> = tables
+            .map(|(_, table)| Table::new(table.name, table.columns()))
+            .collect();
+        let known = Known::new(true);
+        let widths = tables.iter().map(Table::width).chain(known.widths());
+        let width = widths.max().unwrap_or(0);
+        let sqlite_error = |source| ReadError::Sqlite {
+            path: path.to_path_buf(),
+            source,
+        };
+        let incoming = Incoming::new(&connection, width).map_err(sqlite_error)?;
+        let page_size: u32 = connection
+            .query_row("PRAGMA page_size", [], |row| row.get(0))
+            .map_err(sqlite_error)?;
+        Ok(Self {
             connection,
             path: path.to_path_buf(),
-            known: Known::new(is_new),
+            incoming,
+            known,
+            tables,
             next_id: 1,
+            page_size: page_size.into(),
             times: time_ranges::Open::default(),
             stretch: None,
-        }
+        })
     }
 
     /// The file.
@@ -156,12 +180,9 @@ impl Writer {
 
     /// Bytes of the segment, those still in its write-ahead log included.
     pub fn size(&self) -> Result<u64> {
-        let pragma = |name: &str| -> Result<u32> {
-            self.connection
-                .prepare_cached(&format!("PRAGMA {name}"))?
-                .query_row([], |row| row.get(0))
-        };
-        Ok(u64::from(pragma("page_count")?).saturating_mul(pragma("page_size")?.into()))
+        let mut ask = self.connection.prepare_cached("PRAGMA page_count")?;
+        let page_count: u32 = ask.query_row([], |row| row.get(0))?;
+        Ok(u64::from(page_count).saturating_mul(self.page_size))
     }
 
     /// Bytes of its write-ahead log.
@@ -193,7 +214,12 @@ impl Writer {
         live: &mut Live,
         mut written_fn: impl FnMut(&Event),
     ) -> Result<()> {
-        let mut batch = Batch::new(&self.connection, &mut self.known)?;
+        let mut batch = Batch {
+            tables: &mut self.tables,
+            statements: Statements::new(&self.connection, &self.incoming),
+            known: &mut self.known,
+            cells: Cells::default(),
+        };
         for event in events {
             live.learn(event);
             let id = self.next_id;
@@ -249,7 +275,8 @@ impl Writer {
             add.execute(("boot_id", boot_id))?;
         }
         drop(add);
-        carry(&transaction, &mut self.known, live)?;
+        let statements = Statements::new(&transaction, &self.incoming);
+        carry(statements, &mut self.known, live)?;
         transaction.commit()
     }
 
@@ -318,13 +345,12 @@ fn begin_stretch(connection: &Connection, id: i64, event: &Event, run_began: Tim
 }
 
 /// Writes down what is known of each process that runs.
-fn carry(connection: &Connection, known: &mut Known, live: &Live) -> Result<()> {
-    let mut statements = Statements::prepare(connection)?;
+fn carry(mut statements: Statements<'_>, known: &mut Known, live: &Live) -> Result<()> {
     let columns = layout::carried_columns();
     let places = vec!["?"; columns.len()].join(", ");
     let columns = columns.join(", ");
     let sql = format!("INSERT OR REPLACE INTO process_carried({columns}) VALUES ({places})");
-    let mut add = connection.prepare_cached(&sql)?;
+    let mut add = statements.connection.prepare_cached(&sql)?;
     let mut cells = Cells::default();
     let start = layout::table_of(Kind::PROCESS_START).and_then(|table| table.shared.as_ref());
     let Some((program, program_columns)) = start else {
@@ -351,35 +377,25 @@ fn carry(connection: &Connection, known: &mut Known, live: &Live) -> Result<()> 
         let row = begin.iter().chain(&cells.own).chain(&end);
         add.execute(params_from_iter(row))?;
     }
-    Ok(())
+    known.flush(&statements)
 }
 
 /// Events on their way into the tables.
 struct Batch<'w> {
-    /// A table a kind, in the order of [`layout::tables`].
-    tables: Vec<Table<'w>>,
+    tables: &'w mut [Table],
     statements: Statements<'w>,
     known: &'w mut Known,
     cells: Cells,
 }
 
-impl<'w> Batch<'w> {
-    fn new(connection: &'w Connection, known: &'w mut Known) -> Result<Self> {
-        Ok(Self {
-            tables: tables_of(connection),
-            statements: Statements::prepare(connection)?,
-            known,
-            cells: Cells::default(),
-        })
-    }
-
+impl Batch<'_> {
     fn write(&mut self, id: i64, event: &Event) -> Result<()> {
         let process =
             self.known
                 .process(&mut self.statements, event.process_id, event.process_key)?;
         let notes = self.known.notes(&mut self.statements, event)?;
         let kind = event.body.kind();
-        let mut tables = layout::tables().iter().zip(&mut self.tables);
+        let mut tables = layout::tables().iter().zip(&mut *self.tables);
         let Some(((_, layout), table)) = tables.find(|((of, _), _)| *of == kind) else {
             return self.mark((id, event.time.0, process), event, notes);
         };
@@ -415,12 +431,18 @@ impl<'w> Batch<'w> {
         };
         let own = &self.cells.own;
         table.add(|row| {
-            row.extend([Some(id), Some(event.time.0), Some(process)]);
-            row.extend(parent);
-            row.extend(shared);
-            row.extend_from_slice(own);
-            row.extend((!shares_notes).then_some(notes));
-        })
+            row.push_numbers(&[Some(id), Some(event.time.0), Some(process)]);
+            row.push_numbers(parent.as_slice());
+            row.push_numbers(shared.as_slice());
+            row.push_numbers(own);
+            if !shares_notes {
+                row.push_number(notes);
+            }
+        });
+        if table.is_full() {
+            table.flush(self.statements.connection, self.statements.incoming)?;
+        }
+        Ok(())
     }
 
     /// Events about the recording itself are rare and have texts in their rows.
@@ -441,21 +463,16 @@ impl<'w> Batch<'w> {
     }
 
     fn finish(self) -> Result<()> {
-        self.tables.into_iter().try_for_each(Table::finish)
+        let Statements {
+            connection,
+            incoming,
+            ..
+        } = self.statements;
+        for table in self.tables {
+            table.flush(connection, incoming)?;
+        }
+        self.known.flush(&self.statements)
     }
-}
-
-fn tables_of(connection: &Connection) -> Vec<Table<'_>> {
-    static INSERTS: LazyLock<Vec<Inserts>> = LazyLock::new(|| {
-        let tables = layout::tables().iter();
-        tables
-            .map(|(_, table)| Inserts::new(table.name, &table.columns()))
-            .collect()
-    });
-    INSERTS
-        .iter()
-        .map(|inserts| Table::new(connection, inserts))
-        .collect()
 }
 
 fn mark_sql() -> &'static str {

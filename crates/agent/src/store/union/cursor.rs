@@ -8,9 +8,9 @@ use event::ProcessKey;
 use rusqlite::types::ValueRef;
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _, Result};
 
+use super::super::cells::{Cell, Cells, number, text};
 use super::super::time_ranges;
 use super::super::virtual_table::{self, AsIs};
-use super::cells::{Cell, Cells, number, text};
 use super::plan::Plan;
 use super::{Merge, Union, in_segment, render};
 use crate::trail::Time;
