@@ -28,6 +28,7 @@ pub mod retention;
 mod row;
 mod row_source;
 mod rows;
+mod same;
 mod segment;
 mod segments;
 mod table;

@@ -12,6 +12,7 @@ use super::layout::{Column, shared_tables};
 use super::recent::Recent;
 use super::row::SharedRow;
 use super::rows::SEPARATOR;
+use super::same::Same;
 use super::table::{Incoming, Numbered};
 use crate::trail::{Event, ImageLoad, Parent, Setting, Text, json};
 
@@ -69,6 +70,7 @@ impl Repeated {
 pub(super) struct Known {
     texts: Recent<Box<[u8]>, i64>,
     strings: Waiting,
+    same: Same,
     /// The text that was asked for last of each field whose texts come again and again.
     last: [Option<(Text, i64)>; Repeated::COUNT],
     /// Commands of more than one argument, by their command lines.
@@ -76,11 +78,14 @@ pub(super) struct Known {
     processes: Recent<(Option<u32>, Option<ProcessKey>), i64>,
     process: Waiting,
     /// Rows of the shared tables, in the order of those.
-    shared: Vec<(Recent<Box<[i64]>, i64>, Waiting)>,
+    shared: Vec<(SharedRows, Waiting)>,
     /// Loads of each image since they were added to its row.
     load_counts: HashMap<i64, i64>,
     buffer: Vec<u8>,
 }
+
+/// The numbers of rows of a shared table.
+type SharedRows = Recent<Box<[i64]>, i64>;
 
 /// Rows that are not in their table yet. They are remembered, so nobody looks for them there.
 #[derive(Debug)]
@@ -170,6 +175,7 @@ impl Known {
         Self {
             texts: Recent::new(TEXTS_SIZE_MAX, is_new),
             strings: Waiting::new("strings", vec!["hash", "text", "raw"]),
+            same: Same::new(),
             last: Default::default(),
             lines: Recent::new(LINES_SIZE_MAX, is_new),
             processes: Recent::new(COUNT_MAX, is_new),
@@ -216,7 +222,12 @@ impl Known {
     }
 
     pub(super) fn text(&mut self, statements: &mut Statements<'_>, text: &Text) -> Result<i64> {
-        self.bytes(statements, text.as_bytes(), text.shown(), text.raw())
+        if let Some(id) = self.same.text(text) {
+            return Ok(id);
+        }
+        let id = self.bytes(statements, text.as_bytes(), text.shown(), text.raw())?;
+        self.same.learn_text(text, id);
+        Ok(id)
     }
 
     /// The number of a field's text that mostly is the one before.
@@ -385,6 +396,9 @@ impl Known {
         command_line: &Text,
         arguments: &[Text],
     ) -> Result<Option<i64>> {
+        if let Some(id) = self.same.command(command_line, arguments) {
+            return Ok(Some(id));
+        }
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.clear();
         let id = match command_of(command_line, arguments, &mut buffer) {
@@ -402,6 +416,9 @@ impl Known {
             self.lines.insert(command_line.clone(), id, weight);
         }
         self.buffer = buffer;
+        if let Some(id) = id {
+            self.same.learn_command(command_line, arguments, id);
+        }
         Ok(id)
     }
 
@@ -440,11 +457,15 @@ impl Known {
         if says_nothing && event.kept_by.is_none() && !event.body.has_noted() {
             return Ok(None);
         }
+        if let Some(id) = self.same.notes(event) {
+            return Ok(Some(id));
+        }
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.clear();
         json::write_notes(event, &mut buffer);
         let id = self.json(statements, &buffer)?;
         self.buffer = buffer;
+        self.same.learn_notes(event, id);
         Ok(Some(id))
     }
 
