@@ -32,6 +32,14 @@ pub(super) struct Process {
     size: usize,
 }
 
+impl Process {
+    fn runs(&mut self, event: &Event, program: &Program) {
+        self.start.program = program.clone();
+        self.exec_count = self.exec_count.saturating_add(1);
+        self.exec_time = Some(event.time);
+    }
+}
+
 /// The processes that run now, by process id: who has the id now has ended who had it before.
 #[derive(Debug, Default)]
 pub struct Live {
@@ -106,13 +114,23 @@ impl Live {
     }
 
     fn exec(&mut self, event: &Event, program: &Program) {
-        let known = self.remove(event.process_id);
-        let mut process = known
-            .filter(|known| known.key == event.process_key)
-            .unwrap_or_else(|| self.unseen(event));
-        process.start.program = program.clone();
-        process.exec_count = process.exec_count.saturating_add(1);
-        process.exec_time = Some(event.time);
+        let id = event.process_id;
+        let known = self.processes.get_mut(&id);
+        if let Some(process) = known.filter(|known| known.key == event.process_key) {
+            process.runs(event, program);
+            let size = process.start.program.size();
+            let others = self.size.saturating_sub(process.size);
+            process.size = size;
+            self.size = others.saturating_add(size);
+            if self.size > SIZE_MAX {
+                process.start.program.forget_arguments();
+                process.size = process.start.program.size();
+                self.size = others.saturating_add(process.size);
+            }
+            return;
+        }
+        let mut process = self.unseen(event);
+        process.runs(event, program);
         self.insert(process);
     }
 

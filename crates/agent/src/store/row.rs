@@ -97,8 +97,12 @@ pub(super) struct RowWriter<'w, 'c, 'e> {
     failure: Option<Error>,
 }
 
+#[expect(
+    clippy::inline_always,
+    reason = "which field it is and where it goes is known only where the whole is inlined"
+)]
 impl RowWriter<'_, '_, '_> {
-    #[inline]
+    #[inline(always)]
     fn put(&mut self, field: &'static Field, cell: Option<i64>) {
         match field.place {
             Place::Shared => self.cells.shared.push(cell),
@@ -113,6 +117,7 @@ impl RowWriter<'_, '_, '_> {
         }
     }
 
+    #[inline(always)]
     fn put_interned(&mut self, field: &'static Field, id: Result<i64>) {
         match id {
             Ok(id) => self.put(field, Some(id)),
@@ -157,13 +162,17 @@ impl RowWriter<'_, '_, '_> {
     }
 }
 
+#[expect(
+    clippy::inline_always,
+    reason = "which field it is and where it goes is known only where the whole is inlined"
+)]
 impl<'e> Visitor<'e> for RowWriter<'_, '_, 'e> {
     /// They are in the notes of the event.
     fn wants_noted(&self) -> bool {
         false
     }
 
-    #[inline]
+    #[inline(always)]
     fn absent(&mut self, field: &'static Field) {
         if field.name == Program::arguments.name {
             self.put_command(field, None);
@@ -172,7 +181,7 @@ impl<'e> Visitor<'e> for RowWriter<'_, '_, 'e> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn number(&mut self, field: &'static Field, value: u64) {
         if field.place == Place::Parent {
             self.cells.parent.0 = u32::try_from(value).ok();
@@ -185,17 +194,18 @@ impl<'e> Visitor<'e> for RowWriter<'_, '_, 'e> {
         self.put(field, Some(value.0));
     }
 
-    #[inline]
+    #[inline(always)]
     fn truth(&mut self, field: &'static Field, value: bool) {
         self.put(field, Some(value.into()));
     }
 
+    #[inline(always)]
     fn text(&mut self, field: &'static Field, value: &str) {
         let id = self.known.str(self.statements, value);
         self.put_interned(field, id);
     }
 
-    #[inline]
+    #[inline(always)]
     fn system_text(&mut self, field: &'static Field, value: &'e Text) {
         if field.name == Program::command_line.name {
             self.command_line = Some(value);
@@ -208,6 +218,7 @@ impl<'e> Visitor<'e> for RowWriter<'_, '_, 'e> {
         self.put_interned(field, id);
     }
 
+    #[inline(always)]
     fn texts(&mut self, field: &'static Field, value: &[Text]) {
         if field.name == Program::arguments.name {
             self.put_command(field, Some(value));
@@ -217,7 +228,7 @@ impl<'e> Visitor<'e> for RowWriter<'_, '_, 'e> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn key(&mut self, field: &'static Field, value: ProcessKey) {
         if field.place == Place::Parent {
             self.cells.parent.1 = Some(value);
@@ -226,11 +237,12 @@ impl<'e> Visitor<'e> for RowWriter<'_, '_, 'e> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn address(&mut self, field: &'static Field, value: u64) {
         self.put(field, Some(value.cast_signed()));
     }
 
+    #[inline(always)]
     fn user_id(&mut self, field: &'static Field, value: &UserId) {
         match value {
             UserId::Uid(uid) => self.put(field, Some((*uid).into())),
