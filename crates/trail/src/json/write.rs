@@ -244,11 +244,12 @@ pub(super) fn time(out: &mut Vec<u8>, time: Time) {
         text = second_text(second);
         SECOND.set((second, text));
     }
-    let mut fraction = *b"nnnnnnnnnZ\"";
-    let ns = u32::try_from(time.0.rem_euclid(NS)).unwrap_or_default();
-    place(&mut fraction[..9], ns);
-    out.extend_from_slice(&text);
-    out.extend_from_slice(&fraction);
+    let mut whole = *b"\"YYYY-MM-DDThh:mm:ss.nnnnnnnnnZ\"";
+    let (before, fraction) = whole.split_at_mut(text.len());
+    before.copy_from_slice(&text);
+    let ns = u32::try_from(time.0 - second * NS).unwrap_or_default();
+    nine_digits(fraction, ns);
+    out.extend_from_slice(&whole);
 }
 
 fn second_text(second: i64) -> SecondText {
@@ -263,6 +264,37 @@ fn second_text(second: i64) -> SecondText {
     place(&mut text[15..17], time.minute().unsigned_abs().into());
     place(&mut text[18..20], time.second().unsigned_abs().into());
     text
+}
+
+/// The two decimal digits of each number below a hundred.
+const PAIRS: [[u8; 2]; 100] = {
+    let mut pairs = [[0; 2]; 100];
+    let mut number = 0_u8;
+    while number < 100 {
+        pairs[number as usize] = [b'0' + number / 10, b'0' + number % 10];
+        number += 1;
+    }
+    pairs
+};
+
+/// Fills the first nine bytes of `field` with the digits of `value`, zeros in front.
+fn nine_digits(field: &mut [u8], value: u32) {
+    let pair = |number: u32| {
+        PAIRS
+            .get(number as usize % 100)
+            .copied()
+            .unwrap_or_default()
+    };
+    let (high, low) = (value / 10_000, value % 10_000);
+    let [_, first] = pair(high / 10_000);
+    let pairs = [high / 100, high, low / 100, low].map(pair);
+    if let Some((digit, rest)) = field.split_first_mut() {
+        *digit = first;
+        let (rest, _after) = rest.as_chunks_mut();
+        for (two, pair) in rest.iter_mut().zip(pairs) {
+            *two = pair;
+        }
+    }
 }
 
 /// Fills `field` with the last digits of `value`, zeros in front.
@@ -347,16 +379,57 @@ const fn is_plain(byte: u8) -> bool {
 
 /// How many bytes at the beginning stand for themselves.
 fn plain_size(bytes: &[u8]) -> usize {
+    bytes.iter().take_while(|byte| is_plain(**byte)).count()
+}
+
+/// Whether every byte stands for itself. Most texts are that, and few have many bytes: so the last of
+/// a text are looked at together as well, some of them for the second time.
+#[inline]
+fn is_all_plain(bytes: &[u8]) -> bool {
     let (chunks, _rest) = bytes.as_chunks::<16>();
-    let is_whole = |chunk: &&[u8; 16]| chunk.iter().fold(true, |all, byte| all & is_plain(*byte));
-    let whole = 16 * chunks.iter().take_while(is_whole).count();
-    let rest = bytes.get(whole..).unwrap_or_default();
-    whole + rest.iter().take_while(|byte| is_plain(**byte)).count()
+    let is_whole = |chunk: &[u8; 16]| chunk.iter().fold(true, |all, byte| all & is_plain(*byte));
+    if let Some(last) = bytes.last_chunk::<16>() {
+        return chunks.iter().all(is_whole) && is_whole(last);
+    }
+    if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
+        return are_plain(u64::from_le_bytes(*first)) && are_plain(u64::from_le_bytes(*last));
+    }
+    bytes.iter().all(|byte| is_plain(*byte))
+}
+
+/// The same of the eight bytes of a number. The highest bit of each byte is set in what is not plain:
+/// it is there, or a byte becomes too large with 1 more, or too small with 0x20 less; a quote or a
+/// backslash becomes 0, from which 1 is taken. What is taken from the byte above by that one makes at
+/// most one byte more look so, beside one that is.
+const fn are_plain(bytes: u64) -> bool {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x80 * ONES;
+    let quote = bytes ^ (ONES * b'"' as u64);
+    let backslash = bytes ^ (ONES * b'\\' as u64);
+    let is_other = bytes
+        | bytes.wrapping_add(ONES)
+        | bytes.wrapping_sub(ONES * 0x20)
+        | quote.wrapping_sub(ONES)
+        | backslash.wrapping_sub(ONES);
+    is_other & HIGH == 0
 }
 
 /// Appends a text as a JSON string.
 pub(super) fn string(out: &mut Vec<u8>, text: &str) {
+    // For the quotes too, so that there is room for them.
+    out.reserve(text.len().saturating_add(2));
     out.push(b'"');
+    if is_all_plain(text.as_bytes()) {
+        out.extend_from_slice(text.as_bytes());
+    } else {
+        escaped(out, text);
+    }
+    out.push(b'"');
+}
+
+/// Appends a text in which something is to be escaped.
+#[cold]
+fn escaped(out: &mut Vec<u8>, text: &str) {
     let mut rest = text;
     loop {
         // A plain byte is a character by itself, so there is one's boundary after it.
@@ -369,7 +442,6 @@ pub(super) fn string(out: &mut Vec<u8>, text: &str) {
         character(out, first);
         rest = characters.as_str();
     }
-    out.push(b'"');
 }
 
 fn character(out: &mut Vec<u8>, character: char) {
@@ -386,5 +458,48 @@ fn character(out: &mut Vec<u8>, character: char) {
             out.extend_from_slice(&hex(low));
         }
         other => out.extend_from_slice(other.encode_utf8(&mut [0; 4]).as_bytes()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Short texts, long ones and those between are looked at in different ways.
+    #[test]
+    fn whatever_is_not_plain_is_seen_wherever_it_stands() {
+        for size in 0..70 {
+            assert!(is_all_plain(&vec![b'a'; size]), "{size}");
+            for place in 0..size {
+                for byte in 0..=u8::MAX {
+                    let mut bytes = vec![b'~'; size];
+                    bytes[place] = byte;
+                    assert_eq!(is_all_plain(&bytes), is_plain(byte), "{byte} in {size}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_fraction_has_nine_digits() {
+        for ns in [
+            0,
+            1,
+            10,
+            99,
+            100,
+            12_345,
+            123_456_789,
+            100_000_000,
+            999_999_999,
+        ] {
+            let mut out = Vec::new();
+            time(&mut out, Time(ns));
+            let expected = format!("\"1970-01-01T00:00:00.{ns:09}Z\"");
+            assert_eq!(String::from_utf8(out).unwrap(), expected);
+        }
+        let mut out = Vec::new();
+        time(&mut out, Time(-1));
+        assert_eq!(out, *b"\"1969-12-31T23:59:59.999999999Z\"");
     }
 }
