@@ -332,10 +332,9 @@ impl Enricher {
             notes.lacks("session_id", missing::UNAVAILABLE);
         }
         self.remember_later(header, session_id, program);
-        Enriched {
-            file: self.file(exec.image, header),
-            ..self.about(header, Body::ProcessExec(Box::new(body)), notes)
-        }
+        let mut enriched = self.about(header, Body::ProcessExec(Box::new(body)), notes);
+        enriched.file = self.file(exec.image, header);
+        enriched
     }
 
     /// What every event says of the process it is about, with the rules' word on it.

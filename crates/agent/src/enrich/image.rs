@@ -70,10 +70,10 @@ impl Enricher {
             existing: header.flags.contains(Flags::EXISTING),
             details: None,
         });
-        Enriched {
-            file: self.file(load.image, header),
-            ..self.about(header, body, notes)
-        }
+        // Not as an update of another: that is a copy more of all of it.
+        let mut enriched = self.about(header, body, notes);
+        enriched.file = self.file(load.image, header);
+        enriched
     }
 
     pub(super) fn image_unload(&mut self, header: &Header, unload: &image::Unload<'_>) -> Enriched {

@@ -471,8 +471,19 @@ fn line_and_arguments(bytes: &[u8]) -> (Text, Arc<[Text]>) {
     let mut arguments = Vec::with_capacity(count);
     // A NUL byte is a character by itself: where the whole is valid, so is each argument.
     if let Ok(text) = str::from_utf8(rest) {
-        arguments.extend(text.split('\0').map(Text::from));
-        return (Text::from(&*text.replace('\0', " ")), arguments.into());
+        let mut line = String::with_capacity(text.len());
+        let mut left = text;
+        // By bytes: most arguments are too short for anything cleverer.
+        while let Some(end) = left.bytes().position(|byte| byte == 0) {
+            let (argument, behind) = left.split_at(end);
+            arguments.push(Text::from(argument));
+            line.push_str(argument);
+            line.push(' ');
+            left = behind.get(1..).unwrap_or_default();
+        }
+        arguments.push(Text::from(left));
+        line.push_str(left);
+        return (Text::from(&*line), arguments.into());
     }
     arguments.extend(rest.split(|byte| *byte == 0).map(Text::from_bytes));
     let space = |byte: &u8| if *byte == 0 { b' ' } else { *byte };
