@@ -247,7 +247,9 @@ pub(super) fn time(out: &mut Vec<u8>, time: Time) {
     let mut whole = *b"\"YYYY-MM-DDThh:mm:ss.nnnnnnnnnZ\"";
     let (before, fraction) = whole.split_at_mut(text.len());
     before.copy_from_slice(&text);
-    let ns = u32::try_from(time.0 - second * NS).unwrap_or_default();
+    // The first second there is begins before the first time there is.
+    let ns = time.0.wrapping_sub(second.wrapping_mul(NS));
+    let ns = u32::try_from(ns).unwrap_or_default();
     nine_digits(fraction, ns);
     out.extend_from_slice(&whole);
 }
