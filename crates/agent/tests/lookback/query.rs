@@ -307,7 +307,7 @@ fn what_is_mistyped_gets_a_suggestion_and_exit_code_2() {
         assert!(said.contains(expected), "{sql}: {said}");
     }
     let said = refused(2, ["query"]);
-    assert!(said.contains("SQL"), "{said}");
+    assert!(said.contains("there is no query; give one"), "{said}");
 }
 
 /// It gave no rows, or all, without a word.
