@@ -39,7 +39,7 @@ fn story(reader: &Reader, window: &Window, who: Who, at: Option<Time>) -> Result
     if let Some(error) = failure {
         return Err(error);
     }
-    let mut children = children(reader, &process)?;
+    let mut children = children(reader, &process, until)?;
     children.retain(|child| child.process_key != process.process_key);
     let mut details = details(reader, &key, until)?;
     if details.execs.count == 0 {
@@ -127,9 +127,9 @@ fn with_key(reader: &Reader, key: ProcessKey) -> Result<Vec<Process>, Error> {
     processes(reader, "process_key BETWEEN ?1 AND ?2", span)
 }
 
-/// What a process started, in that order. Asked of the starts in its time, which have an index by
+/// What a process started before a time, in that order. Asked of the starts in its time, which have an index by
 /// time; their processes are then found by key.
-fn children(reader: &Reader, process: &Process) -> Result<Vec<Process>, Error> {
+fn children(reader: &Reader, process: &Process, until: Time) -> Result<Vec<Process>, Error> {
     /// Keys in one question.
     const KEYS_MAX: usize = 500;
     /// Start times of a snapshot are rounded, and clocks are set.
@@ -142,7 +142,7 @@ fn children(reader: &Reader, process: &Process) -> Result<Vec<Process>, Error> {
     let parameters = (
         process.process_key.to_string(),
         begins.saturating_sub(SLACK_NS),
-        ends.saturating_add(SLACK_NS),
+        ends.saturating_add(SLACK_NS).min(until.0.saturating_sub(1)),
     );
     let mut rows = statement.query(parameters)?;
     let mut keys: Vec<String> = Vec::new();

@@ -198,6 +198,23 @@ fn a_process_that_runs_now_is_told_from_the_machine() {
     );
 }
 
+/// `show PID --until`, and the screen at a time, named children of the store that were started later.
+#[test]
+fn what_is_started_later_is_no_child_yet() {
+    let store = Store::small();
+    let at = |time: &str| {
+        let at = format!("--until=2026-01-01T00:00:{time}Z");
+        let of_log = printed(["show", "1000", &at, "--format", "json", "--log", TRAIL]);
+        let of_store = store.printed(&["show", "1000", &at, "--format", "json"]);
+        [of_log, of_store].map(|story| {
+            let told: Value = serde_json::from_str(&story).unwrap();
+            told["children"].as_array().map_or(0, Vec::len)
+        })
+    };
+    assert_eq!(at("01.0105"), [1, 1]);
+    assert_eq!(at("01.045"), [2, 2]);
+}
+
 #[test]
 fn what_exits_later_was_running_at_the_end_of_the_window() {
     let store = Store::small();
