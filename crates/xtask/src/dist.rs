@@ -81,6 +81,7 @@ const DOCUMENTS: &[&str] = &[
     "docs/bench/peers-latency.svg",
     "docs/bench/peers-slow-down.svg",
     "docs/pictures/report.png",
+    "docs/pictures/top.png",
     "docs/pictures/web.png",
     "packaging/clickhouse/single-node.sql",
     "packaging/lnav/systrail.json",

@@ -1,12 +1,14 @@
 //! `cargo xtask pictures`: the pictures of the documents, made by the program they show.
 //!
 //! They are looked at and committed by whoever changes what they show; no two are alike, for they are of
-//! real runs. Needs root, a C compiler, `make` and Chromium.
+//! real runs. Needs root, a C compiler, `make`, `tmux` and Chromium.
+
+mod screen;
 
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
@@ -22,7 +24,13 @@ const FILE_COUNT: usize = 14;
 
 /// Makes them all.
 pub(crate) fn run() -> Result<()> {
-    for (name, package) in [("chromium", "chromium"), ("make", "make"), ("cc", "gcc")] {
+    let needed = [
+        ("chromium", "chromium"),
+        ("make", "make"),
+        ("cc", "gcc"),
+        ("tmux", "tmux"),
+    ];
+    for (name, package) in needed {
         ensure!(
             is_there(name),
             "{name} is not installed: apt-get install {package}"
@@ -38,8 +46,12 @@ pub(crate) fn run() -> Result<()> {
     let report = report.to_str().context("the report's name is no text")?;
     take(report, (1200, 1000), &picture)?;
     println!("{}", picture.display());
+    let store = night(&directory)?;
+    let picture = workspace::root().join(DIRECTORY).join("top.png");
+    take_of_screen(&directory, &store, &picture)?;
+    println!("{}", picture.display());
     let picture = workspace::root().join(DIRECTORY).join("web.png");
-    take_of_store(&directory, &picture)?;
+    take_of_store(&store, &picture)?;
     println!("{}", picture.display());
     Ok(())
 }
@@ -50,8 +62,11 @@ const NIGHT: &str = "crates/agent/tests/lookback/night.jsonl";
 /// What is looked at in it: a program without a file, and what it started.
 const NIGHT_CHOICE: &str = "#key=a0000000000004b4";
 
-/// A picture of the pages that `systrail web` serves.
-fn take_of_store(directory: &Path, picture: &Path) -> Result<()> {
+/// When it is looked at on a screen: a backup fails, and the program without a file still runs.
+const NIGHT_TIME: &str = "2026-11-27 02:05:10.005";
+
+/// The store of the night.
+fn night(directory: &Path) -> Result<PathBuf> {
     let store = directory.join("night");
     if store.exists() {
         fs::remove_dir_all(&store).context("cannot remove the store of the last time")?;
@@ -60,10 +75,31 @@ fn take_of_store(directory: &Path, picture: &Path) -> Result<()> {
     let mut replay = Command::new(&program);
     replay.arg("replay").arg(workspace::root().join(NIGHT));
     run_command(replay.arg("--store").arg(&store).stderr(Stdio::null()))?;
+    Ok(store)
+}
+
+/// A picture of `systrail top`.
+fn take_of_screen(directory: &Path, store: &Path, picture: &Path) -> Result<()> {
+    let program = workspace::target().join("debug/systrail");
+    let command = format!(
+        "{} top --store {} --at '{NIGHT_TIME}'",
+        program.display(),
+        store.display()
+    );
+    let page = directory.join("top.html");
+    let below = ["Down"; 8];
+    screen::write(&command, ("memfd:k", &below, "ancestors"), &page)?;
+    let page = page.to_str().context("the page's name is no text")?;
+    take(page, (1130, 660), picture)
+}
+
+/// A picture of the pages that `systrail web` serves.
+fn take_of_store(store: &Path, picture: &Path) -> Result<()> {
+    let program = workspace::target().join("debug/systrail");
     let mut web = Command::new(program);
     web.args(["web", "--listen", "127.0.0.1:0", "--store"]);
     let mut web = web
-        .arg(&store)
+        .arg(store)
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
