@@ -10,7 +10,9 @@ use crate::job;
 use crate::page::{Chosen, Row, Texts};
 use crate::quantity::show_count;
 use crate::shown::safe;
-use crate::store::{self, Guard, Window};
+#[cfg(target_os = "linux")]
+use crate::store;
+use crate::store::{Guard, Window};
 use crate::story;
 use crate::trail::Time;
 use crate::tree::stored::{self, Wanted};
