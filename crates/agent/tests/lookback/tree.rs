@@ -1,13 +1,15 @@
 //! `systrail tree`.
 
 use std::fs;
+use std::io::Read as _;
 use std::path::Path;
+use std::process::Stdio;
 
 use serde_json::Value;
 
 use super::{
     END, LOST, Store, TRAIL, assert_harmless, lines_of_json, log_of, output, printed, refused,
-    start_line,
+    start_line, systrail,
 };
 
 /// The tree of the small trail.
@@ -245,6 +247,36 @@ fn long_command_lines_are_whole_from_log_and_store() {
             assert!(is_whole || format == "dot", "{format} {who:?}");
         }
     }
+}
+
+/// 60 MB of command lines are on the disk while they are drawn. The whole of what a tree takes is measured where
+/// all of it is there and its last lines are not read yet.
+#[test]
+fn a_tree_of_long_command_lines_takes_little_memory() {
+    const SIZE: usize = 20_000;
+    const PEAK_MAX_KIB: u64 = 80 << 10;
+    let line = |number: u32| {
+        let command_line = format!("{number:05} ").repeat(SIZE / 6);
+        start_line(number.into(), number, number.into(), 1, &command_line)
+    };
+    let lines: Vec<String> = (2..3_002).map(line).collect();
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::of(&log_of(&directory, &lines));
+    let mut tree = systrail()
+        .args(["tree", END, "--store", store.path()])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut drawn = tree.stdout.take().unwrap();
+    let mut some = vec![0; 2_900 * SIZE];
+    drawn.read_exact(&mut some).unwrap();
+    let status = fs::read_to_string(format!("/proc/{}/status", tree.id())).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let peak = peak.and_then(|peak| peak.trim().strip_suffix(" kB"));
+    let peak: u64 = peak.unwrap().parse().unwrap();
+    assert!(peak < PEAK_MAX_KIB, "{peak} KiB");
+    let rest = drawn.read_to_end(&mut some).unwrap();
+    assert!(rest >= 100 * SIZE && tree.wait().unwrap().success());
 }
 
 /// Of one process the whole store was read.
