@@ -33,7 +33,7 @@ mod report;
 mod service;
 #[cfg_attr(windows, path = "cli/windows/service_manager.rs")]
 mod service_manager;
-#[cfg(feature = "shell")]
+#[cfg(all(feature = "shell", target_os = "linux"))]
 mod shell;
 mod show;
 #[cfg_attr(windows, path = "cli/windows/stop.rs")]

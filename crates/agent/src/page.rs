@@ -145,6 +145,7 @@ impl<'p> Chosen<'p> {
     }
 
     /// The same, of processes of that tree.
+    #[cfg(feature = "web")]
     pub(crate) fn of_tree(mut self, tree: &'p Tree) -> Self {
         self.tree = Some(tree);
         self

@@ -95,13 +95,23 @@ fn ask_for_queries(arguments: &Arguments, directory: &Path) -> Result<Exit, Fail
              (systrail query --examples has some)"
         )));
     }
-    #[cfg(feature = "shell")]
-    return super::shell::main(arguments, directory);
-    #[cfg(not(feature = "shell"))]
-    {
-        let _unused = (arguments, directory);
-        Err(Failure::not_built_in("the shell for queries", "shell"))
+    shell(arguments, directory)
+}
+
+#[cfg(all(feature = "shell", target_os = "linux"))]
+fn shell(arguments: &Arguments, directory: &Path) -> Result<Exit, Failure> {
+    super::shell::main(arguments, directory)
+}
+
+/// Says how to get a program that has it, or what there is instead.
+#[cfg(not(all(feature = "shell", target_os = "linux")))]
+fn shell(_arguments: &Arguments, _directory: &Path) -> Result<Exit, Failure> {
+    if cfg!(target_os = "linux") {
+        return Err(Failure::not_built_in("the shell for queries", "shell"));
     }
+    Err(Failure::usage(anyhow::anyhow!(
+        "one query after the other is for Linux; give one in quotes"
+    )))
 }
 
 /// The query that an argument gives.

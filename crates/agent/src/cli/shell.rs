@@ -3,6 +3,7 @@
 use std::env;
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use rustyline::completion::Completer;
@@ -97,10 +98,7 @@ fn history_file() -> Option<PathBuf> {
             .map(PathBuf::from)
             .filter(|path| path.is_absolute())
     };
-    let (owned, directory) = if cfg!(windows) {
-        let data = home("LOCALAPPDATA")?;
-        (data.clone(), data)
-    } else if let Some(state) = home("XDG_STATE_HOME") {
+    let (owned, directory) = if let Some(state) = home("XDG_STATE_HOME") {
         (state.clone(), state)
     } else {
         let home = home("HOME")?;
@@ -109,16 +107,9 @@ fn history_file() -> Option<PathBuf> {
     is_own(&owned).then(|| directory.join(NAME))
 }
 
-#[cfg(unix)]
 fn is_own(directory: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt as _;
     let owner = fs::metadata(directory).map(|data| data.uid());
     owner.is_ok_and(|owner| owner == nix::unistd::geteuid().as_raw())
-}
-
-#[cfg(not(unix))]
-fn is_own(directory: &Path) -> bool {
-    directory.is_dir()
 }
 
 /// What comes after a query or a command.

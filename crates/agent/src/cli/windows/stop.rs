@@ -54,12 +54,6 @@ pub(super) fn on_signals(waker: &Waker) -> io::Result<Listening> {
     on_signals_saying(waker, "aborted; events on their way are in no log")
 }
 
-/// Wakes `waker` at Ctrl-C.
-#[cfg(feature = "shell")]
-pub(super) fn on_interrupt(waker: &Waker) -> io::Result<Listening> {
-    on_signals_saying(waker, "aborted")
-}
-
 /// The same; nothing has a recorder read its configuration again here.
 pub(super) fn on_signals_or_reload(
     waker: &Waker,
