@@ -19,8 +19,8 @@ pub use self::collector::Collector;
 pub use self::figures::{Figures, Link, ProgramTime};
 pub use self::tell::{Ended, tell};
 use crate::shown::base_name;
-use crate::trail::{Body, Event, Program, Text, Time};
-use crate::tree::{Losses, Process, Tree, is_of_system};
+use crate::trail::{Body, Event, Text, Time};
+use crate::tree::{Losses, Process, Tree, is_of_system, short_of};
 
 /// Programs that processes put in the place of others: what is kept of them, at most.
 const EXECS_MAX: usize = 65_536;
@@ -153,62 +153,12 @@ fn program_name(process: &Process) -> String {
     }
 }
 
-/// What a process is called where there is little room: its program and the argument that says on what.
-pub(crate) fn short(process: &Process) -> String {
-    short_of(&process.program, Some(process))
-}
-
-fn short_of(program: &Program, process: Option<&Process>) -> String {
-    /// Characters of an argument.
-    const ARGUMENT_COUNT_MAX: usize = 32;
-    let file = program.script.as_ref().or(program.image.as_ref());
-    let Some(file) = file else {
-        return process.map_or_else(|| "?".to_owned(), |process| process.title().into_owned());
-    };
-    let mut short = base_name(file.shown()).to_owned();
-    // The first is the program, and of a script's the second the script.
-    let skipped = 1 + usize::from(program.script.is_some());
-    let arguments = program.arguments.as_deref().unwrap_or_default();
-    let rest = arguments.get(skipped..).unwrap_or_default();
-    if let Some(argument) = telling(rest) {
-        short.push_str(if rest.len() > 1 { " … " } else { " " });
-        let shown = argument.shown();
-        let shown = if shown.contains(' ') {
-            shown
-        } else {
-            base_name(shown)
-        };
-        let cut: String = shown.chars().take(ARGUMENT_COUNT_MAX).collect();
-        short.push_str(&cut);
-        if cut.len() < shown.len() {
-            short.push('…');
-        }
-    }
-    short
-}
-
-/// The argument that most likely says what a program works on: the last that is no option's value, as far
-/// as one can see without knowing the program, else the last that is not its output, else the last.
-fn telling(arguments: &[Text]) -> Option<&Text> {
-    let follows = |is_wanted: fn(&str) -> bool| {
-        let operand = move |index: &usize| {
-            let before = index.checked_sub(1).map(|before| arguments[before].shown());
-            let is_operand = !arguments[*index].shown().starts_with('-');
-            is_operand && before.is_none_or(is_wanted)
-        };
-        (0..arguments.len()).rev().find(operand)
-    };
-    let found = follows(|before| !before.starts_with('-')).or_else(|| follows(|it| it != "-o"));
-    found
-        .map(|index| &arguments[index])
-        .or_else(|| arguments.last())
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::trail::Program;
 
     pub(super) fn program(image: &str, arguments: &[&str]) -> Program {
         let arguments: Arc<[Text]> = arguments.iter().map(|text| Text::from(*text)).collect();
@@ -217,41 +167,5 @@ mod tests {
             arguments: Some(arguments),
             ..Program::default()
         }
-    }
-
-    #[test]
-    fn a_short_name_tells_the_program_and_what_it_works_on() {
-        let short = |image, arguments: &[&str]| short_of(&program(image, arguments), None);
-        let cc1 = [
-            "cc1",
-            "-quiet",
-            "-D",
-            "X",
-            "src/f.c",
-            "-dumpbase",
-            "f.c",
-            "-o",
-            "/tmp/cc.s",
-        ];
-        assert_eq!(short("/usr/lib/cc1", &cc1), "cc1 … f.c");
-        assert_eq!(
-            short("/usr/bin/gcc-12", &["gcc", "-c", "a.c", "-o", "a.o"]),
-            "gcc-12 … a.c"
-        );
-        assert_eq!(short("/bin/sleep", &["sleep", "0.2"]), "sleep 0.2");
-        assert_eq!(short("/bin/ls", &["ls", "-l"]), "ls -l");
-        assert_eq!(short("/bin/true", &["true"]), "true");
-        assert_eq!(
-            short("C:\\Windows\\cmd.exe", &["cmd", "/c", "dir"]),
-            "cmd.exe … dir"
-        );
-        let long = "x".repeat(100);
-        assert_eq!(short("/bin/echo", &["echo", &long]).chars().count(), 38);
-        let script = Program {
-            script: Some(Text::from("/opt/deploy.py")),
-            ..program("/usr/bin/python3", &["python3", "/opt/deploy.py", "now"])
-        };
-        assert_eq!(short_of(&script, None), "deploy.py now");
-        assert_eq!(short_of(&Program::default(), None), "?");
     }
 }

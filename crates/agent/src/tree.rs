@@ -29,7 +29,7 @@ pub use self::draw::{Style, draw, heading, state};
 pub(crate) use self::draw::{branch, user};
 pub use self::forest::{Forest, Visit};
 pub use self::losses::Losses;
-pub(crate) use self::name::is_of_system;
+pub(crate) use self::name::{is_of_system, short, short_of};
 use self::recordings::Recordings;
 pub use self::row::{Row, write_csv, write_dot, write_json, write_json_lines};
 use self::spool::{Place, Spool};

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use event::ProcessKey;
 
-use super::{Job, program_name, short};
+use super::{Job, program_name};
 use crate::trail::Time;
-use crate::tree::Process;
+use crate::tree::{Process, short};
 
 /// Links of the chain that are told by name.
 const LINKS_MAX: usize = 5;

@@ -13,10 +13,11 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use super::tell::{at_work, headline};
-use super::{Ended, Figures, Job, ProgramTime, short};
+use super::{Ended, Figures, Job, ProgramTime};
 use crate::page::{self, Chosen, Place, Row, Texts};
 use crate::quantity::show_count;
 use crate::shown::{date_and_time, safe};
+use crate::tree::short;
 
 const TEMPLATE: &str = include_str!("page/page.html");
 const STYLE: &str = include_str!("page/page.css");

@@ -1,10 +1,10 @@
 //! A job in words: first how it ended and what failed, then what took how long and what waited for what.
 
-use super::{Figures, Job, ProgramTime, short};
+use super::{Figures, Job, ProgramTime};
 use crate::quantity::show_count;
 use crate::shown::{DIM, PLAIN, RED, Row, base_name, run_time, width};
 use crate::trail::Time;
-use crate::tree::{self, Forest, Process, Style};
+use crate::tree::{self, Forest, Process, Style, short};
 
 /// Rows of a table where not all are asked for.
 const ROWS_MAX: usize = 10;

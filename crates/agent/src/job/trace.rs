@@ -10,10 +10,10 @@ use std::io::{self, Write};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Ended, Job, short};
+use super::{Ended, Job};
 use crate::shown::{escape_controls, rfc_3339};
 use crate::trail::{Text, Time};
-use crate::tree::{Process, state};
+use crate::tree::{Process, short, state};
 
 /// The shortest slice that viewers draw.
 const SLICE_NS_MIN: u64 = 1;

@@ -23,7 +23,7 @@ use crate::shown::safe;
 use crate::store::{ReadError, Tail};
 use crate::sys::thread;
 use crate::trail::{Body, Event, Time};
-use crate::tree::{End, Tree};
+use crate::tree::{End, Tree, short};
 
 /// Viewers at once. A browser has one, whatever it has of our pages.
 const VIEWERS_MAX: usize = 16;
@@ -318,7 +318,7 @@ impl Feed {
             .collect();
         let chosen = Chosen::of(&processes, (begin, end), ROWS_MAX);
         let mut texts = Texts::default();
-        let rows = chosen.rows(&mut texts, crate::job::short, |_| None);
+        let rows = chosen.rows(&mut texts, short, |_| None);
         texts.fit();
         let key = |key: ProcessKey| key.to_string();
         let news = News {

@@ -6,7 +6,6 @@ use event::ProcessKey;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::job;
 use crate::page::{Chosen, Row, Texts};
 use crate::quantity::show_count;
 use crate::shown::safe;
@@ -16,7 +15,7 @@ use crate::store::{Guard, Window};
 use crate::story;
 use crate::trail::Time;
 use crate::tree::stored::{self, Wanted};
-use crate::tree::{End, Losses, Process, Who, state};
+use crate::tree::{End, Losses, Process, Who, short, state};
 
 /// Processes of an answer; of more, those that failed and the longest.
 const PROCESSES_MAX: usize = 20_000;
@@ -64,7 +63,7 @@ fn read_told(directory: &Path, window: Window, guard: &Guard) -> Result<Told, st
     let end = end.max(begin);
     let chosen = Chosen::of(tree.processes(), (begin, end), PROCESSES_MAX).of_tree(&tree);
     let mut texts = Texts::default();
-    let processes = chosen.rows(&mut texts, job::short, |_| None);
+    let processes = chosen.rows(&mut texts, short, |_| None);
     let mut notes: Vec<String> = Vec::new();
     notes.extend(Losses::of_store(&reader, &window)?.told(begin, end));
     if processes.len() < tree.processes().len() {
@@ -164,7 +163,7 @@ fn told_story(
     let states = |processes: &[Process]| -> Vec<[String; 2]> {
         processes
             .iter()
-            .map(|one| [job::short(one), state(one)])
+            .map(|one| [short(one), state(one)])
             .collect()
     };
     let mut text = Vec::new();
@@ -172,7 +171,7 @@ fn told_story(
     let _written = story::write_json(&story, now, &mut text);
     Ok(serde_json::json!({
         "story": serde_json::from_slice::<Value>(&text).unwrap_or_default(),
-        "title": job::short(process),
+        "title": short(process),
         "state_text": state(process),
         "children": states(&story.children),
         "ancestors": states(&story.ancestors),
