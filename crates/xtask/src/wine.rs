@@ -25,7 +25,7 @@ const PREFIX_SECONDS_MAX: u32 = 120;
 const TEST_SECONDS_MAX: u32 = 420;
 
 /// Seconds that the agent's own tests may take.
-const LIBRARY_SECONDS_MAX: u32 = 120;
+const LIBRARY_SECONDS_MAX: u32 = 360;
 
 /// Arguments of `cargo xtask wine`.
 #[derive(Args, Default)]
