@@ -8,27 +8,14 @@ import os
 import pty
 import signal
 import sys
-import time
 
-LIMIT = 30
-
-
-def wait_for(ask, what):
-    end = time.monotonic() + LIMIT
-    while time.monotonic() < end:
-        answer = ask()
-        if answer:
-            return answer
-        time.sleep(0.02)
-    sys.exit(f"no {what} within {LIMIT} s")
+from waiting import wait_for
 
 
 def be_shell(said, words):
     """Hands on the hang-up of the terminal, which is told to the shell alone, and ends as its job did."""
     recorder = os.fork()
     if recorder == 0:
-        # Whoever runs the tests under nohup has it ignored.
-        signal.signal(signal.SIGHUP, signal.SIG_DFL)
         file = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(file, 2)
         os.execv(words[0], words)

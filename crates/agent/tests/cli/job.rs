@@ -9,7 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::{printed, said, systrail};
+use crate::{printed, run_script, said, systrail};
 
 /// A recording of a command; `None` where no sensor runs, which it then has to say with exit code 4.
 fn job(flags: &[&str], command: &[&str]) -> Option<Output> {
@@ -203,25 +203,7 @@ fn the_terminals_keys_reach_the_command() {
     let Some(_) = job(&[], &["true"]) else {
         return;
     };
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cli/terminal.py");
-    let output = Command::new("python3")
-        .args([script, env!("CARGO_BIN_EXE_systrail")])
-        .stdin(Stdio::null())
-        .output();
-    let output = match output {
-        // `cargo xtask setup` installs it.
-        Err(error) if std::env::var_os("CI").is_none() => {
-            writeln!(std::io::stderr(), "did not run: python3: {error}").expect("a line");
-            return;
-        }
-        output => output.expect("python3"),
-    };
-    assert!(
-        output.status.success(),
-        "{}{}",
-        printed(&output),
-        said(&output)
-    );
+    run_script("terminal.py", [env!("CARGO_BIN_EXE_systrail")]);
 }
 
 #[test]

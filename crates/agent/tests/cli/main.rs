@@ -21,8 +21,10 @@ mod signals;
 mod top;
 mod watch;
 
+use std::env;
 use std::ffi::OsStr;
 use std::fs;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -42,6 +44,34 @@ fn systrail() -> Command {
 
 fn output<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Output {
     systrail().args(arguments).output().expect("the program")
+}
+
+/// Runs a script of this directory, which has the program on a terminal of its own and ends with 1, and why, when
+/// something went wrong. Signals do what they do by default, as above.
+fn run_script<A: AsRef<OsStr>>(name: &str, arguments: impl IntoIterator<Item = A>) {
+    /// What `env` ends with where there is no such program.
+    const NOT_FOUND: i32 = 127;
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli");
+    let output = Command::new("env")
+        .args(["--default-signal", "python3"])
+        .arg(directory.join(name))
+        .args(arguments)
+        // Nothing is left beside the scripts.
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .stdin(Stdio::null())
+        .output()
+        .expect("env");
+    // `cargo xtask setup` installs it.
+    if output.status.code() == Some(NOT_FOUND) && env::var_os("CI").is_none() {
+        writeln!(io::stderr(), "did not run: {}", said(&output)).expect("a line");
+        return;
+    }
+    assert!(
+        output.status.success(),
+        "{}{}",
+        printed(&output),
+        said(&output)
+    );
 }
 
 fn said(output: &Output) -> String {

@@ -1,17 +1,19 @@
 //! A recorder that is told to read its configuration again goes on as if nothing had happened.
 
+use std::ffi::OsStr;
 use std::fs;
-use std::io::{ErrorKind, Write as _};
+use std::io::ErrorKind;
+use std::iter;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use systrail::account::Account;
 
 use crate::run::{Recording, run};
-use crate::{file, said};
+use crate::{file, run_script};
 
 /// A test fails rather than waits for what does not come.
 const WAIT_MAX: Duration = Duration::from_secs(30);
@@ -231,27 +233,10 @@ fn a_reload_loses_no_event() {
 #[test]
 fn a_hang_up_ends_what_its_terminal_is_gone_of() {
     let directory = tempfile::tempdir().unwrap();
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cli/hang_up.py");
-    let output = Command::new("python3")
-        .arg(script)
-        .arg(directory.path().join("said"))
-        .args([
-            env!("CARGO_BIN_EXE_systrail"),
-            "run",
-            "--no-log",
-            "--no-store",
-        ])
-        .stdin(Stdio::null())
-        .output();
-    let output = match output {
-        // `cargo xtask setup` installs it.
-        Err(error) if std::env::var_os("CI").is_none() => {
-            writeln!(std::io::stderr(), "did not run: python3: {error}").unwrap();
-            return;
-        }
-        output => output.unwrap(),
-    };
-    assert!(output.status.success(), "{}", said(&output));
+    let said = directory.path().join("said");
+    let program = env!("CARGO_BIN_EXE_systrail");
+    let command = [program, "run", "--no-log", "--no-store"].map(OsStr::new);
+    run_script("hang_up.py", iter::once(said.as_os_str()).chain(command));
 }
 
 /// Rules that come later know which system the run is of, which its begin told.

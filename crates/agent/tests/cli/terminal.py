@@ -7,9 +7,8 @@ import os
 import pty
 import signal
 import sys
-import time
 
-LIMIT = 30
+from waiting import wait_for
 
 
 def begin(program):
@@ -38,16 +37,6 @@ def be_shell(program):
         os.execv(program, [program, "run", "--", "sleep", "30"])
     signal.signal(signal.SIGHUP, lambda *_: os.killpg(recorder, signal.SIGHUP))
     os._exit(os.waitstatus_to_exitcode(os.waitpid(recorder, 0)[1]) & 0xFF)
-
-
-def wait_for(ask, what):
-    end = time.monotonic() + LIMIT
-    while time.monotonic() < end:
-        answer = ask()
-        if answer:
-            return answer
-        time.sleep(0.02)
-    sys.exit(f"no {what} within {LIMIT} s")
 
 
 def child_of(process):

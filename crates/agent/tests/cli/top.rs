@@ -2,13 +2,12 @@
 #![cfg(feature = "top")]
 
 use std::env;
-use std::io::Write as _;
+use std::ffi::OsStr;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 use systrail::top::Screen;
 
-use crate::{output, printed, said, systrail};
+use crate::{output, run_script, said, systrail};
 
 /// What the screen looks at: a recording that has ended.
 fn store(directory: &Path) -> String {
@@ -24,27 +23,9 @@ fn store(directory: &Path) -> String {
 fn the_terminal_is_given_back_whatever_happens() {
     let directory = tempfile::tempdir().expect("a directory");
     let store = store(directory.path());
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cli/screen.py");
     let test = env::current_exe().expect("this program");
-    let output = Command::new("python3")
-        .args([script, env!("CARGO_BIN_EXE_systrail"), &store])
-        .arg(test)
-        .stdin(Stdio::null())
-        .output();
-    let output = match output {
-        // `cargo xtask setup` installs it.
-        Err(error) if env::var_os("CI").is_none() => {
-            writeln!(std::io::stderr(), "did not run: python3: {error}").expect("a line");
-            return;
-        }
-        output => output.expect("python3"),
-    };
-    assert!(
-        output.status.success(),
-        "{}{}",
-        printed(&output),
-        said(&output)
-    );
+    let program = OsStr::new(env!("CARGO_BIN_EXE_systrail"));
+    run_script("screen.py", [program, store.as_ref(), test.as_ref()]);
 }
 
 /// What the test above runs on a terminal; by itself it does nothing.
