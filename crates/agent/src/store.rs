@@ -46,9 +46,7 @@ use crate::trail::Time;
 
 #[cfg(feature = "web")]
 pub use activity::{Activity, Range, activity};
-#[cfg(target_os = "linux")]
-pub use directory::is_written;
-pub use directory::{Named, begin_of, named, segments, set_aside};
+pub use directory::{Named, begin_of, is_written, named, segments, set_aside};
 pub use events::{Events, events};
 pub(crate) use guard::code_of;
 pub(crate) use guard::temporary_directory;

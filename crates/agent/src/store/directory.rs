@@ -38,6 +38,12 @@ pub fn is_written(directory: &Path) -> bool {
     lock.is_ok_and(|lock| crate::sys::proc::lock_holder(lock.ino()).is_some())
 }
 
+/// The same where the system does not tell: it may be.
+#[cfg(not(target_os = "linux"))]
+pub fn is_written(_directory: &Path) -> bool {
+    true
+}
+
 /// What has the name of a segment; nothing is said about what is none.
 pub fn named(directory: &Path) -> Result<Named, ReadError> {
     let io_error = |source: io::Error| match source.kind() {

@@ -16,11 +16,11 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::answer::Answer;
-use super::processes::{is_written, milliseconds};
+use super::processes::milliseconds;
 use super::stream::Stream;
 use crate::page::{Chosen, Row, Texts};
 use crate::shown::safe;
-use crate::store::{ReadError, Tail};
+use crate::store::{self, ReadError, Tail};
 use crate::sys::thread;
 use crate::trail::{Body, Event, Time};
 use crate::tree::{End, Tree, short};
@@ -232,7 +232,7 @@ impl Feed {
         match self.poll() {
             Ok(Some(news)) => Some(news),
             Ok(None) => {
-                let is_written = is_written(&self.directory);
+                let is_written = store::is_written(&self.directory);
                 let is_news = self.was_written.replace(is_written) != Some(is_written);
                 is_news.then(|| message("state", &json!({ "is_written": is_written })))
             }

@@ -5,7 +5,7 @@ use std::path::Path;
 use rusqlite::{Connection, OptionalExtension as _};
 use serde_json::{Value, json};
 
-use super::processes::{EVENTS_SHOWN, is_written, milliseconds};
+use super::processes::{EVENTS_SHOWN, milliseconds};
 use crate::moment;
 use crate::shown::safe;
 use crate::store::{self, Activity, Guard, Window};
@@ -41,7 +41,7 @@ pub(super) fn read(directory: &Path, guard: &Guard) -> Result<Value, stored::Err
             "there are more than the first {MARKS_MAX} losses that are shown"
         ));
     }
-    let is_written = is_written(directory);
+    let is_written = store::is_written(directory);
     let (begin, end) = activity
         .span()
         .unwrap_or_else(|| (moment::now(), moment::now()));

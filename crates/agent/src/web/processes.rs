@@ -9,9 +9,7 @@ use serde_json::Value;
 use crate::page::{Chosen, Row, Texts};
 use crate::quantity::show_count;
 use crate::shown::safe;
-#[cfg(target_os = "linux")]
-use crate::store;
-use crate::store::{Guard, Window};
+use crate::store::{self, Guard, Reader, Window};
 use crate::story;
 use crate::trail::Time;
 use crate::tree::stored::{self, Wanted};
@@ -73,18 +71,7 @@ fn read_told(directory: &Path, window: Window, guard: &Guard) -> Result<Told, st
         ));
     }
     let is_cut = texts.fit();
-    notes.extend(
-        reader
-            .passed_over()
-            .iter()
-            .map(|it| safe(&it.why.to_string())),
-    );
-    notes.extend(
-        reader
-            .take_failed()
-            .iter()
-            .map(|it| safe(&it.why.to_string())),
-    );
+    notes.extend(left_out(&reader));
     Ok(Told {
         begin: begin.0.to_string(),
         begin_ms: milliseconds(begin),
@@ -100,22 +87,17 @@ fn read_told(directory: &Path, window: Window, guard: &Guard) -> Result<Told, st
     })
 }
 
+/// Which segments are not in an answer, or not wholly, and why.
+pub(super) fn left_out(reader: &Reader) -> Vec<String> {
+    let failed = reader.take_failed();
+    let all = reader.passed_over().iter().chain(&failed);
+    all.map(|it| safe(&it.why.to_string())).collect()
+}
+
 /// When the trail ended, of a time that goes to its end and of which nobody records more.
 fn ended(directory: &Path, window: &Window, newest: Time) -> Option<Time> {
     let is_open = window.until.is_none_or(|until| until > newest);
-    (is_open && !is_written(directory)).then_some(newest)
-}
-
-/// Whether somebody records to the store now, as far as the system tells it.
-#[cfg(target_os = "linux")]
-pub(super) fn is_written(directory: &Path) -> bool {
-    store::is_written(directory)
-}
-
-/// The same where the system does not tell.
-#[cfg(not(target_os = "linux"))]
-pub(super) fn is_written(_directory: &Path) -> bool {
-    true
+    (is_open && !store::is_written(directory)).then_some(newest)
 }
 
 fn settle(process: &mut Process, ended: Option<Time>) {

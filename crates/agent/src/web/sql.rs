@@ -10,6 +10,7 @@ use rusqlite::types::ValueRef;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::processes::left_out;
 use crate::query::{self, Error, Query, Taker};
 use crate::shown::safe;
 use crate::store::{Guard, Window};
@@ -69,15 +70,7 @@ pub(super) fn ask(
         ));
     }
     told.notes.extend(query::remark(sql));
-    let passed_over = query
-        .reader()
-        .passed_over()
-        .iter()
-        .map(|it| it.why.to_string());
-    let failed = query.reader().take_failed();
-    let failed = failed.iter().map(|it| it.why.to_string());
-    told.incomplete
-        .extend(passed_over.chain(failed).map(|why| safe(&why)));
+    told.incomplete.extend(left_out(query.reader()));
     told.took_ms = begun.elapsed().as_millis();
     Ok(told)
 }
