@@ -38,6 +38,15 @@ impl Process {
         self.exec_count = self.exec_count.saturating_add(1);
         self.exec_time = Some(event.time);
     }
+
+    /// Measures it, beside `others` bytes that are kept. Where there is no room its arguments go.
+    fn fit(&mut self, others: usize) {
+        self.size = self.start.program.size();
+        if others.saturating_add(self.size) > SIZE_MAX {
+            self.start.program.forget_arguments();
+            self.size = self.start.program.size();
+        }
+    }
 }
 
 /// The processes that run now, by process id: who has the id now has ended who had it before.
@@ -114,19 +123,12 @@ impl Live {
     }
 
     fn exec(&mut self, event: &Event, program: &Program) {
-        let id = event.process_id;
-        let known = self.processes.get_mut(&id);
+        let known = self.processes.get_mut(&event.process_id);
         if let Some(process) = known.filter(|known| known.key == event.process_key) {
             process.runs(event, program);
-            let size = process.start.program.size();
             let others = self.size.saturating_sub(process.size);
-            process.size = size;
-            self.size = others.saturating_add(size);
-            if self.size > SIZE_MAX {
-                process.start.program.forget_arguments();
-                process.size = process.start.program.size();
-                self.size = others.saturating_add(process.size);
-            }
+            process.fit(others);
+            self.size = others.saturating_add(process.size);
             return;
         }
         let mut process = self.unseen(event);
@@ -154,12 +156,7 @@ impl Live {
         if self.processes.len() >= COUNT_MAX {
             return;
         }
-        let program = &mut process.start.program;
-        process.size = program.size();
-        if self.size.saturating_add(process.size) > SIZE_MAX {
-            program.forget_arguments();
-            process.size = program.size();
-        }
+        process.fit(self.size);
         self.size = self.size.saturating_add(process.size);
         self.processes.insert(id, process);
     }
