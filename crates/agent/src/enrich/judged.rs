@@ -45,9 +45,9 @@ impl Enricher {
     /// Goes by other rules from now on, also of what runs already.
     pub fn replace_rules(&mut self, rules: Rules) {
         self.judging = Judging {
-            of_unknown: rules.judge(None),
             number: self.judging.number.wrapping_add(1),
             waiting: self.processes.ids().collect(),
+            ..Judging::by(&rules)
         };
         self.rules = rules;
     }
