@@ -6,15 +6,14 @@ use std::io;
 
 use event::ProcessKey;
 
-use super::spool::Spool;
 use super::{Process, Tree};
 
 /// Some of a tree's processes, linked by parent.
 #[derive(Debug)]
 pub struct Forest<'t> {
     processes: Vec<&'t Process>,
-    /// Where their long texts are.
-    spool: Option<&'t Spool>,
+    /// What has their long texts.
+    tree: Option<&'t Tree>,
     children: Vec<Vec<usize>>,
     roots: Vec<usize>,
     /// How many stood below each that are left out, where some are.
@@ -55,7 +54,7 @@ impl<'t> Forest<'t> {
         Self {
             hidden: vec![0; kept.len()],
             processes: kept,
-            spool: None,
+            tree: None,
             children,
             roots,
         }
@@ -64,15 +63,15 @@ impl<'t> Forest<'t> {
     /// The processes of `tree` that `kept_fn` keeps.
     pub fn of(tree: &'t Tree, kept_fn: impl Fn(&Process) -> bool) -> Self {
         Self {
-            spool: tree.spool.as_ref(),
+            tree: Some(tree),
             ..Self::new(&tree.processes, kept_fn)
         }
     }
 
     /// A process of it with all of its texts, which may have to be read.
     pub fn whole(&self, process: &'t Process) -> io::Result<Cow<'t, Process>> {
-        match self.spool {
-            Some(spool) => spool.whole(process),
+        match self.tree {
+            Some(tree) => tree.whole(process),
             None => Ok(Cow::Borrowed(process)),
         }
     }

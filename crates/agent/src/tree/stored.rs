@@ -189,11 +189,12 @@ impl Growing {
         let mut process = process(row)?;
         let arguments: Option<String> = row.get("arguments")?;
         let arguments = arguments.as_deref();
-        spool::set_first_argument(&mut process.program, arguments);
         let all = arguments.filter(|_| self.arguments);
         self.spool.shorten(&mut process, all).map_err(no_room)?;
-        if process.spooled.is_none() && self.arguments {
+        if self.arguments && process.spooled.is_none() {
             spool::set_arguments(&mut process.program, arguments);
+        } else {
+            spool::set_first_argument(&mut process.program, arguments);
         }
         Ok(self.tree.add_process(as_of(process, until, begun))?)
     }
