@@ -11,7 +11,9 @@ use std::time::Duration;
 use super::Batch;
 
 /// From when an event happens to when its record can be drained takes less than this, so records
-/// older than it are complete on every processor and in every buffer.
+/// older than it are complete on every processor and in every buffer. Where a hypervisor takes a
+/// processor away between the two for longer, that one record is handed over after younger ones, with
+/// its own time.
 pub const SETTLE_NS: u64 = 2_000_000;
 
 /// The longest sleep between two drains of a sensor that reads `/proc`: a short process can be
