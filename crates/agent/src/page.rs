@@ -8,8 +8,11 @@ use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use event::ProcessKey;
 use serde::{Serialize, Serializer};
+use sha2::{Digest as _, Sha256};
 
 use crate::shown::safe;
 use crate::trail::{Text, Time};
@@ -21,6 +24,16 @@ pub(crate) const STYLE: &str = include_str!("page/base.css");
 pub(crate) const SCRIPT: &str = include_str!("page/base.js");
 /// The timeline, which needs that part.
 pub(crate) const TIMELINE: &str = include_str!("page/timeline.js");
+
+/// By which a page's policy (`Content-Security-Policy`) knows a block of it.
+pub(crate) fn policy_hash(block: &str) -> String {
+    format!("sha256-{}", STANDARD.encode(Sha256::digest(block)))
+}
+
+/// Data as it stands in a block of a page: no character in it ends the block.
+pub(crate) fn in_page(data: &impl Serialize) -> serde_json::Result<String> {
+    Ok(serde_json::to_string(data)?.replace('<', "\\u003c"))
+}
 
 /// Bytes of texts that a page has at most, and what of a text is left in any case.
 const TEXTS_SIZE_MAX: usize = 5 << 20;
@@ -43,6 +56,13 @@ pub(crate) struct Row(
     usize,
     Option<u64>,
 );
+
+#[cfg(feature = "web")]
+impl Row {
+    pub(crate) const fn has_failed(&self) -> bool {
+        self.4 == kind::FAILED
+    }
+}
 
 /// Ways to end.
 mod kind {

@@ -16,6 +16,7 @@ mod overview;
 mod processes;
 mod request;
 mod routes;
+mod saved;
 mod server;
 mod sql;
 mod stream;

@@ -7,14 +7,11 @@
 
 use std::io::{self, Write};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
-use sha2::{Digest as _, Sha256};
 
 use super::tell::{at_work, headline};
 use super::{Ended, Figures, Job, ProgramTime};
-use crate::page::{self, Chosen, Place, Row, Texts};
+use crate::page::{self, Chosen, Place, Row, Texts, in_page, policy_hash};
 use crate::quantity::show_count;
 use crate::shown::{date_and_time, safe};
 use crate::tree::short;
@@ -86,19 +83,14 @@ pub fn write(job: &Job, ended: &Ended, account: &str, out: &mut impl Write) -> i
             "title" => out.write_all(title.as_bytes())?,
             "style" => out.write_all(style.as_bytes())?,
             "script" => out.write_all(script.as_bytes())?,
-            "style_hash" => out.write_all(hash(&style).as_bytes())?,
-            "script_hash" => out.write_all(hash(&script).as_bytes())?,
+            "style_hash" => out.write_all(policy_hash(&style).as_bytes())?,
+            "script_hash" => out.write_all(policy_hash(&script).as_bytes())?,
             "data" => out.write_all(data.as_bytes())?,
             _ => {}
         }
         rest = after;
     }
     out.write_all(rest.as_bytes())
-}
-
-/// By which the page's policy knows a block.
-fn hash(block: &str) -> String {
-    format!("sha256-{}", STANDARD.encode(Sha256::digest(block)))
 }
 
 /// The template up to its next place, the place's name, and what follows.
@@ -150,8 +142,7 @@ fn data(job: &Job, figures: &Figures, ended: &Ended, account: &str) -> io::Resul
             .collect(),
         account,
     };
-    // In a block of data nothing but this ends it.
-    Ok(serde_json::to_string(&page)?.replace('<', "\\u003c"))
+    Ok(in_page(&page)?)
 }
 
 /// The programs of those that ran more than the one they are told with.
@@ -314,8 +305,8 @@ mod tests {
         let script = block(&page, "<script>", "</script>");
         let policy = block(&page, "Content-Security-Policy\" content=\"", "\"");
         assert!(policy.starts_with("default-src 'none'; script-src 'sha256-"));
-        assert!(policy.contains(&hash(script)), "{policy}");
-        assert!(policy.contains(&hash(block(&page, "<style>", "</style>"))));
+        assert!(policy.contains(&policy_hash(script)), "{policy}");
+        assert!(policy.contains(&policy_hash(block(&page, "<style>", "</style>"))));
         assert!(!page.contains("://"), "an address");
     }
 

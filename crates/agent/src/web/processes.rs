@@ -36,13 +36,33 @@ pub(super) struct Told {
     is_cut: bool,
 }
 
+impl Told {
+    /// Whose stories are wanted first: those that failed.
+    pub(super) fn wanted(&self) -> Vec<ProcessKey> {
+        let with_rows = || self.keys.iter().zip(&self.processes);
+        let failed = with_rows().filter(|(_, row)| row.has_failed());
+        let others = with_rows().filter(|(_, row)| !row.has_failed());
+        let keys = failed.chain(others).map(|(key, _)| key);
+        keys.filter_map(|key| ProcessKey::from_hex(key)).collect()
+    }
+
+    /// Its begin.
+    pub(super) fn begin(&self) -> Time {
+        Time(self.begin.parse().unwrap_or_default())
+    }
+}
+
 /// Reads the processes of a time.
 pub(super) fn read(directory: &Path, window: Window, guard: &Guard) -> Result<Value, String> {
     let told = read_told(directory, window, guard).map_err(|error| error.to_string())?;
     serde_json::to_value(told).map_err(|error| error.to_string())
 }
 
-fn read_told(directory: &Path, window: Window, guard: &Guard) -> Result<Told, stored::Error> {
+pub(super) fn read_told(
+    directory: &Path,
+    window: Window,
+    guard: &Guard,
+) -> Result<Told, stored::Error> {
     let reader = stored::open(directory, &window, guard)?;
     let wanted = Wanted {
         who: None,

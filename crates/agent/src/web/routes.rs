@@ -11,7 +11,7 @@ use super::live::Live;
 use super::request::{Method, Request};
 use super::server::Slots;
 use super::stream::Stream;
-use super::{Options, overview, processes, sql};
+use super::{Options, overview, processes, saved, sql};
 use crate::page;
 use crate::query::EXAMPLES;
 use crate::store::{Guard, Limits, Window, views};
@@ -55,16 +55,11 @@ impl Routes {
     pub(super) fn answer(&self, request: &Request, stream: &mut Stream) -> Option<Answer> {
         let answer = match (request.method, &*request.path) {
             (Method::Get, "/") => Answer::page(200, PAGE),
-            (Method::Get, "/page.css") => {
-                Answer::file("text/css; charset=utf-8", [page::STYLE, STYLE].concat())
-            }
-            (Method::Get, "/page.js") => {
-                let script = [page::SCRIPT, page::TIMELINE, SCRIPT].concat();
-                Answer::file("text/javascript; charset=utf-8", script)
-            }
+            (Method::Get, "/page.css") => Answer::file("text/css; charset=utf-8", style()),
+            (Method::Get, "/page.js") => Answer::file("text/javascript; charset=utf-8", script()),
             (Method::Get, "/icon.svg") => Answer::file("image/svg+xml", ICON),
             (Method::Get, "/api/schema") => Answer::json(200, &schema()),
-            (Method::Get, "/api/overview" | "/api/processes" | "/api/story") => {
+            (Method::Get, "/api/overview" | "/api/processes" | "/api/story" | "/api/page") => {
                 self.look(request, stream)
             }
             (Method::Post, "/api/query") => self.query(request, stream),
@@ -83,12 +78,13 @@ impl Routes {
             Ok(window) => window,
             Err(why) => return Answer::error(400, &why),
         };
+        let key = request.parameter("key");
+        let key = key.and_then(|key| ProcessKey::from_hex(&key));
         let told = match &*request.path {
             "/api/overview" => overview::read(&self.directory, &guard).map_err(|it| it.to_string()),
             "/api/processes" => processes::read(&self.directory, window, &guard),
+            "/api/page" => return self.saved(window, key, &guard),
             _ => {
-                let key = request.parameter("key");
-                let key = key.and_then(|key| ProcessKey::from_hex(&key));
                 let Some(key) = key else {
                     return Answer::error(400, "`key` is not a key of 16 hex digits");
                 };
@@ -97,6 +93,19 @@ impl Routes {
         };
         match told {
             Ok(told) => Answer::json(200, &told),
+            Err(why) => Answer::error(422, &why),
+        }
+    }
+
+    /// What is seen, for a browser to keep as a file.
+    fn saved(&self, window: Window, key: Option<ProcessKey>, guard: &Guard) -> Answer {
+        let (style, script) = (style(), script());
+        let parts = (PAGE, &*style, &*script);
+        match saved::read(&self.directory, window, key, parts, guard) {
+            Ok(file) => Answer::file("text/html; charset=utf-8", file.page).with(
+                "Content-Disposition",
+                &format!("attachment; filename=\"{}\"", file.name),
+            ),
             Err(why) => Answer::error(422, &why),
         }
     }
@@ -119,6 +128,14 @@ impl Routes {
             Err(why) => Answer::error(422, &why),
         }
     }
+}
+
+fn style() -> String {
+    [page::STYLE, STYLE].concat()
+}
+
+fn script() -> String {
+    [page::SCRIPT, page::TIMELINE, SCRIPT].concat()
 }
 
 /// With that limit, and an end when nobody waits for the answer any more.

@@ -9,6 +9,15 @@ let store = null, loaded = null, chosen = "", isLive = false, isLoading = false;
 let span = { since: null, until: null };
 let byKey = new Map();
 
+// --- a page that was saved has what it shows in it, and asks nobody ---
+const saved = JSON.parse(byId("saved")?.textContent ?? "null");
+function findSaved(name, parameters) {
+  if (name !== "story") return saved[name];
+  const story = saved.stories[parameters.key];
+  if (!story) throw new Error(`The story of this one was not saved with the page, as of ${saved.without_story}; systrail show ${parameters.key} tells it.`);
+  return story;
+}
+
 // --- asking ---
 const failures = new Map();
 function fail(name, why) {
@@ -17,6 +26,7 @@ function fail(name, why) {
   byId("notes").replaceChildren(...[...new Set(notes)].slice(0, 6).map((note) => element("p", note)));
 }
 async function ask(name, parameters, options) {
+  if (saved) return findSaved(name, parameters);
   const query = new URLSearchParams(parameters).toString();
   const answer = await fetch(`api/${name}${query ? `?${query}` : ""}`, options);
   const told = await answer.json();
@@ -51,6 +61,7 @@ function writeAddress() {
   if (tab !== "story") put("tab", tab);
   if (tab === "SQL") put("sql", byId("query").value);
   history.replaceState(null, "", `#${told}`);
+  if (!saved) byId("save").href = `api/page?${new URLSearchParams({ ...bounds(), ...(chosen ? { key: chosen } : {}) })}`;
 }
 
 // --- the whole store, on top ---
@@ -129,6 +140,7 @@ strip.addEventListener("keydown", (event) => {
   lookAt(from + by, to + by);
 });
 function lookAt(since, until) {
+  if (saved) return;
   setLive(false);
   span = { since: Math.max(store.begin_ms, since), until: Math.min(store.end_ms + 1, Math.max(until, since + 1)) };
   load();
@@ -339,7 +351,7 @@ function choose(key, goes) {
 
 // --- the story, the libraries, the threads ---
 let tab = "story", told = null;
-const TABS = ["story", "libraries", "threads", "SQL"];
+const TABS = ["story", "libraries", "threads", ...(saved ? [] : ["SQL"])];
 function showTab(name) {
   tab = TABS.includes(name) ? name : "story";
   byId("tabs").replaceChildren(...TABS.map((one) => {
@@ -585,7 +597,7 @@ function closeSource() {
 }
 channel?.addEventListener("message", (event) => hear(...event.data));
 function setLive(wanted) {
-  if (wanted === isLive) return;
+  if (wanted === isLive || saved) return;
   isLive = wanted;
   byId("live").setAttribute("aria-pressed", String(isLive));
   if (!isLive) return closeSource();
@@ -668,7 +680,7 @@ document.addEventListener("keydown", (event) => {
   if (isTyping || event.ctrlKey || event.metaKey || event.altKey) return;
   const keys = {
     "/": () => byId("search").focus(), "?": () => byId("keys").showModal(), l: () => setLive(!isLive),
-    s: () => { showTab("SQL"); editor.focus(); },
+    s: () => { showTab("SQL"); if (!saved) editor.focus(); },
   };
   if (!keys[event.key]) return;
   event.preventDefault();
@@ -679,6 +691,11 @@ window.addEventListener("hashchange", () => { readAddress(); showTab(tab); load(
 
 async function begin() {
   readAddress();
+  if (saved) {
+    for (const name of ["live", "save"]) byId(name).hidden = true;
+    span = { since: saved.processes.begin_ms, until: saved.processes.begin_ms + saved.processes.length_ns / 1e6 };
+    chosen ||= saved.key ?? "";
+  }
   await loadStore();
   if (span.since === null && store) span.since = Math.max(store.since_ms ?? 0, store.begin_ms);
   await load();
