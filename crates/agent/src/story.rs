@@ -1,5 +1,6 @@
 //! One process's whole story: who started it, what it ran, loaded and started, how it ended.
 
+mod inherited;
 pub mod live;
 pub mod stored;
 mod tell;
@@ -9,9 +10,10 @@ use std::collections::HashMap;
 use event::ProcessKey;
 use serde::{Serialize, Serializer};
 
+use self::inherited::Mapped;
 pub use self::tell::{tell, write_json};
 use crate::shown::rfc_3339;
-use crate::trail::{Body, Event, Program, Text, Time};
+use crate::trail::{Body, Event, Program, Text, Time, UserId};
 use crate::tree::{NotOne, Process, Span, TEXTS_SIZE_MAX, TooMany, Tree, Who};
 
 /// The most threads, and the most images, that are told one by one; further ones are counted.
@@ -51,8 +53,10 @@ pub struct Details {
     /// What it loaded.
     pub images: List<Image>,
     /// What was mapped in the process that it was forked from, and so in itself: of one that runs no program
-    /// of its own. A store tells it, a log does not.
+    /// of its own.
     pub inherited_images: List<Image>,
+    /// Whether a log had too much at once for that to be followed.
+    pub inherits_unknown: bool,
 }
 
 /// The first of many, and how many there are.
@@ -170,6 +174,7 @@ pub struct Collector {
     details: HashMap<ProcessKey, Details>,
     /// Bytes of the texts in those, at most.
     texts_size: usize,
+    mapped: Mapped,
 }
 
 impl Collector {
@@ -180,12 +185,14 @@ impl Collector {
             tree: Tree::default(),
             details: HashMap::new(),
             texts_size: 0,
+            mapped: Mapped::default(),
         }
     }
 
     /// Takes an event.
     pub fn add(&mut self, event: &Event) -> Result<(), TooMany> {
         self.tree.add(event)?;
+        self.follow(event);
         if self.who.may_be(event.process_id, event.process_key) {
             let details = self.details.entry(event.process_key).or_default();
             self.texts_size = self.texts_size.saturating_add(details.size_of(&event.body));
@@ -195,6 +202,26 @@ impl Collector {
             details.add(event);
         }
         Ok(())
+    }
+
+    /// Follows what forked processes have mapped.
+    fn follow(&mut self, event: &Event) {
+        let key = event.process_key;
+        match &event.body {
+            Body::ProcessStart(start) if !start.existing && is_forked(&start.program) => {
+                self.mapped.fork(key, start.parent_process_key);
+            }
+            Body::ProcessExec(exec) => self.mapped.exec(key, exec.program.image.as_ref()),
+            Body::ImageLoad(load) => self.mapped.load(key, event.time, load),
+            Body::ProcessExit(_) => self.mapped.exit(key),
+            _ => {}
+        }
+        let has_program = matches!(event.body, Body::ProcessStart(_) | Body::ProcessExec(_));
+        if has_program && self.who.may_be(event.process_id, key) {
+            let details = self.details.entry(key).or_default();
+            details.inherited_images = self.mapped.of(key);
+            details.inherits_unknown = self.mapped.is_beyond();
+        }
     }
 
     /// The story of the one process that is meant, which was there in `span`.
@@ -213,6 +240,17 @@ impl Collector {
             process,
         })
     }
+}
+
+/// Whether a process that starts with this program begins as its parent was: on Windows, where users are
+/// SIDs, nobody does.
+fn is_forked(program: &Program) -> bool {
+    let is_path = |image: &Text| image.shown().starts_with('/');
+    !matches!(program.user_id, Some(UserId::Sid(_))) && program.image.as_ref().is_none_or(is_path)
+}
+
+fn image_base(base: u64) -> String {
+    format!("{base:#x}")
 }
 
 /// Follows the parents of `process` upwards, as far as `with_key_fn` knows them.
@@ -281,7 +319,7 @@ impl Details {
             Body::ImageLoad(load) => self.images.add(Image {
                 time,
                 image: load.image.as_ref().map(|text| text.shown().to_owned()),
-                image_base: format!("{:#x}", load.image_base),
+                image_base: image_base(load.image_base),
                 image_size: load.image_size,
                 existing: load.existing,
             }),

@@ -41,7 +41,7 @@ mod linux {
 
     use crate::enrich::image_path;
     use crate::moment;
-    use crate::story::{Image, List, Story, Thread};
+    use crate::story::{Image, List, Story, Thread, image_base};
     use crate::sys::proc;
 
     /// What is gone by now is not told; the story is of the moment it was running.
@@ -62,7 +62,7 @@ mod linux {
             images.add(Image {
                 time,
                 image: Some(String::from_utf8_lossy(&path).into_owned()),
-                image_base: format!("{:#x}", load.image_base),
+                image_base: image_base(load.image_base),
                 image_size: load.image_size,
                 existing: true,
             });

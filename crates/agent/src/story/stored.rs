@@ -3,7 +3,7 @@
 use event::ProcessKey;
 use rusqlite::{OptionalExtension as _, Params, Row, params_from_iter};
 
-use super::{Details, Exec, Image, LISTED_MAX, List, Story, Thread, ancestors};
+use super::{Details, Exec, Image, LISTED_MAX, List, Story, Thread, ancestors, is_forked};
 use crate::store::{Reader, Window};
 use crate::trail::Time;
 use crate::tree::stored::{Error, as_of, processes, recordings};
@@ -61,7 +61,7 @@ fn inherited_images(
     ancestors: &[Process],
 ) -> Result<List<Image>, Error> {
     let mut inherited = List::default();
-    let mut forked = process.start_time.filter(|_| !process.existing);
+    let mut forked = begin_as_fork(process);
     let mut child = process;
     for ancestor in ancestors {
         let Some(Time(until)) = forked.filter(|_| child.process_key != ancestor.process_key) else {
@@ -70,7 +70,8 @@ fn inherited_images(
         let key = ancestor.process_key.to_string();
         let begin = program_begin(reader, &key, until)?;
         let images = "SELECT time, image, image_base, image_size, existing FROM images \
-                      WHERE process_key = ?1 AND time BETWEEN ?2 AND ?3 ORDER BY time, sequence";
+                      WHERE process_key = ?1 AND time BETWEEN ?2 AND ?3 AND kernel_image IS NOT 1 \
+                      ORDER BY time, sequence";
         let parameters = (&key, begin.unwrap_or(i64::MIN), until);
         let mut own = list(reader, images, parameters, image)?;
         // Those of the eldest come first.
@@ -81,10 +82,16 @@ fn inherited_images(
         if begin.is_some() {
             break;
         }
-        forked = ancestor.start_time.filter(|_| !ancestor.existing);
+        forked = begin_as_fork(ancestor);
         child = ancestor;
     }
     Ok(inherited)
+}
+
+/// When it was forked, where the trail has that and it begins as its parent was.
+fn begin_as_fork(process: &Process) -> Option<Time> {
+    let begins_so = !process.existing && is_forked(&process.program);
+    process.start_time.filter(|_| begins_so)
 }
 
 /// When the program began that a process ran at a time: with the load of its own file, a little before it
@@ -196,6 +203,7 @@ fn details(reader: &Reader, key: &str, until: Time) -> Result<Details, Error> {
         })?,
         images: list(reader, images, parameters, image)?,
         inherited_images: List::default(),
+        inherits_unknown: false,
     })
 }
 

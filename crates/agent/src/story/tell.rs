@@ -36,6 +36,7 @@ pub fn tell(story: &Story, style: Style, all: bool) -> Vec<u8> {
         threads,
         images,
         inherited_images,
+        inherits_unknown,
     } = &story.details;
     page.list("programs", execs, exec_cells);
     page.list("children", &of(&story.children), |process| {
@@ -53,6 +54,9 @@ pub fn tell(story: &Story, style: Style, all: bool) -> Vec<u8> {
         inherited_images,
         image_cells,
     );
+    if *inherits_unknown {
+        page.heading("images inherited over the fork: not known, the log has too many at once");
+    }
     page.out
 }
 
@@ -268,6 +272,14 @@ fn image_cells(image: &Image) -> Vec<String> {
     ]
 }
 
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands a reference to the field"
+)]
+const fn is_false(flag: &bool) -> bool {
+    !*flag
+}
+
 /// Writes `story` as one JSON object.
 pub fn write_json<'s>(story: &'s Story, now: Time, out: &mut impl Write) -> io::Result<()> {
     #[derive(Serialize)]
@@ -280,6 +292,8 @@ pub fn write_json<'s>(story: &'s Story, now: Time, out: &mut impl Write) -> io::
         threads: &'s List<Thread>,
         images: &'s List<Image>,
         inherited_images: &'s List<Image>,
+        #[serde(skip_serializing_if = "is_false")]
+        inherits_unknown: bool,
     }
     let rows = |processes: &'s [Process]| -> Vec<tree::Row<'s>> {
         processes
@@ -295,6 +309,7 @@ pub fn write_json<'s>(story: &'s Story, now: Time, out: &mut impl Write) -> io::
         threads: &story.details.threads,
         images: &story.details.images,
         inherited_images: &story.details.inherited_images,
+        inherits_unknown: story.details.inherits_unknown,
     };
     writeln!(
         out,

@@ -94,9 +94,17 @@ fn what_a_forked_process_has_from_its_parents_is_told_as_inherited() {
         exec(12, 13, 0xd, "/bin/other"),
     ];
     let directory = tempfile::tempdir().unwrap();
-    let store = Store::of(&log_of(&directory, &lines));
+    let log = log_of(&directory, &lines);
+    let store = Store::of(&log);
+    let log = log.to_str().unwrap();
     let told = |id| -> Value {
-        serde_json::from_str(&store.printed(&["show", id, "--format", "json"])).unwrap()
+        let of_store = store.printed(&["show", id, "--format", "json"]);
+        // Times since then go on.
+        let of_log = printed(["show", id, "--format", "json", "--log", log]);
+        let [of_store, of_log]: [Value; 2] =
+            [of_store, of_log].map(|told| serde_json::from_str(&told).unwrap());
+        assert_eq!(of_log["inherited_images"], of_store["inherited_images"]);
+        of_store
     };
     let images = |told: &Value, of: &str| -> Vec<String> {
         let list = told[of]["first"].as_array().unwrap().iter();
@@ -116,6 +124,34 @@ fn what_a_forked_process_has_from_its_parents_is_told_as_inherited() {
     }
     let text = store.printed(&["show", "12"]);
     assert!(text.contains("images inherited over the fork: 4"), "{text}");
+}
+
+/// Nothing is forked on Windows: what a parent has loaded is not in its child.
+#[test]
+fn on_windows_nothing_is_inherited() {
+    let of_windows = |line: String| line.replace("\"/x\"", "\"C:\\\\x.exe\"");
+    let load = start_line(2, 10, 0xa, 1, "x").replace("process_start", "image_load");
+    let load = load.replace(
+        "\"/x\"",
+        "\"C:\\\\y.dll\",\"image_base\":\"0x1000\",\"image_size\":1,\"kernel_image\":false",
+    );
+    let lines = [
+        of_windows(start_line(1, 10, 0xa, 1, "x")),
+        load,
+        of_windows(start_line(3, 11, 0xb, 0xa, "x")),
+    ];
+    let directory = tempfile::tempdir().unwrap();
+    let log = log_of(&directory, &lines);
+    let store = Store::of(&log);
+    let show = ["show", "11", "--format", "json"];
+    let of_log = printed(show.into_iter().chain(["--log", log.to_str().unwrap()]));
+    for told in [store.printed(&show), of_log] {
+        let told: Value = serde_json::from_str(&told).unwrap();
+        assert_eq!(told["inherited_images"]["count"], 0, "{told}");
+    }
+    let parent = store.printed(&["show", "10", "--format", "json"]);
+    let parent: Value = serde_json::from_str(&parent).unwrap();
+    assert_eq!(parent["images"]["count"], 1, "{parent}");
 }
 
 #[test]
