@@ -1,7 +1,9 @@
 //! `cargo xtask bench`: what recording costs. Figures go to the terminal, to `target/bench` as JSON
 //! and into docs/BENCHMARKS.md, with the machine they were taken on.
 
+mod goal;
 pub(crate) mod instructions;
+mod look;
 mod overhead;
 mod peers;
 mod recorder;
@@ -33,6 +35,8 @@ pub(crate) enum Bench {
     Tuning(peers::Options),
     /// How fast the store takes events, how large it is, how fast it answers
     Store(store::Options),
+    /// How long a person waits for what he looks at: top, web, tree, a report
+    Look(look::Options),
 }
 
 /// Runs one.
@@ -45,5 +49,6 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
         Bench::Peers(options) => peers::run("peers", options),
         Bench::Tuning(options) => peers::run("tuning", options),
         Bench::Store(options) => store::run(options),
+        Bench::Look(options) => look::run(options),
     }
 }

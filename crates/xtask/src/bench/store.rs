@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
+use super::goal::{Figure, Goal, table};
 use super::report::{DOCUMENT, machine, replace_section};
 use crate::command::{cargo, read};
 use crate::workspace;
@@ -54,19 +55,6 @@ struct Asked {
     top_totals: f64,
     top_programs: f64,
     top_loads: f64,
-}
-
-/// One figure and what it should be.
-struct Figure {
-    name: &'static str,
-    unit: &'static str,
-    value: f64,
-    goal: Option<Goal>,
-}
-
-enum Goal {
-    AtLeast(f64),
-    AtMost(f64),
 }
 
 /// Measures everything and writes it down.
@@ -180,59 +168,4 @@ fn questions(asked: &Asked) -> Vec<Figure> {
         goal: most.map(Goal::AtMost),
     };
     questions.into_iter().map(figure).collect()
-}
-
-fn table(figures: &[Figure]) -> String {
-    let mut lines = vec![
-        String::from("| figure | unit | value | goal | met |"),
-        String::from("|---|---|--:|--:|---|"),
-    ];
-    lines.extend(figures.iter().map(Figure::row));
-    lines.join("\n")
-}
-
-impl Figure {
-    fn row(&self) -> String {
-        let (goal, met) = match &self.goal {
-            None => (String::from("-"), "-"),
-            Some(Goal::AtLeast(least)) => (format!("at least {least}"), met(self.value >= *least)),
-            Some(Goal::AtMost(most)) => (format!("at most {most}"), met(self.value <= *most)),
-        };
-        let Self {
-            name, unit, value, ..
-        } = self;
-        format!("| {name} | {unit} | {value:.1} | {goal} | {met} |")
-    }
-}
-
-const fn met(is_met: bool) -> &'static str {
-    if is_met { "yes" } else { "no" }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_figure_is_compared_with_its_goal_in_the_right_direction() {
-        let row = |value, goal| {
-            let (name, unit) = ("x", "y");
-            let goal = Some(goal);
-            Figure {
-                name,
-                unit,
-                value,
-                goal,
-            }
-            .row()
-        };
-        assert_eq!(
-            row(2.0, Goal::AtLeast(1.0)),
-            "| x | y | 2.0 | at least 1 | yes |"
-        );
-        assert_eq!(
-            row(2.0, Goal::AtMost(1.0)),
-            "| x | y | 2.0 | at most 1 | no |"
-        );
-    }
 }
