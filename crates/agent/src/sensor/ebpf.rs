@@ -27,8 +27,16 @@ use super::merge::{HEARTBEAT, SETTLE_NS};
 use super::{BATCH_SIZE_MAX, Batch, Counters, Error, Sensor, Settings, seam};
 use crate::sys::{clock, rcu};
 
-/// Without records for this long, the machine counts as idle.
-const IDLE_NS: u64 = 1_000_000_000;
+/// Without records for this long, the machine counts as idle: the next record wakes the agent. Before, it
+/// looks once a flush interval, which costs less where records come more often than that.
+const IDLE_NS: u64 = 250_000_000;
+/// How often losses are looked for that no record tells.
+const SETTLED_NS: u64 = 1_000_000_000;
+/// How often it is asked which programs were not run, while no records come: one that keeps another
+/// from running is about to write a record, mostly.
+const ASKED_NS: u64 = 10_000_000_000;
+/// And how often in the seconds after the last record: what the first time may still be told.
+const ASKED_AFTER: u8 = 2;
 /// Bytes taken from one buffer before the next has its turn.
 const SHARE_MAX: usize = BATCH_SIZE_MAX / 2;
 
@@ -65,8 +73,12 @@ struct Ebpf {
     /// Records too young to be in order for sure.
     held: Batch,
     pace: Pace,
+    /// The last time that buffers were drained there were records.
+    found: bool,
     /// When losses were told last.
     settled: u64,
+    /// When it was asked last which programs were not run, and how often it is to be asked now.
+    asked: (u64, u8),
     /// A buffer was not drained to its end.
     is_behind: bool,
 }
@@ -126,7 +138,9 @@ impl Ebpf {
             settings: settings.clone(),
             held: Batch::default(),
             pace: Pace::Busy(0),
+            found: false,
             settled: 0,
+            asked: (0, 0),
             is_behind: false,
         })
     }
@@ -170,9 +184,13 @@ impl Ebpf {
         batch.append(&mut self.held);
         self.collect(now, batch)?;
         let found = batch.count() > from;
+        if found {
+            self.asked.1 = ASKED_AFTER;
+        }
         // While records wait that may mark the place of a loss, it is theirs to tell.
-        let is_due = now.saturating_sub(self.settled) >= IDLE_NS;
-        if !self.is_behind && (!found || is_due) {
+        let is_last = std::mem::replace(&mut self.found, found) && !found;
+        let is_due = now.saturating_sub(self.settled) >= SETTLED_NS;
+        if !self.is_behind && (is_last || is_due) {
             self.settle(now, false, batch)?;
         }
         let watermark = self.read_until().saturating_sub(SETTLE_NS);
@@ -234,8 +252,12 @@ impl Ebpf {
         for ring in &mut self.rings {
             ring.settle(time, &self.object, &mut self.told, batch)?;
         }
-        let missed = self.object.missed(is_over)?;
-        self.told.tell_missed(time, &missed, batch);
+        let (asked, left) = self.asked;
+        if is_over || left > 0 || time.saturating_sub(asked) >= ASKED_NS {
+            let missed = self.object.missed(is_over)?;
+            self.told.tell_missed(time, &missed, batch);
+            self.asked = (time, left.saturating_sub(1));
+        }
         self.settled = time;
         self.watch_tracing(time, batch)?;
         self.follow_cpus(time, batch)
@@ -246,7 +268,7 @@ impl Ebpf {
     /// on. What was mapped meanwhile is told as lost: a program at least with each exec.
     fn watch_tracing(&mut self, time: u64, batch: &mut Batch) -> Result<(), Error> {
         let is_watched = self.object.sees_images && self.images.is_none();
-        if !is_watched || time.saturating_sub(self.seeing.0) < IDLE_NS {
+        if !is_watched || time.saturating_sub(self.seeing.0) < SETTLED_NS {
             return Ok(());
         }
         let execs = self.object.produced()?.count(Kind::PROCESS_EXEC);

@@ -16,8 +16,10 @@
 //! their own (`task_count.rs`) where the kernel is 6.0 or later; mappings without a file are not, so a
 //! loss of image loads is never told too small.
 
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::unix::fs::FileExt as _;
 
 use event::wire::Reader;
 use event::{Event, Flags, Header, Kind, Place, Scope, image, loss};
@@ -122,6 +124,8 @@ pub struct Drained {
 #[derive(Debug)]
 pub struct Rings {
     cpus: Vec<CpuRing>,
+    /// The kernel's list of processors, which is asked again and again.
+    online: File,
     settings: RingsSettings,
     enabled: bool,
     is_muted: bool,
@@ -135,10 +139,12 @@ pub struct Rings {
 impl Rings {
     /// Opens a disabled ring on every online processor.
     pub fn open(settings: RingsSettings) -> Result<Self, Error> {
-        let cpus = online_cpus().map_err(|source| Error::Io {
+        let listing = |source| Error::Io {
             action: "reading the list of processors",
             source,
-        })?;
+        };
+        let online = File::open(ONLINE).map_err(listing)?;
+        let cpus = online_cpus(&online).map_err(listing)?;
         let data_size = ring_size(settings.buffer_size, cpus.len());
         let cpus = cpus
             .into_iter()
@@ -147,6 +153,7 @@ impl Rings {
             .map_err(unavailable)?;
         Ok(Self {
             cpus,
+            online,
             settings,
             enabled: false,
             is_muted: false,
@@ -296,7 +303,7 @@ impl Rings {
     /// What ran on a processor since it came online was not seen, which is told. The ring of one that
     /// went stays until it is drained.
     pub fn follow_cpus(&mut self, time: u64, batch: &mut Batch) -> io::Result<bool> {
-        let online = online_cpus()?;
+        let online = online_cpus(&self.online)?;
         let before = self.cpus.len();
         for mut ring in std::mem::take(&mut self.cpus) {
             let is_over = !online.contains(&ring.cpu) || (self.enabled && ring.is_dead()?);
@@ -395,9 +402,18 @@ fn ring_size(buffer_size: usize, cpus: usize) -> usize {
     1 << share.ilog2()
 }
 
-/// The processors that are online, in order.
-fn online_cpus() -> io::Result<Vec<u32>> {
-    let list = std::fs::read_to_string("/sys/devices/system/cpu/online")?;
+/// Where the kernel lists the processors that are online.
+const ONLINE: &str = "/sys/devices/system/cpu/online";
+
+/// Bytes of that list at most: the kernel gives no more than a page.
+const LIST_SIZE_MAX: usize = 4096;
+
+/// The processors that are online now, in order.
+fn online_cpus(list: &File) -> io::Result<Vec<u32>> {
+    let mut bytes = [0; LIST_SIZE_MAX];
+    // From its beginning the kernel makes the list anew.
+    let size = list.read_at(&mut bytes, 0)?;
+    let list = String::from_utf8_lossy(bytes.get(..size).unwrap_or_default());
     parse_cpu_list(&list)
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, list.trim().to_owned()))
 }
