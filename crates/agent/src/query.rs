@@ -275,7 +275,7 @@ fn bound(connection: &Connection, window: &Window) -> rusqlite::Result<()> {
 fn condition(view: &str, window: &Window) -> Option<String> {
     let (begins, ends) = match view {
         "processes" | "threads" => ("start_time", "exit_time"),
-        "image_totals" => return None,
+        "image_totals" | "kind_totals" => return None,
         _ => ("time", "time"),
     };
     // What has no end was there to the end, what has no beginning from the beginning.

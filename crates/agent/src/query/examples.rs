@@ -14,7 +14,7 @@ const fn example(question: &'static str, sql: &'static str) -> Example {
 }
 
 /// The examples, simple ones first.
-pub const EXAMPLES: [Example; 16] = [
+pub const EXAMPLES: [Example; 17] = [
     example(
         "what failed lately?",
         "SELECT exit_time_text, process_id, exit_code, signal, command_line FROM processes \
@@ -45,6 +45,10 @@ pub const EXAMPLES: [Example; 16] = [
         "which programs run most often?",
         "SELECT image, count(*) AS execs FROM events WHERE kind = 'process_exec' \
          GROUP BY image ORDER BY execs DESC LIMIT 20",
+    ),
+    example(
+        "how many events of which kind are there?",
+        "SELECT kind, event_count FROM kind_totals ORDER BY event_count DESC",
     ),
     example(
         "which processes ran longest?",

@@ -1,5 +1,5 @@
 //! The views people ask: `events`, `processes`, `threads`, `images`, `detections`, `losses`,
-//! `image_totals`, in each segment and over many of them.
+//! `image_totals`, `kind_totals`, in each segment and over many of them.
 //!
 //! Every segment brings its own views, so that any SQLite tool can be pointed at one file. Over many
 //! segments there are views of the same names over virtual tables, which ask one segment after the
@@ -45,12 +45,15 @@ pub(super) fn of_segment() -> String {
     sql
 }
 
-/// What a view shows of `rows`, which are a `SELECT`. Images of one file are counted together.
+/// What a view shows of `rows`, which are a `SELECT`. Images of one file are counted together, and events
+/// of one kind.
 pub(super) fn whole(view: &str, rows: &str) -> String {
-    if view == "image_totals" {
-        return format!("SELECT image, sum(load_count) AS load_count FROM ({rows}) GROUP BY image");
-    }
-    rows.to_owned()
+    let (of, count) = match view {
+        "image_totals" => ("image", "load_count"),
+        "kind_totals" => ("kind", "event_count"),
+        _ => return rows.to_owned(),
+    };
+    format!("SELECT {of}, sum({count}) AS {count} FROM ({rows}) GROUP BY {of}")
 }
 
 /// SQL with each `@table` in it as `name_fn` calls the table.

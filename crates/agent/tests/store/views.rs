@@ -236,6 +236,38 @@ fn image_totals_count_the_loads() {
 }
 
 #[test]
+fn kind_totals_count_the_events() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut shelf = Shelf::in_directory(directory.path());
+    shelf.write(50);
+    let lost = Lost {
+        lost_kind: Kind::THREAD_START,
+        lost_count: 17,
+        lost_reason: "buffer_full".into(),
+        range: LostRange::default(),
+    };
+    shelf.write_events(&[of_process(51, 1, Body::Lost(lost))]);
+    let path = shelf.path.clone();
+    shelf.close();
+    let joined = |from: &str| format!("SELECT group_concat(kind || ' ' || n) FROM ({from})");
+    let totals = joined("SELECT kind, event_count AS n FROM kind_totals ORDER BY kind");
+    let counted = joined("SELECT kind, count(*) AS n FROM events GROUP BY kind ORDER BY kind");
+    let told: String = ask(&reader(&path), &totals);
+    assert!(told.contains("lost 1") && told.contains(','), "{told}");
+    assert_eq!(told, ask::<String>(&reader(&path), &counted));
+    // Whatever program asks a segment by itself.
+    let mut sum = 0;
+    for segment in segments(&path) {
+        let connection = rusqlite::Connection::open(segment).unwrap();
+        let sql = "SELECT sum(event_count) FROM kind_totals";
+        sum += connection
+            .query_row(sql, [], |row| row.get::<_, i64>(0))
+            .unwrap();
+    }
+    assert_eq!(sum, 51);
+}
+
+#[test]
 fn losses_are_rows_of_their_own() {
     let directory = tempfile::tempdir().unwrap();
     let mut shelf = Shelf::in_directory(directory.path());

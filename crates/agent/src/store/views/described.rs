@@ -77,6 +77,11 @@ pub fn views() -> &'static [View] {
                 about: "a row a file that was mapped, counted as it was recorded",
                 columns: IMAGE_TOTALS.to_vec(),
             },
+            View {
+                name: "kind_totals",
+                about: "a row a kind of event, counted without reading the events",
+                columns: KIND_TOTALS.to_vec(),
+            },
         ]
     });
     &VIEWS
@@ -105,7 +110,13 @@ pub(in crate::store) fn affinity(column: &str) -> &'static str {
 }
 
 /// Columns with numbers that are computed.
-const NUMBERS: [&str; 4] = ["running", "exec_count", "run_began", "load_count"];
+const NUMBERS: [&str; 5] = [
+    "running",
+    "exec_count",
+    "run_began",
+    "load_count",
+    "event_count",
+];
 
 /// What is said of a column with bytes.
 const RAW: &str = "its bytes in hex, where they are not valid Unicode";
@@ -273,4 +284,9 @@ const LOSSES: &[Column] = &[
 const IMAGE_TOTALS: &[Column] = &[
     column("image", "path of the file mapped"),
     column("load_count", "how many times it was mapped"),
+];
+
+const KIND_TOTALS: &[Column] = &[
+    column("kind", "the kind"),
+    column("event_count", "how many events there are of it"),
 ];

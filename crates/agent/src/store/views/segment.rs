@@ -39,6 +39,7 @@ pub(in crate::store) fn arms(view: &str) -> Vec<Arm> {
         "detections" => of_one_kind("detections", Kind::DETECTION),
         "losses" => vec![losses()],
         "image_totals" => vec![image_totals()],
+        "kind_totals" => kind_totals(),
         _ => Vec::new(),
     }
 }
@@ -318,6 +319,32 @@ fn image_totals() -> Arm {
         from: "@image AS i LEFT JOIN @strings AS s ON s.id = i.image".to_owned(),
         condition: ALL.to_owned(),
     }
+}
+
+/// A row a kind, counted as SQLite counts a whole table: by its pages, without looking at a row. What of
+/// a row is in `mark` says its kind, and there are few.
+fn kind_totals() -> Vec<Arm> {
+    let columns = |kind: &str| vec![kind.to_owned(), "e.event_count".to_owned()];
+    let arms = layout::tables()
+        .iter()
+        .map(|(kind, Table { name, .. })| Arm {
+            row: "e.id",
+            columns: columns(&format!("'{kind}'")),
+            from: format!(
+                "(SELECT (SELECT max(id) FROM @{name}) AS id, \
+             (SELECT count(*) FROM @{name}) AS event_count) AS e"
+            ),
+            condition: "e.id IS NOT NULL".to_owned(),
+        });
+    let marks = Arm {
+        row: "e.id",
+        columns: columns(&kind_name("e.kind")),
+        from: format!(
+            "(SELECT max(id) AS id, kind, count(*) AS event_count FROM @{MARK} GROUP BY kind) AS e"
+        ),
+        condition: ALL.to_owned(),
+    };
+    arms.chain([marks]).collect()
 }
 
 /// The program a process ran last, of all this segment knows of it.
