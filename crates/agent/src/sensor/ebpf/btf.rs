@@ -22,6 +22,7 @@ mod kind {
     pub(super) const STRUCT: u32 = 4;
     pub(super) const UNION: u32 = 5;
     pub(super) const ENUM: u32 = 6;
+    pub(super) const FWD: u32 = 7;
     pub(super) const TYPEDEF: u32 = 8;
     pub(super) const VOLATILE: u32 = 9;
     pub(super) const CONST: u32 = 10;
@@ -50,6 +51,28 @@ struct Type<'a> {
     /// Size or referenced type, by kind.
     target: u32,
     rest: &'a [u8],
+}
+
+/// A type that is looked for by its name.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Named<'a> {
+    Function(&'a str),
+    Typedef(&'a str),
+}
+
+impl<'a> Named<'a> {
+    const fn name(self) -> &'a str {
+        match self {
+            Self::Function(name) | Self::Typedef(name) => name,
+        }
+    }
+
+    const fn kind(self) -> u32 {
+        match self {
+            Self::Function(_) => kind::FUNC,
+            Self::Typedef(_) => kind::TYPEDEF,
+        }
+    }
 }
 
 impl Type<'_> {
@@ -164,8 +187,52 @@ impl<'a> Types<'a> {
 
     /// Whether the kernel has a function of this name.
     pub(super) fn has_function(&self, name: &str) -> bool {
-        let mut functions = self.list.iter().filter(|one| one.kind() == kind::FUNC);
-        functions.any(|function| self.name(function.name) == Some(name.as_bytes()))
+        self.number(Named::Function(name)).is_some()
+    }
+
+    /// Type information in which these types alone have names, each under the number it has here, and
+    /// everything else is left out: for a reader that copies what it reads, and compares one name after
+    /// the other to find a number.
+    pub(super) fn excerpt(&self, wanted: &[Named<'_>]) -> Vec<u8> {
+        let mut numbers: Vec<_> = wanted
+            .iter()
+            .filter_map(|named| Some((self.number(*named)?, *named)))
+            .collect();
+        numbers.sort_by_key(|(number, _)| *number);
+        let mut strings = vec![0];
+        let mut types: Vec<u8> = Vec::new();
+        let mut add = |name: usize, kind: u32| {
+            // Neither is anywhere near 4 GiB.
+            let name = u32::try_from(name).unwrap_or(0);
+            types.extend(
+                [name, kind << 24, 0]
+                    .iter()
+                    .flat_map(|word| word.to_le_bytes()),
+            );
+        };
+        let mut next = 1;
+        for (number, named) in numbers {
+            for _filler in next..number {
+                add(0, kind::FWD);
+            }
+            add(strings.len(), named.kind());
+            strings.extend_from_slice(named.name().as_bytes());
+            strings.push(0);
+            next = number + 1;
+        }
+        with_header(&types, &strings)
+    }
+
+    /// The number of the first type of that name.
+    fn number(&self, named: Named<'_>) -> Option<u32> {
+        let name = named.name().as_bytes();
+        let is_it = |one: &Type<'_>| {
+            let text = self.strings.get(one.name as usize..);
+            let rest = text.and_then(|text| text.strip_prefix(name));
+            one.kind() == named.kind() && rest.is_some_and(|rest| rest.first() == Some(&0))
+        };
+        let index = self.list.iter().position(is_it)?;
+        u32::try_from(index).ok()
     }
 
     /// The type and the offset in bits of a member.
@@ -217,6 +284,23 @@ impl<'a> Types<'a> {
     }
 }
 
+/// Both sections behind a header that says where they are.
+fn with_header(types: &[u8], strings: &[u8]) -> Vec<u8> {
+    const HEADER_SIZE: u32 = 24;
+    const VERSION: u8 = 1;
+    let size_of = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+    let (types_size, strings_size) = (size_of(types), size_of(strings));
+    let mut bytes = Vec::with_capacity(HEADER_SIZE as usize + types.len() + strings.len());
+    bytes.extend_from_slice(&MAGIC.to_le_bytes());
+    bytes.extend_from_slice(&[VERSION, 0]);
+    for word in [HEADER_SIZE, 0, types_size, types_size, strings_size] {
+        bytes.extend_from_slice(&word.to_le_bytes());
+    }
+    bytes.extend_from_slice(types);
+    bytes.extend_from_slice(strings);
+    bytes
+}
+
 fn number_at(bytes: &[u8], offset: usize) -> Option<u32> {
     bytes
         .get(offset..)?
@@ -238,15 +322,7 @@ mod tests {
     /// Type information by hand: types as words, members and parameters included, and strings.
     fn information(types: &[u32], strings: &[u8]) -> Vec<u8> {
         let types: Vec<u8> = types.iter().flat_map(|word| word.to_le_bytes()).collect();
-        let size_of = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap();
-        let (types_size, strings_size) = (size_of(&types), size_of(strings));
-        let mut bytes = vec![0x9f, 0xeb, 1, 0];
-        for word in [24, 0, types_size, types_size, strings_size] {
-            bytes.extend_from_slice(&word.to_le_bytes());
-        }
-        bytes.extend_from_slice(&types);
-        bytes.extend_from_slice(strings);
-        bytes
+        with_header(&types, strings)
     }
 
     const fn info(kind: u32, count: u32) -> u32 {
@@ -317,6 +393,34 @@ mod tests {
         let types = Types::read(&bytes).unwrap();
         assert!(types.has_function("loop"));
         assert!(!types.has_function("other"));
+        assert!(!types.has_function("loo"));
+        assert!(!types.has_function("loop2"));
+    }
+
+    #[test]
+    fn an_excerpt_has_its_types_under_their_numbers_and_no_other_names() {
+        let types = [
+            &[0, info(kind::FUNC_PROTO, 1), 0, 0, 0][..], // 1
+            &[1, info(kind::TYPEDEF, 0), 1],              // 2
+            &[1, info(kind::STRUCT, 1), 8, 1, 2, 0],      // 3
+            &[6, info(kind::FUNC, 0), 1],                 // 4
+            &[1, info(kind::FUNC, 0), 1],                 // 5
+            &[6, info(kind::FUNC, 0), 1],                 // 6
+        ]
+        .concat();
+        let bytes = information(&types, b"\0loop\0other\0");
+        let whole = Types::read(&bytes).unwrap();
+        // In the order of their numbers, whatever the order in which they are asked for.
+        let (function, typedef) = (Named::Function("loop"), Named::Typedef("loop"));
+        let excerpt = whole.excerpt(&[function, typedef, Named::Function("none")]);
+        let read = Types::read(&excerpt).unwrap();
+        assert_eq!(
+            (read.number(typedef), read.number(function)),
+            (Some(2), Some(5))
+        );
+        assert_eq!(read.list.len(), 6, "nothing behind the last of them");
+        assert!(!read.has_function("other") && read.structures.len() == 1);
+        assert!(aya::Btf::parse(&excerpt, aya::Endianness::default()).is_ok());
     }
 
     #[test]
@@ -337,6 +441,7 @@ mod tests {
             if let Some(types) = Types::read(&bytes) {
                 let _offset = types.offset(".a.b");
                 let _count = types.tracepoint_parameter_count("a");
+                let _excerpt = types.excerpt(&[Named::Function("a"), Named::Typedef("b")]);
             }
             let _types = Types::read(&strings);
         }

@@ -12,7 +12,7 @@ use aya::programs::{BtfTracePoint, FEntry, Iter, ProgramError};
 use aya::{Btf, Ebpf, EbpfLoader, Endianness, VerifierLogLevel};
 use event::{ByKind, Kind};
 
-use super::btf::{self, Types};
+use super::btf::{self, Named, Types};
 use super::{environment, fields, images};
 use crate::sensor::{Error, Settings};
 use crate::sys::{perf, proc, rcu};
@@ -112,11 +112,11 @@ impl Object {
         let mut parameters = parameters(&types, settings, machine, multiplier)?;
         let has_loop = loops == Loops::OfKernel && types.has_function("bpf_loop");
         parameters.push(("has_loop", u64::from(has_loop)));
-        let btf = Btf::parse(&bytes, Endianness::default())
-            .map_err(|error| unavailable("reading BTF", &error))?;
-        let mut ebpf = load_maps(&btf, &parameters, settings, machine)?;
-        set_names(&mut ebpf, &names)?;
         let tracepoint_programs = tracepoint_programs(machine.runs_twice);
+        let btf = Btf::parse(&attached(&types), Endianness::default())
+            .map_err(|error| unavailable("reading BTF", &error))?;
+        let mut ebpf = load_maps(&parameters, settings, machine)?;
+        set_names(&mut ebpf, &names)?;
         for (name, tracepoint_name) in &tracepoint_programs {
             let program = tracepoint(&mut ebpf, name)?;
             load_program(|| program.load(tracepoint_name, &btf))
@@ -323,6 +323,16 @@ fn tracepoint_programs(runs_twice: bool) -> Vec<(String, &'static str)> {
     programs
 }
 
+/// Type information with what the programs are attached to, and no more.
+fn attached(types: &Types<'_>) -> Vec<u8> {
+    let tracepoints = TRACEPOINTS.map(|(name, _)| format!("btf_trace_{name}"));
+    let iterators = [PROCESS_ITERATOR, IMAGE_ITERATOR].map(|(_, name)| format!("bpf_iter_{name}"));
+    let tracepoints = tracepoints.iter().map(|name| Named::Typedef(name));
+    let functions = iterators.iter().map(|name| Named::Function(name));
+    let functions = functions.chain([Named::Function(IMAGE_FUNCTION)]);
+    types.excerpt(&tracepoints.chain(functions).collect::<Vec<_>>())
+}
+
 /// The read-only globals, by name.
 fn parameters(
     types: &Types<'_>,
@@ -365,7 +375,6 @@ fn parameters(
 }
 
 fn load_maps(
-    btf: &Btf,
     parameters: &[(&'static str, u64)],
     settings: &Settings,
     machine: Machine,
@@ -374,7 +383,8 @@ fn load_maps(
     let exec_count = u32::try_from(machine.processor_count * turns).unwrap_or(u32::MAX);
     let mut loader = EbpfLoader::new();
     loader
-        .btf(Some(btf))
+        // Where this kernel's fields are, the programs know from their globals.
+        .btf(None)
         // Why a program is refused, and no more. With the state at every instruction the library
         // asks again and again with a larger buffer, up to ten times, whenever the first attempt
         // failed because a signal was pending.
