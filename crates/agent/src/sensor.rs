@@ -176,6 +176,10 @@ impl Error {
 /// kernel's buffer.
 pub const BATCH_SIZE_MAX: usize = 4 * 1024 * 1024;
 
+/// Bytes and records that a batch has room for when it is used again, where it was hardly filled.
+const BATCH_SIZE_KEPT: usize = BATCH_SIZE_MAX / 16;
+const BATCH_COUNT_KEPT: usize = 2_048;
+
 /// Records on their way from the sensor to the pipeline.
 ///
 /// # Invariants
@@ -300,10 +304,16 @@ impl Batch {
         self.index.is_empty()
     }
 
-    /// Forgets all records and keeps the memory.
+    /// Forgets all records and keeps the memory, but for what a storm or the snapshot needed and these did
+    /// not.
     pub fn clear(&mut self) {
+        let is_storm_over = self.bytes.len() <= BATCH_SIZE_KEPT;
         self.bytes.clear();
         self.index.clear();
+        if is_storm_over {
+            self.bytes.shrink_to(BATCH_SIZE_KEPT);
+            self.index.shrink_to(BATCH_COUNT_KEPT);
+        }
     }
 
     /// Moves the records whose time is after `watermark` into `later`; call it on a sorted batch.
@@ -343,5 +353,29 @@ impl Batch {
     /// Whether another record of any size is welcome.
     pub fn has_room(&self) -> bool {
         self.bytes.len() < BATCH_SIZE_MAX
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_gives_back_what_a_storm_needed() {
+        let mut batch = Batch::default();
+        let lose = |batch: &mut Batch, count: usize| {
+            for _ in 0..count {
+                batch.write_lost(1, loss::Lost::default());
+            }
+        };
+        lose(&mut batch, 50_000);
+        let needed = batch.bytes.capacity();
+        assert!(needed > 2 * BATCH_SIZE_KEPT);
+        batch.clear();
+        assert_eq!(batch.bytes.capacity(), needed, "the storm may go on");
+        lose(&mut batch, 10);
+        batch.clear();
+        assert!(batch.bytes.capacity() <= BATCH_SIZE_KEPT);
+        assert!(batch.index.capacity() <= BATCH_COUNT_KEPT);
     }
 }

@@ -18,8 +18,8 @@ use crate::trail::{Event, Program};
 const CHUNK_COUNT_MAX: usize = 2_048;
 
 /// Bytes of the programs' texts in a chunk, after which it is sent: an event has tens of kilobytes of
-/// them when somebody wants it to, and megabytes in a log of his making.
-const CHUNK_SIZE_MAX: usize = 2 << 20;
+/// them when somebody wants it to, and megabytes in a log of his making. Usual ones do not come near it.
+const CHUNK_SIZE_MAX: usize = 512 << 10;
 
 /// Chunks that wait for one sink at most.
 const QUEUE_COUNT_MAX: usize = 8;

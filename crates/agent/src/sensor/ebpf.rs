@@ -37,8 +37,9 @@ const SETTLED_NS: u64 = 1_000_000_000;
 const ASKED_NS: u64 = 10_000_000_000;
 /// And how often in the seconds after the last record: what the first time may still be told.
 const ASKED_AFTER: u8 = 2;
-/// Bytes taken from one buffer before the next has its turn.
-const SHARE_MAX: usize = BATCH_SIZE_MAX / 2;
+/// Bytes taken from one buffer before the next has its turn: some thousand records, so that more would
+/// not be handed over cheaper, and batches stay small while programs with long arguments are run.
+const SHARE_MAX: usize = BATCH_SIZE_MAX / 8;
 
 /// Loads everything and attaches nothing.
 ///
