@@ -247,6 +247,8 @@ pub struct Log {
     pub keep_age: Option<Duration>,
     /// Keep at most this many bytes in all.
     pub keep_size: Option<u64>,
+    /// Compress the rotated files.
+    pub compress: bool,
 }
 
 impl Default for Log {
@@ -259,6 +261,7 @@ impl Default for Log {
             keep_files: 16,
             keep_age: None,
             keep_size: None,
+            compress: false,
         }
     }
 }

@@ -18,6 +18,8 @@ const COMPARED_MIN: usize = 4;
 pub(crate) struct File {
     /// Bytes.
     pub(crate) size: u64,
+    /// Bytes that were written to it, before it was compressed.
+    pub(crate) filled: u64,
     /// When it was begun, where that is known.
     pub(crate) begun: Option<SystemTime>,
     /// When it was written last.
@@ -60,7 +62,7 @@ impl File {
         const DAY: u128 = Duration::from_hours(24).as_nanos();
         let taken = self.begun.map(|begun| self.written.duration_since(begun));
         match taken {
-            Some(Ok(taken)) if !taken.is_zero() => u128::from(self.size) * DAY / taken.as_nanos(),
+            Some(Ok(taken)) if !taken.is_zero() => u128::from(self.filled) * DAY / taken.as_nanos(),
             _ => 0,
         }
     }
@@ -127,6 +129,7 @@ mod tests {
             now += Duration::from_mins(*minutes);
             File {
                 size: 64 * MIB,
+                filled: 64 * MIB,
                 begun: Some(begun),
                 written: now,
             }
@@ -163,6 +166,18 @@ mod tests {
         }
         assert_eq!(kept.iter().filter(|minutes| **minutes == 600).count(), 5);
         assert_eq!(kept.len(), 10);
+    }
+
+    /// Lines that somebody fills a log with are alike: compressed they take next to nothing.
+    #[test]
+    fn who_fills_files_with_what_becomes_small_takes_his_own_away() {
+        let mut files = files(&[600, 600, 600, 600, 600, 600, 1, 1, 1, 1, 1, 1]);
+        for file in &mut files {
+            let is_fast =
+                file.written.duration_since(file.begun.unwrap()).unwrap() < Duration::from_hours(1);
+            file.size = if is_fast { MIB / 64 } else { 6 * MIB };
+        }
+        assert_eq!(surplus(&files, 0, TEN), [6, 0]);
     }
 
     #[test]

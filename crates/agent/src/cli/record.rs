@@ -365,6 +365,7 @@ pub(super) fn open_log(path: PathBuf, config: &Config, others: Others) -> Result
         keep_files: Some(usize::try_from(log.keep_files).unwrap_or(usize::MAX)),
         keep_age: log.keep_age,
         keep_size: log.keep_size,
+        compress: log.compress,
         others,
     });
     opened.map_err(|error| {

@@ -115,6 +115,9 @@ fn read_log(reader: &mut Reader<'_>, section: &mut Section<'_>, log: &mut Log) {
         reader.size(&value, ROTATE_SIZE, Allowed::Any, &mut size);
         log.keep_size = Some(size);
     }
+    if let Some(value) = section.take("compress") {
+        reader.boolean(&value, &mut log.compress);
+    }
 }
 
 fn read_store(reader: &mut Reader<'_>, section: &mut Section<'_>, store: &mut Store) {

@@ -83,6 +83,7 @@ impl Shown<'_> {
         if let Some(size) = log.keep_size {
             self.text("keep_size", show_size(size));
         }
+        self.value("compress", log.compress);
     }
 
     fn store(&mut self, config: &Config) {

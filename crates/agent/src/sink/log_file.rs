@@ -9,8 +9,9 @@
 //! again.
 //!
 //! `log_file/file.rs` is the file itself, `log_file/rotation.rs` its predecessors,
-//! `log_file/syncer.rs` makes them durable.
+//! `log_file/syncer.rs` makes them durable, `log_file/compressor.rs` small.
 
+mod compressor;
 mod file;
 mod recent;
 mod rotation;
@@ -26,6 +27,7 @@ use super::{Sink, Tally, is_wrong_path};
 use crate::sys::believed::Believed;
 use crate::trail::Event;
 use crate::trail::json;
+use compressor::Compressor;
 pub(super) use file::Lock;
 use file::{File, refuse_other_than_file};
 use syncer::{FileNumber, Syncer};
@@ -45,6 +47,8 @@ pub struct Settings {
     pub keep_age: Option<Duration>,
     /// Keep at most this many bytes in all: the rotated files and the current one.
     pub keep_size: Option<u64>,
+    /// Compress the rotated files.
+    pub compress: bool,
     /// Where root may be led by other users.
     pub others: Others,
 }
@@ -141,6 +145,8 @@ pub struct LogFile {
     believed: Believed,
     lines: Lines,
     syncer: Syncer,
+    /// Where rotated files are to be compressed.
+    compressor: Option<Compressor>,
     /// The last field: the lock is given up when nothing more happens to the files.
     lock: Option<Lock>,
 }
@@ -174,12 +180,25 @@ impl LogFile {
             believed,
             lines: Lines::default(),
             syncer,
+            compressor: None,
             lock: None,
         };
         match log.reopen() {
-            Ok(()) => log.retain(),
+            Ok(()) => {
+                rotation::mend(&log.settings.path);
+                log.retain();
+            }
             Err(error) if error.may_pass() => log.fail(&error),
             Err(error) => return Err(error),
+        }
+        if log.settings.compress {
+            let path = &log.settings.path;
+            let compressor = Compressor::start(path).map_err(|source| OpenError::Io {
+                path: path.clone(),
+                source,
+            })?;
+            compressor.request();
+            log.compressor = Some(compressor);
         }
         Ok(log)
     }
@@ -294,11 +313,15 @@ impl LogFile {
             Ok(()) => self.retain(),
             Err(error) => self.fail(&error),
         }
+        if let Some(compressor) = &self.compressor {
+            compressor.request();
+        }
     }
 
     fn retain(&mut self) {
         self.retention_due = Instant::now() + RETENTION_INTERVAL;
         let current_size = self.file.as_ref().map_or(0, File::size);
+        let _held = self.compressor.as_ref().map(Compressor::hold);
         rotation::retain(&self.settings, current_size, &mut self.believed);
     }
 
@@ -408,6 +431,7 @@ impl Sink for LogFile {
         self.mend_cut_file();
         self.sync();
         self.file = None;
+        self.compressor = None;
         self.syncer.finish();
         self.say_durability();
         self.lock = None;

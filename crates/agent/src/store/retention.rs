@@ -205,10 +205,14 @@ impl Work {
         paths.extend(aside);
         paths.sort();
         let now = self.believed.read();
-        let file = |path: &PathBuf| history::File {
-            size: directory::size_of(path),
-            begun: directory::begun(path),
-            written: modified(path).unwrap_or(now.told),
+        let file = |path: &PathBuf| {
+            let size = directory::size_of(path);
+            history::File {
+                size,
+                filled: size,
+                begun: directory::begun(path),
+                written: modified(path).unwrap_or(now.told),
+            }
         };
         let files = paths.iter().map(|path| (path, file(path)));
         let (old, kept): (Vec<_>, Vec<_>) = files.partition(|(_, file)| {

@@ -17,15 +17,15 @@ use super::disk::{Disk, mount};
 use super::warnings::warnings_of;
 
 /// A log in a directory of its own, and what was given to it.
-struct Log {
-    path: PathBuf,
+pub(crate) struct Log {
+    pub(crate) path: PathBuf,
     sink: LogFile,
     tally: Tally,
-    sequence: u64,
+    pub(crate) sequence: u64,
 }
 
 impl Log {
-    fn open(settings: Settings) -> Self {
+    pub(crate) fn open(settings: Settings) -> Self {
         Self {
             path: settings.path.clone(),
             sink: LogFile::open(settings).unwrap(),
@@ -38,7 +38,7 @@ impl Log {
         Self::open(settings(directory))
     }
 
-    fn write(&mut self, count: u64) {
+    pub(crate) fn write(&mut self, count: u64) {
         let events: Vec<Event> = (0..count)
             .map(|step| numbered(self.sequence + step + 1))
             .collect();
@@ -73,13 +73,13 @@ impl Log {
         }
     }
 
-    fn close(mut self) -> Tally {
+    pub(crate) fn close(mut self) -> Tally {
         self.sink.close(&self.tally);
         self.tally
     }
 }
 
-fn settings(directory: &Path) -> Settings {
+pub(crate) fn settings(directory: &Path) -> Settings {
     Settings {
         path: directory.join("systrail.jsonl"),
         ..Settings::default()
@@ -97,7 +97,7 @@ fn numbered(sequence: u64) -> Event {
 }
 
 /// The sequence numbers in a file and how many of its lines are no events.
-fn sequences(path: &Path) -> (Vec<u64>, u64) {
+pub(crate) fn sequences(path: &Path) -> (Vec<u64>, u64) {
     let mut events = replay::open(path).unwrap();
     let sequences = events.by_ref().filter_map(Result::ok);
     (
@@ -107,7 +107,7 @@ fn sequences(path: &Path) -> (Vec<u64>, u64) {
 }
 
 /// The rotated files, the oldest first.
-fn rotated(path: &Path) -> Vec<PathBuf> {
+pub(crate) fn rotated(path: &Path) -> Vec<PathBuf> {
     let mut prefix = path.as_os_str().to_owned();
     prefix.push(".2");
     let mut files: Vec<PathBuf> = fs::read_dir(path.parent().unwrap())
@@ -119,7 +119,7 @@ fn rotated(path: &Path) -> Vec<PathBuf> {
     files
 }
 
-fn mode(path: &Path) -> u32 {
+pub(crate) fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
 }
 

@@ -2,6 +2,7 @@
 //! reading it back gives.
 
 mod any_event;
+mod compress;
 mod disk;
 mod json;
 mod lives;

@@ -1,5 +1,6 @@
 //! The log's predecessors: `<log>.20261122T155959.123Z`, named after the moment they were moved
-//! aside, so that names sort by age. Which of them are kept is decided here.
+//! aside, so that names sort by age; with `.zst` behind that once they are compressed. Which of them are kept
+//! is decided here.
 
 use std::fs;
 use std::io;
@@ -11,6 +12,7 @@ use jiff::tz::Offset;
 use jiff::{RoundMode, Timestamp, ToSpan as _, Unit};
 
 use super::Settings;
+use super::compressor::{self, ENDING, Plain, UNFINISHED};
 use crate::history;
 use crate::sys::believed::Believed;
 
@@ -71,43 +73,126 @@ pub(super) fn newest(log: &Path) -> Option<SystemTime> {
     times.chain(current).max()
 }
 
+/// Puts right what a recorder left that was killed while it compressed: half a file is deleted, and a whole one
+/// that has taken the plain one's place gets its ending.
+pub(super) fn mend(log: &Path) {
+    let mended = entries(log).and_then(|entries| {
+        for (path, ending) in entries {
+            match ending {
+                Ending::Unfinished => fs::remove_file(&path)?,
+                Ending::Plain(_) if compressor::is_compressed(&path) => {
+                    fs::rename(&path, compressor::with_ending(&path, ENDING))?;
+                }
+                Ending::Plain(_) | Ending::Compressed(_) => {}
+            }
+        }
+        Ok(())
+    });
+    if let Err(error) = mended {
+        tracing::debug!(%error, "rotated logs were not looked through");
+    }
+}
+
+/// A rotated log that is not compressed.
+pub(super) struct PlainFile {
+    pub(super) path: PathBuf,
+    pub(super) begun: Option<SystemTime>,
+}
+
+/// The rotated files of `log` that are not compressed, the oldest first.
+pub(super) fn plain_files(log: &Path) -> Vec<PlainFile> {
+    let rotated = rotated_files(log).unwrap_or_default().into_iter();
+    let plain = rotated.filter(|file| !file.is_compressed);
+    plain
+        .map(|file| PlainFile {
+            path: file.path,
+            begun: file.of.begun,
+        })
+        .collect()
+}
+
 /// A rotated log.
 struct Rotated {
     path: PathBuf,
     time: DateTime,
+    is_compressed: bool,
     of: history::File,
 }
 
-/// The rotated files of `log`, the oldest first.
-fn rotated_files(log: &Path) -> io::Result<Vec<Rotated>> {
+/// What a name has behind the log's.
+enum Ending {
+    Plain(DateTime),
+    Compressed(DateTime),
+    Unfinished,
+}
+
+impl Ending {
+    fn of(suffix: &[u8]) -> Option<Self> {
+        if let Some(stamp) = suffix.strip_suffix(UNFINISHED.as_bytes()) {
+            return time_of(stamp).map(|_time| Self::Unfinished);
+        }
+        match suffix.strip_suffix(ENDING.as_bytes()) {
+            Some(stamp) => time_of(stamp).map(Self::Compressed),
+            None => time_of(suffix).map(Self::Plain),
+        }
+    }
+}
+
+/// The regular files of `log` with an ending that is given here.
+fn entries(log: &Path) -> io::Result<Vec<(PathBuf, Ending)>> {
     let Some(name) = log.file_name() else {
         return Ok(Vec::new());
     };
     let directory = log.parent().unwrap_or(log);
-    let mut files = Vec::new();
+    let mut found = Vec::new();
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
         let entry_name = entry.file_name();
         let suffix = entry_name
             .as_encoded_bytes()
             .strip_prefix(name.as_encoded_bytes());
-        let Some(time) = suffix.and_then(time_of) else {
+        let Some(ending) = suffix.and_then(Ending::of) else {
             continue;
         };
-        // A file that is gone by now needs no deleting.
-        if let Ok(metadata) = entry.metadata()
-            && metadata.is_file()
-        {
-            files.push(Rotated {
-                path: entry.path(),
-                time,
-                of: history::File {
-                    size: metadata.len(),
-                    begun: metadata.created().ok(),
-                    written: metadata.modified()?,
-                },
-            });
+        // A file that is gone by now needs nothing.
+        if entry.metadata().is_ok_and(|metadata| metadata.is_file()) {
+            found.push((entry.path(), ending));
         }
+    }
+    Ok(found)
+}
+
+/// The rotated files of `log`, the oldest first.
+fn rotated_files(log: &Path) -> io::Result<Vec<Rotated>> {
+    let mut files = Vec::new();
+    for (path, ending) in entries(log)? {
+        let Ok(metadata) = fs::symlink_metadata(&path) else {
+            continue;
+        };
+        let (time, compressed) = match ending {
+            Ending::Plain(time) => (time, None),
+            // One that somebody else made is his to delete.
+            Ending::Compressed(time) => match Plain::of(&path) {
+                Some(plain) => (time, Some(plain)),
+                None => continue,
+            },
+            Ending::Unfinished => continue,
+        };
+        let plain = compressed.unwrap_or_else(|| Plain {
+            size: metadata.len(),
+            begun: metadata.created().ok(),
+        });
+        files.push(Rotated {
+            path,
+            time,
+            is_compressed: compressed.is_some(),
+            of: history::File {
+                size: metadata.len(),
+                filled: plain.size,
+                begun: plain.begun,
+                written: metadata.modified()?,
+            },
+        });
     }
     files.sort_by_key(|file| file.time);
     Ok(files)
