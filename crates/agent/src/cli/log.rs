@@ -17,8 +17,8 @@ use super::console::{self, say};
 const TOLD_MAX: u64 = 10;
 
 /// The line of progress is redrawn this often, and looked after each so many events.
-const DRAW_INTERVAL: Duration = Duration::from_millis(250);
-const DRAW_COUNT: u64 = 1024;
+pub(super) const DRAW_INTERVAL: Duration = Duration::from_millis(250);
+pub(super) const DRAW_COUNT: u64 = 1024;
 
 /// The events of a log; what is none is told, and counted.
 pub(super) struct Log {
@@ -134,25 +134,31 @@ impl Log {
 
 impl Bar {
     fn text(&self, count: u64, now: Instant) -> String {
-        const WIDTH: u64 = 30;
         let (read, size) = (self.progress.read(), self.progress.size());
         let seconds = now.duration_since(self.began).as_secs().max(1);
         let rate = count / seconds;
         if size == 0 {
             return format!("{count} events  {rate} events/s");
         }
-        let part = |whole: u64| u128::from(read.min(size)) * u128::from(whole) / u128::from(size);
-        let filled = usize::try_from(part(WIDTH)).unwrap_or(0);
-        let empty = usize::try_from(WIDTH).unwrap_or(0).saturating_sub(filled);
-        let (full, empty) = ("━".repeat(filled), "─".repeat(empty));
         let mib = |bytes: u64| quantity::show_size(bytes >> 20 << 20);
         format!(
-            "{full}{empty} {:>3} %  {} of {}  {count} events  {rate} events/s",
-            part(100),
+            "{}  {} of {}  {count} events  {rate} events/s",
+            bar(read, size),
             mib(read),
             mib(size)
         )
     }
+}
+
+/// How much of a whole is done, as a bar and in percent.
+pub(super) fn bar(done: u64, whole: u64) -> String {
+    const WIDTH: u64 = 30;
+    let whole = whole.max(1);
+    let part = |of: u64| u128::from(done.min(whole)) * u128::from(of) / u128::from(whole);
+    let filled = usize::try_from(part(WIDTH)).unwrap_or(0);
+    let empty = usize::try_from(WIDTH).unwrap_or(0).saturating_sub(filled);
+    let (full, empty) = ("━".repeat(filled), "─".repeat(empty));
+    format!("{full}{empty} {:>3} %", part(100))
 }
 
 impl Iterator for Log {

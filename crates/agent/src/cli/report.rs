@@ -166,18 +166,22 @@ fn is_open_already(path: &Path) -> bool {
 }
 
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let (new, mut file) = Unfinished::create(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&new.0, path)
+    let mut new = Unfinished::create(path)?;
+    new.file.write_all(bytes)?;
+    new.finish()
 }
 
-/// A file that goes away unless it was renamed.
-struct Unfinished(PathBuf);
+/// A file that takes its name once it is whole, and goes away if that never happens.
+#[derive(Debug)]
+pub(super) struct Unfinished {
+    pub(super) file: File,
+    new: PathBuf,
+    path: PathBuf,
+}
 
 impl Unfinished {
-    /// A new file, to be renamed to `path`.
-    fn create(path: &Path) -> io::Result<(Self, File)> {
+    /// A new file beside `path`, whose place it is to take.
+    pub(super) fn create(path: &Path) -> io::Result<Self> {
         let mut name = path.file_name().unwrap_or_default().to_owned();
         name.push(format!(".{}.new", std::process::id()));
         let new = path.with_file_name(name);
@@ -189,14 +193,24 @@ impl Unfinished {
             }
             created => created,
         };
-        Ok((Self(new), file?))
+        Ok(Self {
+            file: file?,
+            new,
+            path: path.to_path_buf(),
+        })
+    }
+
+    /// Gives it its name, once its bytes are on the disk.
+    pub(super) fn finish(self) -> io::Result<()> {
+        self.file.sync_all()?;
+        fs::rename(&self.new, &self.path)
     }
 }
 
 impl Drop for Unfinished {
     fn drop(&mut self) {
         // Not there any more when it was renamed, which is what should be.
-        let _gone = fs::remove_file(&self.0);
+        let _gone = fs::remove_file(&self.new);
     }
 }
 

@@ -18,6 +18,7 @@ const PAGE_COUNT: i64 = 4_096;
 #[derive(Debug)]
 pub struct Events {
     segments: VecDeque<PathBuf>,
+    segment_count: usize,
     bounds: (i64, i64),
     open: Option<Open>,
     page: vec::IntoIter<(i64, Event)>,
@@ -27,14 +28,17 @@ pub struct Events {
 #[derive(Debug)]
 struct Open {
     rows: Rows,
+    first: i64,
     next: i64,
     last: i64,
 }
 
 /// Reads the events of a store whose time is in the window.
 pub fn events(directory: &Path, window: &Window) -> Result<Events, ReadError> {
+    let segments = directory::segments(directory)?;
     Ok(Events {
-        segments: directory::segments(directory)?.into(),
+        segment_count: segments.len(),
+        segments: segments.into(),
         bounds: window.bounds(),
         open: None,
         page: Vec::new().into_iter(),
@@ -70,6 +74,19 @@ impl Iterator for Events {
 }
 
 impl Events {
+    /// How much of the store has been read, of 1,000 parts: each segment is taken to be as long as any other.
+    pub fn thousandths(&self) -> u64 {
+        /// What a segment counts.
+        const PARTS: u128 = 1_000;
+        let open = self.open.as_ref().map_or(PARTS, |open| {
+            let done = u128::from(open.next.abs_diff(open.first)) * PARTS;
+            done / u128::from(open.last.abs_diff(open.first)).max(1)
+        });
+        let whole = self.segment_count.saturating_sub(self.segments.len());
+        let done = (whole as u128 * PARTS).saturating_sub(PARTS.saturating_sub(open));
+        u64::try_from(done / (self.segment_count.max(1) as u128)).unwrap_or(0)
+    }
+
     fn open_segment(&mut self, path: &Path) -> Result<(), ReadError> {
         self.open = None;
         let is_newest = self.segments.is_empty();
@@ -79,7 +96,13 @@ impl Events {
             opened => opened?,
         };
         if let Some((next, last)) = rows.ids(self.bounds)? {
-            self.open = Some(Open { rows, next, last });
+            let first = next;
+            self.open = Some(Open {
+                rows,
+                first,
+                next,
+                last,
+            });
         }
         match incomplete {
             None => Ok(()),
