@@ -4,11 +4,13 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+use std::process::Stdio;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 
 use crate::command::{cargo, program, read, run as run_command};
+use crate::workspace;
 
 /// Debian's packages, each with who needs it.
 const PACKAGES: &[(&str, &str)] = &[
@@ -42,6 +44,7 @@ const PACKAGES: &[(&str, &str)] = &[
         "counting the events of real Windows logs, where there are any",
     ),
     ("xz-utils", "unpacking those that are packed"),
+    ("python3-venv", "packages of Python that Debian has not"),
     ("qemu-system-x86", "booting other kernels"),
     ("busybox-static", "the first process of those kernels"),
     ("valgrind", "counting instructions"),
@@ -57,6 +60,10 @@ const BPF_LINKER: &str = "0.13.0";
 /// The tools that only start others or read manifests: what builds and starts fuzz targets, and what
 /// holds dependencies against deny.toml. Not optimised: this way they build in half the time.
 const CARGO_TOOLS: &[(&str, &str)] = &[("cargo-fuzz", "0.13.2"), ("cargo-deny", "0.20.2")];
+
+/// What tests ask that is somebody else's and that Debian has not: packages of Python, in a directory of their
+/// own below the target directory.
+const PYTHON_PACKAGES: &[(&str, &str)] = &[("duckdb", "2.0.1")];
 
 /// What `cargo xtask bench peers` compares with and works on. Nothing else needs it.
 const BENCH_PACKAGES: &[(&str, &str)] = &[
@@ -94,7 +101,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     packages(PACKAGES)?;
     toolchains()?;
-    cargo_tools()
+    cargo_tools()?;
+    python_packages()
 }
 
 fn packages(wanted: &[(&'static str, &str)]) -> Result<()> {
@@ -195,6 +203,32 @@ fn cargo_tools() -> Result<()> {
     }
     println!("bpf-linker {BPF_LINKER} is there");
     for (name, version) in CARGO_TOOLS {
+        println!("{name} {version} is there");
+    }
+    Ok(())
+}
+
+fn python_packages() -> Result<()> {
+    let directory = workspace::target().join("python");
+    let python = directory.join("bin/python");
+    let is_there = |name: &str, version: &str| {
+        let code =
+            format!("import importlib.metadata as m; assert m.version('{name}') == '{version}'");
+        let answer = program(&python)
+            .args(["-c", &code])
+            .stderr(Stdio::null())
+            .status();
+        answer.is_ok_and(|status| status.success())
+    };
+    for (name, version) in PYTHON_PACKAGES {
+        if !is_there(name, version) {
+            run_command(program("python3").args(["-m", "venv"]).arg(&directory))?;
+            run_command(
+                program(&python)
+                    .args(["-m", "pip", "install", "--quiet", "--no-deps"])
+                    .arg(format!("{name}=={version}")),
+            )?;
+        }
         println!("{name} {version} is there");
     }
     Ok(())
