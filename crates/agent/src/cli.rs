@@ -187,6 +187,7 @@ impl Failure {
     #[cfg(not(all(
         feature = "detect",
         feature = "forward",
+        feature = "parquet",
         feature = "shell",
         feature = "top",
         feature = "web",

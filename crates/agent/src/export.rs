@@ -1,5 +1,5 @@
 //! The trail under the names other systems know: the Elastic Common Schema and the Open
-//! Cybersecurity Schema Framework, CSV, and our own JSON Lines.
+//! Cybersecurity Schema Framework, CSV, Parquet, and our own JSON Lines.
 //!
 //! A field moves to the name its declaration has for the other schema; one that has none stays under
 //! a name of ours (`systrail` in ECS, `unmapped` in OCSF). So no field can be forgotten, and a new
@@ -10,6 +10,8 @@ pub(crate) mod csv;
 mod ecs;
 mod ocsf;
 mod parents;
+#[cfg(feature = "parquet")]
+mod parquet;
 
 use std::io;
 
@@ -24,6 +26,8 @@ pub use crate::trail::csv::heading as csv_heading;
 
 pub use self::ecs::VERSION as ECS_VERSION;
 pub use self::ocsf::VERSION as OCSF_VERSION;
+#[cfg(feature = "parquet")]
+pub use self::parquet::Unit;
 
 use self::parents::Parents;
 
@@ -38,16 +42,30 @@ pub enum Format {
     Ecs,
     /// Open Cybersecurity Schema Framework, a JSON object a line.
     Ocsf,
+    /// Apache Parquet, which is no text.
+    #[cfg(feature = "parquet")]
+    Parquet(Unit),
 }
 
 impl Format {
     /// Every format by its name on the command line.
-    pub const NAMES: [(&'static str, Self); 4] = [
+    pub const NAMES: &'static [(&'static str, Self)] = &[
         ("jsonl", Self::JsonLines),
         ("csv", Self::Csv),
         ("ecs", Self::Ecs),
         ("ocsf", Self::Ocsf),
+        #[cfg(feature = "parquet")]
+        ("parquet", Self::Parquet(Unit::Nanoseconds)),
     ];
+
+    /// Whether each event is a line, and not only the whole a file.
+    pub const fn is_lines(self) -> bool {
+        match self {
+            Self::JsonLines | Self::Csv | Self::Ecs | Self::Ocsf => true,
+            #[cfg(feature = "parquet")]
+            Self::Parquet(_) => false,
+        }
+    }
 }
 
 /// Writes one event after the other, in the order of the trail.
@@ -55,6 +73,9 @@ impl Format {
 pub struct Exporter {
     format: Format,
     parents: Parents,
+    /// Begun with the first event.
+    #[cfg(feature = "parquet")]
+    parquet: Option<Box<parquet::Writer>>,
 }
 
 impl Exporter {
@@ -63,10 +84,12 @@ impl Exporter {
         Self {
             format,
             parents: Parents::default(),
+            #[cfg(feature = "parquet")]
+            parquet: None,
         }
     }
 
-    /// Appends `event` as a line.
+    /// Appends `event` as a line, or what there is of the file by now.
     pub fn write(&mut self, event: &Event, out: &mut Vec<u8>) -> io::Result<()> {
         match self.format {
             Format::JsonLines => write_line(event, out),
@@ -77,8 +100,32 @@ impl Exporter {
                 self.parents.learn(event);
             }
             Format::Ocsf => write_object(&ocsf::object(event, members(event)?), out)?,
+            #[cfg(feature = "parquet")]
+            Format::Parquet(unit) => self.parquet(unit)?.write(event, out)?,
         }
         Ok(())
+    }
+
+    /// Appends what the file ends with; nothing for lines.
+    #[cfg_attr(
+        not(feature = "parquet"),
+        expect(unused_variables, reason = "lines end with the last event")
+    )]
+    pub fn finish(&mut self, out: &mut Vec<u8>) -> io::Result<()> {
+        match self.format {
+            Format::JsonLines | Format::Csv | Format::Ecs | Format::Ocsf => Ok(()),
+            #[cfg(feature = "parquet")]
+            Format::Parquet(unit) => self.parquet(unit)?.finish(out),
+        }
+    }
+
+    #[cfg(feature = "parquet")]
+    fn parquet(&mut self, unit: Unit) -> io::Result<&mut parquet::Writer> {
+        let writer = match self.parquet.take() {
+            Some(writer) => writer,
+            None => Box::new(parquet::Writer::new(unit)?),
+        };
+        Ok(self.parquet.insert(writer))
     }
 }
 

@@ -1,27 +1,35 @@
 //! `systrail export`: the trail under the names other systems know.
 
 mod follow;
+mod printer;
 
-use std::io::{self, BufWriter, IsTerminal as _, Write};
+use std::io::{self, IsTerminal as _, Write};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use clap::Args;
-use systrail::export::{self, Exporter, Format};
-use systrail::shown;
+use systrail::export::Format;
+#[cfg(feature = "parquet")]
+use systrail::export::Unit;
+use systrail::quantity;
 use systrail::store::{self, Guard};
 use systrail::sys::wake::Waker;
-use systrail::trail::{Event, Time};
+use systrail::trail::Time;
 
-use super::log::Log;
+use self::printer::{End, Printer};
+use super::log::{self, Log};
 use super::options::named;
+use super::report::{self, Unfinished};
 use super::trail::TrailArguments;
 use super::{Exit, Failure, console, passed_over, stop};
 
-/// Prints the events of the store, or of a log, for another system: as JSON Lines or CSV with our
-/// names, or as JSON Lines with the names of the Elastic Common Schema or of OCSF. docs/EXPORT.md
+/// Prints the events of the store, or of a log, for another system: as JSON Lines, CSV or Parquet with
+/// our names, or as JSON Lines with the names of the Elastic Common Schema or of OCSF. docs/EXPORT.md
 /// says which field goes where.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
+  systrail export --format parquet --output trail.parquet    the whole store for DuckDB, pandas, Spark
   systrail export --format ecs --since 1h > trail.ndjson     the last hour for Elasticsearch
   systrail export --format ocsf --log trail.jsonl.gz         a log for a security lake
   systrail export --log trail.jsonl --strict > copy.jsonl    fails unless the copy is whole
@@ -33,57 +41,112 @@ pub(super) struct Arguments {
     trail: TrailArguments,
     /// The names to use
     #[arg(long, value_name = "FORMAT", default_value = "jsonl")]
-    #[arg(value_parser = ["jsonl", "csv", "ecs", "ocsf"])]
+    #[arg(value_parser = ["jsonl", "csv", "ecs", "ocsf", "parquet"])]
     format: String,
+    /// What times are in Parquet: nanoseconds, or microseconds for readers that have nothing finer, as
+    /// Spark before 4.0
+    #[arg(long, value_name = "UNIT", default_value = "ns", value_parser = ["ns", "us"])]
+    time_unit: String,
+    /// Write to this file, which is replaced once the export is whole; standard output when not said
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
     /// Go on with what is recorded, until told to stop
-    #[arg(long, conflicts_with_all = ["log", "until"])]
+    #[arg(long, conflicts_with_all = ["log", "until", "output"])]
     follow: bool,
 }
 
 /// Does `systrail export`.
 pub(super) fn main(arguments: &Arguments) -> Result<Exit, Failure> {
     arguments.trail.check()?;
-    let format = named(&arguments.format, &Format::NAMES).unwrap_or(Format::JsonLines);
-    let out = BufWriter::with_capacity(1 << 18, io::stdout().lock());
-    let mut printer = Printer {
-        out,
-        line: Vec::new(),
-        format,
-        exporter: Exporter::new(format),
-        is_terminal: io::stdout().is_terminal(),
-    };
+    let format = arguments.format()?;
+    if let Some(path) = &arguments.output {
+        return arguments.write(path, format);
+    }
+    let is_terminal = io::stdout().is_terminal();
+    if is_terminal && !format.is_lines() {
+        return Err(Failure::usage(anyhow::anyhow!(
+            "a file of Parquet is nothing to look at: name one with --output FILE"
+        )));
+    }
+    let mut printer = Printer::new(io::stdout().lock(), format, is_terminal);
     if arguments.follow {
         return arguments.follow(&mut printer);
     }
-    let read = if arguments.trail.log.is_some() {
-        arguments.print_log(&mut printer)
-    } else {
-        arguments.print_store(&mut printer)
-    };
-    match read {
-        Ok(passed_over_count) => {
-            console::printed(printer.out.flush())?;
-            arguments.trail.strict.exit(passed_over_count)
-        }
+    // A line of progress would be drawn over by events on the same terminal.
+    let read = arguments.print(&mut printer, !is_terminal);
+    match read.and_then(|read| printer.finish().map(|()| read)) {
+        Ok(read) => arguments.trail.strict.exit(read?),
         // Whoever closed the pipe has seen enough.
-        Err(End::Closed) => Ok(Exit::Done),
+        Err(End::Closed | End::Stopped) => Ok(Exit::Done),
         Err(End::Failed(failure)) => Err(failure),
     }
 }
 
-/// Why an export ended early.
-enum End {
-    Closed,
-    Failed(Failure),
-}
-
-impl<E: Into<Failure>> From<E> for End {
-    fn from(error: E) -> Self {
-        Self::Failed(error.into())
-    }
-}
+/// What reading came to: how much was passed over, or why not all could be read. What was read has been
+/// printed either way.
+type Read = Result<u64, Failure>;
 
 impl Arguments {
+    /// The format that is asked for, and that there is.
+    fn format(&self) -> Result<Format, Failure> {
+        let format = named(&self.format, Format::NAMES);
+        #[cfg(feature = "parquet")]
+        let format = format.map(|format| match format {
+            Format::Parquet(_) => {
+                Format::Parquet(named(&self.time_unit, &Unit::NAMES).unwrap_or_default())
+            }
+            other => other,
+        });
+        #[cfg(not(feature = "parquet"))]
+        let format = format.ok_or_else(|| Failure::not_built_in("Parquet", "parquet"))?;
+        #[cfg(feature = "parquet")]
+        let format = format.unwrap_or(Format::JsonLines);
+        if self.time_unit != "ns" && format.is_lines() {
+            let error = "--time-unit is of Parquet: times of other formats are texts";
+            return Err(Failure::usage(anyhow::anyhow!(error)));
+        }
+        if self.follow && !format.is_lines() {
+            return Err(Failure::usage(anyhow::anyhow!(
+                "a file of Parquet can be read once it has ended, which it has not with --follow; export \
+                 --since the last time instead, or follow in another format"
+            )));
+        }
+        Ok(format)
+    }
+
+    /// Writes to a file, which is as it was until all is there.
+    fn write(&self, path: &Path, format: Format) -> Result<Exit, Failure> {
+        report::check("export", path)?;
+        let target = target_of(path)?;
+        let waker = Waker::new()?;
+        let signals =
+            stop::on_signals_saying(&waker, "aborted; what was begun may lie beside the file")?;
+        let file_error = |error: io::Error| anyhow::anyhow!("export {}: {error}", path.display());
+        let file = Unfinished::create(&target).map_err(file_error)?;
+        let mut printer = Printer::new(&file.file, format, false).into_file(path, waker);
+        let read = self.print(&mut printer, true);
+        let written = read.and_then(|read| printer.finish().map(|()| read));
+        drop(printer);
+        match written {
+            Ok(read) => {
+                file.finish().map_err(file_error)?;
+                Ok(signals.exit_of(self.trail.strict.exit(read?)?))
+            }
+            Err(End::Closed | End::Stopped) => {
+                let path = path.display();
+                Err(anyhow::anyhow!("stopped before all was written; {path} is as it was").into())
+            }
+            Err(End::Failed(failure)) => Err(failure),
+        }
+    }
+
+    fn print<W: Write>(&self, printer: &mut Printer<W>, shows: bool) -> Result<Read, End> {
+        match &self.trail.log {
+            Some(path) => self.print_log(path, printer, shows),
+            None => self.print_store(printer, shows),
+        }
+    }
+
     fn follow<W: Write>(&self, printer: &mut Printer<W>) -> Result<Exit, Failure> {
         let (directory, window) = self.trail.store(&Guard::default())?;
         let waker = Waker::new()?;
@@ -93,21 +156,22 @@ impl Arguments {
             .and_then(|()| follow::follow(&directory, window.since, printer, &waker));
         match followed {
             Ok(passed_over_count) => {
-                console::printed(printer.out.flush())?;
+                console::printed(printer.flush())?;
                 Ok(signals.exit_of(self.trail.strict.exit(passed_over_count)?))
             }
-            Err(End::Closed) => Ok(Exit::Done),
+            Err(End::Closed | End::Stopped) => Ok(Exit::Done),
             Err(End::Failed(failure)) => Err(failure),
         }
     }
 
-    /// Prints what a log has, and returns how much of it was passed over.
-    fn print_log<W: Write>(&self, printer: &mut Printer<W>) -> Result<u64, End> {
-        let Some(path) = &self.trail.log else {
-            return Ok(0);
-        };
-        // A line of progress would be drawn over by events on the same terminal.
-        let mut log = Log::open(path, !io::stdout().is_terminal()).map_err(Failure::from)?;
+    /// Prints what a log has.
+    fn print_log<W: Write>(
+        &self,
+        path: &Path,
+        printer: &mut Printer<W>,
+        shows: bool,
+    ) -> Result<Read, End> {
+        let mut log = Log::open(path, shows).map_err(Failure::from)?;
         printer.begin()?;
         let since = self.trail.since.unwrap_or(Time(i64::MIN));
         let until = self.trail.until.unwrap_or(Time(i64::MAX));
@@ -116,107 +180,91 @@ impl Arguments {
                 printer.print(&event)?;
             }
         }
-        log.end().map_err(End::Failed)
+        Ok(log.end())
     }
 
-    /// Prints what the store has, and returns how many segments had been set aside before. One that
-    /// cannot be read fails the export: it is a copy, and may be all that is kept.
-    fn print_store<W: Write>(&self, printer: &mut Printer<W>) -> Result<u64, End> {
+    /// Prints what the store has. A segment that cannot be read fails the export: it is a copy, and may be all
+    /// that is kept.
+    fn print_store<W: Write>(&self, printer: &mut Printer<W>, shows: bool) -> Result<Read, End> {
         let (directory, window) = self.trail.store(&Guard::default())?;
         let never_asked = store::never_asked(&directory, &window).map_err(Failure::from)?;
         let passed_over_count = passed_over::tell(&never_asked);
-        let events = store::events(&directory, &window).map_err(Failure::from)?;
+        let mut events = store::events(&directory, &window).map_err(Failure::from)?;
         printer.begin()?;
-        let mut unreadable = None;
+        let mut is_whole = true;
         let mut count = 0_u64;
-        for event in events {
+        let mut bar = Bar::new(shows);
+        while let Some(event) = events.next() {
             match event {
                 Ok(event) => {
                     printer.print(&event)?;
                     count += 1;
+                    bar.draw(count, &events);
                 }
                 // A damaged segment does not keep the others back; the export is not whole.
                 Err(error) => {
                     console::line(format_args!("systrail: {error}"));
-                    unreadable = Some(error);
+                    is_whole = false;
                 }
             }
         }
-        if count == 0 && unreadable.is_none() && passed_over_count == 0 {
+        drop(bar);
+        if !is_whole {
+            let error = anyhow::anyhow!("the export lacks what could not be read");
+            return Ok(Err(error.into()));
+        }
+        if count == 0 && passed_over_count == 0 {
             passed_over::tell_nothing(&directory, &window);
         }
-        match unreadable {
-            None => Ok(passed_over_count),
-            Some(_told) => {
-                let error = anyhow::anyhow!("the export lacks what could not be read");
-                Err(End::Failed(error.into()))
-            }
-        }
+        Ok(Ok(passed_over_count))
     }
 }
 
-/// Prints events.
-struct Printer<W> {
-    out: W,
-    line: Vec<u8>,
-    format: Format,
-    exporter: Exporter,
-    is_terminal: bool,
+/// The file a path leads to. One that is no regular file cannot be replaced.
+fn target_of(path: &Path) -> Result<PathBuf, Failure> {
+    if path.metadata().is_ok_and(|metadata| !metadata.is_file()) {
+        let path = path.display();
+        return Err(Failure::usage(anyhow::anyhow!(
+            "export {path}: it is no regular file; name one, or send standard output there"
+        )));
+    }
+    Ok(path
+        .canonicalize()
+        .unwrap_or_else(|_new| path.to_path_buf()))
 }
 
-impl<W: Write> Printer<W> {
-    fn begin(&mut self) -> Result<(), End> {
-        match self.format {
-            Format::Csv => written(self.out.write_all(export::csv_heading().as_bytes())),
-            _ => Ok(()),
+/// The line of progress of a store, on a terminal.
+struct Bar {
+    began: Instant,
+    drawn: Option<Instant>,
+}
+
+impl Bar {
+    fn new(shows: bool) -> Self {
+        let began = Instant::now();
+        Self {
+            began,
+            drawn: (shows && io::stderr().is_terminal()).then_some(began),
         }
     }
 
-    fn print(&mut self, event: &Event) -> Result<(), End> {
-        self.line.clear();
-        written(self.exporter.write(event, &mut self.line))?;
-        if self.is_terminal {
-            // JSON has an escape for what a terminal acts on; CSV has it as it is.
-            self.line = shown::safe(&String::from_utf8_lossy(&self.line)).into_bytes();
+    fn draw(&mut self, count: u64, events: &store::Events) {
+        let Some(drawn) = &mut self.drawn else { return };
+        if !count.is_multiple_of(log::DRAW_COUNT) || drawn.elapsed() < log::DRAW_INTERVAL {
+            return;
         }
-        written(self.out.write_all(&self.line))
+        *drawn = Instant::now();
+        let rate = count / self.began.elapsed().as_secs().max(1);
+        let bar = log::bar(events.thousandths(), 1_000);
+        let count = quantity::show_count(count, "event");
+        console::live_line(&format!("{bar}  {count}  {rate} events/s"));
     }
 }
 
-fn written(result: io::Result<()>) -> Result<(), End> {
-    result.map_err(|error| match error.kind() {
-        io::ErrorKind::BrokenPipe => End::Closed,
-        _ => End::Failed(console::named(&error).into()),
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use systrail::trail::control_characters::is_control;
-    use systrail::trail::json;
-
-    use super::*;
-
-    /// CSV has no escapes, so an argument of any process reached the terminal as it was.
-    #[test]
-    fn no_format_lets_an_argument_act_on_a_terminal() {
-        let line = br#"{"sequence":1,"time":"2026-01-01T00:00:00.000000000Z","kind":"process_exec","host":"h","process_id":1,"process_key":"0000000000000001","command_line":"evil \u001b]0;owned\u0007"}"#;
-        let event = json::read_line(line).unwrap();
-        for (name, format) in Format::NAMES {
-            let mut printer = Printer {
-                out: Vec::new(),
-                line: Vec::new(),
-                format,
-                exporter: Exporter::new(format),
-                is_terminal: true,
-            };
-            assert!(printer.begin().is_ok() && printer.print(&event).is_ok());
-            let text = String::from_utf8(printer.out).unwrap();
-            assert!(text.contains("evil"), "{name}: {text}");
-            let control = text
-                .chars()
-                .find(|&character| character != '\n' && is_control(character));
-            assert_eq!(control, None, "{name}: {text:?}");
+impl Drop for Bar {
+    fn drop(&mut self) {
+        if self.drawn.is_some() {
+            console::end_live_line();
         }
     }
 }

@@ -140,6 +140,21 @@ fn exports_have_them_under_our_own_name() {
 }
 
 #[test]
+fn parquet_has_columns_for_them() {
+    let format = Format::NAMES.iter().find(|(name, _)| *name == "parquet");
+    let mut exporter = Exporter::new(format.unwrap().1);
+    let mut file = Vec::new();
+    for event in events() {
+        exporter.write(&event, &mut file).unwrap();
+    }
+    exporter.finish(&mut file).unwrap();
+    for name in ["grown_colour", "grown_size", "grown_name"] {
+        let mut parts = file.windows(name.len());
+        assert!(parts.any(|part| part == name.as_bytes()), "{name}");
+    }
+}
+
+#[test]
 fn the_store_keeps_them_and_shows_them_in_sql() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("store");

@@ -42,7 +42,8 @@ pub(super) fn follow<W: Write>(
         follower.weigh(size);
         if events.is_empty() {
             follower.rest();
-            super::written(printer.out.flush())?;
+            let flushed = printer.flush();
+            flushed.map_err(|error| printer.ended(&error))?;
             waker.wait(INTERVAL);
         }
     }
