@@ -84,6 +84,7 @@ const DOCUMENTS: &[&str] = &[
     "docs/pictures/top.png",
     "docs/pictures/web.png",
     "packaging/clickhouse/single-node.sql",
+    "packaging/duckdb/systrail.sql",
     "packaging/lnav/systrail.json",
     "packaging/sigma/systrail.yml",
     "packaging/sigma/systrail-ecs.yml",

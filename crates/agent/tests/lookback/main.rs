@@ -9,6 +9,8 @@ mod elastic;
 mod export;
 mod guard;
 mod local;
+#[cfg(feature = "parquet")]
+mod parquet;
 mod query;
 mod readme;
 mod replay;
