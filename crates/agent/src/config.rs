@@ -158,11 +158,17 @@ impl OnLoss {
 }
 
 /// The names of `events`, with the kinds each stands for.
-pub const EVENT_NAMES: [(&str, Kinds); 3] = [
+pub const EVENT_NAMES: [(&str, Kinds); 4] = [
     ("process", Kinds::PROCESS),
     ("thread", Kinds::THREAD),
     ("image", Kinds::IMAGE),
+    ("exec_failed", Kinds::EXEC),
 ];
+
+/// What is recorded where nothing is said. Looking for a program makes a failed exec of each directory
+/// it is not in, and to see them can cost every system call of the machine something: whoever wants
+/// them says so.
+pub const EVENTS_DEFAULT: Kinds = Kinds::ALL.without(Kinds::EXEC);
 
 /// A checked configuration.
 #[derive(Clone, Debug, PartialEq)]
@@ -205,7 +211,7 @@ impl Default for Config {
             source: Source::default(),
             on_loss: OnLoss::default(),
             flush_interval: Duration::from_millis(50),
-            events: Kinds::ALL,
+            events: EVENTS_DEFAULT,
             include: Vec::new(),
             exclude: Vec::new(),
             log: Log::default(),
@@ -513,6 +519,7 @@ impl Config {
         sensor::Settings {
             threads: self.events.contains(Kind::THREAD_START),
             images: self.events.contains(Kind::IMAGE_LOAD),
+            failed_execs: self.events.contains(Kind::EXEC_FAILED),
             stamps: self.hash.on,
             environment: self.environment.clone(),
             process_buffer_size: size(self.limits.process_buffer_size),

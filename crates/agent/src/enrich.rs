@@ -22,6 +22,7 @@ mod after_loss;
 mod cgroup;
 mod context;
 pub mod device_path;
+mod exec;
 mod exit_status;
 mod image;
 pub mod image_path;
@@ -153,6 +154,7 @@ impl Enricher {
             Event::ThreadExit(event::thread::Exit) => self.thread_exit(header),
             Event::ImageLoad(load) => self.image_load(header, load, extension),
             Event::ImageUnload(unload) => self.image_unload(header, unload),
+            Event::ExecFailed(failed) => self.exec_failed(header, failed),
             Event::Lost(_) | Event::Unknown => return None,
         })
     }

@@ -80,12 +80,18 @@ pub trait Sensor: Send {
 
 /// What every sensor is told before it starts.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is asked for by itself, and by its name"
+)]
 pub struct Settings {
     /// Whether to observe thread starts and exits. Processes are always observed: every other
     /// event is told by its process.
     pub threads: bool,
     /// Whether to observe image loads.
     pub images: bool,
+    /// Whether to observe execs that fail (Linux, eBPF).
+    pub failed_execs: bool,
     /// Whether to tell the states of image files (Linux, eBPF).
     pub stamps: bool,
     /// Which variables of the environment to tell.

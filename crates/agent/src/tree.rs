@@ -253,7 +253,7 @@ impl Tree {
             Some(Subject::Recording | Subject::Detection) | None => {}
             // It is of a file, and the process that used it may have ended long ago.
             _ if event.body.kind() == Kind::IMAGE_DETAILS => {}
-            Some(Subject::Process | Subject::Thread | Subject::Image) => {
+            Some(Subject::Process | Subject::Thread | Subject::Image | Subject::Exec) => {
                 if let Body::ProcessStart(start) = &event.body {
                     self.add_parent(start, event, recording)?;
                 }

@@ -12,11 +12,27 @@
 
 #![expect(unsafe_code, reason = "kernel memory is read here and nowhere else")]
 
+/// Declares the read-only globals: a static the loader finds by its name, and the handle by which
+/// programs read it.
+macro_rules! parameters {
+    ($($(#[$doc:meta])* $name:ident = $symbol:literal;)*) => {
+        $(
+            $(#[$doc])*
+            pub(crate) const $name: Parameter = {
+                #[unsafe(export_name = $symbol)]
+                static VALUE: u64 = 0;
+                Parameter(&VALUE)
+            };
+        )*
+    };
+}
+
 mod environment;
 mod file;
 mod path;
 mod program;
 mod repeat;
+mod system_call;
 mod terminal;
 mod text;
 mod usage;
@@ -33,25 +49,11 @@ pub(crate) use self::file::{File, Vma};
 pub(crate) use self::path::{Path, Way, differ, mask, sign};
 pub(crate) use self::program::Program;
 pub(crate) use self::repeat::{Steps, repeat};
+pub(crate) use self::system_call::{Registers, copy_user_path, error_of};
 pub(crate) use self::text::KernelText;
 
 /// A component's name and its NUL byte: a power of two.
 pub(crate) const NAME_SIZE_MAX: usize = 256;
-
-/// Declares the read-only globals: a static the loader finds by its name, and the handle by which
-/// programs read it.
-macro_rules! parameters {
-    ($($(#[$doc:meta])* $name:ident = $symbol:literal;)*) => {
-        $(
-            $(#[$doc])*
-            pub(crate) const $name: Parameter = {
-                #[unsafe(export_name = $symbol)]
-                static VALUE: u64 = 0;
-                Parameter(&VALUE)
-            };
-        )*
-    };
-}
 
 parameters! {
     /// Bytes in the buffer of process events at which the agent is woken.
@@ -135,8 +137,6 @@ parameters! {
     SIGNAL_STATS_SEQUENCE = "signal_struct.stats_lock.seqcount.seqcount.sequence";
     SIGNAL_SYSTEM_TIME = "signal_struct.stime";
     SIGNAL_THREADS = "signal_struct.thread_head";
-    /// [`NOWHERE`] where the kernel has no terminals.
-    SIGNAL_TTY = "signal_struct.tty";
     SIGNAL_USER_TIME = "signal_struct.utime";
     SUPER_BLOCK_DEVICE = "super_block.s_dev";
     TASK_CGROUPS = "task_struct.cgroups";
@@ -163,10 +163,6 @@ parameters! {
     TASK_TGID = "task_struct.tgid";
     TASK_THREAD_NODE = "task_struct.thread_node";
     TASK_USER_TIME = "task_struct.utime";
-    TTY_DRIVER = "tty_struct.driver";
-    TTY_DRIVER_MAJOR = "tty_driver.major";
-    TTY_DRIVER_MINOR_START = "tty_driver.minor_start";
-    TTY_INDEX = "tty_struct.index";
     VFSMOUNT_ROOT = "vfsmount.mnt_root";
     VFSMOUNT_SB = "vfsmount.mnt_sb";
     VMA_END = "vm_area_struct.vm_end";
@@ -448,18 +444,12 @@ pub(crate) fn copy_user(address: u64, room: &mut [u8]) -> bool {
     status == 0
 }
 
-/// Copies a text of user memory of the current process, cut to `room`, with its NUL byte. The bytes
-/// written; negative where it cannot be read.
+/// Copies a text of user memory of the current process, cut to the `size` of `room`, with its NUL byte.
+/// The bytes written; negative where it cannot be read.
 #[inline(always)]
-fn copy_user_text(address: u64, room: &[Shared]) -> i64 {
-    // SAFETY: the helper checks the source itself, and the destination has the size it is told.
-    unsafe {
-        helpers::bpf_probe_read_user_str(
-            room.as_ptr().cast_mut().cast(),
-            size_of_val(room) as u32,
-            address as *const c_void,
-        )
-    }
+fn copy_user_text<T>(address: u64, room: *mut T, size: usize) -> i64 {
+    // SAFETY: the helper checks the source itself, and the verifier the destination and its size.
+    unsafe { helpers::bpf_probe_read_user_str(room.cast(), size as u32, address as *const c_void) }
 }
 
 /// Copies what is in a map's memory, as much as there is room for. It is there.

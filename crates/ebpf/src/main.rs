@@ -30,6 +30,7 @@
 )]
 
 mod context;
+mod exec;
 mod image;
 mod iterator;
 mod kernel;

@@ -17,7 +17,7 @@ use crate::turn::Turn;
 #[map]
 pub(crate) static PROCESS_EVENTS: RingBuf = RingBuf::with_byte_size(64 * 1024, 0);
 
-/// Thread and image events. The loader sets the size.
+/// Thread and image events, and execs that fail. The loader sets the size.
 #[map]
 pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(64 * 1024, 0);
 
@@ -104,6 +104,10 @@ pub(crate) const SCRATCH_SIZE: usize = 8 * 1024 + NAME_SIZE_MAX;
 pub(crate) const SCRATCH_IMAGE: u32 = 0;
 /// For iterators.
 pub(crate) const SCRATCH_ITERATOR: u32 = 1;
+/// For execs that fail, as one program sees them. The loader adds the room where they are wanted.
+pub(crate) const SCRATCH_EXEC: u32 = 2;
+/// The same of several, which can be in each other's way on one processor.
+pub(crate) const SCRATCH_EXECS: [u32; 4] = [2, 3, 4, 5];
 
 /// Memory for one exec.
 #[inline(always)]

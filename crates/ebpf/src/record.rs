@@ -274,6 +274,25 @@ impl<const N: usize> Record<N> {
         }
     }
 
+    /// Appends a path of the current process's memory without its NUL byte. The kernel takes none that is
+    /// longer than the most bytes of a path, NUL byte included.
+    #[inline(always)]
+    pub(crate) fn append_user_path(&mut self, address: u64) -> Text {
+        const ROOM: usize = PATH_SIZE_MAX + 1;
+        let size = self
+            .room::<ROOM>(ROOM)
+            .map_or(-1, |room| kernel::copy_user_path(address, room));
+        if size <= 0 {
+            return Text::image_unavailable();
+        }
+        let size = (size as usize).wrapping_sub(1);
+        self.grow(size);
+        Text {
+            size: size as u32,
+            flags: Flags::NONE.with_if(size >= PATH_SIZE_MAX, Flags::IMAGE_TRUNCATED),
+        }
+    }
+
     /// Appends the arguments that are at `begin..end` in the current process, as far as `ring` has
     /// room for them.
     #[inline(always)]

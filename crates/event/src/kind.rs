@@ -18,6 +18,8 @@ pub enum Subject {
     Thread,
     /// A file mapped as code.
     Image,
+    /// A program that a process tried to run and could not.
+    Exec,
     /// What a rule found in the other events.
     Detection,
     /// The recording itself.
@@ -103,6 +105,8 @@ kinds! {
         IMAGE_LOAD = 32, "image_load", Image;
         /// An image was unmapped (Windows).
         IMAGE_UNLOAD = 33, "image_unload", Image;
+        /// The kernel refused to run a program (Linux).
+        EXEC_FAILED = 48, "exec_failed", Exec;
     }
     told {
         /// The file of an image was read.
@@ -169,6 +173,8 @@ impl Kinds {
     pub const THREAD: Self = Self::of(Subject::Thread);
     /// What happens to images.
     pub const IMAGE: Self = Self::of(Subject::Image);
+    /// What could not be run.
+    pub const EXEC: Self = Self::of(Subject::Exec);
 
     /// Every observed kind about `subject`.
     pub const fn of(subject: Subject) -> Self {

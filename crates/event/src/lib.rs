@@ -27,6 +27,7 @@
 )]
 
 pub mod control;
+pub mod exec;
 pub mod extension;
 pub mod image;
 pub mod key;
@@ -223,6 +224,8 @@ pub enum Event<'a> {
     ImageLoad(image::Load<'a>),
     /// An image was unmapped (Windows).
     ImageUnload(image::Unload<'a>),
+    /// The kernel refused to run a program (Linux).
+    ExecFailed(exec::Failed<'a>),
     /// Events were lost.
     Lost(loss::Lost),
     /// A record of a kind this reader does not know: a newer sensor's.
@@ -260,6 +263,7 @@ pub fn read(bytes: &[u8]) -> Result<Record<'_>, Invalid> {
         Kind::THREAD_EXIT => Event::ThreadExit(thread::Exit),
         Kind::IMAGE_LOAD => Event::ImageLoad(image::Load::read(&mut reader)?),
         Kind::IMAGE_UNLOAD => Event::ImageUnload(image::Unload::read(&mut reader)?),
+        Kind::EXEC_FAILED => Event::ExecFailed(exec::Failed::read(&mut reader)?),
         Kind::LOST => Event::Lost(loss::Lost::read(&mut reader)?),
         _ => Event::Unknown,
     };
@@ -317,6 +321,7 @@ pub fn kind_and_size(event: &Event<'_>) -> Option<(Kind, usize)> {
         Event::ThreadExit(_) => (Kind::THREAD_EXIT, thread::Exit::SIZE),
         Event::ImageLoad(load) => (Kind::IMAGE_LOAD, load.size()),
         Event::ImageUnload(unload) => (Kind::IMAGE_UNLOAD, unload.size()),
+        Event::ExecFailed(failed) => (Kind::EXEC_FAILED, failed.size()),
         Event::Lost(_) => (Kind::LOST, loss::Lost::SIZE),
         Event::Unknown => return None,
     };
@@ -345,6 +350,7 @@ pub fn write<'b>(header: Header, event: &Event<'_>, buffer: &'b mut [u8]) -> Opt
         Event::ThreadStart(start) => start.write(&mut writer),
         Event::ImageLoad(load) => load.write(&mut writer),
         Event::ImageUnload(unload) => unload.write(&mut writer),
+        Event::ExecFailed(failed) => failed.write(&mut writer),
         Event::Lost(lost) => lost.write(&mut writer),
         Event::ThreadExit(_) | Event::Unknown => {}
     }

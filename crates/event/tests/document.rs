@@ -3,7 +3,7 @@
 #![cfg(not(miri))]
 
 use event::loss::Reason;
-use event::{HEADER_SIZE, Kind, RECORD_SIZE_MAX, image, loss, process, thread};
+use event::{HEADER_SIZE, Kind, RECORD_SIZE_MAX, exec, image, loss, process, thread};
 
 const DOCUMENT: &str = include_str!("../../../docs/WIRE.md");
 
@@ -65,6 +65,7 @@ fn offsets_follow_from_the_types_and_end_where_the_code_ends() {
         ("Process exit", HEADER_SIZE, process::Exit::SIZE),
         ("Thread start", HEADER_SIZE, thread::Start::SIZE),
         ("Image load", HEADER_SIZE, image::Load::FIXED_SIZE),
+        ("Exec failed", HEADER_SIZE, exec::Failed::FIXED_SIZE),
         ("Lost", HEADER_SIZE, loss::Lost::SIZE),
     ];
     for (heading, begin, size) in sections {

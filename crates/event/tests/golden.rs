@@ -6,7 +6,7 @@
 
 use std::path::PathBuf;
 
-use event::{Event, Flags, Header, Kind, Place, Scope, Stamp, image, loss, process, thread};
+use event::{Event, Flags, Header, Kind, Place, Scope, Stamp, exec, image, loss, process, thread};
 
 struct Case {
     name: &'static str,
@@ -84,6 +84,13 @@ fn cases() -> Vec<Case> {
         ),
         case("thread_exit", Event::ThreadExit(thread::Exit)),
         case("lost", Event::Lost(lost)),
+        case(
+            "exec_failed",
+            Event::ExecFailed(exec::Failed {
+                error: 0x6463_6261,
+                path: b"./caf\xe9",
+            }),
+        ),
     ];
     cases.extend(images().map(|(name, event)| case(name, event)));
     cases

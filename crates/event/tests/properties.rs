@@ -1,7 +1,8 @@
 //! What is written is read back, and bytes that were not written by us do no harm.
 
 use event::{
-    ByKind, Event, Flags, HEADER_SIZE, Header, Kind, Kinds, Subject, image, loss, process, thread,
+    ByKind, Event, Flags, HEADER_SIZE, Header, Kind, Kinds, Subject, exec, image, loss, process,
+    thread,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -38,6 +39,10 @@ impl Sample {
             Event::ImageUnload(unload) => Event::ImageUnload(image::Unload {
                 image: one,
                 ..unload
+            }),
+            Event::ExecFailed(failed) => Event::ExecFailed(exec::Failed {
+                path: one,
+                ..failed
             }),
             other => other,
         }
@@ -78,7 +83,7 @@ fn header() -> impl Strategy<Value = Header> {
 
 fn event() -> impl Strategy<Value = Event<'static>> {
     let ids = any::<[u32; 5]>();
-    (0..8, ids, any::<[u64; 2]>(), any::<[u16; 2]>()).prop_map(|(kind, ids, numbers, marks)| {
+    (0..9, ids, any::<[u64; 2]>(), any::<[u16; 2]>()).prop_map(|(kind, ids, numbers, marks)| {
         match kind {
             0 => Event::ProcessStart(process::Start {
                 parent_process_id: ids[0],
@@ -109,6 +114,10 @@ fn event() -> impl Strategy<Value = Event<'static>> {
                 image_base: numbers[0],
                 image_size: numbers[1],
                 ..image::Load::default()
+            }),
+            8 => Event::ExecFailed(exec::Failed {
+                error: ids[0],
+                ..exec::Failed::default()
             }),
             6 => Event::ImageUnload(image::Unload {
                 image_base: numbers[0],
@@ -227,7 +236,12 @@ fn kinds_have_one_name_and_one_place_each() {
 fn a_set_holds_observed_kinds_alone() {
     assert_eq!(Kinds::ALL.iter().collect::<Vec<_>>(), Kind::OBSERVED);
     assert_eq!(Kinds::NONE.with(Kind::LOST), Kinds::NONE);
-    let subjects = [Subject::Process, Subject::Thread, Subject::Image];
+    let subjects = [
+        Subject::Process,
+        Subject::Thread,
+        Subject::Image,
+        Subject::Exec,
+    ];
     let of_all = subjects
         .into_iter()
         .map(Kinds::of)

@@ -68,7 +68,7 @@ impl Counts {
     /// any, so that an account looks as that of a version without it.
     pub fn told(&self) -> impl Iterator<Item = (Kind, Count)> + Clone {
         let is_told = |(kind, count): &(Kind, Count)| {
-            *kind != Kind::IMAGE_UNLOAD || *count != Count::default()
+            ![Kind::IMAGE_UNLOAD, Kind::EXEC_FAILED].contains(kind) || *count != Count::default()
         };
         self.by_kind().filter(is_told)
     }

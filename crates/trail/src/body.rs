@@ -5,8 +5,8 @@ use event::Kind;
 use crate::schema::{Declared as _, Field, fields_of};
 use crate::visit::{Form as _, MaybeGroup, Source, Visitor};
 use crate::{
-    Detection, ImageDetails, ImageLoad, ImageUnload, Lost, Mark, ProcessExec, ProcessExit,
-    ProcessStart, SensorStart, SensorStop, ThreadExit, ThreadStart,
+    Detection, ExecFailed, ImageDetails, ImageLoad, ImageUnload, Lost, Mark, ProcessExec,
+    ProcessExit, ProcessStart, SensorStart, SensorStop, ThreadExit, ThreadStart,
 };
 
 /// The body of each kind; the large ones are boxed, since threads and images come by the million.
@@ -74,6 +74,7 @@ bodies! {
     THREAD_EXIT => ThreadExit(ThreadExit);
     IMAGE_LOAD => ImageLoad(ImageLoad);
     IMAGE_UNLOAD => ImageUnload(ImageUnload);
+    EXEC_FAILED => ExecFailed(ExecFailed);
     IMAGE_DETAILS => ImageDetails(ImageDetails), boxed;
     DETECTION => Detection(Detection), boxed;
     LOST => Lost(Lost);

@@ -14,6 +14,7 @@ pub(crate) fn run(file: &str, program: &str, arguments: &[&str]) {
     let settings = Settings {
         threads: true,
         images: true,
+        failed_execs: false,
         stamps: false,
         environment: systrail::environment::Names::usual(),
         process_buffer_size: 4 << 20,

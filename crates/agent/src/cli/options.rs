@@ -39,7 +39,7 @@ pub(super) struct Options {
     pub(super) duration: Option<Duration>,
     /// Record these alone
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
-    #[arg(value_parser = ["process", "thread", "image"])]
+    #[arg(value_parser = ["process", "thread", "image", "exec_failed"])]
     events: Option<Vec<String>>,
     /// How to observe the machine; auto takes the best that runs here
     #[arg(long, value_name = "SOURCE", value_parser = ["auto", "driver", "etw", "driver+etw", "ebpf", "perf", "connector"])]

@@ -159,9 +159,10 @@ fn categories(body: &Body) -> Categories {
         Body::ImageLoad(_) => ("library", "start", None),
         Body::ImageUnload(_) => ("library", "end", None),
         Body::ImageDetails(_) => ("file", "info", None),
+        Body::ExecFailed(_) => ("process", "info", None),
         // A kind without a line here says at least what it is about.
         other => match other.kind().subject() {
-            Some(Subject::Process | Subject::Thread) => ("process", "change", None),
+            Some(Subject::Process | Subject::Thread | Subject::Exec) => ("process", "change", None),
             Some(Subject::Image) => ("library", "change", None),
             Some(Subject::Detection) => ("intrusion_detection", "info", None),
             Some(Subject::Recording) | None => ("host", "info", None),

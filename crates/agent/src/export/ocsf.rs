@@ -43,7 +43,7 @@ impl Class {
         };
         let kind = body.kind();
         let (uid, name) = match kind.subject() {
-            Some(Subject::Process | Subject::Thread) => PROCESS,
+            Some(Subject::Process | Subject::Thread | Subject::Exec) => PROCESS,
             Some(Subject::Image) => MODULE,
             Some(Subject::Detection) => FINDING,
             Some(Subject::Recording) | None => BASE,

@@ -6,6 +6,7 @@
 
 mod btf;
 mod environment;
+mod failed_execs;
 mod fields;
 mod images;
 mod object;
@@ -17,9 +18,10 @@ use std::os::fd::AsFd as _;
 use std::time::Duration;
 
 use event::loss::{Lost, Reason};
-use event::{Kind, Kinds};
+use event::{ByKind, Kind, Kinds};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
+use self::failed_execs::FailedExecs;
 use self::images::Images;
 use self::object::{Loops, Object, Waiting};
 use self::ring::{Ring, Told};
@@ -64,10 +66,12 @@ struct Ebpf {
     rings: [Ring; 2],
     /// Where the object's image program does not load, or is not run any more.
     images: Option<Images>,
-    /// Image loads that nothing saw, at the least.
-    blind: u64,
+    /// Events that nothing saw, at the least.
+    blind: ByKind<u64>,
     /// When it was last seen that the image program is run, and the execs until then.
     seeing: (u64, u64),
+    /// When it was last seen whether the programs on execs are run, and whether they were not.
+    seeing_execs: (u64, bool),
     told: Told,
     epoll: Epoll,
     settings: Settings,
@@ -99,6 +103,7 @@ enum Pace {
 impl Ebpf {
     fn open(settings: &Settings, loops: Loops) -> Result<Self, Error> {
         let mut object = Object::load(settings, loops)?;
+        warn_of_failed_execs(settings, &object.failed_execs);
         let (processes, others) = (settings.process_buffer_size, settings.event_buffer_size);
         let rings = [
             Ring::new(
@@ -132,8 +137,9 @@ impl Ebpf {
             object,
             rings,
             images,
-            blind: 0,
+            blind: ByKind::default(),
             seeing: (0, 0),
+            seeing_execs: (0, false),
             told: Told::default(),
             epoll,
             settings: settings.clone(),
@@ -261,6 +267,7 @@ impl Ebpf {
         }
         self.settled = time;
         self.watch_tracing(time, batch)?;
+        self.watch_execs(time, batch);
         self.follow_cpus(time, batch)
     }
 
@@ -278,16 +285,7 @@ impl Ebpf {
             return Ok(());
         }
         let count = execs.saturating_sub(before).max(1);
-        self.blind += count;
-        let (kind, reason) = (Kind::IMAGE_LOAD, Reason::BLIND);
-        batch.write_lost(
-            time,
-            Lost {
-                kind,
-                reason,
-                count,
-            },
-        );
+        self.tell_blind(Kind::IMAGE_LOAD, count, time, batch);
         let images = Images::open(&self.settings).and_then(|mut images| {
             // First, so that none is told twice should tracing be switched on now.
             self.object.stop_images()?;
@@ -309,6 +307,37 @@ impl Ebpf {
             ),
         }
         Ok(())
+    }
+
+    /// Tells once that execs which fail are not seen while the kernel runs no programs on its functions.
+    fn watch_execs(&mut self, time: u64, batch: &mut Batch) {
+        let is_watched = matches!(self.object.failed_execs, FailedExecs::ByFunctions(_));
+        if !is_watched || time.saturating_sub(self.seeing_execs.0) < IDLE_NS {
+            return;
+        }
+        let is_off = images::is_tracing_off();
+        let (_, was_off) = std::mem::replace(&mut self.seeing_execs, (time, is_off));
+        if is_off && !was_off {
+            self.tell_blind(Kind::EXEC_FAILED, 1, time, batch);
+            tracing::warn!(
+                "kernel.ftrace_enabled is 0: execs that fail are not seen \
+                 (sysctl kernel.ftrace_enabled=1)"
+            );
+        }
+    }
+
+    /// Tells events that nothing saw.
+    fn tell_blind(&mut self, kind: Kind, count: u64, time: u64, batch: &mut Batch) {
+        self.blind.add(kind, count);
+        let reason = Reason::BLIND;
+        batch.write_lost(
+            time,
+            Lost {
+                kind,
+                reason,
+                count,
+            },
+        );
     }
 
     /// Is woken by these buffers, too.
@@ -396,9 +425,10 @@ impl Sensor for Ebpf {
         for (kind, missed) in self.told.missed().iter() {
             counters.produced.add(kind, *missed);
         }
+        for (kind, blind) in self.blind.iter() {
+            counters.add_lost(kind, *blind);
+        }
         let kind = Kind::IMAGE_LOAD;
-        counters.produced.add(kind, self.blind);
-        counters.lost.add(kind, self.blind);
         if let Some(images) = &self.images {
             counters.produced.add(kind, images.rings.produced());
             counters.lost.add(kind, images.rings.lost());
@@ -413,6 +443,20 @@ impl Sensor for Ebpf {
             peaks.push(("images", peak, limit));
         }
         peaks
+    }
+}
+
+/// What whoever asks for execs that fail has to know.
+fn warn_of_failed_execs(settings: &Settings, seen: &FailedExecs) {
+    match seen {
+        FailedExecs::Nowhere if settings.failed_execs => tracing::warn!(
+            "execs that fail are not seen: this kernel takes no programs on its functions"
+        ),
+        FailedExecs::BySystemCalls => tracing::warn!(
+            "this kernel takes no programs on its functions, so execs that fail are seen by one that \
+             every system call of the machine passes and is a little slower for"
+        ),
+        FailedExecs::Nowhere | FailedExecs::ByFunctions(_) => {}
     }
 }
 

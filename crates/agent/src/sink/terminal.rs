@@ -16,8 +16,8 @@ use super::stream::Out;
 use super::{Sink, Tally};
 use crate::shown::{Row, run_time, time_of_day};
 use crate::trail::{
-    Body, Detection, Event, ImageDetails, ImageLoad, ImageUnload, ProcessExit, Program, Text,
-    ThreadStart,
+    Body, Detection, Event, ExecFailed, ImageDetails, ImageLoad, ImageUnload, ProcessExit, Program,
+    Text, ThreadStart,
 };
 use crate::{moment, zone};
 use event::{Kind, ProcessKey};
@@ -202,6 +202,7 @@ fn what(row: &mut Row<'_>, body: &Body) {
         Body::ThreadExit(exit) => row.text(&format!("thread {}", exit.thread_id)),
         Body::ImageLoad(load) => image_load(row, load),
         Body::ImageUnload(unload) => image_unload(row, unload),
+        Body::ExecFailed(failed) => exec_failed(row, failed),
         Body::ImageDetails(details) => image_details(row, details),
         Body::Detection(found) => detection(row, found),
         Body::Lost(lost) => row.text(&format!(
@@ -288,6 +289,16 @@ fn image_unload(row: &mut Row<'_>, unload: &ImageUnload) {
         row.text("kernel ");
     }
     image(row, unload.image.as_ref(), false);
+}
+
+fn exec_failed(row: &mut Row<'_>, failed: &ExecFailed) {
+    row.text(&failed.error);
+    row.text(" ");
+    image(row, failed.path.as_ref(), false);
+    if let Some(process_image) = &failed.process_image {
+        row.text("  tried by ");
+        row.text(process_image.shown());
+    }
 }
 
 fn image_details(row: &mut Row<'_>, details: &ImageDetails) {

@@ -1,6 +1,7 @@
 //! The eBPF sensor against the real kernel. Needs root.
 #![cfg(target_os = "linux")]
 
+mod failures;
 mod recording;
 mod role;
 

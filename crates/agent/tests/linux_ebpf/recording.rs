@@ -21,11 +21,12 @@ pub(crate) fn is_root() -> bool {
     false
 }
 
-/// Everything on, with buffers nothing here fills.
+/// Everything on but execs that fail, with buffers nothing here fills.
 pub(crate) fn settings() -> Settings {
     Settings {
         threads: true,
         images: true,
+        failed_execs: false,
         stamps: false,
         environment: systrail::environment::Names::usual(),
         process_buffer_size: 4 << 20,

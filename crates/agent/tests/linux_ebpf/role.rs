@@ -3,9 +3,12 @@
 
 #![expect(
     unsafe_code,
-    reason = "raw clone and exit, which no safe interface gives"
+    reason = "raw clone, exec and exit, which no safe interface gives"
 )]
 
+use std::ffi::{CStr, CString};
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Output, exit};
 use std::sync::{Arc, Barrier};
@@ -58,6 +61,9 @@ extern "C" fn play() {
         "pid namespace" => pid_namespace(),
         "orphan" => orphan(),
         "threads" => threads(),
+        "failed execs" => failed_execs(),
+        "failed exec by the numbers of 32 bits" => failed_exec_of_32_bits(),
+        "many failed execs" => many_failed_execs(),
         "wait for input" => wait_for_input(),
         role => panic!("no role {role}"),
     }
@@ -85,6 +91,114 @@ fn exec_nothing_from_a_thread() {
         }
     });
     thread.join().unwrap();
+    exit(7);
+}
+
+/// What a role says it tried: the error it got, and the path.
+pub(crate) fn tried(output: &Output) -> Vec<(u32, Vec<u8>)> {
+    let text = String::from_utf8_lossy(&output.stdout);
+    let tried = text.lines().filter_map(|line| {
+        let (error, path) = line.strip_prefix("tried ")?.split_once(' ')?;
+        let path = path.split_whitespace().map(|byte| byte.parse().unwrap());
+        Some((error.parse().unwrap(), path.collect()))
+    });
+    tried.collect()
+}
+
+/// Tries to run a program, and says how that ended.
+#[expect(clippy::print_stdout, reason = "a role talks to its test")]
+fn attempt(path: &CStr, exec_fn: impl FnOnce() -> i64) {
+    assert_eq!(exec_fn(), -1);
+    let error = std::io::Error::last_os_error().raw_os_error().unwrap();
+    let bytes: Vec<String> = path.to_bytes().iter().map(u8::to_string).collect();
+    println!("tried {error} {}", bytes.join(" "));
+}
+
+fn execve(path: *const libc::c_char) -> i64 {
+    let none = std::ptr::null::<*const libc::c_char>();
+    // SAFETY: the kernel refuses addresses that are not good.
+    unsafe { libc::syscall(libc::SYS_execve, path, none, none) }
+}
+
+fn failed_execs() {
+    let directory = tempfile::tempdir().unwrap();
+    std::env::set_current_dir(directory.path()).unwrap();
+    std::fs::write("no program", "\x01\x02").unwrap();
+    std::fs::write("text", "text").unwrap();
+    let may_run = PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions("no program", may_run).unwrap();
+    let file = |size| CString::new(vec![b'n'; size]).unwrap();
+    let deep = CString::new("./".repeat(2047)).unwrap();
+    for path in [
+        c"/nothing/here",
+        c"no program",
+        c"./text",
+        c"text/below",
+        c"/",
+        c"",
+        c"caf\xe9",
+        &file(255),
+        &file(256),
+        &file(5_000),
+        &deep,
+    ] {
+        attempt(path, || execve(path.as_ptr()));
+    }
+    // No path at all.
+    attempt(c"", || execve(std::ptr::dangling()));
+    let opened = std::fs::File::open(directory.path()).unwrap();
+    let none = std::ptr::null::<*const libc::c_char>();
+    for (path, flags) in [(c"text", 0), (c"", libc::AT_EMPTY_PATH)] {
+        let fd = opened.as_raw_fd();
+        attempt(path, || {
+            let number = libc::SYS_execveat;
+            // SAFETY: the path is one, and no arguments are allowed.
+            unsafe { libc::syscall(number, fd, path.as_ptr(), none, none, flags) }
+        });
+    }
+    exit(7);
+}
+
+/// Needs a kernel that takes calls of 32 bits; others end the process.
+fn failed_exec_of_32_bits() {
+    const EXECVE: i64 = 11;
+    let path = c"/nothing/in/32/bits";
+    let flags = nix::sys::mman::MapFlags::MAP_PRIVATE | nix::sys::mman::MapFlags::MAP_32BIT;
+    let length = std::num::NonZeroUsize::new(4096).unwrap();
+    let protection = nix::sys::mman::ProtFlags::PROT_READ | nix::sys::mman::ProtFlags::PROT_WRITE;
+    // SAFETY: nothing is mapped over.
+    let low = unsafe { nix::sys::mman::mmap_anonymous(None, length, protection, flags) }.unwrap();
+    let bytes = path.to_bytes_with_nul();
+    // SAFETY: the mapping has room for it, and nobody else knows it.
+    unsafe {
+        low.as_ptr()
+            .cast::<u8>()
+            .copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
+    }
+    attempt(path, || {
+        let mut result = EXECVE;
+        // SAFETY: the kernel takes the call by its numbers of 32 bits, which need `rbx`; it refuses it.
+        unsafe {
+            std::arch::asm!(
+                "xchg {path}, rbx",
+                "int 0x80",
+                "xchg {path}, rbx",
+                path = inout(reg) low.as_ptr() => _,
+                inout("rax") result,
+                in("rcx") 0,
+                in("rdx") 0,
+            );
+        }
+        nix::errno::Errno::set_raw(i32::try_from(-result).unwrap());
+        -1
+    });
+    exit(7);
+}
+
+fn many_failed_execs() {
+    for _ in 0..20_000 {
+        assert_eq!(execve(c"/nothing/here".as_ptr()), -1);
+    }
     exit(7);
 }
 

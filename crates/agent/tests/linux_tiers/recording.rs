@@ -21,6 +21,7 @@ pub(crate) fn settings(threads: bool, images: bool) -> (Settings, Waker) {
     let settings = Settings {
         threads,
         images,
+        failed_execs: false,
         stamps: false,
         environment: systrail::environment::Names::usual(),
         process_buffer_size: 1 << 20,

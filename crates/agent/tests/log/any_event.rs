@@ -9,10 +9,10 @@ use proptest::option;
 use proptest::prelude::*;
 use systrail::account::{Account, Count, Counts, QueuePeak, SinkCount};
 use systrail::trail::{
-    Body, Detection, Event, ExecDetails, Further, ImageDetails, ImageFile, ImageLoad, ImageUnload,
-    KeptBy, LoadDetails, Lost, LostRange, Mark, Origin, Parent, ProcessExec, ProcessExit,
-    ProcessStart, Program, ProgramFile, SensorStart, SensorStop, Setting, StartDetails, Text,
-    ThreadDetails, ThreadExit, ThreadStart, Time, Usage, UserId, Whence,
+    Body, Detection, Event, ExecDetails, ExecFailed, Further, ImageDetails, ImageFile, ImageLoad,
+    ImageUnload, KeptBy, LoadDetails, Lost, LostRange, Mark, Origin, Parent, ProcessExec,
+    ProcessExit, ProcessStart, Program, ProgramFile, SensorStart, SensorStop, Setting,
+    StartDetails, Text, ThreadDetails, ThreadExit, ThreadStart, Time, Usage, UserId, Whence,
 };
 
 /// An event of any kind.
@@ -143,6 +143,7 @@ pub(crate) fn full_events() -> Vec<Event> {
             details: Some(Box::new(full_load_details())),
         }),
         full_unload(),
+        full_exec_failed(),
         full_image_details(),
         full_detection(),
         full_lost(),
@@ -286,6 +287,14 @@ fn full_load_details() -> LoadDetails {
         signer: Some(Text::from_bytes(b"Caf\xe9 Ltd")),
         signature_status: Some(Text::from_bytes(b"Valid\xe9")),
     }
+}
+
+fn full_exec_failed() -> Body {
+    Body::ExecFailed(ExecFailed {
+        path: Some(Text::from_bytes(b"./caf\xe9")),
+        error: "ENOENT".into(),
+        process_image: Some(Text::from_bytes(b"/bin/caf\xe9")),
+    })
 }
 
 fn full_unload() -> Body {
@@ -465,6 +474,7 @@ fn body() -> BoxedStrategy<Body> {
         any::<u32>().prop_map(|thread_id| Body::ThreadExit(ThreadExit { thread_id })),
         image_load().boxed(),
         image_unload().boxed(),
+        exec_failed().boxed(),
         image_details().boxed(),
         detection().boxed(),
         (kind(), any::<u64>(), string(), lost_range()).prop_map(
@@ -779,6 +789,16 @@ fn image_unload() -> impl Strategy<Value = Body> {
             image_base,
             image_size,
             kernel_image,
+        })
+    })
+}
+
+fn exec_failed() -> impl Strategy<Value = Body> {
+    (option::of(text()), string(), option::of(text())).prop_map(|(path, error, process_image)| {
+        Body::ExecFailed(ExecFailed {
+            path,
+            error: error.into(),
+            process_image,
         })
     })
 }

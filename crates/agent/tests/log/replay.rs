@@ -58,7 +58,7 @@ fn a_byte_order_mark_at_the_beginning_costs_no_event() {
 /// A newer version's kind is no damage.
 #[test]
 fn an_event_of_a_newer_kind_is_told_as_that_and_not_as_invalid() {
-    let newer = br#"{"sequence":1,"kind":"file_create","path":{"any":["thing"]}}"#;
+    let newer = br#"{"sequence":1,"kind":"file_create","anything":{"any":["thing"]}}"#;
     let log = [newer, &b"\nnonsense\n"[..], &log()].concat();
     let mut events = Events::new(&*log);
     let first = events.next().unwrap().unwrap_err();

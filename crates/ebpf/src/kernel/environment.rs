@@ -85,7 +85,11 @@ impl Variables {
     #[inline(always)]
     pub(crate) fn step(&self, names: &Names) -> Found {
         let address = self.address.load();
-        let read = copy_user_text(address, &self.window);
+        let read = copy_user_text(
+            address,
+            self.window.as_ptr().cast_mut(),
+            size_of_val(&self.window),
+        );
         let is_unreadable = sign(read);
         let read = read.cast_unsigned() & !mask(is_unreadable);
         // The byte behind what fits was replaced by the end of the text.

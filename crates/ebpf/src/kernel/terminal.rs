@@ -2,10 +2,16 @@
 
 use event::Place;
 
-use super::{
-    NOWHERE, Pointer, SIGNAL_TTY, TASK_SIGNAL, TTY_DRIVER, TTY_DRIVER_MAJOR,
-    TTY_DRIVER_MINOR_START, TTY_INDEX, Task, field, probe,
-};
+use super::{NOWHERE, Parameter, Pointer, TASK_SIGNAL, Task, field, probe};
+
+parameters! {
+    /// [`NOWHERE`] where the kernel has no terminals.
+    SIGNAL_TTY = "signal_struct.tty";
+    TTY_DRIVER = "tty_struct.driver";
+    TTY_DRIVER_MAJOR = "tty_driver.major";
+    TTY_DRIVER_MINOR_START = "tty_driver.minor_start";
+    TTY_INDEX = "tty_struct.index";
+}
 
 impl Task {
     /// The device of its controlling terminal; 0 where it has none.

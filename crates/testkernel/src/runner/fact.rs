@@ -171,7 +171,10 @@ impl Fact {
                 kind: lost.kind.0,
                 count: lost.count,
             },
-            Event::ProcessExec(_) | Event::ImageUnload(_) | Event::Unknown => {
+            Event::ProcessExec(_)
+            | Event::ImageUnload(_)
+            | Event::ExecFailed(_)
+            | Event::Unknown => {
                 let Kind(kind) = header.kind;
                 return Err(io::Error::other(format!("a record of kind {kind}")));
             }

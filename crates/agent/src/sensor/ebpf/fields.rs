@@ -99,6 +99,15 @@ const TERMINAL_FIELDS: [&str; 5] = [
     "tty_struct.driver",
     "tty_struct.index",
 ];
+/// And which system call fails, by the registers of this kind of processor.
+const SYSTEM_CALL_FIELDS: [&str; 6] = [
+    "pt_regs.bx",
+    "pt_regs.cx",
+    "pt_regs.di",
+    "pt_regs.orig_ax",
+    "pt_regs.si",
+    "task_struct.thread_info.status",
+];
 /// The state of a file, each field by the names it had: of Linux 6.11, of 6.6, and before.
 const STAMP_FIELDS: [(&str, [&str; 3]); 3] = [
     (
@@ -143,6 +152,12 @@ pub(super) fn stamp_offsets(types: &Types<'_>) -> Option<[(&'static str, u64); 3
     Some(offsets)
 }
 
+/// Whether it can be seen which system calls fail.
+pub(super) fn has_system_calls(types: &Types<'_>) -> bool {
+    let mut fields = SYSTEM_CALL_FIELDS.iter();
+    fields.all(|field| types.offset(field).is_some())
+}
+
 /// The offset of each field, by its name.
 pub(super) fn offsets(types: &Types<'_>) -> Result<Vec<(&'static str, u64)>, Error> {
     let mut parameters = vec![(MAYBE_FIELD, types.offset(MAYBE_FIELD).unwrap_or(0))];
@@ -163,6 +178,7 @@ pub(super) fn offsets(types: &Types<'_>) -> Result<Vec<(&'static str, u64)>, Err
         &IO_FIELDS,
         &CGROUP_FIELDS,
         &TERMINAL_FIELDS,
+        &SYSTEM_CALL_FIELDS,
     ];
     for fields in groups {
         let is_there = fields.iter().all(|field| types.offset(field).is_some());

@@ -13,6 +13,7 @@ use aya::{Btf, Ebpf, EbpfLoader, Endianness, VerifierLogLevel};
 use event::{ByKind, Kind};
 
 use super::btf::{self, Named, Types};
+use super::failed_execs::{self, FailedExecs};
 use super::{environment, fields, images};
 use crate::sensor::{Error, Settings};
 use crate::sys::{perf, proc, rcu};
@@ -79,6 +80,7 @@ type PerKind = [u64; Kind::OBSERVED.len()];
 pub(super) struct Object {
     tracepoint_links: Vec<BtfTracePointLink>,
     image_link: Option<FEntryLink>,
+    exec_links: Option<failed_execs::Links>,
     ebpf: Ebpf,
     control: Array<MapData, u64>,
     produced: PerCpuArray<MapData, PerKind>,
@@ -90,6 +92,8 @@ pub(super) struct Object {
     tracepoint_programs: Vec<(String, &'static str)>,
     /// Whether the image program is loaded; where it is not, images come from elsewhere.
     pub(super) sees_images: bool,
+    /// How execs that fail are seen.
+    pub(super) failed_execs: FailedExecs,
     has_iterators: bool,
 }
 
@@ -127,6 +131,11 @@ impl Object {
             && !images::is_tracing_off()
             && image_program(&mut ebpf)
                 .is_ok_and(|program| load_program(|| program.load(IMAGE_FUNCTION, &btf)).is_ok());
+        let failed_execs = if settings.failed_execs {
+            FailedExecs::load(&mut ebpf, &btf, &types, machine.runs_twice)
+        } else {
+            FailedExecs::Nowhere
+        };
         let has_iterators = [PROCESS_ITERATOR, IMAGE_ITERATOR]
             .into_iter()
             .all(|(name, target)| {
@@ -142,6 +151,7 @@ impl Object {
         Ok(Self {
             tracepoint_links: Vec::new(),
             image_link: None,
+            exec_links: None,
             ebpf,
             control,
             produced,
@@ -150,6 +160,7 @@ impl Object {
             skipped: ByKind::default(),
             tracepoint_programs,
             sees_images,
+            failed_execs,
             has_iterators,
         })
     }
@@ -162,11 +173,7 @@ impl Object {
     /// Attaches every program, then lets them record. On return every event is seen.
     pub(super) fn start(&mut self) -> Result<(), Error> {
         for (name, _) in &self.tracepoint_programs {
-            let program = tracepoint(&mut self.ebpf, name)?;
-            let link = program
-                .attach()
-                .and_then(|id| program.take_link(id))
-                .map_err(|error| refused(name, error))?;
+            let link = attach_tracepoint(&mut self.ebpf, name)?;
             self.tracepoint_links.push(link);
         }
         if self.sees_images {
@@ -177,6 +184,7 @@ impl Object {
                 .map_err(|error| refused(IMAGE_FUNCTION, error))?;
             self.image_link = Some(link);
         }
+        self.exec_links = Some(self.failed_execs.attach(&mut self.ebpf)?);
         self.set(CONTROL_ENABLED, 1)
     }
 
@@ -191,6 +199,7 @@ impl Object {
         self.set(CONTROL_ENABLED, 0)?;
         self.tracepoint_links.clear();
         self.image_link = None;
+        self.exec_links = None;
         rcu::wait_for_readers();
         Ok(())
     }
@@ -246,6 +255,10 @@ impl Object {
             .chain([(IMAGE_FUNCTION, Kind::IMAGE_LOAD)])
         {
             skipped.add(kind, self.misses(name).unwrap_or(0));
+        }
+        // An exec that went well is none of these, but of one that was not seen nobody can say.
+        for name in self.failed_execs.functions() {
+            skipped.add(Kind::EXEC_FAILED, self.misses(name).unwrap_or(0));
         }
         let before = std::mem::replace(&mut self.skipped, skipped);
         let skipped = if is_over || !self.runs_twice() {
@@ -330,7 +343,9 @@ fn attached(types: &Types<'_>) -> Vec<u8> {
     let tracepoints = tracepoints.iter().map(|name| Named::Typedef(name));
     let functions = iterators.iter().map(|name| Named::Function(name));
     let functions = functions.chain([Named::Function(IMAGE_FUNCTION)]);
-    types.excerpt(&tracepoints.chain(functions).collect::<Vec<_>>())
+    let failed_execs = failed_execs::attached_to();
+    let wanted = tracepoints.chain(functions).chain(failed_execs);
+    types.excerpt(&wanted.collect::<Vec<_>>())
 }
 
 /// The read-only globals, by name.
@@ -393,6 +408,9 @@ fn load_maps(
         .map_max_entries("EVENTS", settings.event_buffer_size)
         .map_max_entries("EXEC_SCRATCH", exec_count)
         .map_max_entries("EXEC_CONTEXTS", exec_count);
+    if settings.failed_execs {
+        loader.map_max_entries("SCRATCH", failed_execs::SCRATCH_COUNT);
+    }
     for (name, value) in parameters {
         loader.override_global(name, value, true);
     }
@@ -412,7 +430,9 @@ fn set_names(ebpf: &mut Ebpf, names: &environment::Table) -> Result<(), Error> {
 
 /// Loads a program. The verifier gives up when a signal is pending, and then wants to be asked
 /// again.
-fn load_program(load_fn: impl FnMut() -> Result<(), ProgramError>) -> Result<(), ProgramError> {
+pub(super) fn load_program(
+    load_fn: impl FnMut() -> Result<(), ProgramError>,
+) -> Result<(), ProgramError> {
     const ATTEMPTS_MAX: usize = 5;
     std::iter::repeat_with(load_fn)
         .take(ATTEMPTS_MAX)
@@ -427,7 +447,17 @@ fn is_interrupted(error: &ProgramError) -> bool {
     io_error.kind() == io::ErrorKind::WouldBlock
 }
 
-fn tracepoint<'e>(ebpf: &'e mut Ebpf, name: &str) -> Result<&'e mut BtfTracePoint, Error> {
+/// Attaches the program of that name.
+pub(super) fn attach_tracepoint(ebpf: &mut Ebpf, name: &str) -> Result<BtfTracePointLink, Error> {
+    let program = tracepoint(ebpf, name)?;
+    let link = program.attach().and_then(|id| program.take_link(id));
+    link.map_err(|error| refused(name, error))
+}
+
+pub(super) fn tracepoint<'e>(
+    ebpf: &'e mut Ebpf,
+    name: &str,
+) -> Result<&'e mut BtfTracePoint, Error> {
     let program = ebpf.program_mut(name).ok_or_else(|| missing(name))?;
     program.try_into().map_err(|error| refused(name, error))
 }
@@ -461,7 +491,7 @@ fn sum(map: &PerCpuArray<MapData, PerKind>) -> Result<ByKind<u64>, Error> {
 }
 
 /// The object and this file name different things: a build that cannot be shipped.
-fn missing(name: &str) -> Error {
+pub(super) fn missing(name: &str) -> Error {
     Error::Unavailable {
         cause: format!("the eBPF object has no {name}"),
         cure: "rebuild it with cargo xtask ebpf".to_owned(),
@@ -476,7 +506,7 @@ fn map_error(error: MapError) -> Error {
 }
 
 /// Why the kernel did not take a program.
-fn refused(name: &str, error: ProgramError) -> Error {
+pub(super) fn refused(name: &str, error: ProgramError) -> Error {
     match error {
         ProgramError::LoadError {
             io_error,

@@ -24,6 +24,7 @@ fn settings() -> Settings {
     Settings {
         threads: true,
         images: true,
+        failed_execs: false,
         stamps: false,
         environment: crate::environment::Names::default(),
         process_buffer_size: 4 << 20,

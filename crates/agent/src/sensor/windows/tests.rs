@@ -226,6 +226,7 @@ fn settings(threads: bool) -> Settings {
     Settings {
         threads,
         images: true,
+        failed_execs: false,
         stamps: false,
         environment: crate::environment::Names::default(),
         process_buffer_size: 0,
