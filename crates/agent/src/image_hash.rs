@@ -9,17 +9,25 @@
 //! ([`event::Stamp`]), a file in another is not it. Where it tells the file alone, what is found says when the
 //! file was changed last, and is of events that are not older; such a file is looked at again every
 //! [`REVIEW_INTERVAL`] while it is used, and read again when it was changed.
+//!
+//! On Windows it is the version resource that is read, by the path of the file. Whoever may write a file may
+//! write anything there, so an event has what was found up to [`REVIEW_INTERVAL`] before it.
 
 mod budget;
 mod cache;
 pub mod elf;
-#[cfg(target_os = "linux")]
+#[cfg_attr(windows, path = "image_hash/windows/files.rs")]
 mod files;
+pub mod pe;
+#[cfg(any(windows, test))]
+mod place;
 mod queue;
 mod reader;
 mod tally;
+mod version;
 
 use std::fmt;
+use std::hash::{BuildHasher as _, RandomState};
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -28,13 +36,13 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use event::{Place, ProcessKey, Stamp};
 
-#[cfg(target_os = "linux")]
 pub use self::files::ImageFiles;
 pub use self::tally::{Counts, Tally};
 
 use self::cache::Cache;
 use self::queue::{Queue, Turn};
 use self::reader::Reader;
+use self::version::Version;
 use crate::trail::{self, Body, ExecDetails, ImageDetails, LoadDetails, Name, Text, missing};
 
 /// How often a file is looked at of whose state the sensor does not tell.
@@ -46,9 +54,20 @@ const GENERATION_COUNT_MAX: usize = 3_072;
 /// Results that wait to be told at most; then the thread waits.
 const RESULT_COUNT_MAX: usize = 64;
 
+/// What is read of files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// All of them, for their hashes (Linux).
+    Hashes,
+    /// Their version resources (Windows), whatever their size.
+    Versions,
+}
+
 /// What is read, and how fast.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
+    /// What is read of files.
+    pub subject: Subject,
     /// Bytes a second.
     pub rate: u64,
     /// Bytes of the largest file.
@@ -116,9 +135,12 @@ pub trait OpenFile {
 
 /// What was found in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Found {
-    sha256: Arc<str>,
-    build_id: Option<Arc<str>>,
+enum Found {
+    Hashes {
+        sha256: Arc<str>,
+        build_id: Option<Arc<str>>,
+    },
+    Version(Arc<Version>),
 }
 
 /// A file on its way to the thread, with what was found in it before, where that may still be so.
@@ -171,6 +193,9 @@ pub struct ImageHashes {
     queue: Arc<Queue>,
     answers: Receiver<Answer>,
     tally: Arc<Tally>,
+    subject: Subject,
+    /// Makes keys of paths, others in each run: nobody can make two paths that have one.
+    keys: RandomState,
     review_interval: Duration,
     close_time: Duration,
     thread: Option<Thread>,
@@ -188,6 +213,8 @@ pub struct Completion {
     pub process_key: ProcessKey,
     /// What is told.
     pub body: Body,
+    /// What of it was cut.
+    pub truncated: Vec<Name>,
     /// What of it is not known.
     pub missing: Vec<(Name, Name)>,
 }
@@ -212,6 +239,8 @@ impl ImageHashes {
             queue,
             answers,
             tally,
+            subject: settings.subject,
+            keys: RandomState::new(),
             review_interval: settings.review_interval,
             close_time: settings.close_time,
             thread: Some((thread, ended)),
@@ -233,11 +262,15 @@ impl ImageHashes {
         &mut self,
         (process_id, process_key): (u32, ProcessKey),
         body: &mut Body,
-        missing: &mut Vec<(Name, Name)>,
+        (truncated, missing): (&mut Vec<Name>, &mut Vec<(Name, Name)>),
         key: Option<FileKey>,
     ) {
-        let Some(mut wanted) = wanted(body) else {
+        let Some(mut wanted) = wanted(body, self.subject) else {
             return;
+        };
+        let key = match self.subject {
+            Subject::Hashes => key,
+            Subject::Versions => self.key_of_path(&wanted),
         };
         let state = match key {
             Some(key) => {
@@ -248,8 +281,26 @@ impl ImageHashes {
             None => Err(missing::UNAVAILABLE),
         };
         match state {
-            Ok(found) => put(body, &found),
-            Err(reason) => lacks(missing, reason),
+            Ok(found) => put(body, &found, truncated),
+            Err(reason) => self.lacks(missing, reason),
+        }
+    }
+
+    fn key_of_path(&self, wanted: &Wanted) -> Option<FileKey> {
+        let image = wanted.image.as_ref()?;
+        Some(FileKey {
+            inode: self.keys.hash_one(image.as_bytes()),
+            ..NO_FILE
+        })
+    }
+
+    /// Says why nothing was found. Whether there is a build id nobody knows either.
+    fn lacks(&self, missing: &mut Vec<(Name, Name)>, reason: &'static str) {
+        if self.subject == Subject::Versions {
+            return version::lacks(missing, reason);
+        }
+        for field in [&ExecDetails::sha256, &ExecDetails::build_id] {
+            missing.push((field.name.into(), reason.into()));
         }
     }
 
@@ -264,6 +315,27 @@ impl ImageHashes {
             Some(State::Pending) => return Err(missing::PENDING),
             Some(State::Known(found)) => return Ok(found.clone()),
             Some(State::Refused(reason)) => return Err(reason),
+            Some(State::Resting {
+                until,
+                known: Some(before),
+                ..
+            }) if self.subject == Subject::Versions => {
+                let found = before.1.clone();
+                let now = Instant::now();
+                if *until <= now {
+                    // Nothing waits for what comes of that.
+                    *until = now + self.review_interval;
+                    let known = Some(before.clone());
+                    let is_later = false;
+                    let request = Request {
+                        wanted,
+                        known,
+                        is_later,
+                    };
+                    self.queue.offer(request, turn);
+                }
+                return Ok(found);
+            }
             Some(State::Resting {
                 until,
                 known: before,
@@ -346,8 +418,21 @@ impl ImageHashes {
         }
     }
 
-    /// Takes an answer: what is to be told of it.
-    pub fn take(&mut self, answer: Answer) -> Completion {
+    /// Whether events before it told something else, or nothing.
+    fn is_news(&mut self, answer: &Answer) -> bool {
+        let told = match self.states.get_mut(&answer.request.wanted.key) {
+            Some(State::Resting {
+                known: Some((_, told)),
+                ..
+            }) if self.subject == Subject::Versions => told,
+            _ => return true,
+        };
+        answer.found.as_ref().is_ok_and(|found| found != told)
+    }
+
+    /// Takes an answer: what is to be told of it, where anything is.
+    pub fn take(&mut self, answer: Answer) -> Option<Completion> {
+        let is_news = self.is_news(&answer);
         let Answer {
             request,
             stamp,
@@ -371,34 +456,41 @@ impl ImageHashes {
         if found == Err(missing::CHANGED) && !request.is_later {
             self.ask_for_later(&wanted, stamp);
         }
-        let stamp = key.stamp.or(stamp);
-        let mut missing = Vec::new();
-        let (sha256, build_id) = match found {
-            Ok(found) => (Some(found.sha256), found.build_id),
-            Err(reason) => {
-                lacks(&mut missing, reason);
-                (None, None)
-            }
-        };
-        let (major, minor) = Place {
-            device: key.device,
+        is_news.then(|| self.completion(wanted, key.stamp.or(stamp), found))
+    }
+
+    fn completion(
+        &self,
+        wanted: Wanted,
+        stamp: Option<Stamp>,
+        found: Result<Found, &'static str>,
+    ) -> Completion {
+        let device = wanted.key.device;
+        let place = Place {
+            device,
             ..Place::default()
-        }
-        .device_numbers();
-        let body = ImageDetails {
+        };
+        let (major, minor) = place.device_numbers();
+        let has_inode = self.subject == Subject::Hashes;
+        let mut body = Body::from(ImageDetails {
             image: wanted.image,
             path_scope: wanted.path_scope,
-            device: Some(format!("{major}:{minor}").into()),
-            inode: Some(key.inode),
+            device: has_inode.then(|| format!("{major}:{minor}").into()),
+            inode: has_inode.then_some(wanted.key.inode),
             change_time_ns: stamp.and_then(|stamp| u64::try_from(stamp.change_time_ns).ok()),
             file_size: stamp.map(|stamp| stamp.size),
-            sha256,
-            build_id,
-        };
+            ..ImageDetails::default()
+        });
+        let (mut truncated, mut missing) = (Vec::new(), Vec::new());
+        match found {
+            Ok(found) => put(&mut body, &found, &mut truncated),
+            Err(reason) => self.lacks(&mut missing, reason),
+        }
         Completion {
             process_id: wanted.process_id,
             process_key: wanted.process_key,
-            body: body.into(),
+            body,
+            truncated,
             missing,
         }
     }
@@ -438,7 +530,7 @@ const NO_FILE: FileKey = FileKey {
 };
 
 /// What is to be read for an event; nothing where it has no image of its own.
-fn wanted(body: &Body) -> Option<Wanted> {
+fn wanted(body: &Body, subject: Subject) -> Option<Wanted> {
     let wanted = |image: &Option<Text>, path_scope: &Option<Name>, is_deleted, mapping| Wanted {
         key: NO_FILE,
         process_id: 0,
@@ -464,16 +556,27 @@ fn wanted(body: &Body) -> Option<Wanted> {
             let deleted = load.image_deleted;
             Some(wanted(&load.image, &load.path_scope, deleted, mapping))
         }
+        Body::ProcessStart(start) if subject == Subject::Versions => {
+            let image = &start.program.image;
+            image.is_some().then(|| wanted(image, &None, false, None))
+        }
         _ => None,
     }
 }
 
 const fn is_existing(body: &Body) -> bool {
-    matches!(body, Body::ImageLoad(load) if load.existing)
+    match body {
+        Body::ImageLoad(load) => load.existing,
+        Body::ProcessStart(start) => start.existing,
+        _ => false,
+    }
 }
 
-fn put(body: &mut Body, found: &Found) {
-    let (sha256, build_id) = (Some(Arc::clone(&found.sha256)), found.build_id.clone());
+fn put(body: &mut Body, found: &Found, truncated: &mut Vec<Name>) {
+    let (sha256, build_id) = match found {
+        Found::Hashes { sha256, build_id } => (Some(Arc::clone(sha256)), build_id.clone()),
+        Found::Version(version) => return version.put(body, truncated),
+    };
     match body {
         Body::ProcessExec(exec) => {
             exec.details = Some(Box::new(ExecDetails { sha256, build_id }));
@@ -483,14 +586,8 @@ fn put(body: &mut Body, found: &Found) {
             (details.file.sha256, details.build_id) = (sha256, build_id);
             load.details = Some(Box::new(details));
         }
+        Body::ImageDetails(details) => (details.sha256, details.build_id) = (sha256, build_id),
         _ => {}
-    }
-}
-
-/// Says why there is no hash. Whether there is a build id nobody knows either.
-fn lacks(missing: &mut Vec<(Name, Name)>, reason: &'static str) {
-    for field in [&ExecDetails::sha256, &ExecDetails::build_id] {
-        missing.push((field.name.into(), reason.into()));
     }
 }
 

@@ -57,25 +57,36 @@ fields! {
 }
 
 fields! {
-    /// What was found in the file of an image (Linux). It completes the events before it that said of
-    /// this file that its hash was `pending`, and is of the process of the first of them.
+    /// What was found in the file of an image. It completes the events before it that said of this file
+    /// that its hash (Linux) or its version (Windows) was `pending`, and is of the process of the first of
+    /// them.
     #[derive(Clone, Debug, Default, PartialEq)]
     pub struct ImageDetails {
         /// path of the file, as that event has it
         image: Option<Text> => MaybeSystemText in Row since 3, ecs "file.path", ocsf "module.file.path";
         /// in whose tree `image` is told, where that is not the host's: as of `image_load`
         path_scope: Option<Cow<'static, str>> => MaybePlainText in Row since 3;
-        /// the device of the file, `major:minor`
+        /// Linux: the device of the file, `major:minor`
         device: Option<Arc<str>> => MaybePlainText in Row since 3;
-        /// the inode of the file
+        /// Linux: the inode of the file
         inode: Option<u64> => MaybeNumber in Row since 3;
-        /// when content, owner or permissions of the file were changed last, in nanoseconds since the Unix epoch: what is said here is of events that are not older
+        /// when content, owner or permissions of the file (Windows: its content) were changed last, in nanoseconds since the Unix epoch: what is said here is of events that are not older
         change_time_ns: Option<u64> => MaybeNumber in Row since 3;
         /// bytes of the file
         file_size: Option<u64> => MaybeNumber in Row since 3, ecs "file.size", ocsf "module.file.size";
-        /// the SHA-256 of the file, in lower case
-        sha256: Option<Arc<str>> => PlainText in Row since 3, ecs "file.hash.sha256";
+        /// Linux: the SHA-256 of the file, in lower case
+        sha256: Option<Arc<str>> => MaybePlainText in Row since 3, ecs "file.hash.sha256";
         /// its build id, where it has one
         build_id: Option<Arc<str>> => MaybePlainText in Row since 3;
+        /// Windows: the name the file was made under
+        original_file_name: Option<Text> => MaybeSystemText in Row since 3, ecs "file.pe.original_file_name";
+        /// Windows: what its maker says it is
+        description: Option<Text> => MaybeSystemText in Row since 3, ecs "file.pe.description";
+        /// Windows: the product it is a part of
+        product: Option<Text> => MaybeSystemText in Row since 3, ecs "file.pe.product";
+        /// Windows: its maker
+        company: Option<Text> => MaybeSystemText in Row since 3, ecs "file.pe.company";
+        /// Windows: its version
+        file_version: Option<Text> => MaybeSystemText in Row since 3, ecs "file.pe.file_version";
     }
 }

@@ -10,7 +10,6 @@ use systrail::alert::{self, Alerts};
 use systrail::config::Config;
 use systrail::enrich;
 use systrail::forward::Tally;
-#[cfg(target_os = "linux")]
 use systrail::image_hash;
 use systrail::image_hash::ImageHashes;
 use systrail::metrics::{Server, Told};
@@ -289,14 +288,20 @@ impl Recording {
         Ok(Some(alerts))
     }
 
-    /// What hashes images, where the configuration asks for that.
-    #[cfg(target_os = "linux")]
+    /// What hashes images, where the configuration asks for that. On Windows it reads what their makers say
+    /// of them, which costs a few reads of each.
     fn open_hashes(&self) -> Result<Option<ImageHashes>, Failure> {
         let hash = &self.config.hash;
-        if !hash.on {
+        let subject = if cfg!(windows) {
+            image_hash::Subject::Versions
+        } else {
+            image_hash::Subject::Hashes
+        };
+        if subject == image_hash::Subject::Hashes && !hash.on {
             return Ok(None);
         }
         let settings = image_hash::Settings {
+            subject,
             rate: hash.rate,
             file_size_max: hash.file_size_max,
             review_interval: image_hash::REVIEW_INTERVAL,
@@ -304,17 +309,6 @@ impl Recording {
         };
         let files = Box::new(image_hash::ImageFiles);
         Ok(Some(ImageHashes::start(settings, files)?))
-    }
-
-    /// No configuration asks for hashes here.
-    #[cfg(windows)]
-    #[expect(
-        clippy::unused_self,
-        clippy::unnecessary_wraps,
-        reason = "its twin needs both"
-    )]
-    fn open_hashes(&self) -> Result<Option<ImageHashes>, Failure> {
-        Ok(None)
     }
 
     fn serve_metrics(

@@ -15,7 +15,8 @@ use sha2::{Digest as _, Sha256};
 use super::budget::Budget;
 use super::queue::Queue;
 use super::tally::Tally;
-use super::{Answer, Files, Found, OpenFile, Request, Settings, elf};
+use super::version::Version;
+use super::{Answer, Files, Found, OpenFile, Request, Settings, Subject, elf, pe};
 use crate::trail::missing;
 
 /// Files that are open at once at most; what is asked for beyond that waits.
@@ -33,6 +34,7 @@ const SETTLE_TIME: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub(super) struct Reader {
     files: Box<dyn Files>,
+    subject: Subject,
     file_size_max: u64,
     budget: Budget,
     buffer: Vec<u8>,
@@ -72,6 +74,7 @@ impl Reader {
         let chunk_size = (settings.rate / CHUNKS_A_SECOND).clamp(1, CHUNK_SIZE_MAX);
         Self {
             files,
+            subject: settings.subject,
             file_size_max: settings.file_size_max,
             budget: Budget::new(settings.rate),
             buffer: vec![0; usize::try_from(chunk_size).unwrap_or(1)],
@@ -104,7 +107,11 @@ impl Reader {
                     file,
                     before,
                     hash: Sha256::new(),
-                    offset: 0,
+                    // Of a version resource there is nothing to be read in order.
+                    offset: match self.subject {
+                        Subject::Hashes => 0,
+                        Subject::Versions => before.size,
+                    },
                 }),
                 Err(outcome) => self.answer(request, outcome, answers)?,
             }
@@ -124,7 +131,9 @@ impl Reader {
         }
         match &request.known {
             Some((known, found)) if *known == before => Err((Some(before), Ok(found.clone()))),
-            _ if before.size > self.file_size_max => Err((Some(before), Err(missing::TOO_LARGE))),
+            _ if self.subject == Subject::Hashes && before.size > self.file_size_max => {
+                Err((Some(before), Err(missing::TOO_LARGE)))
+            }
             _ => Ok((file, before)),
         }
     }
@@ -177,22 +186,27 @@ impl Reader {
     fn finish(&mut self, job: &Job) -> Result<Found, &'static str> {
         let began = Instant::now();
         let mut size = 0;
-        let build_id = elf::build_id(|offset, buffer| {
+        let read_at_fn = |offset, buffer: &mut [u8]| {
             let read = job.file.read_at(offset, buffer)?;
             size += read;
             Ok(read)
-        });
+        };
+        let found = match self.subject {
+            Subject::Hashes => elf::build_id(read_at_fn).map(|build_id| Found::Hashes {
+                sha256: elf::hex(&job.hash.clone().finalize()).into(),
+                build_id: build_id.map(Into::into),
+            }),
+            Subject::Versions => pe::version(read_at_fn)
+                .map(|found| Found::Version(Version::of(found.as_ref()).into())),
+        };
         self.spend(size, began);
         let unreadable = |_unreadable: io::Error| missing::GONE;
-        let build_id = build_id.map_err(unreadable)?;
+        let found = found.map_err(unreadable)?;
         if job.file.stamp().map_err(unreadable)? != job.before {
             return Err(missing::CHANGED);
         }
         self.tally.count_hashed();
-        Ok(Found {
-            sha256: elf::hex(&job.hash.clone().finalize()).into(),
-            build_id: build_id.map(Into::into),
-        })
+        Ok(found)
     }
 
     fn answer(

@@ -81,6 +81,7 @@ impl OpenFile for Opened {
 }
 
 const SETTINGS: Settings = Settings {
+    subject: Subject::Hashes,
     rate: 1 << 30,
     file_size_max: 1 << 20,
     review_interval: Duration::from_millis(50),
@@ -119,7 +120,12 @@ fn exec(hashes: &mut ImageHashes, key: impl Into<Option<FileKey>>) -> Result<Str
         ..ProcessExec::default()
     });
     let mut missing = Vec::new();
-    hashes.tell((7, ProcessKey(9)), &mut body, &mut missing, key.into());
+    hashes.tell(
+        (7, ProcessKey(9)),
+        &mut body,
+        (&mut Vec::new(), &mut missing),
+        key.into(),
+    );
     let Body::ProcessExec(exec) = body else {
         panic!("{body:?}");
     };
@@ -139,7 +145,7 @@ fn reason(missing: &[(Name, Name)]) -> String {
 /// The next that is told: what was found, or why nothing was.
 fn completion(hashes: &mut ImageHashes) -> (ImageDetails, Option<String>) {
     let answer = hashes.answers().recv_timeout(Duration::from_secs(10));
-    let completion = hashes.take(answer.unwrap());
+    let completion = hashes.take(answer.unwrap()).unwrap();
     assert_eq!((completion.process_id, completion.process_key.0), (7, 9));
     let Body::ImageDetails(details) = completion.body else {
         panic!("{:?}", completion.body);
@@ -369,7 +375,12 @@ fn programs_come_before_what_was_there_and_what_has_no_room_is_told() {
         });
         let mut missing = Vec::new();
         let key = key(inode, Some(stamp(5, 3)));
-        hashes.tell((7, ProcessKey(9)), &mut body, &mut missing, Some(key));
+        hashes.tell(
+            (7, ProcessKey(9)),
+            &mut body,
+            (&mut Vec::new(), &mut missing),
+            Some(key),
+        );
         reason(&missing)
     };
     // The first is in the thread's hand, or will be.
@@ -464,3 +475,5 @@ fn the_cache_and_the_queue_take_less_than_4_mib() {
     let cache = 2 * (places * place + GENERATION_COUNT_MAX * texts);
     assert!(cache + queue::SIZE_MAX < (4 << 20) - (256 << 10), "{cache}");
 }
+
+mod versions;

@@ -11,11 +11,12 @@ impl Recorder {
             let process = (enriched.process_id, enriched.process_key);
             let Enriched {
                 body,
+                truncated,
                 missing,
                 file,
                 ..
             } = enriched;
-            hashes.tell(process, body, missing, *file);
+            hashes.tell(process, body, (truncated, missing), *file);
         }
     }
 
@@ -24,12 +25,16 @@ impl Recorder {
         let Some(hashes) = &mut self.hashes else {
             return;
         };
-        let Completion {
+        let Some(Completion {
             process_id,
             process_key,
             body,
+            truncated,
             missing,
-        } = hashes.take(answer);
+        }) = hashes.take(answer)
+        else {
+            return;
+        };
         let (now, offset) = crate::sys::clock::now();
         let enriched = Enriched {
             process_id,
@@ -37,7 +42,7 @@ impl Recorder {
             time: 0,
             body,
             kept_by: None,
-            truncated: Vec::new(),
+            truncated,
             missing,
             kept: true,
             file: None,

@@ -269,6 +269,11 @@ fn full_image_details() -> Body {
         file_size: Some(1_048_577),
         sha256: Some("2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824".into()),
         build_id: Some("8fa1b4c2".into()),
+        original_file_name: Some(Text::from_bytes(b"caf\xe9.exe")),
+        description: Some(Text::from_bytes(b"Caf\xe9")),
+        product: Some(Text::from_bytes(b"Caf\xe9 Suite")),
+        company: Some(Text::from_bytes(b"Caf\xe9 Ltd")),
+        file_version: Some(Text::from_bytes(b"1.2\xe9")),
     })
 }
 
@@ -529,7 +534,9 @@ fn image_details() -> impl Strategy<Value = Body> {
     let number = || option::of(0..1_u64 << 63);
     let texts = vec(option::of(string()), 4);
     let numbers = (number(), number(), number());
-    (option::of(text()), texts, numbers).prop_map(|(image, mut texts, numbers)| {
+    let version = vec(option::of(text()), 5);
+    let all = (option::of(text()), texts, numbers, version);
+    all.prop_map(|(image, mut texts, numbers, mut version)| {
         Body::from(ImageDetails {
             image,
             path_scope: texts.remove(0).map(Into::into),
@@ -539,6 +546,11 @@ fn image_details() -> impl Strategy<Value = Body> {
             file_size: numbers.2,
             sha256: texts.remove(0).map(Into::into),
             build_id: texts.remove(0).map(Into::into),
+            original_file_name: version.remove(0),
+            description: version.remove(0),
+            product: version.remove(0),
+            company: version.remove(0),
+            file_version: version.remove(0),
         })
     })
 }

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use event::wire::Writer;
 use event::{Flags, Header, Kind, Place, Stamp};
-use systrail::image_hash::{Files, ImageHashes, OpenFile, Settings as HashSettings, Wanted};
+use systrail::image_hash::{
+    Files, ImageHashes, OpenFile, Settings as HashSettings, Subject, Wanted,
+};
 use systrail::pipeline::{self, Settings};
 use systrail::sensor::{self, Batch, Counters, Sensor};
 use systrail::sink::Sink;
@@ -50,6 +52,7 @@ impl OpenFile for Abc {
 
 fn hashes() -> ImageHashes {
     let settings = HashSettings {
+        subject: Subject::Hashes,
         rate: 1 << 30,
         file_size_max: 1 << 20,
         review_interval: Duration::from_millis(50),
