@@ -26,7 +26,7 @@ use event::{ByKind, Kind};
 pub use event::Kinds;
 
 pub use self::conditions::{Conditions, FieldCondition, Rule};
-pub use self::coverage::{Reason, never_fires};
+pub use self::coverage::{Reason, never_fires, takes_all};
 pub use self::field::{Field, PROCESS_IMAGE, fields};
 pub use self::node::{HOST_SCOPE, NodeError};
 pub use self::pattern::{InvalidPattern, PATTERN_SIZE_MAX, Pattern, PatternSet, System, TooLarge};

@@ -3,7 +3,7 @@
 use event::Kind;
 
 use super::{Config, Finding, Place, RuleEntry, Severity};
-use crate::rules::{Kinds, Pattern, Reason, Rule, never_fires};
+use crate::rules::{Kinds, Pattern, Reason, Rule, never_fires, takes_all};
 use crate::trail::Program;
 
 /// Warnings about rules of `config` that can never fire. `user_exists_fn` tells whether this
@@ -54,8 +54,11 @@ fn by_siblings(
     let others: Vec<(usize, &Rule)> = siblings
         .iter()
         .enumerate()
+        // Each is compared with each, so what decides most often is asked first.
         .filter(|&(other_index, other)| {
-            other_index < index || (other_index > index && !is_covered(other, &entry.rule, events))
+            other_index != index
+                && takes_all(&other.rule, &entry.rule, events)
+                && (other_index < index || !is_covered(other, &entry.rule, events))
         })
         .map(|(other_index, other)| (other_index, &other.rule))
         .collect();

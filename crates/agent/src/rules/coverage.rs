@@ -27,11 +27,15 @@ pub fn never_fires(rule: &Rule, recorded: Kinds, others: &[(usize, &Rule)]) -> O
             pattern: pattern.clone(),
         });
     }
-    let recorded_kinds = rule.kinds().intersection(recorded);
     others
         .iter()
-        .find(|(_, other)| covers(other, rule, recorded_kinds))
+        .find(|(_, other)| takes_all(other, rule, recorded))
         .map(|&(index, _)| Reason::Covered { by: index })
+}
+
+/// Whether `other` matches all that `rule` does, of the kinds that are recorded.
+pub fn takes_all(other: &Rule, rule: &Rule, recorded: Kinds) -> bool {
+    covers(other, rule, rule.kinds().intersection(recorded))
 }
 
 /// Why a rule can never fire.
@@ -146,7 +150,8 @@ pub(super) fn pattern_covers(wide: &Pattern, narrow: &Pattern) -> bool {
     }
     // Every two rules are compared, and most differ here already. What is written otherwise and means the
     // same is not seen.
-    if !narrow.as_str().starts_with(plain_begin(wide.as_str())) {
+    let (begin, end) = plain_ends(wide.as_str());
+    if !narrow.as_str().starts_with(begin) || !narrow.as_str().ends_with(end) {
         return false;
     }
     match (tokens(wide), tokens(narrow)) {
@@ -155,10 +160,12 @@ pub(super) fn pattern_covers(wide: &Pattern, narrow: &Pattern) -> bool {
     }
 }
 
-/// What stands before the first character that has a meaning.
-fn plain_begin(text: &str) -> &str {
-    let end = text.find(['*', '?', '[', '{', '}', '\\']);
-    end.and_then(|end| text.get(..end)).unwrap_or(text)
+/// What stands before the first character that has a meaning, and what behind the last.
+fn plain_ends(text: &str) -> (&str, &str) {
+    const SPECIAL: [char; 6] = ['*', '?', '[', '{', '}', '\\'];
+    let begin = text.find(SPECIAL).and_then(|end| text.get(..end));
+    let end = text.rfind(SPECIAL).and_then(|last| text.get(last + 1..));
+    (begin.unwrap_or(text), end.unwrap_or(text))
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
