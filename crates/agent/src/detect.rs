@@ -14,6 +14,8 @@ mod detector;
 mod folder;
 mod level;
 #[cfg(feature = "detect")]
+mod loading;
+#[cfg(feature = "detect")]
 mod reload;
 #[cfg(feature = "detect")]
 mod rewrite;

@@ -102,15 +102,22 @@ pub(super) fn main(arguments: &Arguments) -> Result<Exit, Failure> {
     }
 }
 
+/// What tries rules on what is recorded, and how many they are.
+pub(super) type Staged = (Box<dyn Stage>, usize);
+
 /// The rules of the configuration, to be tried on what is recorded; what was refused is said.
 #[cfg(feature = "detect")]
-pub(super) fn stage(settings: &Detect) -> Result<Box<dyn Stage>, Failure> {
-    let rule_set = hunt::load(&settings.rules, settings.level)?;
+pub(super) fn stage(settings: &Detect) -> Result<Staged, Failure> {
+    let rule_set = RuleSet::load_for_here(&settings.rules, settings.level);
+    let rule_set = rule_set.map_err(Failure::usage)?;
+    hunt::tell(&settings.rules, &rule_set);
+    let rule_count = rule_set.rule_count();
     let detector = Detector::new(rule_set, settings.budget);
     let watched = Watched {
         rules: settings.rules.clone(),
         level: settings.level,
         interval: INTERVAL,
+        load_fn: RuleSet::load_for_here,
     };
     let path = settings.rules.clone();
     let told_fn = Box::new(move |loaded: Result<&RuleSet, &FolderError>| match loaded {
@@ -118,7 +125,7 @@ pub(super) fn stage(settings: &Detect) -> Result<Box<dyn Stage>, Failure> {
         Err(error) => say!("{error}; the rules stay as they were"),
     });
     let reloading = Reloading::new(detector, watched, told_fn).map_err(Failure::from)?;
-    Ok(Box::new(reloading))
+    Ok((Box::new(reloading), rule_count))
 }
 
 /// Says how to get a program that has it.
@@ -136,6 +143,6 @@ pub(super) fn main(arguments: &Arguments) -> Result<Exit, Failure> {
 
 /// Says that there is no such thing here.
 #[cfg(not(feature = "detect"))]
-pub(super) fn stage(_settings: &Detect) -> Result<Box<dyn Stage>, Failure> {
+pub(super) fn stage(_settings: &Detect) -> Result<Staged, Failure> {
     Err(not_built_in())
 }

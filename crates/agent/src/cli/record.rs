@@ -14,7 +14,7 @@ use systrail::image_hash;
 use systrail::image_hash::ImageHashes;
 use systrail::metrics::{Server, Told};
 use systrail::pipeline::scope::Scope;
-use systrail::pipeline::{self, Status};
+use systrail::pipeline::{self, Stage, Status};
 use systrail::rules::Kinds;
 use systrail::sensor::choice::{self, Choice};
 use systrail::sensor::{self, Sensor};
@@ -218,6 +218,11 @@ impl Recording {
         Ok(sensor)
     }
 
+    fn stage(&self) -> Result<Option<Box<dyn Stage>>, Failure> {
+        let staged = self.config.detect.as_ref().map(detect::stage).transpose()?;
+        Ok(staged.map(|(stage, _rule_count)| stage))
+    }
+
     /// What the pipeline is told; it takes the scope.
     fn pipeline_settings(&mut self) -> Result<pipeline::Settings, Failure> {
         let count = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
@@ -228,7 +233,7 @@ impl Recording {
             rules: self.config.rules().map_err(Failure::usage)?,
             process_events: self.config.events.covers(Kinds::PROCESS),
             scope: self.scope.take(),
-            stage: self.config.detect.as_ref().map(detect::stage).transpose()?,
+            stage: self.stage()?,
             alerts: None,
             hashes: self.open_hashes()?,
             hold: None,

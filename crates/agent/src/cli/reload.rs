@@ -93,10 +93,13 @@ impl Reloader {
         let config = self.options.configuration()?;
         let rules = config.rules().map_err(Failure::usage)?;
         let stage = config.detect.as_ref().map(detect::stage).transpose()?;
-        let count = show_count(config.include.len() + config.exclude.len(), "rule");
+        let mut told = show_count(config.include.len() + config.exclude.len(), "rule");
+        let stage = stage.map(|(stage, count)| {
+            told = format!("{told}, {}", show_count(count, "detection rule"));
+            stage
+        });
         self.status.change(Change { rules, stage });
         let mut in_force = self.in_force.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut told = count;
         let others = in_force.different(&config);
         if !others.is_empty() {
             told = format!(

@@ -1,6 +1,7 @@
 //! The rules, tried on one event after the other.
 
 use std::collections::HashMap;
+use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -53,11 +54,11 @@ impl Detector {
         }
     }
 
-    /// Tries other rules from now on.
-    pub fn replace(&mut self, rule_set: RuleSet) {
-        self.rule_set = rule_set;
+    /// Tries other rules from now on, and hands back those before.
+    pub fn replace(&mut self, rule_set: RuleSet) -> RuleSet {
         self.timed = None;
         self.verdicts.iter_mut().for_each(Verdicts::forget);
+        mem::replace(&mut self.rule_set, rule_set)
     }
 
     /// The rules.

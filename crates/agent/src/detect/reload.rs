@@ -4,7 +4,7 @@
 //! for other people's files; the rules are changed for the new ones between two batches.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use super::folder::{self, FolderError};
 use super::{Detector, Level, RuleSet};
+use crate::sys::thread;
 use crate::trail::{Detection, Event};
 
 /// How often it is looked. What is still being written is read when it stays as it is from one look to the
@@ -27,6 +28,8 @@ pub struct Watched {
     pub level: Level,
     /// How often it is looked; [`INTERVAL`].
     pub interval: Duration,
+    /// How they are loaded again: [`RuleSet::load_for_here`].
+    pub load_fn: fn(&Path, Level) -> Result<RuleSet, FolderError>,
 }
 
 /// Is told of rules that were loaded again, or why they were not.
@@ -79,7 +82,7 @@ impl Reloading {
         // Where the thread is just putting them there, the next batch has them.
         let loaded = self.loaded.try_lock();
         if let Some(rule_set) = loaded.ok().and_then(|mut loaded| loaded.take()) {
-            self.detector.replace(rule_set);
+            thread::drop_beside(self.detector.replace(rule_set));
         }
     }
 
@@ -118,7 +121,7 @@ impl Follower {
 
     /// Where there is nothing to read any more, the rules stay as they are.
     fn load(&self) {
-        let loaded = RuleSet::load(&self.watched.rules, self.watched.level);
+        let loaded = (self.watched.load_fn)(&self.watched.rules, self.watched.level);
         (self.told_fn)(loaded.as_ref());
         if let Ok(rule_set) = loaded {
             let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);

@@ -5,15 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rsigma_eval::{CompiledRule, Engine, compile_rule};
 use rsigma_parser::{ConditionExpr, LogSource, SigmaRule, parse_sigma_yaml};
 
 use super::Level;
 use super::can_fire::{Ability, ability};
-use super::folder::{self, FolderError};
+use super::folder::{FolderError, RuleFile};
+use super::loading;
 use super::rewrite::rewrite;
-use super::taxonomy::{SOURCES, Source};
+use super::taxonomy::{SOURCES, Source, System};
 use crate::trail::{Detection, Text};
 
 /// The most rules that are tried.
@@ -67,6 +69,19 @@ pub struct Tally {
     pub refused_count: usize,
 }
 
+impl Tally {
+    fn append(&mut self, other: Self) {
+        self.able_count += other.able_count;
+        self.partly_count += other.partly_count;
+        self.unable_count += other.unable_count;
+        self.below_count += other.below_count;
+        self.refused_count += other.refused_count;
+        for (field, count) in other.missing {
+            *self.missing.entry(field).or_default() += count;
+        }
+    }
+}
+
 /// The rules of one log source.
 pub(super) struct Engines {
     /// Those that say the same of a program each time.
@@ -102,12 +117,16 @@ impl RuleSet {
     /// # Errors
     /// Where there is nothing to read. What is wrong with a rule is no error: it is [refused](Self::refused).
     pub fn load(path: &Path, level: Level) -> Result<Self, FolderError> {
-        let mut loader = Loader::new(level);
-        folder::read(path, &mut |(path, text)| match text {
-            Ok(text) => loader.file(&path, &text),
-            Err(reason) => loader.refuse(&path, None, reason),
-        })?;
-        Ok(loader.finish())
+        loading::load(path, Loader::new(level, None))
+    }
+
+    /// Loads those that can fire on what is recorded here: rules for other systems are many and take their
+    /// time.
+    ///
+    /// # Errors
+    /// As of [`load`](Self::load).
+    pub fn load_for_here(path: &Path, level: Level) -> Result<Self, FolderError> {
+        loading::load(path, Loader::new(level, Some(System::HERE)))
     }
 
     /// How many rules are tried.
@@ -158,6 +177,14 @@ pub(super) fn number_of(id: Option<&str>) -> Option<usize> {
     id?.parse().ok()
 }
 
+/// The same rules, after `before` others.
+fn renumbered(rules: Vec<CompiledRule>, before: usize) -> impl Iterator<Item = CompiledRule> {
+    rules.into_iter().map(move |mut rule| {
+        rule.id = number_of(rule.id.as_deref()).map(|number| (number + before).to_string());
+        rule
+    })
+}
+
 fn engine_of(rules: Vec<CompiledRule>) -> Engine {
     let mut engine = Engine::new();
     engine.extend_compiled_rules(rules);
@@ -165,15 +192,21 @@ fn engine_of(rules: Vec<CompiledRule>) -> Engine {
 }
 
 /// The compiled rules of a log source.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Compiled {
     steady: Vec<CompiledRule>,
     steady_columns: BTreeSet<usize>,
     varying: Vec<CompiledRule>,
 }
 
-struct Loader {
+/// Rules as they are read, file by file.
+#[derive(Clone)]
+pub(super) struct Loader {
     level: Level,
+    /// Whose rules are taken; those of all for `None`.
+    system: Option<System>,
+    /// How many rules all who load this directory have taken.
+    taken: Arc<AtomicUsize>,
     rules: Vec<Detection>,
     compiled: Vec<Compiled>,
     tallies: Vec<Tally>,
@@ -183,7 +216,7 @@ struct Loader {
 }
 
 impl Loader {
-    fn new(level: Level) -> Self {
+    fn new(level: Level, system: Option<System>) -> Self {
         let tallies = SOURCES.iter().map(|source| Tally {
             product: source.system.name(),
             category: source.category,
@@ -191,6 +224,8 @@ impl Loader {
         });
         Self {
             level,
+            system,
+            taken: Arc::default(),
             rules: Vec::new(),
             compiled: SOURCES.iter().map(|_| Compiled::default()).collect(),
             tallies: tallies.collect(),
@@ -198,6 +233,31 @@ impl Loader {
             remarks: Vec::new(),
             elsewhere_count: 0,
         }
+    }
+
+    /// Takes a file.
+    pub(super) fn take(&mut self, (path, text): RuleFile) {
+        match text {
+            Ok(text) => self.file(&path, &text),
+            Err(reason) => self.refuse(&path, None, reason),
+        }
+    }
+
+    /// Appends what another one read of the same directory.
+    pub(super) fn append(&mut self, other: Self) {
+        let before = self.rules.len();
+        for (own, other) in self.compiled.iter_mut().zip(other.compiled) {
+            own.steady.extend(renumbered(other.steady, before));
+            own.varying.extend(renumbered(other.varying, before));
+            own.steady_columns.extend(other.steady_columns);
+        }
+        for (own, other) in self.tallies.iter_mut().zip(other.tallies) {
+            own.append(other);
+        }
+        self.rules.extend(other.rules);
+        self.refused.extend(other.refused);
+        self.remarks.extend(other.remarks);
+        self.elsewhere_count += other.elsewhere_count;
     }
 
     fn refuse(&mut self, path: &Path, title: Option<&str>, reason: impl Into<String>) {
@@ -242,6 +302,7 @@ impl Loader {
     fn rule(&mut self, path: &Path, rule: &SigmaRule) {
         let sources: Vec<usize> = (0..SOURCES.len())
             .filter(|index| is_of(&rule.logsource, &SOURCES[*index]))
+            .filter(|index| self.system.is_none_or(|it| it == SOURCES[*index].system))
             .collect();
         if sources.is_empty() {
             self.elsewhere_count += 1;
@@ -274,7 +335,7 @@ impl Loader {
 
     /// What no engine looks at.
     fn check(&self, rule: &SigmaRule) -> Result<(), String> {
-        if self.rules.len() >= RULE_COUNT_MAX {
+        if self.taken.load(Ordering::Relaxed) >= RULE_COUNT_MAX {
             return Err(format!("{RULE_COUNT_MAX} rules are tried and no more"));
         }
         let texts = [Some(&rule.title), rule.id.as_ref(), rule.author.as_ref()];
@@ -331,6 +392,7 @@ impl Loader {
             of_source.varying.push(compiled);
         }
         self.rules.push(template(rule, level));
+        self.taken.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 
@@ -348,11 +410,16 @@ impl Loader {
         compile_rule(&own).map_err(|error| error.to_string())
     }
 
-    fn finish(self) -> RuleSet {
-        let engines = self.compiled.into_iter().map(|compiled| Engines {
-            steady: engine_of(compiled.steady),
-            steady_columns: compiled.steady_columns.into_iter().collect(),
-            varying: engine_of(compiled.varying),
+    /// Builds the indexes; those over the two sorts of rules side by side.
+    pub(super) fn finish(self) -> RuleSet {
+        let engines = self.compiled.into_iter().map(|compiled| {
+            let [steady, varying] =
+                loading::side_by_side([compiled.steady, compiled.varying], engine_of);
+            Engines {
+                steady,
+                steady_columns: compiled.steady_columns.into_iter().collect(),
+                varying,
+            }
         });
         RuleSet {
             engines: engines.collect(),

@@ -23,6 +23,13 @@ pub(super) enum System {
 }
 
 impl System {
+    /// The one this program runs on.
+    pub(super) const HERE: Self = if cfg!(windows) {
+        Self::Windows
+    } else {
+        Self::Linux
+    };
+
     /// The name, Sigma's `product` and our `system`.
     pub(super) const fn name(self) -> &'static str {
         match self {

@@ -3,6 +3,8 @@
 //! Of what ran before that, so much is judged again with each batch: thousands of processes and rules take
 //! longer than the kernel's buffers last. What is asked about before its turn is judged for that event.
 
+use std::mem;
+
 use super::Enricher;
 use super::process_cache::Process;
 use super::program::Program;
@@ -42,14 +44,14 @@ impl Judging {
 }
 
 impl Enricher {
-    /// Goes by other rules from now on, also of what runs already.
-    pub fn replace_rules(&mut self, rules: Rules) {
+    /// Goes by other rules from now on, also of what runs already, and hands back those before.
+    pub fn replace_rules(&mut self, rules: Rules) -> Rules {
         self.judging = Judging {
             number: self.judging.number.wrapping_add(1),
             waiting: self.processes.ids().collect(),
             ..Judging::by(&rules)
         };
-        self.rules = rules;
+        mem::replace(&mut self.rules, rules)
     }
 
     /// Judges some of what waits for it. To be called with each batch.

@@ -1,9 +1,11 @@
 //! What a recording does otherwise from one batch to the next, without a gap.
 
+use std::mem;
 use std::sync::Arc;
 
 use super::{Recorder, Stage};
 use crate::rules::Rules;
+use crate::sys::thread;
 use crate::trail::{self, Body, Event, Further};
 
 /// What takes the place of what a recording was begun with.
@@ -36,10 +38,12 @@ impl Recorder {
         let Some(Change { rules, stage }) = self.status.take_change() else {
             return;
         };
-        self.enricher.replace_rules(rules);
+        let rules_before = self.enricher.replace_rules(rules);
         let before = self.stage.as_ref().map_or(0, |stage| stage.off_count());
         self.off_count_before = self.off_count_before.saturating_add(before);
-        self.stage = stage;
+        let stage_before = mem::replace(&mut self.stage, stage);
+        // Thousands of rules take their time to go, and events wait.
+        thread::drop_beside((rules_before, stage_before));
         if let Some(stage) = &mut self.stage {
             // It has not seen which system the run is of.
             let mut found = Vec::new();

@@ -8,3 +8,10 @@ use std::thread::Builder;
 pub fn named(what: &str) -> Builder {
     Builder::new().name(format!("systrail-{what}"))
 }
+
+/// Drops what is large by a thread of its own, so that whoever has to go on does not wait for it; where
+/// none can be started, here.
+pub fn drop_beside<T: Send + 'static>(value: T) {
+    // What could not be started has dropped it.
+    let _started = named("drop").spawn(move || drop(value));
+}

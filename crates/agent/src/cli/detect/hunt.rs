@@ -53,7 +53,7 @@ pub(super) fn main(arguments: &HuntArguments) -> Result<Exit, Failure> {
 }
 
 /// The rules in a directory. What was refused of them is said.
-pub(super) fn load(path: &Path, level: Level) -> Result<RuleSet, Failure> {
+fn load(path: &Path, level: Level) -> Result<RuleSet, Failure> {
     let rule_set = RuleSet::load(path, level).map_err(Failure::usage)?;
     tell(path, &rule_set);
     Ok(rule_set)

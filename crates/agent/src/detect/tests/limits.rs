@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::super::folder::{DEPTH_MAX, FILE_SIZE_MAX, FolderError};
 use super::super::rule_set::TEXT_SIZE_MAX;
 use super::super::{Detector, Level, Reloading, RuleSet, Watched};
-use super::{NO_BUDGET, directory_of, load_all, look, refusal, rule, start};
+use super::{NO_BUDGET, directory_of, exec, load_all, look, refusal, rule, start};
 
 #[test]
 fn a_rule_that_takes_too_long_is_switched_off_and_counted_and_the_others_stay() {
@@ -121,6 +121,64 @@ fn a_link_out_of_the_directory_is_refused_and_one_inside_is_read_once() {
     assert_eq!(refused.len(), 3, "{refused:?}");
 }
 
+/// Several threads read them, and who looks must not see it.
+#[test]
+fn a_thousand_files_come_out_in_their_order() {
+    const COUNT: usize = 1_000;
+    let texts: Vec<String> = (0..COUNT)
+        .map(|number| {
+            let of_file = rule("linux", "process_creation", "CommandLine|contains: word");
+            let of_file = of_file.replace("a rule", &format!("rule {number}"));
+            // Some of them are of no use.
+            if number % 100 == 7 {
+                "title: [".to_owned()
+            } else {
+                of_file
+            }
+        })
+        .collect();
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let directory = directory_of(&texts);
+    let rule_set = RuleSet::load(directory.path(), Level::Medium).unwrap();
+    let refused: Vec<_> = rule_set
+        .refused()
+        .iter()
+        .map(|it| it.path.clone())
+        .collect();
+    assert_eq!((rule_set.rule_count(), refused.len()), (COUNT - 10, 10));
+    let tallies = rule_set.tallies().iter();
+    assert_eq!(tallies.map(|it| it.able_count).sum::<usize>(), COUNT - 10);
+    let name = |number: &usize| directory.path().join(format!("{number:03}.yml"));
+    let mut files: Vec<_> = (7..COUNT).step_by(100).collect();
+    files.sort_by_key(name);
+    assert_eq!(refused, files.iter().map(name).collect::<Vec<_>>());
+    let found = look(
+        &mut Detector::new(rule_set, NO_BUDGET),
+        &exec("/bin/x", "a word"),
+    );
+    let titles: Vec<String> = found.iter().map(|it| it.rule_title.to_string()).collect();
+    let mut numbers: Vec<usize> = (0..COUNT).filter(|number| number % 100 != 7).collect();
+    numbers.sort_by_key(name);
+    let expected: Vec<String> = numbers.iter().map(|it| format!("rule {it}")).collect();
+    assert_eq!(titles, expected);
+}
+
+/// Most rules there are are for the other system, and took the recorder's time with each that changed.
+#[test]
+fn who_records_loads_the_rules_for_what_is_recorded_here() {
+    let [own, other] = if cfg!(windows) {
+        ["windows", "linux"]
+    } else {
+        ["linux", "windows"]
+    };
+    let of = |product| rule(product, "process_creation", "CommandLine: a");
+    let directory = directory_of(&[&of(own), &of(other)]);
+    let rule_set = RuleSet::load_for_here(directory.path(), Level::Medium).unwrap();
+    assert_eq!((rule_set.rule_count(), rule_set.elsewhere_count()), (1, 1));
+    let rule_set = RuleSet::load(directory.path(), Level::Medium).unwrap();
+    assert_eq!((rule_set.rule_count(), rule_set.elsewhere_count()), (2, 0));
+}
+
 /// A directory that changes while it is used.
 struct Changing {
     directory: tempfile::TempDir,
@@ -135,6 +193,7 @@ impl Changing {
             rules: directory.path().to_owned(),
             level: Level::Informational,
             interval: Duration::from_millis(20),
+            load_fn: RuleSet::load,
         };
         let rule_set = RuleSet::load(directory.path(), watched.level).unwrap();
         let (sender, told) = mpsc::channel();
