@@ -46,13 +46,20 @@ const PACKAGES: &[(&str, &str)] = &[
     ("xz-utils", "unpacking those that are packed"),
     ("python3-venv", "packages of Python that Debian has not"),
     ("qemu-system-x86", "booting other kernels"),
+    ("qemu-system-arm", "booting a kernel for ARM"),
+    ("gcc-aarch64-linux-gnu", "the agent for ARM"),
+    ("libc6-dev-arm64-cross", "the agent for ARM"),
     ("busybox-static", "the first process of those kernels"),
     ("valgrind", "counting instructions"),
     ("wine64", "running the driver and the agent"),
 ];
 
 /// What is compiled for other systems, with the pinned compiler.
-const TARGETS: &[&str] = &["x86_64-pc-windows-gnu", crate::image::TARGET];
+const TARGETS: &[&str] = &[
+    "aarch64-unknown-linux-gnu",
+    "x86_64-pc-windows-gnu",
+    crate::image::TARGET,
+];
 
 /// Pinned, because the committed eBPF object is compared byte for byte with what it links.
 const BPF_LINKER: &str = "0.13.0";

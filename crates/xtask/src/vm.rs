@@ -5,13 +5,15 @@
 //! host, at the same paths, prints to its serial port and restarts, which ends qemu. Emulation and
 //! not KVM, so that it works inside containers and other virtual machines.
 
+mod architecture;
 mod archive;
 mod executables;
+mod foreign;
 mod initramfs;
 mod kernel;
 mod machine;
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::thread::{self, ScopedJoinHandle};
 use std::time::Duration;
 
@@ -20,6 +22,7 @@ use clap::Args;
 
 use crate::command::is_there;
 use crate::tally::Tally;
+use architecture::Architecture;
 use executables::Executables;
 use kernel::Kernel;
 use machine::Selected;
@@ -58,41 +61,100 @@ impl Default for Options {
 /// Boots all kernels at once: an emulated machine keeps one processor busy, whatever it has of its
 /// own. A kernel that fails does not stop the others.
 pub(crate) fn run(options: &Options) -> Result<Tally> {
-    for program in ["qemu-system-x86_64", "busybox", "strip", "dpkg-deb"] {
-        ensure!(
-            is_there(program),
-            "{program} is not installed; run `cargo xtask setup`"
-        );
-    }
-    let kernels = if options.kernels.is_empty() {
+    let all: Vec<&'static kernel::Series> = if options.kernels.is_empty() {
         kernel::SERIES.iter().collect()
     } else {
         options.kernels.clone()
     };
-    let executables = Executables::build(options.test.as_deref().unwrap_or("linux_*"))?;
-    let archive = initramfs::of(&executables, options.filter.as_deref())?;
-    let initramfs = machine::write_initramfs(&archive)?;
-    let kernels = kernels
-        .into_iter()
-        .map(Kernel::fetch)
-        .collect::<Result<Vec<_>>>()?;
+    let mut systems = Vec::new();
+    for architecture in architecture::ALL {
+        let is_its = |series: &&&kernel::Series| series.architecture == architecture;
+        let of_it: Vec<_> = all.iter().filter(is_its).copied().collect();
+        if !of_it.is_empty() {
+            systems.push(System::build(architecture, &of_it, options)?);
+        }
+    }
+    let machines: Vec<(&System, &Kernel)> = systems
+        .iter()
+        .flat_map(|system| system.kernels.iter().map(move |kernel| (system, kernel)))
+        .collect();
     let results: Vec<Result<Tally>> = thread::scope(|scope| {
-        let machines: Vec<_> = kernels
+        let running: Vec<_> = machines
             .iter()
-            .map(|kernel| scope.spawn(|| boot(kernel, &initramfs, &executables, options)))
+            .map(|(system, kernel)| scope.spawn(|| system.boot(kernel, options)))
             .collect();
-        let ended = machines.into_iter().map(ScopedJoinHandle::join);
+        let ended = running.into_iter().map(ScopedJoinHandle::join);
         ended
             .map(|result| result.unwrap_or_else(|_panic| bail!("the thread panicked")))
             .collect()
     });
-    summarize(&kernels, results)
+    summarize(machines.iter().map(|(_, kernel)| *kernel), results)
 }
 
-fn summarize(kernels: &[Kernel], results: Vec<Result<Tally>>) -> Result<Tally> {
+/// What the machines of one architecture share.
+struct System {
+    executables: Executables,
+    initramfs: PathBuf,
+    kernels: Vec<Kernel>,
+}
+
+impl System {
+    fn build(
+        architecture: &Architecture,
+        kernels: &[&'static kernel::Series],
+        options: &Options,
+    ) -> Result<Self> {
+        let emulator = architecture.emulator;
+        for program in [emulator, "busybox", architecture.strip, "dpkg-deb"] {
+            ensure!(
+                is_there(program),
+                "{program} is not installed; run `cargo xtask setup`"
+            );
+        }
+        let tests = options.test.as_deref().unwrap_or(architecture.tests);
+        let executables = Executables::build(architecture, tests)?;
+        let archive = initramfs::of(architecture, &executables, options.filter.as_deref())?;
+        let initramfs = machine::write_initramfs(&archive, architecture)?;
+        let kernels = kernels.iter().copied().map(Kernel::fetch);
+        Ok(Self {
+            executables,
+            initramfs,
+            kernels: kernels.collect::<Result<_>>()?,
+        })
+    }
+
+    fn boot(&self, kernel: &Kernel, options: &Options) -> Result<Tally> {
+        // Who asks for a test gets it on every kernel.
+        let is_asked = options.test.is_some();
+        let is_for_it = |name: &&str| {
+            is_asked || kernel.series.tests.is_empty() || kernel.series.tests.contains(name)
+        };
+        let tests = self.executables.tests.iter().map(|test| test.name.as_str());
+        let selected = Selected {
+            tests: tests.filter(is_for_it).collect(),
+            filters: if is_asked { &[] } else { kernel.series.filters },
+        };
+        let time_max = Duration::from_secs(options.timeout);
+        let report = machine::run(kernel, &self.initramfs, &selected, time_max)?;
+        for name in selected.tests {
+            let end = match report.status(name) {
+                Some(0) => continue,
+                Some(status) => format!("ended with status {status}"),
+                None => String::from("did not end in the machine"),
+            };
+            bail!("{name} {end}{}", report.transcript.excerpt());
+        }
+        report.transcript.tally.complete()
+    }
+}
+
+fn summarize<'k>(
+    kernels: impl Iterator<Item = &'k Kernel>,
+    results: Vec<Result<Tally>>,
+) -> Result<Tally> {
     let mut total = Tally::default();
     let mut failed = Vec::new();
-    for (kernel, result) in kernels.iter().zip(results) {
+    for (kernel, result) in kernels.zip(results) {
         match result {
             Ok(tally) => {
                 let name = kernel.series.name;
@@ -104,33 +166,4 @@ fn summarize(kernels: &[Kernel], results: Vec<Result<Tally>>) -> Result<Tally> {
     }
     ensure!(failed.is_empty(), "{}", failed.join("\n"));
     Ok(total)
-}
-
-fn boot(
-    kernel: &Kernel,
-    initramfs: &Path,
-    executables: &Executables,
-    options: &Options,
-) -> Result<Tally> {
-    // Who asks for a test gets it on every kernel.
-    let is_asked = options.test.is_some();
-    let is_for_it = |name: &&str| {
-        is_asked || kernel.series.tests.is_empty() || kernel.series.tests.contains(name)
-    };
-    let tests = executables.tests.iter().map(|test| test.name.as_str());
-    let selected = Selected {
-        tests: tests.filter(is_for_it).collect(),
-        filters: if is_asked { &[] } else { kernel.series.filters },
-    };
-    let time_max = Duration::from_secs(options.timeout);
-    let report = machine::run(kernel, initramfs, &selected, time_max)?;
-    for name in selected.tests {
-        let end = match report.status(name) {
-            Some(0) => continue,
-            Some(status) => format!("ended with status {status}"),
-            None => String::from("did not end in the machine"),
-        };
-        bail!("{name} {end}{}", report.transcript.excerpt());
-    }
-    report.transcript.tally.complete()
 }

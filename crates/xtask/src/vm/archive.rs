@@ -1,12 +1,14 @@
 //! Packages of Debian's archive: of the releases this machine has lists for, and of others, whose lists
 //! are kept under `target/vm` and checked with the same keys.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 
+use super::architecture::Architecture;
 use crate::command::{program, read, run};
 use crate::workspace;
 
@@ -20,20 +22,25 @@ pub(super) struct Archive {
 }
 
 impl Archive {
-    /// The release of that name, such as `bullseye-security`; the machine's own for `None`.
-    pub(super) fn of(release: Option<&str>) -> Result<Self> {
-        let Some(release) = release else {
+    /// The packages for `architecture` of the release of that name, such as `bullseye-security`; of the
+    /// machine's own releases for `None`.
+    pub(super) fn of(release: Option<&str>, architecture: &Architecture) -> Result<Self> {
+        let is_for_host = architecture.target.is_none();
+        if release.is_none() && is_for_host {
             return Ok(Self {
                 options: Vec::new(),
             });
+        }
+        let name = match release {
+            Some(release) if is_for_host => release.to_owned(),
+            Some(release) => format!("{release}-{}", architecture.name),
+            None => architecture.name.to_owned(),
         };
-        let directory = workspace::target().join("vm/apt").join(release);
+        let directory = workspace::target().join("vm/apt").join(name);
         fs::create_dir_all(directory.join("lists/partial"))?;
         fs::create_dir_all(directory.join("cache/archives/partial"))?;
         let sources = directory.join("sources.list");
-        let site = site_of(release)?;
-        let line = format!("deb [signed-by={KEYRING}] {site} {release} main\n");
-        fs::write(&sources, line)?;
+        fs::write(&sources, sources_of(release)?)?;
         let option = |name: &str, value: &Path| format!("Dir::{name}={}", value.display());
         let options = vec![
             option("State::lists", &directory.join("lists")),
@@ -42,6 +49,8 @@ impl Archive {
             option("Etc::sourceparts", Path::new("/dev/null")),
             // What is installed here has no bearing on a kernel that is not.
             option("State::status", Path::new("/dev/null")),
+            format!("APT::Architecture={}", architecture.name),
+            format!("APT::Architectures={}", architecture.name),
         ];
         Ok(Self { options })
     }
@@ -106,30 +115,48 @@ impl Archive {
     }
 }
 
-/// Where a release is: where this machine's own releases of the same sort are.
-fn site_of(release: &str) -> Result<String> {
+/// The lines that name a release to apt, or the releases of this machine.
+fn sources_of(release: Option<&str>) -> Result<String> {
     let targets = read(program("apt-get").args([
         "indextargets",
         "--format",
         "$(REPO_URI) $(RELEASE)",
         "Created-By: Packages",
     ]))?;
-    site_among(&targets, release)
-        .map(str::to_owned)
-        .with_context(|| format!("this machine's package sources do not say where {release} is"))
+    let own: BTreeSet<(&str, &str)> = debian_among(&targets).collect();
+    let Some(release) = release else {
+        ensure!(
+            !own.is_empty(),
+            "this machine's package sources name no release of Debian"
+        );
+        return Ok(own.into_iter().map(line).collect());
+    };
+    let site = site_among(&targets, release)
+        .with_context(|| format!("this machine's package sources do not say where {release} is"))?;
+    Ok(line((site, release)))
 }
 
-/// The address of the releases for security, or of the others.
+fn line((site, release): (&str, &str)) -> String {
+    format!("deb [signed-by={KEYRING}] {site} {release} main\n")
+}
+
+/// The address of the releases for security, or of the others: where this machine's own of the same sort are.
 fn site_among<'t>(targets: &'t str, release: &str) -> Option<&'t str> {
     let is_security = |name: &str| name.ends_with("-security");
+    let mut releases = debian_among(targets);
+    releases
+        .find(|(_, own)| is_security(own) == is_security(release))
+        .map(|(site, _)| site)
+}
+
+/// The addresses and names of Debian's releases.
+fn debian_among(targets: &str) -> impl Iterator<Item = (&str, &str)> {
     let is_debian = |name: &str| {
         let codename = name.split('-').next();
         codename.is_some_and(|codename| ["bookworm", "trixie", "forky"].contains(&codename))
     };
-    let mut releases = targets.lines().filter_map(|line| line.split_once(' '));
-    releases
-        .find(|(_, own)| is_debian(own) && is_security(own) == is_security(release))
-        .map(|(site, _)| site)
+    let releases = targets.lines().filter_map(|line| line.split_once(' '));
+    releases.filter(move |(_, own)| is_debian(own))
 }
 
 #[cfg(test)]
@@ -144,5 +171,7 @@ mod tests {
         assert_eq!(site("trixie-backports"), Some("http://a/main/"));
         assert_eq!(site("bullseye-security"), Some("http://a/security/"));
         assert_eq!(site_among("http://other/ nodistro\n", "bullseye"), None);
+        let own: Vec<&str> = debian_among(targets).map(|(_, release)| release).collect();
+        assert_eq!(own, ["bookworm", "bookworm-updates", "bookworm-security"]);
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
 
+use super::architecture::Architecture;
 use crate::command::{cargo, read};
 
 /// One executable file.
@@ -36,13 +37,16 @@ struct Target {
 
 impl Executables {
     /// Builds the agent's integration tests that match the glob.
-    pub(super) fn build(glob: &str) -> Result<Self> {
-        let messages = read(
-            cargo()
-                // As part of the workspace, so that what `cargo test` has built is used again.
-                .args(["test", "--workspace", "--test", glob])
-                .args(["--no-run", "--locked", "--message-format=json"]),
-        )?;
+    pub(super) fn build(architecture: &Architecture, glob: &str) -> Result<Self> {
+        let mut command = cargo();
+        command
+            // As part of the workspace, so that what `cargo test` has built is used again.
+            .args(["test", "--workspace", "--test", glob])
+            .args(["--no-run", "--locked", "--message-format=json"]);
+        if let Some(target) = architecture.target {
+            command.args(["--target", target]);
+        }
+        let messages = read(&mut command)?;
         let executables = Self::parse(&messages)?;
         ensure!(!executables.tests.is_empty(), "no test matches {glob}");
         Ok(executables)

@@ -2,12 +2,15 @@
 //! into memory. Its layout is the kernel's `Documentation/driver-api/early-userspace/buffer-format`.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 
+use super::architecture::Architecture;
 use super::executables::{Executable, Executables};
+use super::foreign;
 use crate::command::{program, read, run};
 use crate::workspace;
 
@@ -57,7 +60,11 @@ const TEST_SCALE: &str = "0.02";
 const TEST_TIME_MAX: u32 = 2500;
 
 /// Builds the archive that runs these tests and nothing else.
-pub(super) fn of(executables: &Executables, filter: Option<&str>) -> Result<Archive> {
+pub(super) fn of(
+    architecture: &Architecture,
+    executables: &Executables,
+    filter: Option<&str>,
+) -> Result<Archive> {
     let mut archive = Archive::default();
     for directory in DIRECTORIES {
         archive.directory(Path::new(directory));
@@ -72,15 +79,13 @@ pub(super) fn of(executables: &Executables, filter: Option<&str>) -> Result<Arch
         init(&executables.tests, filter).into(),
         true,
     );
-    archive.program(&find("busybox")?)?;
-    for name in PROGRAMS {
-        // What the host lacks no test can have asked for.
-        if let Ok(path) = find(name) {
-            archive.program(&path)?;
-        }
+    if architecture.target.is_some() {
+        archive.foreign_system(architecture)?;
+    } else {
+        archive.own_system()?;
     }
     for executable in executables.tests.iter().chain(&executables.programs) {
-        archive.stripped_program(&executable.path)?;
+        archive.stripped_program(&executable.path, architecture)?;
     }
     archive.tree(&workspace::root().join("crates/agent/tests"))?;
     Ok(archive)
@@ -198,6 +203,29 @@ impl Archive {
             .insert(path.to_owned(), Entry::File { bytes, is_program });
     }
 
+    /// The host's programs.
+    fn own_system(&mut self) -> Result<()> {
+        self.program(&find("busybox")?)?;
+        for name in PROGRAMS {
+            // What the host lacks no test can have asked for.
+            if let Ok(path) = find(name) {
+                self.program(&path)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Another processor's.
+    fn foreign_system(&mut self, architecture: &Architecture) -> Result<()> {
+        for (from, to) in foreign::files(architecture)? {
+            let name = to.file_name().and_then(OsStr::to_str).unwrap_or_default();
+            if name.contains(".so") || name == "busybox" || PROGRAMS.contains(&name) {
+                self.host_file(&from, &to)?;
+            }
+        }
+        Ok(())
+    }
+
     /// A program of the host with the libraries it is linked to, at the same paths.
     fn program(&mut self, path: &Path) -> Result<()> {
         self.host_file(path, path)?;
@@ -205,12 +233,12 @@ impl Archive {
     }
 
     /// A program built here, without its debugging information, which is most of its size.
-    fn stripped_program(&mut self, path: &Path) -> Result<()> {
+    fn stripped_program(&mut self, path: &Path, architecture: &Architecture) -> Result<()> {
         let stripped = workspace::target().join("vm/stripped");
         if let Some(parent) = stripped.parent() {
             fs::create_dir_all(parent)?;
         }
-        run(program("strip")
+        run(program(architecture.strip)
             .args(["--strip-debug", "-o"])
             .arg(&stripped)
             .arg(path))?;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
+use super::architecture::{AMD64, ARM64, Architecture};
 use super::archive::Archive;
 use crate::workspace;
 
@@ -12,6 +13,7 @@ use crate::workspace;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Series {
     pub(super) name: &'static str,
+    pub(super) architecture: &'static Architecture,
     package: &'static str,
     /// The release of Debian that has it, where this machine's own has not.
     release: Option<&'static str>,
@@ -27,6 +29,7 @@ pub(super) struct Series {
 pub(super) const SERIES: &[Series] = &[
     Series {
         name: "5.10",
+        architecture: &AMD64,
         package: "linux-image-cloud-amd64",
         release: Some("bullseye-security"),
         tests: &["linux_tiers"],
@@ -34,6 +37,7 @@ pub(super) const SERIES: &[Series] = &[
     },
     Series {
         name: "6.1",
+        architecture: &AMD64,
         package: "linux-image-cloud-amd64",
         release: None,
         tests: &[],
@@ -41,6 +45,7 @@ pub(super) const SERIES: &[Series] = &[
     },
     Series {
         name: "6.12",
+        architecture: &AMD64,
         package: "linux-image-6.12-cloud-amd64",
         release: None,
         tests: &[],
@@ -48,18 +53,29 @@ pub(super) const SERIES: &[Series] = &[
     },
     Series {
         name: "newest",
+        architecture: &AMD64,
         package: "linux-image-cloud-amd64",
         release: Some("trixie-backports"),
         tests: &["linux_ebpf"],
-        // Every program, what a kernel's version changes in them, and what it may refuse.
-        filters: &[
-            "a_process_has_one_start",
-            "every_image_of_a_program",
-            "image_loads_are_told_as_lost",
-            "the_snapshot_has_every_process",
-            "threads_that_all_exit_at_once",
-        ],
+        filters: EACH_PROGRAM,
     },
+    Series {
+        name: "arm64",
+        architecture: &ARM64,
+        package: "linux-image-6.12-cloud-arm64",
+        release: None,
+        tests: &["linux_ebpf"],
+        filters: &[],
+    },
+];
+
+/// Every program, what a kernel's version changes in them, and what it may refuse.
+const EACH_PROGRAM: &[&str] = &[
+    "a_process_has_one_start",
+    "every_image_of_a_program",
+    "image_loads_are_told_as_lost",
+    "the_snapshot_has_every_process",
+    "threads_that_all_exit_at_once",
 ];
 
 /// The series of that name, for the command line.
@@ -86,7 +102,7 @@ pub(super) struct Kernel {
 impl Kernel {
     /// Takes the newest build of the series from the archive, or from the last run.
     pub(super) fn fetch(series: &'static Series) -> Result<Self> {
-        let archive = Archive::of(series.release)?;
+        let archive = Archive::of(series.release, series.architecture)?;
         let package = archive
             .newest_kernel(series.package)
             .or_else(|_| {

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
+use super::architecture::Architecture;
 use super::initramfs::Archive;
 use super::kernel::Kernel;
 use crate::command::program;
@@ -50,8 +51,8 @@ impl Report {
 }
 
 /// Writes the archive to where qemu reads it.
-pub(super) fn write_initramfs(archive: &Archive) -> Result<PathBuf> {
-    let path = workspace::target().join("vm/initramfs.cpio");
+pub(super) fn write_initramfs(archive: &Archive, architecture: &Architecture) -> Result<PathBuf> {
+    let path = workspace::target().join(format!("vm/initramfs-{}.cpio", architecture.name));
     fs::write(&path, archive.bytes())
         .with_context(|| format!("cannot write {}", path.display()))?;
     Ok(path)
@@ -89,7 +90,7 @@ pub(super) fn run(
             Ok(line) => {
                 // With the time, so that a log tells where a slow machine was slow.
                 let timed = format!("{:6.1} | {line}", begin.elapsed().as_secs_f64());
-                println!("{:<4} {timed}", kernel.series.name);
+                println!("{:<5} {timed}", kernel.series.name);
                 writeln!(log, "{timed}").context("cannot write the log")?;
                 report.add_line(&line);
             }
@@ -128,20 +129,23 @@ struct Machine {
 
 impl Machine {
     fn start(kernel: &Kernel, initramfs: &Path, selected: &Selected<'_>) -> Result<Self> {
+        let architecture = kernel.series.architecture;
         // What the kernel does not know it hands to the first process, as its environment.
         let arguments = format!(
-            "console=ttyS0 quiet loglevel=4 panic=-1 oops=panic lsm={SECURITY_MODULES} tests={} \
+            "console={} quiet loglevel=4 panic=-1 oops=panic lsm={SECURITY_MODULES} tests={} \
              filters={}",
+            architecture.console,
             selected.tests.join(","),
             selected.filters.join(",")
         );
         // A task that is killed cannot end it, so the kernel does.
         let child = program("setpriv")
-            .args(["--pdeathsig", "KILL", "qemu-system-x86_64"])
+            .args(["--pdeathsig", "KILL", architecture.emulator])
             // A thread for each processor would be faster and not sound: one processor goes on
             // with code that another has patched, and then dies of a breakpoint that is gone
             // (`Oops: int3` in a function with a tracepoint that is attached or detached).
-            .args(["-accel", "tcg,thread=single", "-cpu", "max", "-smp", "2"])
+            .args(["-accel", "tcg,thread=single", "-smp", "2"])
+            .args(architecture.machine)
             .args(["-m", &MEMORY_MIB.to_string()])
             .args(["-nodefaults", "-no-reboot", "-display", "none"])
             .args(["-serial", "stdio"])
@@ -152,7 +156,7 @@ impl Machine {
             .args(["-append", &arguments])
             .stdout(Stdio::piped())
             .spawn()
-            .context("cannot start qemu-system-x86_64")?;
+            .with_context(|| format!("cannot start {}", architecture.emulator))?;
         Ok(Self { child })
     }
 
