@@ -78,7 +78,7 @@ parameters! {
     ENVIRONMENT_MULTIPLIER = "environment_multiplier";
     /// 1 while the states of image files are wanted, where this kernel has the fields for it.
     IMAGES_ARE_STAMPED = "images_are_stamped";
-    /// The inode of the host's mount namespace, which is the agent's; 0 where it is not known.
+    /// The inode of the host's mount namespace; 0 where it is not known.
     HOST_MOUNT_NAMESPACE = "host_mount_namespace";
 
     /// 0 on kernels where an overlay's mappings have the overlay's own path.

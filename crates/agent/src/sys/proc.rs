@@ -3,6 +3,9 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use super::pid_namespace;
 
 mod image_file;
 mod mapped;
@@ -79,9 +82,23 @@ pub fn own_pid_namespace() -> io::Result<PathBuf> {
     fs::read_link("/proc/self/ns/pid")
 }
 
-/// The inode of this process's mount namespace.
-pub fn own_mount_namespace() -> Option<u32> {
-    namespace(fs::read_link("/proc/self/ns/mnt").ok()?.to_str()?)
+/// The inode of the host's mount namespace.
+pub fn host_mount_namespace() -> Option<u32> {
+    namespace(fs::read_link(of_host().join("ns/mnt")).ok()?.to_str()?)
+}
+
+/// The directory of a process whose mounts are the host's. A service has mounts of its own (`PrivateTmp=`), so
+/// that is the first process, where it can be looked at; this one where it cannot.
+fn of_host() -> &'static Path {
+    static ANSWER: OnceLock<&'static Path> = OnceLock::new();
+    ANSWER.get_or_init(|| {
+        let first = Path::new("/proc/1");
+        if pid_namespace::is_proc_initial() && fs::read_link(first.join("ns/mnt")).is_ok() {
+            first
+        } else {
+            Path::new("/proc/self")
+        }
+    })
 }
 
 /// The inode that a link of a namespace names: `mnt:[4026531841]`.

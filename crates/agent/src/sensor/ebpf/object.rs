@@ -378,7 +378,7 @@ fn parameters(
         ("environment_multiplier", multiplier),
         (
             "host_mount_namespace",
-            proc::own_mount_namespace().unwrap_or(0).into(),
+            proc::host_mount_namespace().unwrap_or(0).into(),
         ),
     ];
     parameters.extend(fields::offsets(types)?);

@@ -17,7 +17,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::sys::inode;
 
-use super::{namespace, own_descriptor_info, own_mount_namespace, process::read_in};
+use super::{host_mount_namespace, namespace, of_host, own_descriptor_info, process::read_in};
 
 /// Bytes read of a list of mounts: far more than the kernel's default limit of 100,000 has.
 const MOUNTS_SIZE_MAX: u64 = 64 * 1024 * 1024;
@@ -96,7 +96,7 @@ pub(super) fn mount_of(opened: &Opened, process: Option<&OwnedFd>) -> Option<Mou
 /// In whose tree a file is that is not on the host's mounts.
 pub(super) fn scope(process: &OwnedFd) -> Place {
     match mount_namespace(process) {
-        Some(inode) if Some(inode) != own_mount_namespace() => Place {
+        Some(inode) if Some(inode) != host_mount_namespace() => Place {
             scope: Scope::MOUNT_NAMESPACE,
             mount_namespace: inode,
             ..Place::default()
@@ -143,7 +143,7 @@ struct Mounts {
 
 static MOUNTS: Mutex<Option<Mounts>> = Mutex::new(None);
 
-/// The mount with this id, where it is in this process's mount namespace.
+/// The mount with this id, where it is in the host's mount namespace.
 fn host_mount(id: u64) -> Option<Mount> {
     let mut mounts = MOUNTS.lock().unwrap_or_else(PoisonError::into_inner);
     let result = match mounts.as_mut() {
@@ -159,7 +159,7 @@ fn host_mount(id: u64) -> Option<Mount> {
 impl Mounts {
     fn read() -> io::Result<Self> {
         let mut mounts = Self {
-            list: File::open("/proc/self/mountinfo")?,
+            list: File::open(of_host().join("mountinfo"))?,
             by_id: HashMap::new(),
         };
         mounts.read_again()?;

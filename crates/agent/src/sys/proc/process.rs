@@ -573,7 +573,7 @@ mod tests {
         assert_eq!(place.scope, Scope::MOUNT_NAMESPACE);
         assert_ne!(
             Some(place.mount_namespace),
-            super::super::own_mount_namespace()
+            super::super::host_mount_namespace()
         );
         assert!(place.mount_namespace != 0 && place.device != 0 && place.inode != 0);
         let mut images = Vec::new();
