@@ -50,6 +50,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("gcc-aarch64-linux-gnu", "the agent for ARM"),
     ("libc6-dev-arm64-cross", "the agent for ARM"),
     ("busybox-static", "the first process of those kernels"),
+    ("systemd", "the first process of one of them"),
     ("valgrind", "counting instructions"),
     ("wine64", "running the driver and the agent"),
 ];

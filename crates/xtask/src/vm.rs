@@ -12,25 +12,26 @@ mod foreign;
 mod initramfs;
 mod kernel;
 mod machine;
+mod systemd;
 
 use std::path::PathBuf;
 use std::thread::{self, ScopedJoinHandle};
 use std::time::Duration;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 
 use crate::command::is_there;
 use crate::tally::Tally;
 use architecture::Architecture;
 use executables::Executables;
-use kernel::Kernel;
+use kernel::{First, Kernel};
 use machine::Selected;
 
 /// Arguments of `cargo xtask vm`.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Only these kernels; all that are known otherwise
+    /// Only these kernels; all but the one for ARM otherwise
     #[arg(long = "kernel", value_name = "SERIES", value_parser = kernel::series)]
     kernels: Vec<&'static kernel::Series>,
     /// Which integration tests of the agent to run (a glob); those of each kernel otherwise
@@ -62,10 +63,17 @@ impl Default for Options {
 /// own. A kernel that fails does not stop the others.
 pub(crate) fn run(options: &Options) -> Result<Tally> {
     let all: Vec<&'static kernel::Series> = if options.kernels.is_empty() {
-        kernel::SERIES.iter().collect()
+        let usual = kernel::SERIES.iter().filter(|series| !series.is_extra);
+        usual.collect()
     } else {
         options.kernels.clone()
     };
+    // Where tests are asked for, machines that have their own are none to ask.
+    let is_asked = options.test.is_some() || options.filter.is_some();
+    let all = all
+        .into_iter()
+        .filter(|series| !is_asked || series.first == First::Tests)
+        .collect::<Vec<_>>();
     let mut systems = Vec::new();
     for architecture in architecture::ALL {
         let is_its = |series: &&&kernel::Series| series.architecture == architecture;
@@ -94,7 +102,10 @@ pub(crate) fn run(options: &Options) -> Result<Tally> {
 /// What the machines of one architecture share.
 struct System {
     executables: Executables,
-    initramfs: PathBuf,
+    /// What machines boot whose first process runs the tests.
+    tests: Option<PathBuf>,
+    /// And those with a service manager.
+    systemd: Option<PathBuf>,
     kernels: Vec<Kernel>,
 }
 
@@ -113,12 +124,20 @@ impl System {
         }
         let tests = options.test.as_deref().unwrap_or(architecture.tests);
         let executables = Executables::build(architecture, tests)?;
-        let archive = initramfs::of(architecture, &executables, options.filter.as_deref())?;
-        let initramfs = machine::write_initramfs(&archive, architecture)?;
+        let has = |first| kernels.iter().any(|series| series.first == first);
+        let filter = options.filter.as_deref();
+        let tests = has(First::Tests)
+            .then(|| initramfs::of(architecture, &executables, filter))
+            .map(|archive| machine::write_initramfs(&archive?, architecture.name));
+        let systemd = has(First::Systemd)
+            .then(|| systemd::archive(&executables))
+            .map(|archive| machine::write_initramfs(&archive?, systemd::TEST));
+        let (tests, systemd) = (tests.transpose()?, systemd.transpose()?);
         let kernels = kernels.iter().copied().map(Kernel::fetch);
         Ok(Self {
             executables,
-            initramfs,
+            tests,
+            systemd,
             kernels: kernels.collect::<Result<_>>()?,
         })
     }
@@ -130,12 +149,19 @@ impl System {
             is_asked || kernel.series.tests.is_empty() || kernel.series.tests.contains(name)
         };
         let tests = self.executables.tests.iter().map(|test| test.name.as_str());
+        let (initramfs, tests) = match kernel.series.first {
+            First::Tests => (&self.tests, tests.filter(is_for_it).collect()),
+            First::Systemd => (&self.systemd, vec![systemd::TEST]),
+        };
+        let initramfs = initramfs
+            .as_ref()
+            .context("the machine has no file system")?;
         let selected = Selected {
-            tests: tests.filter(is_for_it).collect(),
+            tests,
             filters: if is_asked { &[] } else { kernel.series.filters },
         };
         let time_max = Duration::from_secs(options.timeout);
-        let report = machine::run(kernel, &self.initramfs, &selected, time_max)?;
+        let report = machine::run(kernel, initramfs, &selected, time_max)?;
         for name in selected.tests {
             let end = match report.status(name) {
                 Some(0) => continue,

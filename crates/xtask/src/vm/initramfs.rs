@@ -65,15 +65,7 @@ pub(super) fn of(
     executables: &Executables,
     filter: Option<&str>,
 ) -> Result<Archive> {
-    let mut archive = Archive::default();
-    for directory in DIRECTORIES {
-        archive.directory(Path::new(directory));
-    }
-    for (from, to) in LINKS {
-        archive.link(Path::new(from), to);
-    }
-    archive.file(Path::new("etc/passwd"), PASSWD.into(), false);
-    archive.file(Path::new("etc/group"), GROUP.into(), false);
+    let mut archive = empty();
     archive.file(
         Path::new("init"),
         init(&executables.tests, filter).into(),
@@ -85,10 +77,24 @@ pub(super) fn of(
         archive.own_system()?;
     }
     for executable in executables.tests.iter().chain(&executables.programs) {
-        archive.stripped_program(&executable.path, architecture)?;
+        archive.stripped_program(&executable.path, &executable.path, architecture)?;
     }
     archive.tree(&workspace::root().join("crates/agent/tests"))?;
     Ok(archive)
+}
+
+/// What every machine has.
+pub(super) fn empty() -> Archive {
+    let mut archive = Archive::default();
+    for directory in DIRECTORIES {
+        archive.directory(Path::new(directory));
+    }
+    for (from, to) in LINKS {
+        archive.link(Path::new(from), to);
+    }
+    archive.file(Path::new("etc/passwd"), PASSWD.into(), false);
+    archive.file(Path::new("etc/group"), GROUP.into(), false);
+    archive
 }
 
 /// The first process: mounts what programs expect, runs the tests in turn, restarts.
@@ -191,13 +197,13 @@ impl Archive {
         self.entries.insert(path.to_owned(), Entry::Directory);
     }
 
-    fn link(&mut self, path: &Path, target: &str) {
+    pub(super) fn link(&mut self, path: &Path, target: &str) {
         self.parents(path);
         self.entries
             .insert(path.to_owned(), Entry::Link(target.to_owned()));
     }
 
-    fn file(&mut self, path: &Path, bytes: Vec<u8>, is_program: bool) {
+    pub(super) fn file(&mut self, path: &Path, bytes: Vec<u8>, is_program: bool) {
         self.parents(path);
         self.entries
             .insert(path.to_owned(), Entry::File { bytes, is_program });
@@ -227,13 +233,18 @@ impl Archive {
     }
 
     /// A program of the host with the libraries it is linked to, at the same paths.
-    fn program(&mut self, path: &Path) -> Result<()> {
+    pub(super) fn program(&mut self, path: &Path) -> Result<()> {
         self.host_file(path, path)?;
         self.libraries(path)
     }
 
     /// A program built here, without its debugging information, which is most of its size.
-    fn stripped_program(&mut self, path: &Path, architecture: &Architecture) -> Result<()> {
+    pub(super) fn stripped_program(
+        &mut self,
+        path: &Path,
+        to: &Path,
+        architecture: &Architecture,
+    ) -> Result<()> {
         let stripped = workspace::target().join("vm/stripped");
         if let Some(parent) = stripped.parent() {
             fs::create_dir_all(parent)?;
@@ -242,7 +253,7 @@ impl Archive {
             .args(["--strip-debug", "-o"])
             .arg(&stripped)
             .arg(path))?;
-        self.host_file(&stripped, path)?;
+        self.host_file(&stripped, to)?;
         self.libraries(path)
     }
 
@@ -261,7 +272,7 @@ impl Archive {
         Ok(())
     }
 
-    fn host_file(&mut self, from: &Path, to: &Path) -> Result<()> {
+    pub(super) fn host_file(&mut self, from: &Path, to: &Path) -> Result<()> {
         let bytes = fs::read(from).with_context(|| format!("cannot read {}", from.display()))?;
         self.file(&place(to)?, bytes, true);
         Ok(())

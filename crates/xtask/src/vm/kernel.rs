@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result};
 
 use super::architecture::{AMD64, ARM64, Architecture};
 use super::archive::Archive;
+use super::systemd;
 use crate::workspace;
 
 /// A series of kernels and the package that always depends on its newest build.
@@ -21,6 +22,19 @@ pub(super) struct Series {
     pub(super) tests: &'static [&'static str],
     /// Of these, the tests whose names have one of these in them; all where none is named.
     pub(super) filters: &'static [&'static str],
+    /// The first process.
+    pub(super) first: First,
+    /// Whether it boots only where it is asked for.
+    pub(super) is_extra: bool,
+}
+
+/// What is the first process of a machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum First {
+    /// One that runs tests.
+    Tests,
+    /// The service manager, with the agent's service.
+    Systemd,
 }
 
 /// The kernels the agent is tested on. The cloud flavour has no drivers, so it is small, and the
@@ -34,6 +48,8 @@ pub(super) const SERIES: &[Series] = &[
         release: Some("bullseye-security"),
         tests: &["linux_tiers"],
         filters: &[],
+        first: First::Tests,
+        is_extra: false,
     },
     Series {
         name: "6.1",
@@ -42,6 +58,8 @@ pub(super) const SERIES: &[Series] = &[
         release: None,
         tests: &[],
         filters: &[],
+        first: First::Tests,
+        is_extra: false,
     },
     Series {
         name: "6.12",
@@ -50,6 +68,8 @@ pub(super) const SERIES: &[Series] = &[
         release: None,
         tests: &[],
         filters: &[],
+        first: First::Tests,
+        is_extra: false,
     },
     Series {
         name: "newest",
@@ -58,6 +78,8 @@ pub(super) const SERIES: &[Series] = &[
         release: Some("trixie-backports"),
         tests: &["linux_ebpf"],
         filters: EACH_PROGRAM,
+        first: First::Tests,
+        is_extra: false,
     },
     Series {
         name: "arm64",
@@ -66,6 +88,18 @@ pub(super) const SERIES: &[Series] = &[
         release: None,
         tests: &["linux_ebpf"],
         filters: &[],
+        first: First::Tests,
+        is_extra: true,
+    },
+    Series {
+        name: "systemd",
+        architecture: &AMD64,
+        package: "linux-image-6.12-cloud-amd64",
+        release: None,
+        tests: &[systemd::TEST],
+        filters: &[],
+        first: First::Systemd,
+        is_extra: false,
     },
 ];
 

@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
-use super::architecture::Architecture;
 use super::initramfs::Archive;
-use super::kernel::Kernel;
+use super::kernel::{First, Kernel};
+use super::systemd;
 use crate::command::program;
 use crate::transcript::Transcript;
 use crate::workspace;
@@ -51,8 +51,8 @@ impl Report {
 }
 
 /// Writes the archive to where qemu reads it.
-pub(super) fn write_initramfs(archive: &Archive, architecture: &Architecture) -> Result<PathBuf> {
-    let path = workspace::target().join(format!("vm/initramfs-{}.cpio", architecture.name));
+pub(super) fn write_initramfs(archive: &Archive, name: &str) -> Result<PathBuf> {
+    let path = workspace::target().join(format!("vm/initramfs-{name}.cpio"));
     fs::write(&path, archive.bytes())
         .with_context(|| format!("cannot write {}", path.display()))?;
     Ok(path)
@@ -68,7 +68,7 @@ pub(super) fn run(
     time_max: Duration,
 ) -> Result<Report> {
     let directory = workspace::target().join("vm");
-    let log = directory.join(format!("{}.log", kernel.package));
+    let log = directory.join(format!("{}-{}.log", kernel.series.name, kernel.package));
     println!(
         "booting {} (log in {})",
         kernel.package,
@@ -90,7 +90,7 @@ pub(super) fn run(
             Ok(line) => {
                 // With the time, so that a log tells where a slow machine was slow.
                 let timed = format!("{:6.1} | {line}", begin.elapsed().as_secs_f64());
-                println!("{:<5} {timed}", kernel.series.name);
+                println!("{:<7} {timed}", kernel.series.name);
                 writeln!(log, "{timed}").context("cannot write the log")?;
                 report.add_line(&line);
             }
@@ -133,10 +133,14 @@ impl Machine {
         // What the kernel does not know it hands to the first process, as its environment.
         let arguments = format!(
             "console={} quiet loglevel=4 panic=-1 oops=panic lsm={SECURITY_MODULES} tests={} \
-             filters={}",
+             filters={} {}",
             architecture.console,
             selected.tests.join(","),
-            selected.filters.join(",")
+            selected.filters.join(","),
+            match kernel.series.first {
+                First::Tests => "",
+                First::Systemd => systemd::ARGUMENTS,
+            }
         );
         // A task that is killed cannot end it, so the kernel does.
         let child = program("setpriv")
