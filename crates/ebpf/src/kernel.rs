@@ -449,7 +449,11 @@ pub(crate) fn copy_user(address: u64, room: &mut [u8]) -> bool {
 #[inline(always)]
 fn copy_user_text<T>(address: u64, room: *mut T, size: usize) -> i64 {
     // SAFETY: the helper checks the source itself, and the verifier the destination and its size.
-    unsafe { helpers::bpf_probe_read_user_str(room.cast(), size as u32, address as *const c_void) }
+    let size = unsafe {
+        helpers::bpf_probe_read_user_str(room.cast(), size as u32, address as *const c_void)
+    };
+    // Of an empty text older kernels do not count the NUL byte, as they do of any other.
+    size + (differ(size as u64, 0) ^ 1) as i64
 }
 
 /// Copies what is in a map's memory, as much as there is room for. It is there.

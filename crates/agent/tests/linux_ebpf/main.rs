@@ -372,6 +372,29 @@ fn a_script_is_named_beside_its_interpreter() {
     );
 }
 
+/// Whoever put an empty text before a variable hid it on kernels before the newest: the search went no further.
+#[test]
+fn a_variable_behind_an_empty_text_is_found() {
+    if !is_root() {
+        return;
+    }
+    for open_fn in [ebpf::open, ebpf::open_as_on_old_kernels] {
+        let settings = settings();
+        let sensor = open_fn(&settings).unwrap();
+        let (recorded, id) = record_with(sensor, &settings, || {
+            let role = "exec with an empty variable";
+            let mut child = role::command(role).spawn().unwrap();
+            assert_eq!(child.wait().unwrap().code(), Some(7));
+            child.id()
+        });
+        let programs = recorded.of_kind(id, Kind::PROCESS_EXEC);
+        assert_eq!(programs.len(), 2);
+        let extensions = recorded.extensions(id, Kind::PROCESS_EXEC);
+        let context = extensions.last().unwrap().context().unwrap();
+        assert_eq!(context.environment, b"LD_PRELOAD=\0");
+    }
+}
+
 #[test]
 fn long_ways_are_gone_to_their_end_without_the_kernels_loop() {
     if !is_root() {

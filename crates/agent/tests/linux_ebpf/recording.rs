@@ -142,17 +142,23 @@ impl Recorded {
 
     /// What stands behind the one event of `kind` of a process.
     pub(crate) fn extension(&self, process_id: u32, kind: Kind) -> Extension<'_> {
+        match self.extensions(process_id, kind)[..] {
+            [one] => one,
+            ref other => panic!("one extension expected, not {other:?}"),
+        }
+    }
+
+    /// The same of each such event.
+    pub(crate) fn extensions(&self, process_id: u32, kind: Kind) -> Vec<Extension<'_>> {
         let records = self
             .batch
             .records()
             .map(|bytes| event::read(bytes).unwrap());
-        let mut extensions = records
+        records
             .filter(|record| record.header.process_id == process_id && record.header.kind == kind)
             .filter(|record| !record.header.flags.contains(Flags::EXISTING))
-            .map(|record| record.extension);
-        let extension = extensions.next().unwrap();
-        assert_eq!(extensions.next(), None);
-        extension
+            .map(|record| record.extension)
+            .collect()
     }
 
     /// How many events of `kind` the stream says were lost.

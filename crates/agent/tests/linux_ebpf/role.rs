@@ -61,6 +61,7 @@ extern "C" fn play() {
         "pid namespace" => pid_namespace(),
         "orphan" => orphan(),
         "threads" => threads(),
+        "exec with an empty variable" => exec_with_an_empty_variable(),
         "failed execs" => failed_execs(),
         "failed exec by the numbers of 32 bits" => failed_exec_of_32_bits(),
         "many failed execs" => many_failed_execs(),
@@ -92,6 +93,16 @@ fn exec_nothing_from_a_thread() {
     });
     thread.join().unwrap();
     exit(7);
+}
+
+/// The environment has a text without a byte in it, which is no variable at all.
+fn exec_with_an_empty_variable() {
+    let program = std::env::current_exe().unwrap();
+    let program = CString::new(program.into_os_string().into_encoded_bytes()).unwrap();
+    let role = CString::new(format!("{VARIABLE}=exit 7")).unwrap();
+    let variables = [c"A=1", c"", c"LD_PRELOAD=", &role];
+    let refused = nix::unistd::execve(&program, &[&program], &variables).unwrap_err();
+    panic!("{refused}");
 }
 
 /// What a role says it tried: the error it got, and the path.
