@@ -11,7 +11,7 @@ use clap::{Args, Subcommand};
 use systrail::config::Detect;
 use systrail::detect::Level;
 #[cfg(feature = "detect")]
-use systrail::detect::{Detector, FolderError, INTERVAL, Reloading, RuleSet, Watched};
+use systrail::detect::{Detector, FolderError, Reloading, RuleSet, Watched};
 use systrail::pipeline::Stage;
 
 #[cfg(feature = "detect")]
@@ -108,17 +108,11 @@ pub(super) type Staged = (Box<dyn Stage>, usize);
 /// The rules of the configuration, to be tried on what is recorded; what was refused is said.
 #[cfg(feature = "detect")]
 pub(super) fn stage(settings: &Detect) -> Result<Staged, Failure> {
-    let rule_set = RuleSet::load_for_here(&settings.rules, settings.level);
-    let rule_set = rule_set.map_err(Failure::usage)?;
+    let watched = Watched::new(&settings.rules, settings.level);
+    let rule_set = watched.load().map_err(Failure::usage)?;
     hunt::tell(&settings.rules, &rule_set);
     let rule_count = rule_set.rule_count();
     let detector = Detector::new(rule_set, settings.budget);
-    let watched = Watched {
-        rules: settings.rules.clone(),
-        level: settings.level,
-        interval: INTERVAL,
-        load_fn: RuleSet::load_for_here,
-    };
     let path = settings.rules.clone();
     let told_fn = Box::new(move |loaded: Result<&RuleSet, &FolderError>| match loaded {
         Ok(rule_set) => hunt::tell(&path, rule_set),

@@ -30,6 +30,30 @@ pub struct Watched {
     pub interval: Duration,
     /// How they are loaded again: [`RuleSet::load_for_here`].
     pub load_fn: fn(&Path, Level) -> Result<RuleSet, FolderError>,
+    /// The state of what is used; `None` where there is nothing.
+    known: Option<u64>,
+}
+
+impl Watched {
+    /// The directory as it is now. Made before its rules are loaded, so that what is written meanwhile is seen
+    /// at the first look.
+    pub fn new(rules: &Path, level: Level) -> Self {
+        Self {
+            rules: rules.to_path_buf(),
+            level,
+            interval: INTERVAL,
+            load_fn: RuleSet::load_for_here,
+            known: folder::state(rules).ok(),
+        }
+    }
+
+    /// Loads its rules.
+    ///
+    /// # Errors
+    /// As of [`RuleSet::load`].
+    pub fn load(&self) -> Result<RuleSet, FolderError> {
+        (self.load_fn)(&self.rules, self.level)
+    }
 }
 
 /// Is told of rules that were loaded again, or why they were not.
@@ -61,8 +85,6 @@ impl Reloading {
         let (stop, stopped) = bounded(0);
         let loaded = Loaded::default();
         let follower = Follower {
-            // What changed since the rules were read is seen at the first look.
-            known: folder::state(&watched.rules).ok(),
             watched,
             told_fn,
             loaded: Arc::clone(&loaded),
@@ -102,17 +124,15 @@ struct Follower {
     watched: Watched,
     told_fn: ToldFn,
     loaded: Loaded,
-    /// The state of what is used; `None` where there is nothing.
-    known: Option<u64>,
 }
 
 impl Follower {
     fn run(mut self, stopped: &Receiver<()>) {
-        let mut before = self.known;
+        let mut before = self.watched.known;
         while stopped.recv_timeout(self.watched.interval) == Err(RecvTimeoutError::Timeout) {
             let now = folder::state(&self.watched.rules).ok();
-            if now != self.known && now == before {
-                self.known = now;
+            if now != self.watched.known && now == before {
+                self.watched.known = now;
                 self.load();
             }
             before = now;
@@ -121,7 +141,7 @@ impl Follower {
 
     /// Where there is nothing to read any more, the rules stay as they are.
     fn load(&self) {
-        let loaded = (self.watched.load_fn)(&self.watched.rules, self.watched.level);
+        let loaded = self.watched.load();
         (self.told_fn)(loaded.as_ref());
         if let Ok(rule_set) = loaded {
             let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);

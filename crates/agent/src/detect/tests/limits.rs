@@ -189,13 +189,16 @@ struct Changing {
 impl Changing {
     fn new(text: &str) -> Self {
         let directory = directory_of(&[text]);
-        let watched = Watched {
-            rules: directory.path().to_owned(),
-            level: Level::Informational,
-            interval: Duration::from_millis(20),
-            load_fn: RuleSet::load,
-        };
-        let rule_set = RuleSet::load(directory.path(), watched.level).unwrap();
+        Self::with(directory, |_directory| {})
+    }
+
+    /// The same, where something happens after its rules were loaded, and before they are followed.
+    fn with(directory: tempfile::TempDir, meanwhile_fn: impl FnOnce(&Path)) -> Self {
+        let mut watched = Watched::new(directory.path(), Level::Informational);
+        watched.interval = Duration::from_millis(20);
+        watched.load_fn = RuleSet::load;
+        let rule_set = watched.load().unwrap();
+        meanwhile_fn(directory.path());
         let (sender, told) = mpsc::channel();
         let told_fn = Box::new(move |loaded: Result<&RuleSet, &FolderError>| {
             let counts = |it: &RuleSet| (it.rule_count(), it.refused().len());
@@ -248,6 +251,19 @@ fn rules_that_change_are_loaded_again_as_a_whole_and_told() {
     assert_eq!(changing.told(), Ok((1, 1)));
     changing.found_when("two", false);
     changing.found_when("one", true);
+}
+
+/// What was written after the rules were loaded and before somebody followed them was not seen.
+#[test]
+fn a_rule_that_is_written_while_they_are_loaded_is_there_at_the_next_look() {
+    let rule = |line: &str| rule("windows", "process_creation", line);
+    let directory = directory_of(&[&rule("CommandLine: one")]);
+    let late = rule("CommandLine: two");
+    let mut changing = Changing::with(directory, |directory| {
+        fs::write(directory.join("two.yml"), late).unwrap();
+    });
+    assert_eq!(changing.told(), Ok((2, 0)));
+    changing.found_when("two", true);
 }
 
 #[test]
