@@ -22,6 +22,9 @@ SELECT * FROM events WHERE kind = 'image_load';
 CREATE OR REPLACE VIEW image_totals AS
 SELECT image, count(*) AS load_count FROM images GROUP BY image;
 
+CREATE OR REPLACE VIEW kind_totals AS
+SELECT kind, count(*) AS event_count FROM events GROUP BY kind;
+
 CREATE OR REPLACE VIEW detections AS
 SELECT * FROM events WHERE kind = 'detection';
 

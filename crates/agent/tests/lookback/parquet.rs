@@ -130,6 +130,7 @@ fn duckdb_answers_as_the_store_does() {
     let mut queries: Vec<&str> = shared.map(|example| example.sql).collect();
     assert_eq!(queries.len(), SHARED.len());
     queries.push("SELECT * FROM losses");
+    queries.push("SELECT kind, event_count FROM kind_totals");
     queries.push(
         "SELECT process_id, process_key, start_time, start_time_text, parent_process_id, \
          parent_process_key, image, command_line, user, exec_count, exit_time, exit_code, signal, \
