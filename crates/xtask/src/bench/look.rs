@@ -291,7 +291,10 @@ fn memory_peak(child: &Child) -> u64 {
 
 /// How long until `top` has drawn a process of the store on a terminal.
 fn top_shows(store: &Path) -> Result<(Duration, u64)> {
-    let command = "stty cols 120 rows 40; exec \"$PROGRAM\" top --store \"$STORE\"";
+    // A word of a compiler's line: between words the cursor is moved.
+    const SIGN: &str = "cc1";
+    let command = "stty cols 120 rows 40; \
+         exec timeout --foreground \"$MOST\" \"$PROGRAM\" top --store \"$STORE\"";
     let mut script = Command::new("script");
     script.args(["--quiet", "--flush", "--command", command, "/dev/null"]);
     let began = Instant::now();
@@ -299,6 +302,8 @@ fn top_shows(store: &Path) -> Result<(Duration, u64)> {
         .env("TERM", "xterm-256color")
         .env("PROGRAM", workspace::target().join("release/systrail"))
         .env("STORE", store)
+        // What shows nothing more is not waited for without end.
+        .env("MOST", TIME_MAX.as_secs().to_string())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -309,7 +314,7 @@ fn top_shows(store: &Path) -> Result<(Duration, u64)> {
     let shown = loop {
         let count = screen.read(&mut piece).context("no screen")?;
         told.extend(piece.iter().take(count));
-        if String::from_utf8_lossy(&told).contains("make -j2") {
+        if String::from_utf8_lossy(&told).contains(SIGN) {
             break Ok(began.elapsed());
         }
         if count == 0 || began.elapsed() > TIME_MAX {
