@@ -132,54 +132,81 @@ pub(super) fn milliseconds(time: Time) -> f64 {
     time.0 as f64 / 1e6
 }
 
-/// Reads the story of a process, as of a time.
-pub(super) fn story(
-    directory: &Path,
-    until: Option<Time>,
-    key: ProcessKey,
-    guard: &Guard,
-) -> Result<Value, String> {
-    let mut told = told_story(directory, until, key, guard).map_err(|error| error.to_string())?;
-    make_safe(&mut told);
-    Ok(told)
+/// Tells stories, as of a time: the store is opened once for all that are asked for.
+pub(super) struct Stories {
+    reader: Reader,
+    window: Window,
+    newest: Time,
+    ended: Option<Time>,
+    losses: Losses,
 }
 
-fn told_story(
-    directory: &Path,
-    until: Option<Time>,
-    key: ProcessKey,
-    guard: &Guard,
-) -> Result<Value, stored::Error> {
-    let window = Window { since: None, until };
-    let reader = stored::open(directory, &window, guard)?;
-    let mut story = story::stored::read(&reader, &window, Who::Key(key), None)?;
-    let newest = reader.end().unwrap_or_default();
-    let ended = ended(directory, &window, newest);
-    for process in story.processes_mut() {
-        settle(process, ended);
+impl Stories {
+    /// Opens the store.
+    pub(super) fn open(
+        directory: &Path,
+        until: Option<Time>,
+        guard: &Guard,
+    ) -> Result<Self, String> {
+        Self::try_open(directory, until, guard).map_err(|error| error.to_string())
     }
-    let now = until.map_or(newest, |until| until.min(newest));
-    let process = &story.process;
-    let losses = Losses::of_store(&reader, &window)?;
-    let lost = losses.told(process.begin(), process.end_or(Time(i64::MAX)));
-    let states = |processes: &[Process]| -> Vec<[String; 2]> {
-        processes
-            .iter()
-            .map(|one| [short(one), state(one)])
-            .collect()
-    };
-    let mut text = Vec::new();
-    // Written into memory, which does not fail.
-    let _written = story::write_json(&story, now, &mut text);
-    Ok(serde_json::json!({
-        "story": serde_json::from_slice::<Value>(&text).unwrap_or_default(),
-        "title": short(process),
-        "state_text": state(process),
-        "children": states(&story.children),
-        "ancestors": states(&story.ancestors),
-        "has_failed": process.has_failed(),
-        "lost": lost,
-    }))
+
+    fn try_open(
+        directory: &Path,
+        until: Option<Time>,
+        guard: &Guard,
+    ) -> Result<Self, stored::Error> {
+        let window = Window { since: None, until };
+        let reader = stored::open(directory, &window, guard)?;
+        let newest = reader.end().unwrap_or_default();
+        Ok(Self {
+            ended: ended(directory, &window, newest),
+            losses: Losses::of_store(&reader, &window)?,
+            reader,
+            window,
+            newest,
+        })
+    }
+
+    /// The story of a process.
+    pub(super) fn tell(&self, key: ProcessKey) -> Result<Value, String> {
+        let mut told = self.told(key).map_err(|error| error.to_string())?;
+        make_safe(&mut told);
+        Ok(told)
+    }
+
+    fn told(&self, key: ProcessKey) -> Result<Value, stored::Error> {
+        let (reader, window) = (&self.reader, &self.window);
+        let mut story = story::stored::read(reader, window, Who::Key(key), None)?;
+        for process in story.processes_mut() {
+            settle(process, self.ended);
+        }
+        let now = window
+            .until
+            .map_or(self.newest, |until| until.min(self.newest));
+        let process = &story.process;
+        let lost = self
+            .losses
+            .told(process.begin(), process.end_or(Time(i64::MAX)));
+        let states = |processes: &[Process]| -> Vec<[String; 2]> {
+            processes
+                .iter()
+                .map(|one| [short(one), state(one)])
+                .collect()
+        };
+        let mut text = Vec::new();
+        // Written into memory, which does not fail.
+        let _written = story::write_json(&story, now, &mut text);
+        Ok(serde_json::json!({
+            "story": serde_json::from_slice::<Value>(&text).unwrap_or_default(),
+            "title": short(process),
+            "state_text": state(process),
+            "children": states(&story.children),
+            "ancestors": states(&story.ancestors),
+            "has_failed": process.has_failed(),
+            "lost": lost,
+        }))
+    }
 }
 
 /// Makes every text in it safe to look at.

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::answer::Answer;
 use super::live::Live;
+use super::processes::Stories;
 use super::request::{Method, Request};
 use super::server::Slots;
 use super::stream::Stream;
@@ -88,7 +89,8 @@ impl Routes {
                 let Some(key) = key else {
                     return Answer::error(400, "`key` is not a key of 16 hex digits");
                 };
-                processes::story(&self.directory, window.until, key, &guard)
+                Stories::open(&self.directory, window.until, &guard)
+                    .and_then(|stories| stories.tell(key))
             }
         };
         match told {

@@ -5,6 +5,7 @@ use std::path::Path;
 use event::ProcessKey;
 use serde_json::{Value, json};
 
+use super::processes::Stories;
 use super::{overview, processes};
 use crate::page::{in_page, policy_hash};
 use crate::quantity::show_count;
@@ -40,7 +41,8 @@ pub(super) fn read(
 ) -> Result<File, String> {
     let all = overview::read(directory, guard).map_err(|error| error.to_string())?;
     let told = processes::read_told(directory, window, guard).map_err(|error| error.to_string())?;
-    let (stories, left_count) = stories(directory, window, key, &told.wanted(), guard)?;
+    let opened = Stories::open(directory, window.until, guard)?;
+    let (stories, left_count) = stories(&opened, key, &told.wanted())?;
     let name = name(all["host"].as_str().unwrap_or_default(), told.begin());
     let data = in_page(&json!({
         "overview": all,
@@ -58,11 +60,9 @@ pub(super) fn read(
 
 /// The stories, by their keys, and how many processes have none.
 fn stories(
-    directory: &Path,
-    window: Window,
+    opened: &Stories,
     key: Option<ProcessKey>,
     wanted: &[ProcessKey],
-    guard: &Guard,
 ) -> Result<(serde_json::Map<String, Value>, usize), String> {
     let mut stories = serde_json::Map::new();
     let mut size = 0;
@@ -74,7 +74,7 @@ fn stories(
         if stories.len() >= STORIES_MAX || size > STORIES_SIZE_MAX {
             break;
         }
-        let story = processes::story(directory, window.until, *key, guard)?;
+        let story = opened.tell(*key)?;
         size += story.to_string().len();
         stories.insert(name, story);
     }
